@@ -1,0 +1,1 @@
+"""The rules of the ledger: pure functions over bytes, with no clock, disk, socket or randomness."""

@@ -1,0 +1,89 @@
+"""Canonical bytes (docs/formats.md, Codec).
+
+Rule 1: one value has one encoding; decode refuses every other spelling.
+Rule 2: values are integers from 0 to 2**64-1, byte strings, text, arrays and None. Booleans, floats,
+negative numbers, maps and extensions are refused wherever they stand.
+Rule 3: text is UTF-8 in NFC without control characters. Records narrow it further, to ASCII identifiers.
+Rule 4: size, nesting and array length are limited before memory is spent.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import msgpack
+
+from ledger.errors import EncodingError
+
+Value: TypeAlias = int | bytes | str | tuple["Value", ...] | None
+
+INTEGER_MAX: Final = 2**64 - 1
+ENCODED_SIZE_MAX: Final = 8 * 1024 * 1024
+ARRAY_ITEMS_MAX: Final = 16_384
+DEPTH_MAX: Final = 16
+
+
+def encode(value: Value) -> bytes:
+    """Return the canonical encoding of `value`. Raises EncodingError where it has none."""
+    _check_value(value, DEPTH_MAX)
+    encoded: bytes = msgpack.packb(value, use_bin_type=True)
+    if len(encoded) > ENCODED_SIZE_MAX:
+        raise EncodingError("encoded value", f"at most {ENCODED_SIZE_MAX} bytes", f"{len(encoded)} bytes")
+    return encoded
+
+
+def decode(data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Value:
+    """Return the value that `data` is the canonical encoding of. Raises EncodingError for all else."""
+    if len(data) > size_max:
+        raise EncodingError("encoded value", f"at most {size_max} bytes", f"{len(data)} bytes")
+    try:
+        value: Value = msgpack.unpackb(
+            data,
+            use_list=False,
+            raw=False,
+            max_array_len=ARRAY_ITEMS_MAX,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise EncodingError("encoded value", "one canonical MessagePack value", reason) from error
+    _check_value(value, DEPTH_MAX)
+    if msgpack.packb(value, use_bin_type=True) != data:
+        raise EncodingError("encoded value", "the shortest encoding of each item", "a longer spelling")
+    return value
+
+
+def _check_value(value: object, depth_left: int) -> None:
+    kind = type(value)
+    if kind is tuple:
+        if depth_left == 0:
+            raise EncodingError("encoded value", f"at most {DEPTH_MAX} levels of arrays", "more")
+        items: Sequence[object] = value  # type: ignore[assignment]
+        if len(items) > ARRAY_ITEMS_MAX:
+            raise EncodingError("array", f"at most {ARRAY_ITEMS_MAX} items", f"{len(items)}")
+        for item in items:
+            _check_value(item, depth_left - 1)
+    elif kind is bytes or value is None:
+        return
+    elif kind is int:
+        if not 0 <= value <= INTEGER_MAX:  # type: ignore[operator]
+            raise EncodingError("integer", f"0 to {INTEGER_MAX}", f"{value}")
+    elif kind is str:
+        _check_text(value)  # type: ignore[arg-type]
+    else:
+        raise EncodingError("encoded value", "an integer, bytes, text, array or None", kind.__name__)
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        if not text.isprintable():
+            raise EncodingError("text", "no control characters", ascii(text[:40]))
+        return
+    if not unicodedata.is_normalized("NFC", text):
+        raise EncodingError("text", "Unicode in NFC", ascii(text[:40]))
+    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
+        raise EncodingError("text", "no control, private or unassigned characters", ascii(text[:40]))
+
+
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

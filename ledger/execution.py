@@ -1,0 +1,264 @@
+"""Execution: from a parent block and transactions to the next block and what it changes.
+
+Rule 1: limits are checked before anything is executed.
+Rule 2: a block holds only transactions that apply, in its order, on its parent's state.
+Rule 3: building and checking run the same code; a header is right exactly when it equals the one built.
+Rule 4: nothing is written here. The result is the block's overlay: changed leaves and changed tree pages.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from ledger.blocks import (
+    BLOCK_TRANSACTIONS_MAX,
+    HEADER_VERSION,
+    Block,
+    BlockError,
+    Header,
+    SealedHeader,
+    leader_index,
+    transactions_root,
+)
+from ledger.errors import LedgerError
+from ledger.keys import SUITE
+from ledger.merkle import Frontier
+from ledger.state import Changes, Parameters, StateView, require_parameters, require_validators
+from ledger.statepages import PageSource, update
+from ledger.statetree import value_hash
+from ledger.transactions import Transaction, VerifiedTransactions
+from ledger.transition import BlockContext, apply_transaction, verify_transaction
+
+
+class State(StateView, PageSource, Protocol):
+    """The leaves and the tree pages of one version of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """A block to build on: its header, the state after it, and the history up to and including it."""
+
+    sealed: SealedHeader
+    state: State
+    history: Frontier
+
+    @property
+    def header(self) -> Header:
+        return self.sealed.header
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What a block changes, above the state of its parent."""
+
+    values: Mapping[bytes, bytes]
+    pages: Mapping[bytes, bytes | None]
+    below: State
+
+    def find_value(self, key: bytes) -> bytes | None:
+        state: State = self
+        while isinstance(state, Overlay):
+            value = state.values.get(key)
+            if value is not None:
+                return value
+            state = state.below
+        return state.find_value(key)
+
+    def load_page(self, path: bytes) -> bytes | None:
+        state: State = self
+        while isinstance(state, Overlay):
+            if path in state.pages:
+                return state.pages[path]
+            state = state.below
+        return state.load_page(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A block that was executed: the block, its overlay, and the history that its children extend."""
+
+    block: Block
+    overlay: Overlay
+    history: Frontier
+
+    def tip(self) -> Tip:
+        """Return the block as something to build on."""
+        return Tip(self.block.sealed, self.overlay, self.history)
+
+
+class Divergence(BlockError):
+    """A block whose header does not state what executing it gives. `field` names the first difference."""
+
+    code = "divergence"
+
+    def __init__(self, height: int, field: str, *, claimed: object, computed: object) -> None:
+        super().__init__(f"block {height}, header {field}", _show(computed), _show(claimed))
+        self.field = field
+
+
+def build_block(
+    parent: Tip,
+    candidates: Iterable[Transaction],
+    *,
+    view: int,
+    proposer: str,
+    now_ms: int,
+    verified: VerifiedTransactions,
+) -> tuple[Executed, list[tuple[Transaction, LedgerError]]]:
+    """Return the block that `proposer` builds in `view`, and the candidates that do not apply, with reasons.
+
+    Candidates that would exceed a limit are left out without a reason: they fit a later block.
+    """
+    time_ms = max(now_ms, parent.header.time_ms + 1)
+    context = _context(parent, time_ms)
+    changes = Changes(parent.state)
+    taken: list[Transaction] = []
+    refused: list[tuple[Transaction, LedgerError]] = []
+    room = _Room(context.parameters)
+    for transaction in candidates:
+        if not room.fits(transaction):
+            continue
+        try:
+            verify_transaction(transaction, parent.state, context.chain_id, verified)
+            changes.merge(apply_transaction(transaction, changes, context))
+        except LedgerError as error:
+            refused.append((transaction, error))
+            continue
+        room.take(transaction)
+        taken.append(transaction)
+    return _finish(parent, tuple(taken), changes, view=view, proposer=proposer, time_ms=time_ms), refused
+
+
+def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) -> Executed:
+    """Execute a block on its parent and check every field of its header.
+
+    Raises BlockError where it breaks a rule, Divergence where its header states another result.
+    """
+    header = block.header
+    check_lineage(parent.sealed, header)
+    context = _context(parent, header.time_ms)
+    _check_limits(block.transactions, context.parameters)
+    changes = Changes(parent.state)
+    for index, transaction in enumerate(block.transactions):
+        try:
+            verify_transaction(transaction, parent.state, context.chain_id, verified)
+            changes.merge(apply_transaction(transaction, changes, context))
+        except LedgerError as error:
+            where = f"block {header.height}, transaction {index}: {error.where}"
+            raise BlockError(where, error.expected, error.found) from error
+    executed = _finish(
+        parent,
+        block.transactions,
+        changes,
+        view=header.view,
+        proposer=_require_leader(parent.state, header),
+        time_ms=header.time_ms,
+    )
+    _check_equal(claimed=header, computed=executed.block.header)
+    return Executed(block, executed.overlay, executed.history)
+
+
+def check_lineage(parent: SealedHeader, header: Header) -> None:
+    """Check what can be checked of a header without executing it. Raises BlockError."""
+    where = f"block {header.height}"
+    above = parent.header
+    if header.chain_id != above.chain_id:
+        raise BlockError(where, f"chain {above.chain_id.hex()}", header.chain_id.hex())
+    if header.height != above.height + 1:
+        raise BlockError(where, f"height {above.height + 1}", f"{header.height}")
+    if header.parent_hash != parent.hash:
+        raise BlockError(where, f"parent {parent.hash.hex()}", header.parent_hash.hex())
+    if header.epoch != above.epoch or header.view <= above.view:
+        expected = f"epoch {above.epoch} and a view above {above.view}"
+        raise BlockError(where, expected, f"epoch {header.epoch}, view {header.view}")
+    if header.time_ms <= above.time_ms:
+        raise BlockError(where, f"a time after {above.time_ms}", f"{header.time_ms}")
+
+
+def _require_leader(state: StateView, header: Header) -> str:
+    validators = require_validators(state).current
+    index = leader_index(epoch=header.epoch, view=header.view, validators_count=len(validators))
+    return validators.validators[index].member
+
+
+def _context(parent: Tip, time_ms: int) -> BlockContext:
+    parameters = require_parameters(parent.state)
+    return BlockContext(parent.header.chain_id, parent.header.height + 1, time_ms, parameters)
+
+
+class _Room:
+    """What is left of a block's limits."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._size = parameters.block_size_max
+        self._operations = parameters.block_operations_max
+        self._signatures = parameters.block_signatures_max
+        self._transactions = BLOCK_TRANSACTIONS_MAX
+
+    def fits(self, transaction: Transaction) -> bool:
+        return (
+            len(transaction.encoded) <= self._size
+            and len(transaction.body.operations) <= self._operations
+            and transaction.signature_count <= self._signatures
+            and self._transactions > 0
+        )
+
+    def take(self, transaction: Transaction) -> None:
+        self._size -= len(transaction.encoded)
+        self._operations -= len(transaction.body.operations)
+        self._signatures -= transaction.signature_count
+        self._transactions -= 1
+
+
+def _check_limits(transactions: Sequence[Transaction], parameters: Parameters) -> None:
+    room = _Room(parameters)
+    for index, transaction in enumerate(transactions):
+        if not room.fits(transaction):
+            raise BlockError(f"transaction {index}", "a block within the chain's limits", "one past them")
+        room.take(transaction)
+
+
+def _finish(
+    parent: Tip,
+    transactions: tuple[Transaction, ...],
+    changes: Changes,
+    *,
+    view: int,
+    proposer: str,
+    time_ms: int,
+) -> Executed:
+    tree = update(
+        parent.state,
+        parent.header.state_root,
+        [(key, value_hash(value)) for key, value in sorted(changes.values.items())],
+    )
+    header = Header(
+        version=HEADER_VERSION,
+        suite=SUITE,
+        chain_id=parent.header.chain_id,
+        epoch=parent.header.epoch,
+        view=view,
+        height=parent.header.height + 1,
+        time_ms=time_ms,
+        parent_hash=parent.sealed.hash,
+        transactions_root=transactions_root(tuple(transaction.id for transaction in transactions)),
+        state_root=tree.root,
+        history_root=parent.history.root(),
+        validators_hash=require_validators(parent.state).current.digest(),
+        next_validators_hash=None,
+        proposer=proposer,
+    )
+    sealed = SealedHeader.encode(header)
+    history, _ = parent.history.append(sealed.hash)
+    return Executed(Block(sealed, transactions), Overlay(changes.values, tree.pages, parent.state), history)
+
+
+def _check_equal(*, claimed: Header, computed: Header) -> None:
+    for field in fields(Header):
+        ours, theirs = getattr(computed, field.name), getattr(claimed, field.name)
+        if ours != theirs:
+            raise Divergence(claimed.height, field.name, claimed=theirs, computed=ours)
+
+
+def _show(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else f"{value}"

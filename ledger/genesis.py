@@ -1,0 +1,307 @@
+"""Genesis: the first block, and the file that founds a chain (docs/formats.md, Genesis).
+
+Rule 1: the chain id is the SHA-256 of the canonical genesis content; the governors' signatures stand outside.
+Rule 2: every governor of the genesis signs the chain id.
+Rule 3: each side of the border has at least two governors; at least one member validates.
+Rule 4: block 0 follows from the content alone.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, ClassVar, Final
+
+from ledger.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, transactions_root
+from ledger.certificates import Validator, ValidatorSet
+from ledger.digests import digest
+from ledger.errors import LedgerError
+from ledger.execution import Executed, Overlay, Tip
+from ledger.keys import SUITE, PrivateKey, PublicKey
+from ledger.merkle import Frontier
+from ledger.records import (
+    Code,
+    Hash,
+    Identifier,
+    Items,
+    Json,
+    MemberId,
+    Milliseconds,
+    Octets,
+    PurposeCode,
+    SchemaCode,
+    SignatureBytes,
+    Uint,
+    from_json,
+    pack,
+    parse_json,
+    to_json,
+)
+from ledger.state import (
+    GOVERNOR,
+    HONG_KONG,
+    MAINLAND,
+    OBSERVER,
+    VALIDATOR,
+    Changes,
+    Jurisdiction,
+    Leaf,
+    Member,
+    Name,
+    Node,
+    NodeKind,
+    Parameters,
+    Purpose,
+    Roles,
+    Schema,
+    Validators,
+)
+from ledger.statepages import update
+from ledger.statetree import EMPTY, value_hash
+
+GENESIS_VERSION: Final = 1
+GENESIS_TAG: Final = "luohu/genesis/1"
+GENESIS_FILE_SIZE_MAX: Final = 1024 * 1024
+DEVELOPMENT: Final = "development"
+PRODUCTION: Final = "production"
+GOVERNORS_PER_SIDE_MIN: Final = 2
+
+
+class GenesisError(LedgerError):
+    """A genesis that founds no chain."""
+
+    code = "genesis"
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisNode:
+    """A member's node: validators have a validator key and a commitment to the next one."""
+
+    kind: NodeKind
+    validator_key: PublicKey | None
+    next_validator_key: Hash | None
+    tls_certificate: Annotated[bytes, Octets(1, 2048)]
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisMember:
+    """A member that exists from the start."""
+
+    id: MemberId
+    name_zh_hans: Name
+    name_zh_hant: Name
+    name_en: Name
+    jurisdiction: Jurisdiction
+    roles: Roles
+    key: PublicKey
+    next_key: Hash
+    node: GenesisNode | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisSchema:
+    """A schema that exists from the start."""
+
+    code: SchemaCode
+    bearer: Annotated[int, Uint(1)]
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisContent:
+    """Everything that a chain starts from. A `development` chain runs on loopback only."""
+
+    TAG: ClassVar[str] = "luohu-genesis"
+
+    version: Annotated[int, Uint(GENESIS_VERSION, minimum=GENESIS_VERSION)]
+    suite: Annotated[int, Uint(SUITE, minimum=SUITE)]
+    network: Annotated[str, Identifier("network", 32)]
+    use: Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
+    time_ms: Milliseconds
+    parameters: Parameters
+    members: Annotated[tuple[GenesisMember, ...], Items(256, minimum=1)]
+    schemas: Annotated[tuple[GenesisSchema, ...], Items(256)]
+    purposes: Annotated[tuple[PurposeCode, ...], Items(256, increasing=True)]
+
+    def __post_init__(self) -> None:
+        _check_order("members", [member.id for member in self.members])
+        _check_order("schemas", [schema.code for schema in self.schemas])
+        for member in self.members:
+            _check_member(member)
+        keys = Counter(str(key) for member in self.members for key in _keys_of(member))
+        repeated = [key for key, count in keys.items() if count > 1]
+        if repeated:
+            raise GenesisError("genesis keys", "each key once", f"{repeated[0]} twice")
+        for side in (MAINLAND, HONG_KONG):
+            count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
+            if count < GOVERNORS_PER_SIDE_MIN:
+                raise GenesisError(f"governors of {side}", f"at least {GOVERNORS_PER_SIDE_MIN}", f"{count}")
+        if not any(member.node is not None and member.node.kind == VALIDATOR for member in self.members):
+            raise GenesisError("genesis", "at least one validator", "none")
+
+    @property
+    def chain_id(self) -> bytes:
+        """The 32-byte hash of the canonical content."""
+        return digest(pack(self))
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validators of epoch 0."""
+        return ValidatorSet(
+            tuple(
+                Validator(member.id, member.node.validator_key)
+                for member in self.members
+                if member.node is not None and member.node.validator_key is not None
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisSignature:
+    """A governor's signature over the chain id."""
+
+    member: MemberId
+    signature: SignatureBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """The content and the signatures of its governors."""
+
+    content: GenesisContent
+    signatures: Annotated[tuple[GenesisSignature, ...], Items(256)]
+
+    def verify(self) -> None:
+        """Check that every governor signed. Raises GenesisError or SignatureError."""
+        governors = {m.id: m.key for m in self.content.members if GOVERNOR in m.roles}
+        signers = [signature.member for signature in self.signatures]
+        if signers != sorted(governors):
+            raise GenesisError("genesis signatures", f"exactly those of {sorted(governors)}", f"{signers}")
+        chain_id = self.content.chain_id
+        for signature in self.signatures:
+            governors[signature.member].verify(GENESIS_TAG, chain_id, signature.signature)
+
+
+def sign_genesis(content: GenesisContent, keys: dict[str, PrivateKey]) -> Genesis:
+    """Return the content with the signatures of its governors, whose keys are given by member id."""
+    governors = sorted(member.id for member in content.members if GOVERNOR in member.roles)
+    chain_id = content.chain_id
+    return Genesis(
+        content,
+        tuple(GenesisSignature(member, keys[member].sign(GENESIS_TAG, chain_id)) for member in governors),
+    )
+
+
+def genesis_from_json(value: Json) -> Genesis:
+    """Return a verified genesis from its JSON form. Raises LedgerError."""
+    genesis = from_json(Genesis, value)
+    pack(genesis.content)
+    genesis.verify()
+    return genesis
+
+
+def parse_genesis(text: bytes) -> Genesis:
+    """Return the verified genesis of a genesis.json. Raises LedgerError."""
+    return genesis_from_json(parse_json(text, size_max=GENESIS_FILE_SIZE_MAX))
+
+
+def genesis_to_json(genesis: Genesis) -> dict[str, Json]:
+    """Return the JSON form of a genesis."""
+    return to_json(genesis)
+
+
+class _NoState:
+    def find_value(self, key: bytes) -> bytes | None:
+        return None
+
+    def load_page(self, path: bytes) -> bytes | None:
+        return None
+
+
+def genesis_block(content: GenesisContent) -> Executed:
+    """Return block 0, with the leaves and pages that it starts the state with."""
+    empty = _NoState()
+    changes = Changes(empty)
+    for leaf in _leaves(content):
+        changes.put(leaf)
+    tree = update(empty, EMPTY, [(key, value_hash(value)) for key, value in sorted(changes.values.items())])
+    header = Header(
+        version=HEADER_VERSION,
+        suite=content.suite,
+        chain_id=content.chain_id,
+        epoch=0,
+        view=0,
+        height=0,
+        time_ms=content.time_ms,
+        parent_hash=NO_HASH,
+        transactions_root=transactions_root(()),
+        state_root=tree.root,
+        history_root=Frontier().root(),
+        validators_hash=content.validators.digest(),
+        next_validators_hash=None,
+        proposer=None,
+    )
+    sealed = SealedHeader.encode(header)
+    history, _ = Frontier().append(sealed.hash)
+    return Executed(Block(sealed, ()), Overlay(changes.values, tree.pages, empty), history)
+
+
+def genesis_tip(content: GenesisContent) -> Tip:
+    """Return block 0 as something to build on."""
+    return genesis_block(content).tip()
+
+
+def _leaves(content: GenesisContent) -> list[Leaf]:
+    leaves: list[Leaf] = [content.parameters, Validators(0, content.validators, None)]
+    leaves += [Schema(schema.code, schema.bearer, 0) for schema in content.schemas]
+    leaves += [Purpose(code, 0) for code in content.purposes]
+    for member in content.members:
+        leaves.append(
+            Member(
+                id=member.id,
+                name_zh_hans=member.name_zh_hans,
+                name_zh_hant=member.name_zh_hant,
+                name_en=member.name_en,
+                jurisdiction=member.jurisdiction,
+                roles=member.roles,
+                key=member.key,
+                key_sequence=0,
+                next_key=member.next_key,
+                version=0,
+                suspensions=(),
+            )
+        )
+        if member.node is not None:
+            leaves.append(
+                Node(
+                    member=member.id,
+                    kind=member.node.kind,
+                    validator_key=member.node.validator_key,
+                    validator_key_sequence=0,
+                    next_validator_key=member.node.next_validator_key,
+                    tls_certificate=member.node.tls_certificate,
+                    tls_sequence=0,
+                    next_tls=None,
+                )
+            )
+    return leaves
+
+
+def _keys_of(member: GenesisMember) -> list[PublicKey]:
+    node_key = member.node.validator_key if member.node is not None else None
+    return [member.key] if node_key is None else [member.key, node_key]
+
+
+def _check_member(member: GenesisMember) -> None:
+    for key in _keys_of(member):
+        key.check_prime_order()
+    if member.node is None:
+        return
+    named = (member.node.validator_key is not None, member.node.next_validator_key is not None)
+    if named != ((False, False) if member.node.kind == OBSERVER else (True, True)):
+        expected = "validator key and next one for validators, neither for observers"
+        raise GenesisError(f"node of {member.id}", expected, f"{member.node.kind} {named}")
+
+
+def _check_order(where: str, names: list[str]) -> None:
+    for before, after in pairwise(names):
+        if before >= after:
+            raise GenesisError(f"genesis {where}", "each once, in order", f"{after} after {before}")

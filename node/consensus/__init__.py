@@ -1,0 +1,1 @@
+"""The pure consensus core: events in, effects out (docs/consensus.md)."""

@@ -1,0 +1,208 @@
+"""Files that survive a power cut: written, synced, renamed, and their directory synced.
+
+Rule 1: a sync that failed is never repeated. After a failed fsync the kernel may mark the lost pages clean,
+so a second fsync succeeds over data that is gone. Callers stop using the file.
+Rule 2: a file is replaced whole: a new one beside it, synced, renamed over the old, directory synced. A crash
+at any step leaves the old content or the new.
+Rule 3: a private file is a regular file that nobody but its owner may read; anything else is refused.
+Rule 4: one process holds a lock. The lock is a file of its own, never replaced or removed: a lock on a file
+that gets renamed over would protect an inode that nobody opens any more.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+PRIVATE_MODE: Final = 0o600
+EXPOSED_BITS: Final = 0o077
+
+
+class FileOperations(Protocol):
+    """What changes a disk. Tests swap it to cut the power at each step; reads are not part of it."""
+
+    def create(self, path: Path) -> int:
+        """Create a file that does not exist, mode 0600, and return its descriptor."""
+
+    def open(self, path: Path) -> int:
+        """Open an existing file for reading and writing and return its descriptor."""
+
+    def write_at(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`, or raise OSError."""
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file to `size` bytes."""
+
+    def sync(self, descriptor: int) -> None:
+        """Return once the file's data and size are on the disk itself, or raise OSError."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give `source` the name `target`, replacing what has it."""
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give `source` a second name; raises FileExistsError where it is taken."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a name, if it exists."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return once the names in `directory` are on the disk itself, or raise OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class PosixFiles:
+    """The real disk."""
+
+    def create(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, PRIVATE_MODE)
+
+    def open(self, path: Path) -> int:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def write_at(self, descriptor: int, data: bytes, offset: int) -> None:
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(descriptor, left, offset)
+            if written == 0:
+                raise OSError(errno.EIO, "the disk accepted no bytes")
+            left = left[written:]
+            offset += written
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        # macOS: fsync leaves the data in the drive's cache, only F_FULLFSYNC empties it.
+        if sys.platform == "darwin":
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        target.hardlink_to(source)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def sync_directory(self, directory: Path) -> None:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+POSIX_FILES: Final = PosixFiles()
+
+
+def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
+    """Make `content` the whole content of `path`, durably; raises OSError with the old file in place.
+
+    The caller holds a lock: two writers would share the name of the new file.
+    """
+    fresh = path.with_name(path.name + ".new")
+    write_fresh(files, fresh, content)
+    files.rename(fresh, path)
+    files.sync_directory(path.parent)
+
+
+def write_fresh(files: FileOperations, path: Path, content: bytes) -> None:
+    """Write a synced file at `path`, in place of a leftover of an earlier crash. The name is not yet synced."""
+    files.remove(path)
+    descriptor = files.create(path)
+    try:
+        files.write_at(descriptor, content, 0)
+        files.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class PrivateFileError(Exception):
+    """A file that should be private is not, or cannot be read as one."""
+
+    def __init__(self, path: Path, expected: str, found: str, cure: str) -> None:
+        super().__init__(f"{path}: expected {expected}, found {found}; {cure}")
+        self.expected = expected
+        self.found = found
+        self.cure = cure
+
+
+def read_private(path: Path, *, size_max: int) -> bytes:
+    """Return the content of a private regular file of at most `size_max` bytes. Raises PrivateFileError."""
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        found = error.strerror or "an error"
+        raise PrivateFileError(path, "a readable file", found, "check the path and its owner") from error
+    try:
+        _check_private(path, os.fstat(descriptor))
+        content = _read_up_to(descriptor, size_max + 1)
+    except OSError as error:
+        found = error.strerror or "an error"
+        raise PrivateFileError(path, "a readable file", found, "check the disk") from error
+    finally:
+        os.close(descriptor)
+    if len(content) > size_max:
+        raise PrivateFileError(path, f"at most {size_max} bytes", "more", "name the right file")
+    return content
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise PrivateFileError(path, "a regular file", stat.filemode(status.st_mode), "name a regular file")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & EXPOSED_BITS:
+        raise PrivateFileError(
+            path, "a file that only its owner can use (mode 0600)", f"mode {mode:04o}", f"chmod 600 {path}"
+        )
+
+
+def _read_up_to(descriptor: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = os.read(descriptor, size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+class FileLocked(OSError):
+    """Another process holds the lock."""
+
+
+class FileLock:
+    """An exclusive lock, held until `release` or the end of the process."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock at `path` without waiting. Raises FileLocked, or OSError where it cannot be made."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise FileLocked(
+                f"{path}: expected to be the only user, found another process using it"
+            ) from error
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Release the lock; a second release does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,1 @@
+"""Peers over mutually authenticated TLS 1.3."""

@@ -1,0 +1,212 @@
+"""One established WebSocket to one peer.
+
+Rule 1: a message is one binary frame of 1 to MESSAGE_SIZE_MAX bytes. Text, an empty or a larger message is an
+offence, and so is a flood of pings.
+Rule 2: three tasks serve a connection (read, write, watch); the first that ends, ends all of it.
+Rule 3: a peer is dead when it is silent in spite of pings, or does not take a message for too long. Silence that
+is our own doing, because its inbox lane is full, does not count.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+
+import aiohttp
+from aiohttp import web
+
+from node.network.inbox import Inbox
+from node.network.limits import (
+    CONTROL_FRAMES_PER_WINDOW_MAX,
+    MESSAGE_SIZE_MAX,
+    READ_BURST_MAX,
+    WINDOW_S,
+    Timing,
+)
+from node.network.outbox import Outbox
+
+WebSocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_REFUSED = 4001
+"""Another chain, version or node id than expected."""
+CLOSE_DUPLICATE = 4002
+"""Another connection of this pair is kept."""
+CLOSE_TIMED_REFUSAL = 4003
+"""Refused until a time."""
+CLOSE_OFFENCE = 4004
+"""The peer broke a rule of the transport."""
+CLOSE_DEAD = 4005
+"""The peer is silent or takes nothing."""
+CLOSE_REASON_SIZE_MAX = 123
+
+
+class ConnectionEnded(Exception):
+    """Why a connection is over, with the WebSocket close code for it."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Connection:
+    """Carries messages between a WebSocket and the peer's two queues until either side ends it."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        *,
+        peer_id: str,
+        dialer_id: str,
+        incarnation: bytes,
+        inbox: Inbox,
+        outbox: Outbox,
+        timing: Timing,
+    ) -> None:
+        self.peer_id = peer_id
+        self.dialer_id = dialer_id
+        self.incarnation = incarnation
+        self._socket = socket
+        self._inbox = inbox
+        self._outbox = outbox
+        self._timing = timing
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[ConnectionEnded] = self._loop.create_future()
+        self._heard_at = self._loop.time()
+        self._sending_since: float | None = None
+        self._is_held_back = False
+        self._control_frames: deque[float] = deque(maxlen=CONTROL_FRAMES_PER_WINDOW_MAX)
+
+    def end(self, code: int, reason: str) -> None:
+        """Ask the connection to end; the first reason given is the one that counts."""
+        if not self._ending.done():
+            self._ending.set_result(ConnectionEnded(code, reason))
+
+    async def run(self, first: bytes | None = None) -> ConnectionEnded:
+        """Send `first`, then carry messages until the end, close the socket and return why."""
+        tasks = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._write(first)),
+            asyncio.create_task(self._watch()),
+        ]
+        try:
+            await asyncio.wait([*tasks, self._ending], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        ended = self._settle(results)
+        await close_socket(self._socket, code=ended.code, reason=ended.reason, timeout_s=self._timing.close_s)
+        return ended
+
+    def _settle(self, results: list[BaseException | None]) -> ConnectionEnded:
+        for result in results:
+            match result:
+                case None | asyncio.CancelledError():
+                    pass
+                case ConnectionEnded():
+                    self.end(result.code, result.reason)
+                case OSError() | aiohttp.ClientError():
+                    self.end(CLOSE_GOING_AWAY, f"connection lost: {type(result).__name__}")
+                case _:
+                    raise result
+        assert self._ending.done(), "a connection's task returned without a reason"
+        return self._ending.result()
+
+    async def _read(self) -> None:
+        burst_count = 0
+        while True:
+            message = await self._socket.receive()
+            self._heard_at = self._loop.time()
+            match message.type:
+                case aiohttp.WSMsgType.BINARY:
+                    await self._accept(message.data)
+                case aiohttp.WSMsgType.PING:
+                    self._count_control_frame()
+                    await self._socket.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    self._count_control_frame()
+                case _:
+                    raise describe_end(message)
+            burst_count += 1
+            if burst_count == READ_BURST_MAX:
+                # receive() does not yield while frames are buffered.
+                burst_count = 0
+                await asyncio.sleep(0)
+
+    async def _accept(self, data: bytes) -> None:
+        check_message_size(data)
+        if self._inbox.has_room(self.peer_id, data):
+            await self._inbox.put(self.peer_id, data)
+            return
+        self._is_held_back = True
+        await self._inbox.put(self.peer_id, data)
+        self._is_held_back = False
+        self._heard_at = self._loop.time()
+
+    async def _write(self, first: bytes | None) -> None:
+        if first is not None:
+            await self._send(first)
+        while True:
+            await self._send(await self._outbox.take())
+
+    async def _send(self, data: bytes) -> None:
+        self._sending_since = self._loop.time()
+        await self._socket.send_bytes(data)
+        self._sending_since = None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.ping_interval_s)
+            now = self._loop.time()
+            if self._sending_since is not None:
+                # No ping behind a message that is stuck: it would wait in the same buffer.
+                self._check_stall(now - self._sending_since)
+            elif not self._is_held_back:
+                self._check_silence(now - self._heard_at)
+                if now - self._heard_at >= self._timing.ping_interval_s / 2:
+                    await self._socket.ping()
+
+    def _check_stall(self, stalled_s: float) -> None:
+        if stalled_s > self._timing.send_stall_s:
+            raise ConnectionEnded(CLOSE_DEAD, f"a message was not taken for {stalled_s:.1f} s")
+
+    def _check_silence(self, silent_s: float) -> None:
+        if silent_s > self._timing.dead_after_s:
+            raise ConnectionEnded(CLOSE_DEAD, f"silent for {silent_s:.1f} s")
+
+    def _count_control_frame(self) -> None:
+        frames = self._control_frames
+        if len(frames) == CONTROL_FRAMES_PER_WINDOW_MAX and self._heard_at - frames[0] < WINDOW_S:
+            limit = f"{CONTROL_FRAMES_PER_WINDOW_MAX} pings and pongs in {WINDOW_S:.0f} s"
+            raise ConnectionEnded(CLOSE_OFFENCE, f"expected at most {limit}, found more")
+        frames.append(self._heard_at)
+
+
+def check_message_size(data: bytes) -> None:
+    """Raise ConnectionEnded, as an offence, unless the message has an allowed size."""
+    if not 0 < len(data) <= MESSAGE_SIZE_MAX:
+        expected = f"a message of 1 to {MESSAGE_SIZE_MAX} bytes"
+        raise ConnectionEnded(CLOSE_OFFENCE, f"expected {expected}, found {len(data)}")
+
+
+def describe_end(message: aiohttp.WSMessage) -> ConnectionEnded:
+    """Say what a frame that is no message means for the connection."""
+    match message.type:
+        case aiohttp.WSMsgType.TEXT:
+            return ConnectionEnded(CLOSE_OFFENCE, "expected binary frames, found text")
+        case aiohttp.WSMsgType.ERROR if isinstance(message.data, aiohttp.WebSocketError):
+            return ConnectionEnded(CLOSE_OFFENCE, f"not WebSocket as agreed: {message.data}")
+        case aiohttp.WSMsgType.CLOSE:
+            told = f", saying {message.extra!r}" if message.extra else ""
+            return ConnectionEnded(CLOSE_GOING_AWAY, f"closed by the peer with code {message.data}{told}")
+        case _:
+            return ConnectionEnded(CLOSE_GOING_AWAY, "connection lost")
+
+
+async def close_socket(socket: WebSocket, *, code: int, reason: str, timeout_s: float) -> None:
+    """Close with a reason, waiting no longer than this for a peer that does not answer."""
+    text = reason.encode("utf-8")[:CLOSE_REASON_SIZE_MAX].decode("utf-8", "ignore").encode("utf-8")
+    with contextlib.suppress(TimeoutError, OSError, aiohttp.ClientError):
+        async with asyncio.timeout(timeout_s):
+            await socket.close(code=code, message=text)
