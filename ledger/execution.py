@@ -6,9 +6,8 @@ Rule 3: building and checking run the same code; a header is right exactly when 
 Rule 4: nothing is written here. The result is the block's overlay: changed leaves and changed tree pages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
 from ledger.blocks import (
     BLOCK_TRANSACTIONS_MAX,
@@ -22,68 +21,12 @@ from ledger.blocks import (
 )
 from ledger.errors import LedgerError
 from ledger.keys import SUITE
-from ledger.merkle import Frontier
+from ledger.overlays import Executed, Overlay, Tip
 from ledger.state import Changes, Parameters, StateView, require_parameters, require_validators
-from ledger.statepages import PageSource, update
+from ledger.statepages import update
 from ledger.statetree import value_hash
 from ledger.transactions import Transaction, VerifiedTransactions
 from ledger.transition import BlockContext, apply_transaction, verify_transaction
-
-
-class State(StateView, PageSource, Protocol):
-    """The leaves and the tree pages of one version of the state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tip:
-    """A block to build on: its header, the state after it, and the history up to and including it."""
-
-    sealed: SealedHeader
-    state: State
-    history: Frontier
-
-    @property
-    def header(self) -> Header:
-        return self.sealed.header
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """What a block changes, above the state of its parent."""
-
-    values: Mapping[bytes, bytes]
-    pages: Mapping[bytes, bytes | None]
-    below: State
-
-    def find_value(self, key: bytes) -> bytes | None:
-        state: State = self
-        while isinstance(state, Overlay):
-            value = state.values.get(key)
-            if value is not None:
-                return value
-            state = state.below
-        return state.find_value(key)
-
-    def load_page(self, path: bytes) -> bytes | None:
-        state: State = self
-        while isinstance(state, Overlay):
-            if path in state.pages:
-                return state.pages[path]
-            state = state.below
-        return state.load_page(path)
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """A block that was executed: the block, its overlay, and the history that its children extend."""
-
-    block: Block
-    overlay: Overlay
-    history: Frontier
-
-    def tip(self) -> Tip:
-        """Return the block as something to build on."""
-        return Tip(self.block.sealed, self.overlay, self.history)
 
 
 class Divergence(BlockError):

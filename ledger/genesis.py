@@ -15,9 +15,9 @@ from ledger.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, 
 from ledger.certificates import Validator, ValidatorSet
 from ledger.digests import digest
 from ledger.errors import LedgerError
-from ledger.execution import Executed, Overlay, Tip
 from ledger.keys import SUITE, PrivateKey, PublicKey
 from ledger.merkle import Frontier
+from ledger.overlays import Executed, Overlay, Tip
 from ledger.records import (
     Code,
     Hash,

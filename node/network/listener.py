@@ -61,6 +61,7 @@ class Listener:
         self._is_pinned = is_pinned
         self._timing = timing
         self._pending: dict[RequestHandler, _Pending] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: web.Server | None = None
         self._listening: socket.socket | None = None
 
@@ -102,10 +103,9 @@ class Listener:
         """Stop listening and cut off every connection that is left."""
         if self._listening is not None:
             self._listening.close()
-        tasks = [pending.task for pending in self._pending.values() if pending.task is not None]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.shutdown(self._timing.close_s)
 
@@ -121,6 +121,8 @@ class Listener:
         pending = _Pending(address, self._server())
         self._pending[pending.protocol] = pending
         pending.task = asyncio.create_task(self._welcome(pending, accepted))
+        self._tasks.add(pending.task)
+        pending.task.add_done_callback(self._tasks.discard)
         pending.task.add_done_callback(lambda _: self._forget(pending, accepted))
 
     def _evict(self, pending: _Pending) -> None:

@@ -1,0 +1,108 @@
+"""The proof file: everything that shows what the ledger says of one document (docs/formats.md, Proof file).
+
+Rule 1: magic, version, then one canonical encoding; no byte of it is ignored.
+Rule 2: evidence is all of one version of the state: its header, its certificate, its trust path.
+Rule 3: key and value of each leaf are rebuilt from what is proven, never taken from the prover's word.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from ledger.blocks import HEADER_SIZE_MAX
+from ledger.certificates import QuorumCertificate
+from ledger.commitments import Opening
+from ledger.errors import EncodingError
+from ledger.keys import PublicKey
+from ledger.merkle import TreePath
+from ledger.presentation import Presentation
+from ledger.records import Hash, Height, MemberId, Octets, pack, unpack
+from ledger.state import LEAF_SIZE_MAX, LeafCount
+from ledger.statetree import AbsenceProof, InclusionProof
+from ledger.trust import TrustPath
+
+PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"
+PROOF_SIZE_MAX: Final = 1024 * 1024
+EVIDENCE_SIZE_MAX: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenLeaf:
+    """A state value and why it is in the state."""
+
+    value: Annotated[bytes, Octets(1, LEAF_SIZE_MAX)]
+    proof: InclusionProof
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPath:
+    """Where the commitment stands in its anchored batch."""
+
+    leaf_count: LeafCount
+    path: TreePath
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEvidence:
+    """The consent and the recipient that it names."""
+
+    recipient: ProvenLeaf
+    consent: ProvenLeaf
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one version of the state says of a commitment, its issuer and a consent."""
+
+    TAG: ClassVar[str] = "evidence"
+
+    header: Annotated[bytes, Octets(1, HEADER_SIZE_MAX)]
+    certificate: QuorumCertificate | None
+    trust_path: TrustPath
+    anchor: ProvenLeaf
+    issuer: ProvenLeaf
+    unrevoked: AbsenceProof
+    consent: ConsentEvidence | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRequest:
+    """What is sent to a node for evidence: no document, no opening, no content hash."""
+
+    TAG: ClassVar[str] = "evidence-request"
+
+    issuer: MemberId
+    root: Hash
+    commitment: Hash
+    consent_key: PublicKey | None
+    consent_id: Hash | None
+    from_epoch: Height
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The content of `NAME.proof`. Without a consent and a presentation it proves the anchor alone."""
+
+    TAG: ClassVar[str] = "proof"
+
+    chain_id: Hash
+    opening: Opening
+    batch: BatchPath
+    anchor_root: Hash
+    evidence: Evidence
+    presentation: Presentation | None
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Proof":
+        """Decode the content of a proof file. Raises LedgerError."""
+        if not data.startswith(PROOF_MAGIC[:-1]):
+            raise EncodingError(
+                "proof file", f"a file that starts with {PROOF_MAGIC[:-1].decode()}", ascii(data[:12])
+            )
+        if not data.startswith(PROOF_MAGIC):
+            version = ascii(data[len(PROOF_MAGIC) - 1 : len(PROOF_MAGIC)])
+            raise EncodingError("proof file", f"version {PROOF_MAGIC[-1]}", f"version {version}")
+        return unpack(cls, data[len(PROOF_MAGIC) :], size_max=PROOF_SIZE_MAX)
+
+    def encode(self) -> bytes:
+        """Return the content of a proof file."""
+        return PROOF_MAGIC + pack(self)

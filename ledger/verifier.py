@@ -1,0 +1,390 @@
+"""The verifier: what a bank calls, offline, with a document, its proof and a trusted root.
+
+    verdict = Verifier(trust).verify(document, proof, request=request, at_ms=now_ms)
+
+Rule 1: every step must hold, in this order: files, trust, document, anchor, issuer, status, consent,
+presentation, age. The first that does not raises a VerificationError with its code.
+Rule 2: consent, recipient, purpose and nonce are compared with the bank's own request. Whoever wants less
+calls `verify_anchor`, by that name.
+Rule 3: the library has no clock. Where `at_ms` is after the header, the proof's age is limited by
+`max_age_ms`; where it is before, recorded times are compared. A revocation counts at all times.
+Rule 4: the verifier keeps no memory. The bank accepts each request's nonce once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import BinaryIO, Final, TypeAlias, TypeVar
+
+from ledger.commitments import Metadata
+from ledger.errors import LedgerError
+from ledger.merkle import CHUNK_SIZE, content_root, verify_inclusion
+from ledger.presentation import PRESENTATION_TAG, Presentation, Request, RequestBody, presentation_body
+from ledger.proofs import Evidence, Proof, ProvenLeaf
+from ledger.state import (
+    Anchor,
+    Consent,
+    Granted,
+    Leaf,
+    Member,
+    anchor_key,
+    consent_key,
+    decode_leaf,
+    member_key,
+    revocation_key,
+)
+from ledger.statetree import verify_absent, verify_present
+from ledger.trust import TrustedHeader, TrustedRoot, verify_header
+from ledger.verdicts import (
+    Anchored,
+    AnchorVerdict,
+    ConsentStanding,
+    Integrity,
+    IssuerStanding,
+    Presented,
+    Status,
+    TrustAnchor,
+    Verdict,
+    VerificationError,
+)
+
+MAX_AGE_MS: Final = 24 * 3_600_000
+
+Document: TypeAlias = bytes | BinaryIO | Iterable[bytes]
+"""A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces."""
+
+L = TypeVar("L", bound=Leaf)
+
+
+class SuspendedIssuer(Enum):
+    """What to do with a document of an issuer that is suspended as of the proof's header."""
+
+    REFUSE = "refuse"
+    ACCEPT_ANCHORS_BEFORE_DISTRUST = "accept-anchors-before-distrust"
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    header: TrustedHeader
+    metadata: Metadata
+    anchor: Anchor
+    issuer: Member
+    commitment: bytes
+
+
+class Verifier:
+    """Verifies documents against one trusted root. Holds no state, so threads may share it."""
+
+    def __init__(
+        self, trust: TrustedRoot, *, suspended_issuer: SuspendedIssuer = SuspendedIssuer.REFUSE
+    ) -> None:
+        """Take a trusted root. Raises LedgerError where it is not one."""
+        trust.check()
+        self._trust = trust
+        self._suspended_issuer = suspended_issuer
+
+    def verify(
+        self,
+        document: Document,
+        proof: bytes,
+        *,
+        request: Request,
+        at_ms: int,
+        max_age_ms: int = MAX_AGE_MS,
+    ) -> Verdict:
+        """Return what holds of a document that was presented for the bank's own `request`.
+
+        `proof` is the content of the proof file; `at_ms` the time asked about, in milliseconds of the Unix
+        epoch. Raises VerificationError and nothing else for any document and proof.
+        """
+        decoded = _decode_proof(proof)
+        facts = self._verify_anchor(document, decoded, at_ms)
+        body = request.decoded()
+        consent = _verify_consent(decoded.evidence, facts, body, decoded.presentation, at_ms)
+        presented = _verify_presentation(decoded, facts, body)
+        anchored = self._anchor_verdict(decoded, facts, at_ms, max_age_ms)
+        return Verdict(
+            integrity=anchored.integrity,
+            issuer=anchored.issuer,
+            anchored=anchored.anchored,
+            status=anchored.status,
+            consent=consent,
+            presented=presented,
+            trust=anchored.trust,
+        )
+
+    def verify_anchor(
+        self, document: Document, proof: bytes, *, at_ms: int, max_age_ms: int = MAX_AGE_MS
+    ) -> AnchorVerdict:
+        """Return what holds of a document and its anchor alone: neither consent nor presentation is checked.
+
+        Raises VerificationError and nothing else for any document and proof.
+        """
+        decoded = _decode_proof(proof)
+        facts = self._verify_anchor(document, decoded, at_ms)
+        return self._anchor_verdict(decoded, facts, at_ms, max_age_ms)
+
+    def _verify_anchor(self, document: Document, proof: Proof, at_ms: int) -> _Facts:
+        header = self._verify_trust(proof, at_ms)
+        metadata = _verify_document(document, proof)
+        commitment = proof.opening.commitment()
+        anchor = _verify_anchored(proof, header, metadata, commitment)
+        issuer = _require_leaf(
+            proof.evidence.issuer, Member, member_key(metadata.issuer), header, "issuer-unproven"
+        )
+        self._check_issuer(issuer, anchor)
+        _check_status(proof, header, anchor, commitment)
+        _check_times(metadata, anchor, at_ms)
+        return _Facts(header, metadata, anchor, issuer, commitment)
+
+    def _verify_trust(self, proof: Proof, at_ms: int) -> TrustedHeader:
+        evidence = proof.evidence
+        if proof.chain_id != self._trust.chain_id:
+            raise VerificationError(
+                "untrusted-header", "proof chain", self._trust.chain_id.hex(), proof.chain_id.hex()
+            )
+        try:
+            return verify_header(
+                self._trust, evidence.header, evidence.certificate, evidence.trust_path, at_ms=at_ms
+            )
+        except LedgerError as error:
+            raise _refused("untrusted-header", error) from error
+
+    def _check_issuer(self, issuer: Member, anchor: Anchor) -> None:
+        if issuer.distrusts(anchor.height):
+            raise VerificationError(
+                "anchor-distrusted",
+                "anchor height",
+                "outside every interval in which the issuer is distrusted",
+                f"{anchor.height}",
+            )
+        if issuer.is_suspended and self._suspended_issuer is SuspendedIssuer.REFUSE:
+            suspended_at = issuer.suspensions[-1].suspended_at
+            raise VerificationError(
+                "issuer-suspended", f"issuer {issuer.id}", "active", f"suspended at height {suspended_at}"
+            )
+
+    def _anchor_verdict(self, proof: Proof, facts: _Facts, at_ms: int, max_age_ms: int) -> AnchorVerdict:
+        header = facts.header.sealed.header
+        age_ms = max(0, at_ms - header.time_ms)
+        if age_ms > max_age_ms:
+            raise VerificationError(
+                "stale-proof", "proof age", f"at most {max_age_ms} ms", f"{age_ms} ms (block {header.height})"
+            )
+        return AnchorVerdict(
+            integrity=Integrity(proof.opening.media_type, proof.opening.size, facts.commitment),
+            issuer=IssuerStanding(
+                facts.issuer.id,
+                facts.issuer.name_zh_hans,
+                facts.issuer.name_zh_hant,
+                facts.issuer.name_en,
+                facts.issuer.is_suspended,
+            ),
+            anchored=Anchored(
+                root=facts.anchor.root,
+                schema=facts.anchor.schema,
+                height=facts.anchor.height,
+                time_ms=facts.anchor.time_ms,
+                issued_ms=facts.metadata.issued_ms,
+                expires_ms=facts.metadata.expires_ms,
+            ),
+            status=Status(header.height, header.time_ms, age_ms),
+            trust=TrustAnchor(self._trust.chain_id, facts.header.pin.epoch, facts.header.pin.height),
+        )
+
+
+def _decode_proof(proof: bytes) -> Proof:
+    try:
+        return Proof.decode(proof)
+    except LedgerError as error:
+        raise _refused("proof-malformed", error) from error
+
+
+def _refused(code: str, error: LedgerError) -> VerificationError:
+    return VerificationError(code, error.where, error.expected, error.found)
+
+
+def _pieces(document: Document) -> Iterable[bytes]:
+    if isinstance(document, bytes):
+        return (document,)
+    read = getattr(document, "read", None)
+    return iter(lambda: read(CHUNK_SIZE), b"") if read is not None else document
+
+
+def _verify_document(document: Document, proof: Proof) -> Metadata:
+    size, root = content_root(_pieces(document))
+    opening = proof.opening
+    if size != opening.size:
+        raise VerificationError("document-altered", "document size", f"{opening.size} bytes", f"{size} bytes")
+    if root != opening.content_root:
+        raise VerificationError(
+            "document-altered", "document content", opening.content_root.hex(), root.hex()
+        )
+    try:
+        return opening.decoded_metadata()
+    except LedgerError as error:
+        raise _refused("proof-malformed", error) from error
+
+
+def _verify_anchored(proof: Proof, header: TrustedHeader, metadata: Metadata, commitment: bytes) -> Anchor:
+    batch = proof.batch
+    try:
+        verify_inclusion(commitment, batch.path, size=batch.leaf_count, root=proof.anchor_root)
+    except LedgerError as error:
+        raise _refused("not-in-anchor", error) from error
+    key = anchor_key(metadata.issuer, proof.anchor_root)
+    anchor = _require_leaf(proof.evidence.anchor, Anchor, key, header, "anchor-unproven")
+    if anchor.leaf_count != batch.leaf_count:
+        raise VerificationError(
+            "not-in-anchor", "batch leaf count", f"{anchor.leaf_count}", f"{batch.leaf_count}"
+        )
+    if anchor.schema != metadata.schema:
+        raise VerificationError("metadata-mismatch", "schema", anchor.schema, metadata.schema)
+    latest = anchor.expires_ms
+    if latest is not None and (metadata.expires_ms is None or metadata.expires_ms > latest):
+        raise VerificationError("metadata-mismatch", "expiry", f"at most {latest}", f"{metadata.expires_ms}")
+    if metadata.holder_key is None and not anchor.bearer:
+        raise VerificationError("no-holder", "holder key", f"one, for schema {anchor.schema}", "none")
+    return anchor
+
+
+def _require_leaf(proven: ProvenLeaf, shape: type[L], key: bytes, header: TrustedHeader, code: str) -> L:
+    try:
+        verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
+        return decode_leaf(shape, key, proven.value)
+    except LedgerError as error:
+        raise _refused(code, error) from error
+
+
+def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitment: bytes) -> None:
+    if anchor.revoked is not None:
+        revoked = anchor.revoked
+        raise VerificationError(
+            "revoked", "anchor", "not revoked", f"revoked at height {revoked.height}: {revoked.reason}"
+        )
+    key = revocation_key(anchor.issuer, commitment)
+    try:
+        verify_absent(header.sealed.header.state_root, key, proof.evidence.unrevoked)
+    except LedgerError as error:
+        raise _refused("revocation-unproven", error) from error
+
+
+def _check_times(metadata: Metadata, anchor: Anchor, at_ms: int) -> None:
+    if at_ms < anchor.time_ms or at_ms < metadata.issued_ms:
+        expected = f"a time from {max(anchor.time_ms, metadata.issued_ms)}"
+        raise VerificationError("not-yet-anchored", "time asked about", expected, f"{at_ms}")
+    if metadata.expires_ms is not None and at_ms > metadata.expires_ms:
+        raise VerificationError(
+            "document-expired", "document expiry", f"at least {at_ms}", f"{metadata.expires_ms}"
+        )
+
+
+def _verify_consent(
+    evidence: Evidence,
+    facts: _Facts,
+    request: RequestBody,
+    presentation: Presentation | None,
+    at_ms: int,
+) -> ConsentStanding:
+    _check_request(facts, request)
+    if presentation is None:
+        raise VerificationError("not-presented", "proof", "a presentation by the holder", "none")
+    if evidence.consent is None:
+        raise VerificationError("consent-missing", "proof", "evidence of a consent", "none")
+    key = consent_key(presentation.consent_key, presentation.consent_id)
+    consent = _require_leaf(evidence.consent.consent, Consent, key, facts.header, "consent-unproven")
+    if consent.granted is None:
+        raise VerificationError("consent-ended", "consent", "granted", "withdrawn before it was granted")
+    _check_terms(consent.granted, facts, request)
+    recipient_key = member_key(request.recipient)
+    recipient = _require_leaf(
+        evidence.consent.recipient, Member, recipient_key, facts.header, "consent-unproven"
+    )
+    if recipient.is_suspended:
+        raise VerificationError("recipient-suspended", f"recipient {recipient.id}", "active", "suspended")
+    _check_active(consent, consent.granted, facts, at_ms)
+    terms = consent.granted.terms
+    return ConsentStanding(
+        consent_id=consent.consent_id,
+        recipient=terms.recipient,
+        purpose=terms.purpose,
+        until_ms=terms.until_ms,
+        used=consent.used,
+        uses=terms.uses,
+    )
+
+
+def _check_request(facts: _Facts, request: RequestBody) -> None:
+    chain_id = facts.header.sealed.header.chain_id
+    if request.chain_id != chain_id:
+        raise VerificationError("request-mismatch", "request chain", chain_id.hex(), request.chain_id.hex())
+    if request.issuer != facts.metadata.issuer:
+        raise VerificationError("request-mismatch", "document issuer", request.issuer, facts.metadata.issuer)
+    if facts.metadata.schema not in request.schemas:
+        raise VerificationError(
+            "request-mismatch", "document schema", ", ".join(request.schemas), facts.metadata.schema
+        )
+
+
+def _check_terms(granted: Granted, facts: _Facts, request: RequestBody) -> None:
+    terms = granted.terms
+    if terms.recipient != request.recipient:
+        raise VerificationError("wrong-recipient", "consent recipient", request.recipient, terms.recipient)
+    if terms.purpose != request.purpose:
+        raise VerificationError("wrong-purpose", "consent purpose", request.purpose, terms.purpose)
+    if terms.issuer != facts.metadata.issuer:
+        raise VerificationError("wrong-terms", "consent issuer", facts.metadata.issuer, terms.issuer)
+    if facts.metadata.schema not in terms.schemas:
+        raise VerificationError(
+            "wrong-terms", "consent schemas", facts.metadata.schema, ", ".join(terms.schemas)
+        )
+
+
+def _check_active(consent: Consent, granted: Granted, facts: _Facts, at_ms: int) -> None:
+    header = facts.header.sealed.header
+    terms = granted.terms
+    retrospective = at_ms < header.time_ms
+    ended = consent.ended
+    if ended is not None and not (retrospective and at_ms < ended.time_ms):
+        raise VerificationError(
+            "consent-ended", "consent", "active", f"ended by the {ended.by} at height {ended.height}"
+        )
+    earliest = max(terms.from_ms, granted.time_ms)
+    if not earliest <= at_ms <= terms.until_ms:
+        expected = f"a time from {earliest} to {terms.until_ms}"
+        raise VerificationError("consent-period", "time asked about", expected, f"{at_ms}")
+    if not retrospective and consent.used >= terms.uses:
+        raise VerificationError(
+            "consent-used-up", "consent uses", f"fewer than {terms.uses}", f"{consent.used}"
+        )
+
+
+def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> Presented:
+    presentation = proof.presentation
+    assert presentation is not None, "the consent step requires a presentation"
+    if presentation.nonce != request.nonce:
+        raise VerificationError(
+            "wrong-nonce", "presentation nonce", request.nonce.hex(), presentation.nonce.hex()
+        )
+    body = presentation_body(
+        chain_id=proof.chain_id,
+        commitment=facts.commitment,
+        recipient=request.recipient,
+        key=presentation.consent_key,
+        consent_id=presentation.consent_id,
+        nonce=request.nonce,
+    )
+    try:
+        presentation.consent_key.verify(PRESENTATION_TAG, body, presentation.consent_signature)
+    except LedgerError as error:
+        raise _refused("consent-signature", error) from error
+    holder_key = facts.metadata.holder_key
+    if (holder_key is None) != (presentation.holder_signature is None):
+        expected = "a holder's signature exactly where the document names a holder key"
+        raise VerificationError("holder-signature", "presentation", expected, "the opposite")
+    if holder_key is not None and presentation.holder_signature is not None:
+        try:
+            holder_key.verify(PRESENTATION_TAG, body, presentation.holder_signature)
+        except LedgerError as error:
+            raise _refused("holder-signature", error) from error
+    return Presented(presentation.nonce, None if holder_key is None else str(holder_key))

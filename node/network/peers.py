@@ -1,0 +1,295 @@
+"""The peers of a node: opaque bounded messages between registered nodes over mutually authenticated TLS 1.3.
+
+Rule 1: only a node whose exact certificate the registry pins, under the id that it is pinned for, on this chain,
+gets to send a message. The registry is data and may be replaced at run time.
+Rule 2: everything that waits is bounded, for each peer by itself: what it sent (`inbox`), what it is to get
+(`outbox`), connections before they are known (`listener`).
+Rule 3: delivery is best effort. Within one connection messages arrive in order and once; when a connection ends,
+some may be lost. Whoever needs one, asks or tells again.
+Rule 4: a peer that breaks a rule is disconnected and refused for a time, never for good: with four validators a
+lasting refusal could cost the quorum. Only governance removes a node.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from node.network.connection import (
+    CLOSE_DUPLICATE,
+    CLOSE_GOING_AWAY,
+    CLOSE_OFFENCE,
+    CLOSE_REFUSED,
+    CLOSE_TIMED_REFUSAL,
+    Connection,
+    WebSocket,
+    close_socket,
+)
+from node.network.dialer import Backoff, DialFailed, dial, make_session, receive_hello
+from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chain, encode_hello
+from node.network.inbox import Inbox
+from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
+from node.network.link import Link
+from node.network.listener import Listener
+from node.network.outbox import Outbox
+from node.network.registry import Peer, PeerKind, PeerRegistry
+from node.network.tls import (
+    PinMismatch,
+    TlsIdentity,
+    make_client_context,
+    make_server_context,
+    require_pinned,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class _Refused(Exception):
+    """A connection that is turned away after its hello, with the close code and reason for it."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """What an operator sees of one peer. Counts and sizes are of what waits now; dropped is since the start."""
+
+    peer_id: str
+    kind: PeerKind
+    is_connected: bool
+    refused_for_s: float
+    inbox_count: int
+    inbox_size: int
+    outbox_count: int
+    outbox_size: int
+    outbox_dropped_count: int
+
+
+def _ignore(_peer_id: str) -> None:
+    """Do nothing about a peer's coming or going."""
+
+
+class PeerNetwork:
+    """Connects one node with its peers. Construct, `start`, use, `close`, all on one event loop.
+
+    `on_peer_up` and `on_peer_down` are called on the loop and must not block. `delay_ms` holds back every outgoing
+    message by that time without reordering; it exists for measurement on loopback only.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        identity: TlsIdentity,
+        chain_id: bytes,
+        peers: Mapping[str, Peer],
+        random_source: random.Random,
+        on_peer_up: Callable[[str], None] = _ignore,
+        on_peer_down: Callable[[str], None] = _ignore,
+        timing: Timing | None = None,
+        delay_ms: float = 0.0,
+    ) -> None:
+        if not 0 <= delay_ms < float("inf"):
+            raise ValueError(f"delay_ms: expected 0 or more, found {delay_ms}")
+        self.node_id = node_id
+        self._identity = identity
+        # Not a secret: it only has to differ between two runs of this node.
+        self._hello = Hello(chain_id, random_source.randbytes(INCARNATION_SIZE), node_id)
+        self._random_source = random_source
+        self._on_peer_up = on_peer_up
+        self._on_peer_down = on_peer_down
+        self._timing = timing or Timing()
+        self._delay_s = delay_ms / 1000
+        self._registry = self._without_self(peers)
+        self._client_context, server_context = self._make_contexts(self._registry)
+        self._inbox = Inbox()
+        self._links: dict[str, Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closing = False
+        self._listener = Listener(
+            self._serve,
+            make_socket=self._make_socket,
+            is_pinned=lambda certificate: self._registry.is_pinned(certificate),
+            context=server_context,
+            timing=self._timing,
+        )
+
+    async def start(self, *, host: str, port: int) -> int:
+        """Listen and begin to dial; return the port listened on (the system chooses one for port 0)."""
+        assert self._session is None, "a network starts once"
+        bound_port = self._listener.bind(host, port)
+        self._session = make_session()
+        self._spawn(self._listener.accept_forever())
+        for peer_id, peer in self._registry.peers.items():
+            self._add_link(peer_id, peer)
+        return bound_port
+
+    async def close(self) -> None:
+        """Say goodbye to every peer, stop listening and dialling, and leave nothing running."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._inbox.close()
+        for link in self._links.values():
+            self._end(link, CLOSE_GOING_AWAY, "the node is stopping")
+        connected = [link.connection for link in self._links.values() if link.connection is not None]
+        await asyncio.gather(*(connection.closed.wait() for connection in connected))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.close()
+        if self._session is not None:
+            await self._session.close()
+
+    def send(self, peer_id: str, data: bytes) -> bool:
+        """Queue a message for one peer; False when it is not connected. Never waits."""
+        self._check_outgoing(data)
+        link = self._links.get(peer_id)
+        if link is None or link.connection is None:
+            return False
+        link.outbox.put(data)
+        return True
+
+    def broadcast(self, data: bytes, kind: PeerKind | None = None) -> int:
+        """Queue a message for every connected peer (of that kind); return how many there are."""
+        self._check_outgoing(data)
+        chosen = [
+            link
+            for link in self._links.values()
+            if link.connection is not None and (kind is None or link.peer.kind is kind)
+        ]
+        for link in chosen:
+            link.outbox.put(data)
+        return len(chosen)
+
+    def messages(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield (peer id, message), going round the peers, until the network is closed. For one consumer."""
+        return self._inbox.messages()
+
+    async def take_batch(self, count_max: int) -> list[tuple[str, bytes]]:
+        """Wait for a message, then take up to `count_max`, going round the peers; empty when closed."""
+        return await self._inbox.take_batch(count_max)
+
+    def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
+        """Close the peer's connection, drop what waits from it and refuse it for that long."""
+        if not 0 <= seconds <= REFUSAL_S_MAX:
+            raise ValueError(f"refusal: expected 0 to {REFUSAL_S_MAX} s, found {seconds}")
+        link = self._links.get(peer_id)
+        if link is None:
+            return
+        until = asyncio.get_running_loop().time() + seconds
+        if until > link.refused_until:
+            link.refused_until, link.refusal_reason = until, reason
+        logger.warning("peer.disconnected peer=%s seconds=%.1f reason=%s", peer_id, seconds, reason)
+        self._inbox.forget(peer_id)
+        self._end(link, CLOSE_TIMED_REFUSAL, f"refused for {seconds:.1f} s: {reason}")
+
+    def update_peers(self, peers: Mapping[str, Peer]) -> None:
+        """Replace the registry: drop who is gone or has another certificate, dial who is new or moved."""
+        registry = self._without_self(peers)
+        self._client_context, self._listener.context = self._make_contexts(registry)
+        before, self._registry = self._registry, registry
+        if self._session is None:
+            return
+        for peer_id in before.peers.keys() - registry.peers.keys():
+            self._remove_link(peer_id, "no longer registered")
+        for peer_id, peer in registry.peers.items():
+            link = self._links.get(peer_id)
+            if link is not None and link.peer.certificate != peer.certificate:
+                self._remove_link(peer_id, "its certificate was replaced")
+                link = None
+            if link is None:
+                self._add_link(peer_id, peer)
+            elif link.peer != peer:
+                self._move_link(link, peer)
+
+    def is_connected(self, peer_id: str) -> bool:
+        """Say whether messages to this peer would be queued now."""
+        link = self._links.get(peer_id)
+        return link is not None and link.connection is not None
+
+    def statuses(self) -> tuple[PeerStatus, ...]:
+        """Return what there is to see of every peer, ordered by id."""
+        return tuple(self._status(self._links[peer_id]) for peer_id in sorted(self._links))
+
+    def _status(self, link: Link) -> PeerStatus:
+        inbox_count, inbox_size = self._inbox.size(link.peer_id)
+        return PeerStatus(
+            peer_id=link.peer_id,
+            kind=link.peer.kind,
+            is_connected=link.connection is not None,
+            refused_for_s=max(0.0, link.refused_until - asyncio.get_running_loop().time()),
+            inbox_count=inbox_count,
+            inbox_size=inbox_size,
+            outbox_count=len(link.outbox),
+            outbox_size=link.outbox.size,
+            outbox_dropped_count=link.outbox.dropped_count,
+        )
+
+    def _without_self(self, peers: Mapping[str, Peer]) -> PeerRegistry:
+        return PeerRegistry({peer_id: peer for peer_id, peer in peers.items() if peer_id != self.node_id})
+
+    def _make_contexts(self, registry: PeerRegistry) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        pinned = registry.certificates()
+        return make_client_context(self._identity, pinned), make_server_context(self._identity, pinned)
+
+    def _make_socket(self) -> web.WebSocketResponse:
+        # aiohttp refuses a message of max_msg_size; its own heartbeat would blame a peer for our full inbox.
+        return web.WebSocketResponse(
+            timeout=self._timing.close_s, autoping=False, compress=False, max_msg_size=MESSAGE_SIZE_MAX + 1
+        )
+
+    # Links
+
+    def _add_link(self, peer_id: str, peer: Peer) -> None:
+        link = Link(peer_id, peer, Outbox(self._delay_s))
+        self._links[peer_id] = link
+        if peer.address is not None:
+            link.dialer = self._spawn(self._dial_forever(link))
+
+    def _remove_link(self, peer_id: str, reason: str) -> None:
+        link = self._links.pop(peer_id)
+        if link.dialer is not None:
+            link.dialer.cancel()
+        self._inbox.forget(peer_id)
+        self._end(link, CLOSE_REFUSED, reason)
+
+    def _move_link(self, link: Link, peer: Peer) -> None:
+        has_moved = link.peer.address != peer.address
+        link.peer = peer
+        if not has_moved:
+            return
+        if link.dialer is not None:
+            link.dialer.cancel()
+        link.dialer = None if peer.address is None else self._spawn(self._dial_forever(link))
+
+    def _end(self, link: Link, code: int, reason: str) -> None:
+        if link.connection is not None:
+            link.connection.end(code, reason)
+
+    # Connections
+
+    async def _dial_forever(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(self._timing, self._random_source)
+        while True:
+            await asyncio.sleep(backoff.delay_s())
+            await self._wait_until_dialable(link)
+            started_at = loop.time()
+            try:
+                await self._dial_once(link)
+            except (DialFailed, _Refused) as error:
+                logger.debug("peer.dial_failed peer=%s reason=%s", link.peer_id, error)
+            if loop.time() - started_at >= self._timing.stable_after_s and link.was_up_since(started_at):
+                backoff.succeeded()
+            else:
+                backoff.failed()
