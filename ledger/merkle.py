@@ -247,7 +247,8 @@ def verify_consistency(
     if old_size == size:
         _check_root("consistency path", expected=root, found=old_root)
         return
-    # RFC 9162 section 2.1.4.2; an old tree that is complete is itself the first node.
+    # RFC 9162 section 2.1.4.2; an old tree that is complete is itself the first node. Once `position` is the
+    # last of its level it stays so, and every further node stands on its left.
     nodes = (old_root, *path) if old_size & (old_size - 1) == 0 else path
     position, last = old_size - 1, size - 1
     while position & 1:
@@ -257,8 +258,6 @@ def verify_consistency(
         if position & 1 or position == last:
             old_found = digest(_INNER + node + old_found)
             found = digest(_INNER + node + found)
-            while position and not position & 1:
-                position, last = position >> 1, last >> 1
         else:
             found = digest(_INNER + found + node)
         position, last = position >> 1, last >> 1

@@ -14,7 +14,7 @@ that is not final is an overlay.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -67,23 +67,6 @@ class PageSource(Protocol):
     def load_page(self, path: bytes) -> bytes | None:
         """Return the page at a path, or None where there is none."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """The pages of a block that is not final, over those of its parent."""
-
-    pages: Mapping[bytes, bytes | None]
-    below: PageSource
-
-    def load_page(self, path: bytes) -> bytes | None:
-        """Return the newest version of a page, or None where there is none."""
-        source: PageSource = self
-        while isinstance(source, Overlay):
-            if path in source.pages:
-                return source.pages[path]
-            source = source.below
-        return source.load_page(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +133,7 @@ def walk(source: PageSource, root: bytes) -> Iterator[tuple[bytes, bytes]]:
     Raises StatePageError at the first page that does not lead to `root`; what was yielded before it does.
     """
     top = _top(source, root)
-    if len(top) == _LEAF_SIZE:
-        yield top[:HASH_SIZE], top[HASH_SIZE:]
-    elif top:
+    if top:
         yield from _walk_page(source, ROOT_PATH, top)
 
 
@@ -175,10 +156,8 @@ class _Recording:
     paths: set[bytes]
 
     def load_page(self, path: bytes) -> bytes | None:
-        data = self.source.load_page(path)
-        if data is not None:
-            self.paths.add(path)
-        return data
+        self.paths.add(path)
+        return self.source.load_page(path)
 
 
 class _Batch:

@@ -1,0 +1,260 @@
+"""Audit: replay a chain from genesis, and compare what a node stores with what the rules give.
+
+Rule 1: every block is executed again and every signature checked again; nothing stored is believed.
+Rule 2: a block counts as final when its own certificate, or that of a block built on it, verifies.
+Rule 3: a difference is a finding that names block and record. Findings are collected where the replay can go
+on; where it cannot, the audit ends with the finding that stopped it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from ledger.blocks import Block
+from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.codec import decode
+from ledger.errors import LedgerError
+from ledger.execution import execute_block
+from ledger.genesis import Genesis, genesis_block
+from ledger.operations import (
+    AnchorBatch,
+    CloseConsent,
+    Grant,
+    Operation,
+    RecordVerification,
+    RevokeAnchor,
+    RevokeDocument,
+    RotateKey,
+    Withdraw,
+)
+from ledger.overlays import Executed, Tip
+from ledger.transactions import VerifiedTransactions
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as the rules demand: at which block, in which record."""
+
+    height: int
+    record: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"block {self.height}, {self.record}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentUse:
+    """A consent as the chain shows it: for whom and for what, how it ended, how often it was used."""
+
+    issuer: str
+    recipient: str
+    purpose: str
+    granted_height: int
+    ended_height: int | None = None
+    verification_heights: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What happened on the chain, and what is wrong with it."""
+
+    chain_id: bytes
+    network: str
+    height: int = 0
+    final_height: int = 0
+    transactions_count: int = 0
+    operations: Counter[str] = field(default_factory=Counter)
+    anchors: Counter[str] = field(default_factory=Counter)
+    documents: Counter[str] = field(default_factory=Counter)
+    revocations: Counter[str] = field(default_factory=Counter)
+    consents: dict[bytes, ConsentUse] = field(default_factory=dict)
+    verifications: Counter[str] = field(default_factory=Counter)
+    relays: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+class _ReplayedState:
+    """The state of a replay, in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.pages: dict[bytes, bytes] = {}
+        self.written_at: dict[bytes, int] = {}
+
+    def find_value(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+    def load_page(self, path: bytes) -> bytes | None:
+        return self.pages.get(path)
+
+    def take(self, executed: Executed) -> None:
+        height = executed.block.header.height
+        for key, value in executed.overlay.values.items():
+            self.values[key] = value
+            self.written_at[key] = height
+        for path, page in executed.overlay.pages.items():
+            if page is None:
+                self.pages.pop(path, None)
+            else:
+                self.pages[path] = page
+
+
+class Audit:
+    """One replay. Give it the blocks above genesis in order, then what the node stores as its state."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        """Start from a genesis, which is verified. Raises LedgerError."""
+        genesis.verify()
+        start = genesis_block(genesis.content)
+        self.report = AuditReport(genesis.content.chain_id, genesis.content.network)
+        self._validators: ValidatorSet = genesis.content.validators
+        self._state = _ReplayedState()
+        self._state.take(start)
+        self._tip = Tip(start.block.sealed, self._state, start.history)
+        self._verified = VerifiedTransactions()
+
+    @property
+    def height(self) -> int:
+        """The height up to which blocks were replayed."""
+        return self._tip.header.height
+
+    def replay(self, block: Block, certificate: QuorumCertificate | None) -> bool:
+        """Replay the next block; say whether the audit can go on."""
+        try:
+            executed = execute_block(self._tip, block, verified=self._verified)
+        except LedgerError as error:
+            self._find(block.header.height, error.where, error.expected, error.found)
+            return False
+        self._state.take(executed)
+        self._tip = Tip(block.sealed, self._state, executed.history)
+        self.report.height = block.header.height
+        self._count(block)
+        return certificate is None or self._check_certificate(block, certificate)
+
+    def finish(self) -> AuditReport:
+        """Return the report, with a finding where the last blocks lack a certificate."""
+        if self.report.final_height < self.report.height and self.report.is_clean:
+            self._find(
+                self.report.height,
+                "quorum certificate",
+                "a certificate over the last block",
+                f"none above height {self.report.final_height}",
+            )
+        return self.report
+
+    def check_state(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
+        """Compare every stored leaf, as (key, value), with the replayed state."""
+        seen: set[bytes] = set()
+        for key, value in stored:
+            seen.add(key)
+            expected = self._state.values.get(key)
+            if expected != value:
+                height = self._state.written_at.get(key, self.report.height)
+                shown = "no such record" if expected is None else describe_leaf(expected)
+                self._find(height, f"state record {key.hex()}", shown, describe_leaf(value))
+        for key in sorted(self._state.values.keys() - seen):
+            missing = describe_leaf(self._state.values[key])
+            self._find(self._state.written_at[key], f"state record {key.hex()}", missing, "nothing")
+
+    def check_pages(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
+        """Compare every stored page of the state tree, as (path, page), with the replayed tree."""
+        seen: set[bytes] = set()
+        for path, page in stored:
+            seen.add(path)
+            if self._state.pages.get(path) != page:
+                self._find(
+                    self.report.height, f"state page {path.hex()}", "the replayed page", "another content"
+                )
+        for path in sorted(self._state.pages.keys() - seen):
+            self._find(self.report.height, f"state page {path.hex()}", "the replayed page", "nothing")
+
+    def _check_certificate(self, block: Block, certificate: QuorumCertificate) -> bool:
+        subject = certificate.subject
+        named = (subject.kind, subject.epoch, subject.view, subject.block_hash)
+        if named != (FINALIZE, block.header.epoch, block.header.view, block.hash):
+            self._find(
+                block.header.height, "quorum certificate", "a finalization of this block", "one of another"
+            )
+            return False
+        try:
+            certificate.verify(self.report.chain_id, self._validators)
+        except LedgerError as error:
+            self._find(block.header.height, error.where, error.expected, error.found)
+            return False
+        self.report.final_height = block.header.height
+        return True
+
+    def _find(self, height: int, record: str, expected: str, found: str) -> None:
+        self.report.findings.append(Finding(height, record, expected, found))
+
+    def _count(self, block: Block) -> None:
+        for transaction in block.transactions:
+            self.report.transactions_count += 1
+            for operation in transaction.body.operations:
+                self.report.operations[operation.TAG] += 1
+                self._count_operation(operation, transaction.body.sender, block.header.height)
+
+    def _count_operation(self, operation: Operation, sender: str, height: int) -> None:
+        report = self.report
+        match operation:
+            case AnchorBatch():
+                report.anchors[sender] += 1
+                report.documents[sender] += operation.leaf_count
+            case RevokeDocument() | RevokeAnchor():
+                report.revocations[sender] += 1
+            case Grant():
+                report.relays[sender] += 1
+                terms = operation.decoded().terms
+                report.consents.setdefault(
+                    operation.consent_id, ConsentUse(terms.issuer, terms.recipient, terms.purpose, height)
+                )
+            case Withdraw():
+                report.relays[sender] += 1
+                self._end_consent(operation.decoded().consent_id, height)
+            case CloseConsent():
+                self._end_consent(operation.consent_id, height)
+            case RecordVerification():
+                report.verifications[sender] += 1
+                self._use_consent(operation.consent_id, height)
+            case RotateKey():
+                pass
+            case _:
+                assert_never(operation)
+
+    def _end_consent(self, consent_id: bytes, height: int) -> None:
+        use = self.report.consents.get(consent_id)
+        if use is not None and use.ended_height is None:
+            self.report.consents[consent_id] = ConsentUse(
+                use.issuer, use.recipient, use.purpose, use.granted_height, height, use.verification_heights
+            )
+
+    def _use_consent(self, consent_id: bytes, height: int) -> None:
+        use = self.report.consents[consent_id]
+        heights = (*use.verification_heights, height)
+        self.report.consents[consent_id] = ConsentUse(
+            use.issuer, use.recipient, use.purpose, use.granted_height, use.ended_height, heights
+        )
+
+
+def describe_leaf(value: bytes) -> str:
+    """Return a leaf's content in short, for a report: kind, identifiers, fields."""
+    try:
+        return _show(decode(value))[:400]
+    except LedgerError:
+        return f"undecodable bytes {value[:32].hex()}"
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_show(item) for item in value) + "]"
+    return f"{value}"
