@@ -12,6 +12,7 @@ that gets renamed over would protect an inode that nobody opens any more.
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import sys
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
 
 
 def write_fresh(files: FileOperations, path: Path, content: bytes) -> None:
-    """Write a synced file at `path`, in place of a leftover of an earlier crash. The name is not yet synced."""
+    """Write a synced file at `path`, in place of a leftover of a crash. Its name is not synced yet."""
     files.remove(path)
     descriptor = files.create(path)
     try:
@@ -123,6 +124,18 @@ def write_fresh(files: FileOperations, path: Path, content: bytes) -> None:
         files.sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def create_file(files: FileOperations, path: Path, content: bytes) -> None:
+    """Make a new durable file, whole or not at all. Raises FileExistsError where there is one, or OSError."""
+    # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        write_fresh(files, fresh, content)
+        files.link(fresh, path)
+    finally:
+        files.remove(fresh)
+    files.sync_directory(path.parent)
 
 
 class PrivateFileError(Exception):
@@ -200,6 +213,11 @@ class FileLock:
             os.close(descriptor)
             raise
         self._descriptor: int | None = descriptor
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock has not been released."""
+        return self._descriptor is not None
 
     def release(self) -> None:
         """Release the lock; a second release does nothing."""

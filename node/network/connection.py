@@ -1,10 +1,10 @@
 """One established WebSocket to one peer.
 
-Rule 1: a message is one binary frame of 1 to MESSAGE_SIZE_MAX bytes. Text, an empty or a larger message is an
-offence, and so is a flood of pings.
+Rule 1: a message is one binary frame of 1 to MESSAGE_SIZE_MAX bytes. Text, an empty or a larger message is
+an offence, and so is a flood of pings.
 Rule 2: three tasks serve a connection (read, write, watch); the first that ends, ends all of it.
-Rule 3: a peer is dead when it is silent in spite of pings, or does not take a message for too long. Silence that
-is our own doing, because its inbox lane is full, does not count.
+Rule 3: a peer is dead when it is silent in spite of pings, or does not take a message for too long. Silence
+that is our own doing, because its inbox lane is full, does not count.
 """
 
 import asyncio
@@ -71,7 +71,10 @@ class Connection:
         self._outbox = outbox
         self._timing = timing
         self._loop = asyncio.get_running_loop()
-        self._ending: asyncio.Future[ConnectionEnded] = self._loop.create_future()
+        self.established_at = self._loop.time()
+        self.closed = asyncio.Event()
+        self._ended: ConnectionEnded | None = None
+        self._ending: asyncio.Future[None] = self._loop.create_future()
         self._heard_at = self._loop.time()
         self._sending_since: float | None = None
         self._is_held_back = False
@@ -79,25 +82,28 @@ class Connection:
 
     def end(self, code: int, reason: str) -> None:
         """Ask the connection to end; the first reason given is the one that counts."""
-        if not self._ending.done():
-            self._ending.set_result(ConnectionEnded(code, reason))
+        if self._ended is None:
+            self._ended = ConnectionEnded(code, reason)
+            self._ending.set_result(None)
 
-    async def run(self, first: bytes | None = None) -> ConnectionEnded:
-        """Send `first`, then carry messages until the end, close the socket and return why."""
-        tasks = [
+    async def carry(self, first: bytes | None = None) -> ConnectionEnded:
+        """Send `first`, then carry messages until the end, and return why it ended. `close` comes next."""
+        tasks: set[asyncio.Future[None]] = {
             asyncio.create_task(self._read()),
             asyncio.create_task(self._write(first)),
             asyncio.create_task(self._watch()),
-        ]
+        }
         try:
-            await asyncio.wait([*tasks, self._ending], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*tasks, self._ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-        ended = self._settle(results)
+        return self._settle(results)
+
+    async def close(self, ended: ConnectionEnded) -> None:
+        """Tell the other side why, and close."""
         await close_socket(self._socket, code=ended.code, reason=ended.reason, timeout_s=self._timing.close_s)
-        return ended
 
     def _settle(self, results: list[BaseException | None]) -> ConnectionEnded:
         for result in results:
@@ -110,8 +116,8 @@ class Connection:
                     self.end(CLOSE_GOING_AWAY, f"connection lost: {type(result).__name__}")
                 case _:
                     raise result
-        assert self._ending.done(), "a connection's task returned without a reason"
-        return self._ending.result()
+        assert self._ended is not None, "a connection's task returned without a reason"
+        return self._ended
 
     async def _read(self) -> None:
         burst_count = 0

@@ -1,8 +1,8 @@
 """The dialling side: one attempt to reach a peer, and how long to wait before the next.
 
 Rule 1: nothing is sent before the certificate has been compared with the pin, except the HTTP upgrade.
-Rule 2: the answer to the upgrade is not followed anywhere. A peer that redirects is refused, or it could send this
-node to any address it likes.
+Rule 2: the answer to the upgrade is not followed anywhere. A peer that redirects is refused, or it could
+send this node to any address it likes.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class DialFailed(Exception):
 
 
 class Backoff:
-    """Waits between attempts: none before the first, then doubling to a cap, each shortened by a random part."""
+    """Waits between attempts: none before the first, then doubling to a cap, less a random part."""
 
     def __init__(self, timing: Timing, source: random.Random) -> None:
         self._timing = timing

@@ -1,11 +1,13 @@
 """The first message in each direction: which protocol, which chain, which node, which run of it.
 
 Rule 1: nothing else is said or heard before both hellos have been accepted.
-Rule 2: the refusal names what was expected and what was found, and reaches the other side as the close reason.
+Rule 2: the refusal names what was expected and what was found, and reaches the other side as the close
+reason.
 Rule 3: the certificate decides. A hello whose node id is pinned to another certificate is refused.
 
 Bytes: `luohu-peer`, version (2, big-endian), chain id (32), incarnation (8), node id (1 to 64, ASCII).
-Magic and version keep their place in every later version, so that versions can always refuse each other clearly.
+Magic and version keep their place in every later version, so that versions can always refuse each other
+clearly.
 """
 
 from dataclasses import dataclass
@@ -55,7 +57,9 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(data: bytes) -> Hello:
     """Read a hello of our version, or raise HelloRefused."""
     if not data.startswith(MAGIC) or len(data) < _VERSION_END:
-        raise HelloRefused("hello", expected=f"{MAGIC.decode()} and a version", found=f"{len(data)} other bytes")
+        raise HelloRefused(
+            "hello", expected=f"{MAGIC.decode()} and a version", found=f"{len(data)} other bytes"
+        )
     version = int.from_bytes(data[len(MAGIC) : _VERSION_END], "big")
     if version != PROTOCOL_VERSION:
         raise HelloRefused("protocol version", expected=str(PROTOCOL_VERSION), found=str(version))

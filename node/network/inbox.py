@@ -1,7 +1,7 @@
 """Received messages, waiting for the single consumer.
 
-Rule 1: each peer has a lane of its own, bounded by count and bytes. A full lane makes `put` wait, so the reader of
-that peer stops reading its socket and TCP slows that peer down; nobody else notices.
+Rule 1: each peer has a lane of its own, bounded by count and bytes. A full lane makes `put` wait, so the
+reader of that peer stops reading its socket and TCP slows that peer down; nobody else notices.
 Rule 2: delivery goes round the lanes, one message a turn, so a flood delays others by one message at most.
 Rule 3: within one lane, first in is first out.
 """

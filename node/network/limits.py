@@ -14,7 +14,7 @@ INBOX_SIZE_MAX = 2 * MESSAGE_SIZE_MAX
 
 OUTBOX_COUNT_MAX = 4096
 OUTBOX_SIZE_MAX = 4 * MESSAGE_SIZE_MAX
-"""What may wait to be sent to one peer. A broadcast is one object in memory, however many outboxes hold it."""
+"""What may wait to be sent to one peer. A broadcast is one object in memory, in however many outboxes."""
 
 PENDING_COUNT_MAX = 64
 PENDING_PER_ADDRESS_MAX = 16
@@ -49,6 +49,8 @@ class Timing:
     """From the end of the handshake to an accepted hello."""
     dial_s: float = 10.0
     """One attempt to connect, name lookup to hello."""
+    tie_s: float = 1.0
+    """When both sides dial at once: how long the smaller node id awaits its own attempt."""
     close_s: float = 1.0
     """Waiting for the other side's close frame."""
     ping_interval_s: float = 5.0

@@ -1,9 +1,10 @@
 """The state that this node keeps about one peer, connected or not.
 
-Rule 1: at most one connection is *the* connection of a pair. Where both sides dialled, the one dialled by the
-smaller node id stays; both sides decide alike, so one of the two survives.
-Rule 2: a hello with another incarnation means that the peer restarted: whatever is left of the old connection is
-dead and gives way, whoever dialled.
+Rule 1: at most one connection is *the* connection of a pair. Where both sides dialled, the one dialled by
+the smaller node id stays; both sides decide alike, so one of the two survives. The side with the smaller id
+first awaits its own attempt, for a moment, so that nothing is sent on a connection that is about to give way.
+Rule 2: a hello with another incarnation means that the peer restarted: whatever is left of the old
+connection is dead and gives way, whoever dialled.
 """
 
 import asyncio
@@ -13,12 +14,27 @@ from dataclasses import dataclass, field
 from node.network.connection import Connection
 from node.network.limits import CONNECTS_PER_WINDOW_MAX, WINDOW_S
 from node.network.outbox import Outbox
-from node.network.registry import Peer
+from node.network.registry import Peer, PeerKind
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """What an operator sees of one peer. Counts and sizes are of what waits; dropped is since the start."""
+
+    peer_id: str
+    kind: PeerKind
+    is_connected: bool
+    refused_for_s: float
+    inbox_count: int
+    inbox_size: int
+    outbox_count: int
+    outbox_size: int
+    outbox_dropped_count: int
 
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """One peer: its registration, its outbox, its connection if there is one, and until when it is refused."""
+    """One peer: its registration, its outbox, its connection if any, and until when it is refused."""
 
     peer_id: str
     peer: Peer
@@ -28,10 +44,12 @@ class Link:
     refused_until: float = 0.0
     refusal_reason: str = ""
     is_down: asyncio.Event = field(default_factory=asyncio.Event)
+    dial_over: asyncio.Event = field(default_factory=asyncio.Event)
     connected_at: deque[float] = field(default_factory=lambda: deque(maxlen=CONNECTS_PER_WINDOW_MAX))
 
     def __post_init__(self) -> None:
         self.is_down.set()
+        self.dial_over.set()
 
     def prefers(self, *, dialer_id: str, incarnation: bytes, own_id: str) -> bool:
         """Say whether a new connection dialled by this side takes the place of what there is."""
@@ -46,3 +64,18 @@ class Link:
         is_full = len(times) == CONNECTS_PER_WINDOW_MAX and now - times[0] < WINDOW_S
         times.append(now)
         return is_full
+
+    def status(self, inbox_usage: tuple[int, int]) -> PeerStatus:
+        """Return what there is to see of this peer."""
+        inbox_count, inbox_size = inbox_usage
+        return PeerStatus(
+            peer_id=self.peer_id,
+            kind=self.peer.kind,
+            is_connected=self.connection is not None,
+            refused_for_s=max(0.0, self.refused_until - asyncio.get_running_loop().time()),
+            inbox_count=inbox_count,
+            inbox_size=inbox_size,
+            outbox_count=len(self.outbox),
+            outbox_size=self.outbox.size,
+            outbox_dropped_count=self.outbox.dropped_count,
+        )

@@ -1,10 +1,10 @@
 """The listening side, up to the point where the peer is known.
 
-Rule 1: a connection whose peer is not known yet is *pending*. Pending connections are counted in all and for each
-IP address. One address past its share is closed at once, which costs us nothing; when all places are taken, the
-oldest goes, since an honest handshake is quick and a slow one may well be an attack.
-Rule 2: a pending connection has a deadline for the TLS handshake, and from there one for the hello. Both are for
-the whole, so that a byte now and then buys no time.
+Rule 1: a connection whose peer is not known yet is *pending*. Pending connections are counted in all and
+for each IP address. One address past its share is closed at once, which costs us nothing; when all places
+are taken, the oldest goes, since an honest handshake is quick and a slow one may well be an attack.
+Rule 2: a pending connection has a deadline for the TLS handshake, and from there one for the hello. Both
+are for the whole, so that a byte now and then buys no time.
 Rule 3: a certificate that is not pinned is cut off right after the handshake, before HTTP.
 """
 
@@ -153,7 +153,9 @@ class Listener:
         try:
             tls = transport.get_extra_info("ssl_object")
             if not self._is_pinned(tls.getpeercert(binary_form=True)):
-                logger.warning("peer.refused address=%s reason=%s", pending.address, "certificate is not pinned")
+                logger.warning(
+                    "peer.refused address=%s reason=%s", pending.address, "certificate is not pinned"
+                )
                 return
             async with asyncio.timeout(self._timing.hello_s):
                 await pending.known.wait()

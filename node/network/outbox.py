@@ -2,9 +2,9 @@
 
 Rule 1: bounded by count and bytes; `put` never waits, so one slow peer never holds up the event loop.
 Rule 2: when full, the oldest messages go. Closing the connection instead would lose all of them and add a
-handshake; the newest are what a peer that lags needs most, and every user of this transport asks or tells again
-(consensus re-broadcasts while it stands still, a fetch is retried). A peer that takes nothing at all is closed by
-its connection's watch.
+handshake; the newest are what a peer that lags needs most, and every user of this transport asks or tells
+again (consensus re-broadcasts while it stands still, a fetch is retried). A peer that takes nothing at all
+is closed by its connection's watch.
 Rule 3: order is kept, with and without a delay.
 """
 
@@ -15,7 +15,7 @@ from node.network.limits import OUTBOX_COUNT_MAX, OUTBOX_SIZE_MAX
 
 
 class Outbox:
-    """A bounded queue with one reader. `delay_s` holds each message back: for measurement on loopback only."""
+    """A bounded queue with one reader. `delay_s` holds messages back: for measurement on loopback only."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self._delay_s = delay_s

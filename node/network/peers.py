@@ -1,21 +1,21 @@
 """The peers of a node: opaque bounded messages between registered nodes over mutually authenticated TLS 1.3.
 
-Rule 1: only a node whose exact certificate the registry pins, under the id that it is pinned for, on this chain,
-gets to send a message. The registry is data and may be replaced at run time.
+Rule 1: only a node whose exact certificate the registry pins, under the id that it is pinned for, on this
+chain, gets to send a message. The registry is data and may be replaced at run time.
 Rule 2: everything that waits is bounded, for each peer by itself: what it sent (`inbox`), what it is to get
 (`outbox`), connections before they are known (`listener`).
-Rule 3: delivery is best effort. Within one connection messages arrive in order and once; when a connection ends,
-some may be lost. Whoever needs one, asks or tells again.
-Rule 4: a peer that breaks a rule is disconnected and refused for a time, never for good: with four validators a
-lasting refusal could cost the quorum. Only governance removes a node.
+Rule 3: delivery is best effort. Within one connection messages arrive in order and once; when a connection
+ends, some may be lost. Whoever needs one, asks or tells again.
+Rule 4: a peer that breaks a rule is disconnected and refused for a time, never for good: with four
+validators a lasting refusal could cost the quorum. Only governance removes a node.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
@@ -34,7 +34,7 @@ from node.network.dialer import Backoff, DialFailed, dial, make_session, receive
 from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chain, encode_hello
 from node.network.inbox import Inbox
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
-from node.network.link import Link
+from node.network.link import Link, PeerStatus
 from node.network.listener import Listener
 from node.network.outbox import Outbox
 from node.network.registry import Peer, PeerKind, PeerRegistry
@@ -58,21 +58,6 @@ class _Refused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """What an operator sees of one peer. Counts and sizes are of what waits now; dropped is since the start."""
-
-    peer_id: str
-    kind: PeerKind
-    is_connected: bool
-    refused_for_s: float
-    inbox_count: int
-    inbox_size: int
-    outbox_count: int
-    outbox_size: int
-    outbox_dropped_count: int
-
-
 def _ignore(_peer_id: str) -> None:
     """Do nothing about a peer's coming or going."""
 
@@ -80,8 +65,8 @@ def _ignore(_peer_id: str) -> None:
 class PeerNetwork:
     """Connects one node with its peers. Construct, `start`, use, `close`, all on one event loop.
 
-    `on_peer_up` and `on_peer_down` are called on the loop and must not block. `delay_ms` holds back every outgoing
-    message by that time without reordering; it exists for measurement on loopback only.
+    `on_peer_up` and `on_peer_down` are called on the loop and must not block. `delay_ms` holds back every
+    outgoing message by that time without reordering; it exists for measurement on loopback only.
     """
 
     def __init__(
@@ -152,7 +137,7 @@ class PeerNetwork:
 
     def send(self, peer_id: str, data: bytes) -> bool:
         """Queue a message for one peer; False when it is not connected. Never waits."""
-        self._check_outgoing(data)
+        _check_outgoing(data)
         link = self._links.get(peer_id)
         if link is None or link.connection is None:
             return False
@@ -161,7 +146,7 @@ class PeerNetwork:
 
     def broadcast(self, data: bytes, kind: PeerKind | None = None) -> int:
         """Queue a message for every connected peer (of that kind); return how many there are."""
-        self._check_outgoing(data)
+        _check_outgoing(data)
         chosen = [
             link
             for link in self._links.values()
@@ -219,21 +204,19 @@ class PeerNetwork:
 
     def statuses(self) -> tuple[PeerStatus, ...]:
         """Return what there is to see of every peer, ordered by id."""
-        return tuple(self._status(self._links[peer_id]) for peer_id in sorted(self._links))
-
-    def _status(self, link: Link) -> PeerStatus:
-        inbox_count, inbox_size = self._inbox.size(link.peer_id)
-        return PeerStatus(
-            peer_id=link.peer_id,
-            kind=link.peer.kind,
-            is_connected=link.connection is not None,
-            refused_for_s=max(0.0, link.refused_until - asyncio.get_running_loop().time()),
-            inbox_count=inbox_count,
-            inbox_size=inbox_size,
-            outbox_count=len(link.outbox),
-            outbox_size=link.outbox.size,
-            outbox_dropped_count=link.outbox.dropped_count,
+        return tuple(
+            self._links[peer_id].status(self._inbox.size(peer_id)) for peer_id in sorted(self._links)
         )
+
+    @property
+    def pending_count(self) -> int:
+        """How many accepted connections have no known peer yet."""
+        return self._listener.pending_count
+
+    @property
+    def refused_count(self) -> int:
+        """How many connections were turned away because too many were pending."""
+        return self._listener.refused_count
 
     def _without_self(self, peers: Mapping[str, Peer]) -> PeerRegistry:
         return PeerRegistry({peer_id: peer for peer_id, peer in peers.items() if peer_id != self.node_id})
@@ -279,17 +262,175 @@ class PeerNetwork:
     # Connections
 
     async def _dial_forever(self, link: Link) -> None:
-        loop = asyncio.get_running_loop()
         backoff = Backoff(self._timing, self._random_source)
+        told = ""
         while True:
             await asyncio.sleep(backoff.delay_s())
             await self._wait_until_dialable(link)
-            started_at = loop.time()
             try:
-                await self._dial_once(link)
+                connection = await self._dial_once(link)
             except (DialFailed, _Refused) as error:
-                logger.debug("peer.dial_failed peer=%s reason=%s", link.peer_id, error)
-            if loop.time() - started_at >= self._timing.stable_after_s and link.was_up_since(started_at):
+                backoff.failed()
+                if str(error) != told:
+                    told = str(error)
+                    logger.info("peer.dial_failed peer=%s reason=%s", link.peer_id, told)
+                continue
+            told = ""
+            await connection.closed.wait()
+            if asyncio.get_running_loop().time() - connection.established_at >= self._timing.stable_after_s:
                 backoff.succeeded()
             else:
                 backoff.failed()
+
+    async def _wait_until_dialable(self, link: Link) -> None:
+        while True:
+            await link.is_down.wait()
+            refused_for_s = link.refused_until - asyncio.get_running_loop().time()
+            if refused_for_s <= 0:
+                return
+            await asyncio.sleep(refused_for_s)
+
+    async def _dial_once(self, link: Link) -> Connection:
+        assert self._session is not None, "dialling begins at start"
+        link.dial_over.clear()
+        try:
+            socket, hello = await dial(
+                self._session,
+                link.peer_id,
+                link.peer,
+                hello=self._hello,
+                context=self._client_context,
+                timing=self._timing,
+            )
+            try:
+                return self._attach(link, socket, hello, dialer_id=self.node_id, first=None)
+            except _Refused as refusal:
+                await self._turn_away(socket, refusal)
+                raise
+        finally:
+            link.dial_over.set()
+
+    async def _serve(self, socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
+        # In a task of ours, since aiohttp would log a failure of ours as one of the request and go on.
+        await asyncio.wait([self._spawn(self._serve_accepted(socket, request))])
+
+    async def _serve_accepted(self, socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
+        tls = socket.get_extra_info("ssl_object")
+        if tls is None:
+            return
+        try:
+            hello = await receive_hello(socket)
+            await self._await_own_dial(self._identify(hello, tls))
+            # Asked again: the registry may have changed meanwhile.
+            link = self._identify(hello, tls)
+            answer = encode_hello(self._hello)
+            connection = self._attach(link, socket, hello, dialer_id=link.peer_id, first=answer)
+        except (HelloRefused, PinMismatch) as error:
+            logger.warning("peer.refused address=%s reason=%s", request.remote, error)
+            await self._turn_away(socket, _Refused(CLOSE_REFUSED, str(error)))
+        except _Refused as refusal:
+            await self._turn_away(socket, refusal)
+        else:
+            self._listener.admit(request)
+            await connection.closed.wait()
+
+    async def _await_own_dial(self, link: Link) -> None:
+        # link.py, rule 1: ours would replace this one right after, and what was sent on it would be lost.
+        if self.node_id < link.peer_id:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.tie_s):
+                    await link.dial_over.wait()
+
+    def _identify(self, hello: Hello, tls: ssl.SSLObject) -> Link:
+        check_chain(hello, self._hello.chain_id)
+        link = self._links.get(hello.node_id)
+        if link is None:
+            raise HelloRefused("node id", expected="a registered peer", found=hello.node_id)
+        require_pinned(tls, link.peer.certificate)
+        return link
+
+    def _attach(
+        self, link: Link, socket: WebSocket, hello: Hello, *, dialer_id: str, first: bytes | None
+    ) -> Connection:
+        self._check_welcome(link, hello, dialer_id)
+        connection = Connection(
+            socket,
+            peer_id=link.peer_id,
+            dialer_id=dialer_id,
+            incarnation=hello.incarnation,
+            inbox=self._inbox,
+            outbox=link.outbox,
+            timing=self._timing,
+        )
+        replaced, link.connection = link.connection, connection
+        self._spawn(self._run(link, connection, first))
+        if replaced is not None:
+            replaced.end(CLOSE_DUPLICATE, "another connection of this pair is kept")
+        if replaced is not None and replaced.incarnation != hello.incarnation:
+            self._note_down(link, "the peer restarted")
+        link.is_down.clear()
+        if replaced is None or replaced.incarnation != hello.incarnation:
+            logger.info("peer.connected peer=%s dialer=%s", link.peer_id, dialer_id)
+            self._on_peer_up(link.peer_id)
+        return connection
+
+    def _check_welcome(self, link: Link, hello: Hello, dialer_id: str) -> None:
+        if self._is_closing:
+            raise _Refused(CLOSE_GOING_AWAY, "the node is stopping")
+        now = asyncio.get_running_loop().time()
+        if link.refused_until > now:
+            remaining_s = link.refused_until - now
+            reason = f"refused for {remaining_s:.1f} s more: {link.refusal_reason}"
+            raise _Refused(CLOSE_TIMED_REFUSAL, reason)
+        if dialer_id == link.peer_id and link.is_connecting_too_often(now):
+            self.disconnect(link.peer_id, "it connects too often", OFFENCE_REFUSAL_S)
+            raise _Refused(CLOSE_TIMED_REFUSAL, link.refusal_reason)
+        if not link.prefers(dialer_id=dialer_id, incarnation=hello.incarnation, own_id=self.node_id):
+            raise _Refused(CLOSE_DUPLICATE, "another connection of this pair is kept")
+
+    async def _run(self, link: Link, connection: Connection, first: bytes | None) -> None:
+        try:
+            ended = await connection.carry(first)
+            if ended.code == CLOSE_OFFENCE:
+                self.disconnect(link.peer_id, ended.reason, OFFENCE_REFUSAL_S)
+            if link.connection is connection:
+                link.connection = None
+                link.is_down.set()
+                self._note_down(link, ended.reason)
+            await connection.close(ended)
+        finally:
+            connection.closed.set()
+
+    def _note_down(self, link: Link, reason: str) -> None:
+        link.outbox.clear()
+        if link.refused_until > asyncio.get_running_loop().time():
+            # The reader may have delivered once more between the refusal and its own end.
+            self._inbox.forget(link.peer_id)
+        logger.info("peer.gone peer=%s reason=%s", link.peer_id, reason)
+        self._on_peer_down(link.peer_id)
+
+    async def _turn_away(self, socket: WebSocket, refusal: _Refused) -> None:
+        await close_socket(socket, code=refusal.code, reason=refusal.reason, timeout_s=self._timing.close_s)
+
+    # Tasks
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        failure = task.exception()
+        if failure is not None:
+            # A broken invariant of our own: the consumer is told, and the node stops.
+            logger.critical("network.failed error=%r", failure)
+            self._inbox.close(failure)
+
+
+def _check_outgoing(data: bytes) -> None:
+    if not 0 < len(data) <= MESSAGE_SIZE_MAX:
+        raise ValueError(f"message: expected 1 to {MESSAGE_SIZE_MAX} bytes, found {len(data)}")

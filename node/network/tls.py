@@ -194,7 +194,9 @@ def _decode_certificate(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(certificate)
     except ValueError as error:
-        raise ValueError(f"certificate: expected X.509 in DER, found {len(certificate)} other bytes") from error
+        raise ValueError(
+            f"certificate: expected X.509 in DER, found {len(certificate)} other bytes"
+        ) from error
 
 
 def _decode_key(key: bytes) -> ec.EllipticCurvePrivateKey:

@@ -27,7 +27,6 @@ from ledger.digests import HASH_SIZE
 from ledger.errors import EncodingError
 from node.durablefile import POSIX_FILES, FileLock, FileLocked, FileOperations, write_fresh
 from node.storage.voteframes import (
-    HEADER_SIZE,
     PAGE_SIZE,
     FrameError,
     LogHeader,
@@ -92,7 +91,17 @@ class Recovery:
 class VoteLog:
     """An open vote log. Not for use from two threads at once."""
 
-    __slots__ = ("_descriptor", "_files", "_groups_count", "_header", "_lock", "_path", "_unusable", "size")
+    __slots__ = (
+        "_compacted_size",
+        "_descriptor",
+        "_files",
+        "_groups_count",
+        "_header",
+        "_lock",
+        "_path",
+        "_unusable",
+        "size",
+    )
 
     def __init__(self, files: FileOperations, path: Path, header: LogHeader, lock: FileLock) -> None:
         """Use `VoteLog.open`."""
@@ -102,6 +111,7 @@ class VoteLog:
         self._lock = lock
         self._descriptor: int | None = None
         self._groups_count = 0
+        self._compacted_size = 0
         self._unusable: str | None = None
         self.size = 0
 
@@ -141,6 +151,11 @@ class VoteLog:
     def is_amnesiac(self) -> bool:
         """Whether votes may have been forgotten: observe, do not vote (docs/consensus.md, A5)."""
         return self._header.amnesia == 1
+
+    @property
+    def is_due_for_compaction(self) -> bool:
+        """Whether the log is past COMPACTION_SIZE and twice what the last compaction left."""
+        return self.size >= max(COMPACTION_SIZE, 2 * self._compacted_size)
 
     def append(self, records: Sequence[bytes]) -> None:
         """Make all the records durable before returning, or raise VoteLogError.
@@ -249,8 +264,8 @@ class VoteLog:
             self._files.sync_directory(self._path.parent)
             return kept
         raise VoteLogError(
-            f"{self._path}: expected room for evidence, found {KEPT_FILES_MAX} damaged logs; replace the disk, "
-            f"or move {self._path.name}.damaged-* elsewhere"
+            f"{self._path}: expected room for evidence, found {KEPT_FILES_MAX} damaged logs; "
+            f"replace the disk, or move {self._path.name}.damaged-* elsewhere"
         )
 
     def _cut_off(self, end: int) -> None:
@@ -285,7 +300,7 @@ class VoteLog:
         self._descriptor = descriptor
         self._header = header
         self._groups_count = len(content) - 1
-        self.size = len(joined)
+        self.size = self._compacted_size = len(joined)
 
     def _check_ours(self, header: LogHeader) -> None:
         expected = (self._header.chain_id.hex(), self._header.validator)

@@ -1,0 +1,114 @@
+"""Files that commands read and write.
+
+Rule 1: a file is read up to one byte past its limit, so that its decoder refuses a longer one by its own rule.
+Rule 2: a written file appears whole or not at all.
+Rule 3: a file whose loss would hurt (a consent holds its withdrawal) is never overwritten.
+"""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cli.exits import own_configuration, unreadable, wrong_usage
+from ledger.errors import LedgerError
+from ledger.genesis import GENESIS_FILE_SIZE_MAX, Genesis, parse_genesis
+from ledger.presentation import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, REQUEST_MAGIC, REQUEST_SIZE_MAX
+from ledger.presentation import ConsentFile, Request
+from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
+from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
+
+FILE: Final = click.Path(path_type=Path)
+
+_TRUST_CURE: Final = "Fetch trust.json from the network operator, or make it with `luohu trust export`."
+_GENESIS_CURE: Final = "Fetch genesis.json from the network operator, as it was signed."
+
+
+def read_file(path: Path, *, size_max: int) -> bytes:
+    """Return a file's content, cut one byte past `size_max`. Raises CommandError where it is unreadable."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size_max + 1)
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+    except ValueError as error:
+        raise wrong_usage(
+            ascii(str(path)), expected="a usable path", found=str(error), cure="Check the path.", code="path"
+        ) from error
+
+
+def read_trusted_root(path: Path) -> TrustedRoot:
+    """Return the checked trusted root in a file. Raises CommandError with exit code 2."""
+    text = read_file(path, size_max=TRUST_FILE_SIZE_MAX)
+    with own_configuration(_TRUST_CURE):
+        return parse_trusted_root(text)
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Return the verified genesis in a file. Raises CommandError with exit code 2."""
+    text = read_file(path, size_max=GENESIS_FILE_SIZE_MAX)
+    with own_configuration(_GENESIS_CURE):
+        return parse_genesis(text)
+
+
+def read_proof(path: Path) -> bytes:
+    """Return the content of a proof file, undecoded."""
+    return read_file(path, size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
+
+
+def read_request(path: Path) -> Request:
+    """Return the consent request in a file. Raises LedgerError where it is none."""
+    return Request.decode(read_file(path, size_max=len(REQUEST_MAGIC) + REQUEST_SIZE_MAX))
+
+
+def read_consent(path: Path) -> ConsentFile:
+    """Return the checked consent in a file. Raises LedgerError where it is none."""
+    return ConsentFile.decode(read_file(path, size_max=len(CONSENT_MAGIC) + CONSENT_FILE_SIZE_MAX))
+
+
+def default_proof_path(document: Path) -> Path:
+    """Return where a document's proof is looked for: beside it, with `.proof` added to its name."""
+    return document.with_name(document.name + ".proof") if document.name else document
+
+
+def refuse_existing(path: Path) -> None:
+    """Check that nothing would be overwritten. Raises CommandError with exit code 2."""
+    if os.path.lexists(path):
+        raise wrong_usage(
+            str(path),
+            expected="a path where nothing is yet",
+            found="an existing file",
+            cure="Name another path, or move the existing file away.",
+            code="path",
+        )
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file whole, in place of any earlier one, and sync it. Raises CommandError."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial") if path.name else path
+    try:
+        try:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+

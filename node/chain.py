@@ -1,0 +1,234 @@
+"""The chain as this node holds it: what is final, in the store, and what is not, in the block tree.
+
+Rule 1: transactions of a candidate are collected from wherever they come and kept with it, so that nothing
+that the mempool drops can be missed later.
+Rule 2: a block counts as executed here only when its bytes are durable here.
+Rule 3: a certificate moves the chain only along blocks that were executed here.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.errors import LedgerError
+from ledger.execution import build_block, execute_block
+from ledger.overlays import Executed, Tip
+from ledger.records import pack, unpack
+from ledger.state import require_parameters
+from ledger.transactions import Transaction, VerifiedTransactions
+from ledger.transition import BlockContext, apply_transaction, verify_transaction
+from node.blocktree import UNFINALIZED_MAX, BlockTree, Candidate
+from node.messages import MESSAGE_SIZE_MAX, StoredBlock
+from node.storage.store import Store
+
+
+class Chain:
+    """Store, block tree and the memory of verified transactions."""
+
+    def __init__(self, store: Store, validators: ValidatorSet) -> None:
+        self.store = store
+        self.validators = validators
+        self.verified = VerifiedTransactions()
+        self.tree = BlockTree(store.tip())
+        self._bodies: dict[bytes, dict[bytes, Transaction]] = {}
+        for encoded in store.pending():
+            self.take_block(unpack(StoredBlock, encoded, size_max=MESSAGE_SIZE_MAX), is_durable=True)
+
+    @property
+    def tip(self) -> Tip:
+        """The finalized tip."""
+        return self.tree.tip
+
+    @property
+    def chain_id(self) -> bytes:
+        """The 32-byte chain id."""
+        return self.tip.header.chain_id
+
+    # -- candidates -------------------------------------------------------------------------------------
+
+    def propose(self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...]) -> Candidate | None:
+        """Take a proposed header and its transactions' ids. Raises BlockError where they do not match."""
+        if sealed.header.chain_id != self.chain_id:
+            raise BlockError("proposal", f"chain {self.chain_id.hex()}", sealed.header.chain_id.hex())
+        if len(set(transaction_ids)) != len(transaction_ids):
+            raise BlockError("proposal", "each transaction once", "one named twice")
+        if transactions_root(transaction_ids) != sealed.header.transactions_root:
+            raise BlockError("proposal", "transactions under the header's root", "others")
+        if sealed.header.height <= self.tip.header.height:
+            return None
+        candidate = self.tree.add(sealed, transaction_ids)
+        if candidate is not None:
+            self._bodies.setdefault(sealed.hash, {})
+        return candidate
+
+    def take_block(self, stored: StoredBlock, *, is_durable: bool = False) -> Candidate | None:
+        """Take a whole block that is not final. Raises LedgerError where it is none."""
+        sealed = SealedHeader.decode(stored.header)
+        transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
+        candidate = self.propose(sealed, tuple(transaction.id for transaction in transactions))
+        if candidate is not None:
+            candidate.is_durable = candidate.is_durable or is_durable
+            self._bodies[sealed.hash].update({transaction.id: transaction for transaction in transactions})
+        return candidate
+
+    def take_transaction(self, transaction: Transaction) -> bool:
+        """Keep a transaction for the candidates that name it; say whether any does."""
+        is_wanted = False
+        for block_hash, bodies in self._bodies.items():
+            candidate = self.tree.find(block_hash)
+            if candidate is not None and transaction.id in candidate.transaction_ids:
+                bodies[transaction.id] = transaction
+                is_wanted = True
+        return is_wanted
+
+    def missing(self, candidate: Candidate) -> list[bytes]:
+        """Return the ids of the transactions of a candidate that are not here."""
+        bodies = self._bodies.get(candidate.sealed.hash, {})
+        return [identity for identity in candidate.transaction_ids if identity not in bodies]
+
+    def execute(self, candidate: Candidate) -> Executed:
+        """Execute a candidate whose parent and transactions are here, and make it durable.
+
+        Raises BlockError where it breaks a rule.
+        """
+        if candidate.executed is None:
+            bodies = self._bodies[candidate.sealed.hash]
+            transactions = tuple(bodies[identity] for identity in candidate.transaction_ids)
+            self.tree.execute(candidate, Block(candidate.sealed, transactions), self.verified)
+        assert candidate.executed is not None, "an executed candidate"
+        self._make_durable(candidate)
+        return candidate.executed
+
+    def build(
+        self, parent_hash: bytes, candidates: Sequence[Transaction], *, view: int, proposer: str, now_ms: int
+    ) -> tuple[Executed, list[tuple[Transaction, LedgerError]]] | None:
+        """Build a durable block on a parent; None where the parent is not executed here."""
+        parent = self.tree.find_tip(parent_hash)
+        if parent is None:
+            return None
+        if self.tree.depth_above_tip(parent_hash) >= UNFINALIZED_MAX:
+            candidates = ()
+        executed, refused = build_block(
+            parent, candidates, view=view, proposer=proposer, now_ms=now_ms, verified=self.verified
+        )
+        candidate = self.tree.add_built(executed)
+        self._bodies[executed.block.hash] = {
+            transaction.id: transaction for transaction in executed.block.transactions
+        }
+        self._make_durable(candidate)
+        return executed, refused
+
+    def stored_block(self, block_hash: bytes) -> StoredBlock | None:
+        """Return a whole block, final or not, as it is sent; None where it is not here."""
+        candidate = self.tree.find(block_hash)
+        if candidate is not None:
+            if self.missing(candidate):
+                return None
+            bodies = self._bodies[block_hash]
+            return StoredBlock(
+                candidate.sealed.encoded,
+                tuple(bodies[identity].encoded for identity in candidate.transaction_ids),
+            )
+        height = self.store.find_height(block_hash)
+        block = None if height is None else self.store.load_block(height)
+        return None if block is None else stored(block)
+
+    def find_body(self, transaction_id: bytes) -> Transaction | None:
+        """Return a transaction of any candidate."""
+        for bodies in self._bodies.values():
+            found = bodies.get(transaction_id)
+            if found is not None:
+                return found
+        return None
+
+    def ids_above_tip(self, block_hash: bytes) -> set[bytes]:
+        """Return the ids of all transactions from above the tip up to a block."""
+        ids: set[bytes] = set()
+        while (candidate := self.tree.find(block_hash)) is not None:
+            ids.update(candidate.transaction_ids)
+            block_hash = candidate.sealed.header.parent_hash
+        return ids
+
+    # -- finality ---------------------------------------------------------------------------------------
+
+    def commit(self, certificate: QuorumCertificate) -> list[Executed] | None:
+        """Make a block and its ancestors final; None where one of them was not executed here."""
+        block_hash = certificate.subject.block_hash
+        assert block_hash is not None, "a finalization names a block"
+        path = self.tree.path_to(block_hash)
+        if path is None:
+            return None
+        if path:
+            self._commit(path, certificate)
+        return path
+
+    def catch_up(self, blocks: Sequence[StoredBlock], certificate: QuorumCertificate) -> list[Executed]:
+        """Take final blocks that follow the tip; the certificate finalizes the last. Raises LedgerError."""
+        decoded = [
+            Block(
+                SealedHeader.decode(each.header),
+                tuple(Transaction.decode(encoded) for encoded in each.transactions),
+            )
+            for each in blocks
+        ]
+        last = decoded[-1]
+        subject = certificate.subject
+        if subject.kind != FINALIZE or subject.block_hash != last.hash or subject.view != last.header.view:
+            raise BlockError(
+                "final blocks", "a finalization of the last block", f"a {subject.kind} of another"
+            )
+        certificate.verify(self.chain_id, self.validators)
+        self._check_linked(decoded)
+        parent, path = self.tip, []
+        for block in decoded:
+            executed = execute_block(parent, block, verified=self.verified)
+            path.append(executed)
+            parent = executed.tip()
+        self._commit(path, certificate)
+        return path
+
+    def _check_linked(self, blocks: Sequence[Block]) -> None:
+        # Linked to a certified header by their hashes, the blocks are the quorum's before any is executed.
+        following = blocks[0]
+        if following.header.parent_hash != self.tip.sealed.hash:
+            raise BlockError("final blocks", "a first block on our tip", f"height {following.header.height}")
+        for before, after in itertools.pairwise(blocks):
+            if after.header.parent_hash != before.hash:
+                raise BlockError("final blocks", "blocks that follow each other", f"{after.header.height}")
+        for block in blocks:
+            ids = tuple(transaction.id for transaction in block.transactions)
+            if transactions_root(ids) != block.header.transactions_root:
+                raise BlockError(f"final block {block.header.height}", "the header's transactions", "others")
+
+    def _commit(self, path: list[Executed], certificate: QuorumCertificate) -> None:
+        self.store.commit(path, certificate)
+        self.tree.finalize(self.store.tip())
+        self._bodies = {
+            block_hash: bodies
+            for block_hash, bodies in self._bodies.items()
+            if self.tree.find(block_hash) is not None
+        }
+
+    def _make_durable(self, candidate: Candidate) -> None:
+        if not candidate.is_durable:
+            whole = self.stored_block(candidate.sealed.hash)
+            assert whole is not None, "an executed block is whole"
+            header = candidate.sealed.header
+            self.store.put_pending(header.height, candidate.sealed.hash, pack(whole))
+            candidate.is_durable = True
+
+    # -- admission --------------------------------------------------------------------------------------
+
+    def check_transaction(self, transaction: Transaction, now_ms: int) -> None:
+        """Check that a transaction would apply to the final state now. Raises LedgerError."""
+        tip = self.tip
+        verify_transaction(transaction, tip.state, self.chain_id, self.verified)
+        time_ms = max(now_ms, tip.header.time_ms + 1)
+        context = BlockContext(self.chain_id, tip.header.height + 1, time_ms, require_parameters(tip.state))
+        apply_transaction(transaction, tip.state, context)
+
+
+def stored(block: Block) -> StoredBlock:
+    """Return a block as it is sent and stored."""
+    return StoredBlock(block.sealed.encoded, tuple(transaction.encoded for transaction in block.transactions))

@@ -1,0 +1,91 @@
+"""Published development keys: anyone can derive them, so they protect nothing.
+
+Rule 1: a key's 32-byte seed is SHA-256 of `luohu development key <member> <use>`, use being one of USES.
+Rule 2: the TLS certificate follows from the member's id alone: fixed names and dates, a signature whose
+nonce is derived (RFC 6979). So the development genesis is the same on every machine.
+Rule 3: whoever runs a node asks `is_published` of its keys and serves nothing but loopback if it is.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ledger.digests import digest
+from ledger.keys import PrivateKey
+from node.network.tls import TlsIdentity
+
+MEMBER: Final = "member"
+MEMBER_NEXT: Final = "member-next"
+VALIDATOR: Final = "validator"
+VALIDATOR_NEXT: Final = "validator-next"
+TLS: Final = "tls"
+USES: Final = (MEMBER, MEMBER_NEXT, VALIDATOR, VALIDATOR_NEXT, TLS)
+SIGNING_USES: Final = (MEMBER, MEMBER_NEXT, VALIDATOR, VALIDATOR_NEXT)
+
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_VALID_FROM: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_VALID_UNTIL: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def development_seed(member: str, use: str) -> bytes:
+    """Return the published 32-byte seed of a member's key."""
+    assert use in USES, "a use that nobody publishes"
+    return digest(f"luohu development key {member} {use}".encode("ascii"))
+
+
+def development_key(member: str, use: str) -> PrivateKey:
+    """Return the published signing key of a member."""
+    return PrivateKey.from_seed(development_seed(member, use))
+
+
+def published_keys(members: Iterable[str]) -> frozenset[str]:
+    """Return the text forms of all signing keys that are published for these members."""
+    return frozenset(str(development_key(member, use).public) for member in members for use in SIGNING_USES)
+
+
+def development_identity(member: str) -> TlsIdentity:
+    """Return the published TLS key of a member and its certificate, the same bytes always."""
+    scalar = int.from_bytes(development_seed(member, TLS), "big") % (_P256_ORDER - 1) + 1
+    key = ec.derive_private_key(scalar, ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, member),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Luohu published development key"),
+        ]
+    )
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    both_sides = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    # Positive and at most 20 bytes (RFC 5280, 4.1.2.2).
+    serial = int.from_bytes(digest(member.encode("ascii"))[:15], "big") + 1
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(_VALID_FROM)
+        .not_valid_after(_VALID_UNTIL)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(both_sides, critical=False)
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return TlsIdentity(certificate.public_bytes(serialization.Encoding.DER), private)

@@ -1,0 +1,613 @@
+"""The driver: it performs the core's effects in order, on real disks and sockets (docs/architecture.md).
+
+Rule 1: one asyncio loop owns core, chain and mempool. Every method here runs on it and never waits.
+Rule 2: a `Persist` is synced before any later effect is performed. A failed write stops the node.
+Rule 3: before a block is reported built, verified or certified, all its bytes are durable here.
+Rule 4: what is missing is fetched and answered late; only a block that breaks a rule is answered as invalid.
+Rule 5: a notarized block that executes to another result here stops the node: a quorum differs from us.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, assert_never
+
+from ledger.blocks import BlockError, SealedHeader
+from ledger.certificates import QuorumCertificate, ValidatorSet
+from ledger.errors import LedgerError
+from ledger.execution import Divergence
+from ledger.overlays import Executed
+from ledger.transactions import Transaction
+from node.blocktree import Candidate
+from node.chain import Chain, stored
+from node.clock import Clock
+from node.consensus.core import Simplex
+from node.consensus.effects import (
+    AmnesiaEnded,
+    Broadcast,
+    Build,
+    CancelCertify,
+    Certify,
+    Effect,
+    Evidence,
+    Finalized,
+    Persist,
+    Punish,
+    RequestBlock,
+    Send,
+    Trace,
+    Verify,
+)
+from node.consensus.events import (
+    BlockAvailable,
+    Built,
+    Certified,
+    Event,
+    PeerDown,
+    PeerUp,
+    Received,
+    Started,
+    TimerFired,
+    Verified,
+    WorkChanged,
+)
+from node.consensus.messages import (
+    CertificateMessage,
+    Message,
+    ProposalMessage,
+    decode_message,
+    encode_message,
+)
+from node.mempool import Mempool, MempoolError
+from node.messages import (
+    CATCH_UP_BLOCKS_MAX,
+    CATCH_UP_SIZE_MAX,
+    GOSSIP_SIZE_MAX,
+    Consensus,
+    FinalBlocks,
+    Gossip,
+    PeerMessage,
+    Proposal,
+    StoredBlock,
+    WantBlock,
+    WantFinal,
+    WantTransactions,
+    decode_peer_message,
+    encode_peer_message,
+)
+
+logger = logging.getLogger(__name__)
+
+BLOCK_AGE_MAX_MS: Final = 60_000
+ASK_AGAIN_MS: Final = 500
+OFFENCE_S: Final = 10.0
+WAITING_MAX: Final = 256
+EVIDENCE_MAX: Final = 64
+
+
+class Transport(Protocol):
+    """What the driver needs of the network."""
+
+    def send(self, peer_id: str, data: bytes) -> bool:
+        """Queue a message for one peer; False when it is not connected."""
+        ...
+
+    def broadcast(self, data: bytes) -> int:
+        """Queue a message for every connected peer."""
+        ...
+
+    def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
+        """Refuse a peer for a time."""
+        ...
+
+
+class Journal(Protocol):
+    """Where the core's records are made durable."""
+
+    def persist(self, effect: Persist) -> None:
+        """Return once the records are on disk. Raises OSError, after which the node must stop."""
+        ...
+
+    def finalized(self, core: Simplex) -> None:
+        """Take note of finality: records below it may be dropped."""
+        ...
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Take note that this validator votes again."""
+        ...
+
+
+class NodeStopped(Exception):
+    """The node met its own broken invariant and stopped. The message says what to do."""
+
+
+class Driver:
+    """One node's part in the network, from messages in to messages out."""
+
+    def __init__(
+        self,
+        *,
+        member: str,
+        validators: ValidatorSet,
+        core: Simplex,
+        chain: Chain,
+        mempool: Mempool,
+        journal: Journal,
+        transport: Transport,
+        clock: Clock,
+        on_final: Callable[[list[Executed]], None],
+        on_refused: Callable[[Transaction, LedgerError], None],
+    ) -> None:
+        self._member = member
+        self._validators = validators
+        self._me = validators.index_of(member)
+        self.core = core
+        self.chain = chain
+        self.mempool = mempool
+        self._journal = journal
+        self._transport = transport
+        self._clock = clock
+        self._on_final = on_final
+        self._on_refused = on_refused
+        self._events: deque[Event] = deque()
+        self._is_handling = False
+        self._verifying: dict[bytes, Verify] = {}
+        self._certifying: dict[bytes, Certify] = {}
+        self._building: Build | None = None
+        self._asked_ms: dict[bytes, int] = {}
+        self._ask_count = 0
+        self._connected: set[str] = set()
+        self._finalization: QuorumCertificate | None = chain.store.tip_certificate()
+        self._refused_above: dict[bytes, tuple[int, LedgerError]] = {}
+        self._had_work = False
+        self._certified = (chain.tip.header.view, chain.tip.sealed.hash)
+        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+
+    # -- what comes in ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the core."""
+        self._raise_event(Started())
+
+    def peer_up(self, peer: str) -> None:
+        """Take note of a connection."""
+        self._connected.add(peer)
+        index = self._validators.index_of(peer)
+        if index is not None:
+            self._raise_event(PeerUp(index))
+
+    def peer_down(self, peer: str) -> None:
+        """Take note of a lost connection."""
+        self._connected.discard(peer)
+        index = self._validators.index_of(peer)
+        if index is not None:
+            self._raise_event(PeerDown(index))
+
+    def tick(self) -> None:
+        """Do what time has made due, and what waits for missing data."""
+        expired = self.mempool.expire(self._clock.wall_ms())
+        for transaction in expired:
+            error = BlockError("valid_until_ms", "inclusion in time", "none until it expired")
+            self._on_refused(transaction, error)
+        self._progress()
+        self._raise_event(TimerFired())
+
+    def next_deadline_ms(self) -> int:
+        """Return the monotonic time in milliseconds at which `tick` is due."""
+        now = self._clock.monotonic_ms()
+        core_deadline = self.core.next_deadline_ms()
+        is_waiting = self._verifying or self._certifying or self._building or self.is_behind()
+        limit = now + (ASK_AGAIN_MS // 5 if is_waiting else 1_000)
+        return limit if core_deadline is None else min(limit, core_deadline)
+
+    def receive(self, peer: str, data: bytes) -> None:
+        """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
+        try:
+            message = decode_peer_message(data)
+            self._dispatch(peer, message)
+        except LedgerError as error:
+            logger.warning("peer.offence peer=%s error=%s", peer, error)
+            self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
+
+    def _dispatch(self, peer: str, message: PeerMessage) -> None:
+        match message:
+            case Consensus():
+                self._receive_consensus(peer, decode_message(message.message))
+            case Proposal():
+                self._receive_proposal(peer, message)
+            case Gossip():
+                self._receive_gossip(message)
+            case WantTransactions():
+                self._serve_transactions(peer, message)
+            case WantBlock():
+                block = self.chain.stored_block(message.block_hash)
+                if block is not None:
+                    self._send(peer, block)
+            case StoredBlock():
+                self._receive_block(message)
+            case WantFinal():
+                self._serve_final(peer, message.height)
+            case FinalBlocks():
+                self._receive_final(message)
+            case _:
+                assert_never(message)
+
+    def _receive_consensus(self, peer: str, message: Message) -> None:
+        self._raise_event(Received(self._validators.index_of(peer), message))
+
+    def _receive_proposal(self, peer: str, message: Proposal) -> None:
+        core_message = decode_message(message.message)
+        sealed = SealedHeader.decode(message.header)
+        if not isinstance(core_message, ProposalMessage):
+            raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
+        subject = core_message.vote.subject
+        if subject.block_hash != sealed.hash or subject.view != sealed.header.view:
+            raise BlockError("proposal", "a vote for its own header", "a vote for another block")
+        if self._me is None:
+            return
+        candidate = self.chain.propose(sealed, message.transaction_ids)
+        if candidate is not None:
+            self._collect(candidate)
+        self._receive_consensus(peer, core_message)
+        self._progress()
+
+    def _receive_gossip(self, message: Gossip) -> None:
+        for encoded in message.transactions:
+            transaction = Transaction.decode(encoded)
+            self.chain.take_transaction(transaction)
+            try:
+                self.admit(transaction)
+            except (LedgerError, MempoolError):
+                # Lawful: the sender may be ahead of us, or our pool full. Proposals fetch what they need.
+                continue
+        self._progress()
+        self._tell_work()
+
+    def _receive_block(self, block: StoredBlock) -> None:
+        sealed = SealedHeader.decode(block.header)
+        if sealed.hash not in self._asked_ms:
+            return
+        if self.chain.take_block(block) is not None:
+            self._raise_event(BlockAvailable(sealed.hash))
+        self._progress()
+
+    def _receive_final(self, message: FinalBlocks) -> None:
+        if not message.blocks or message.certificate is None:
+            return
+        first = SealedHeader.decode(message.blocks[0].header).header.height
+        if first != self.chain.tip.header.height + 1:
+            return
+        try:
+            path = self.chain.catch_up(message.blocks, message.certificate)
+        except Divergence as error:
+            raise self._stop(f"a final block executes to another result here: {error}") from error
+        self._became_final(path)
+        self._raise_event(Received(None, CertificateMessage(message.certificate)))
+        self._asked_ms.pop(_FINAL, None)
+        self._progress()
+
+    # -- transactions -----------------------------------------------------------------------------------
+
+    def admit(self, transaction: Transaction) -> bool:
+        """Take a transaction into the mempool; say whether it is new. Raises LedgerError or MempoolError."""
+        if self.mempool.find(transaction.id) is not None:
+            return False
+        if self.chain.store.find_transaction(transaction.id) is not None:
+            return False
+        now_ms = self._clock.wall_ms()
+        self.chain.check_transaction(transaction, now_ms)
+        self.mempool.add(transaction)
+        return True
+
+    def submit(self, transactions: list[Transaction]) -> None:
+        """Spread transactions that were admitted here, and have a block made of them."""
+        batch: list[bytes] = []
+        size = 0
+        for transaction in transactions:
+            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
+                self._broadcast(Gossip(tuple(batch)))
+                batch, size = [], 0
+            batch.append(transaction.encoded)
+            size += len(transaction.encoded)
+        if batch:
+            self._broadcast(Gossip(tuple(batch)))
+        self._tell_work()
+
+    def _tell_work(self) -> None:
+        has_work = self._has_work()
+        if has_work or self._had_work:
+            self._had_work = has_work
+            self._raise_event(WorkChanged(has_work))
+
+    def _has_work(self) -> bool:
+        above = self.chain.ids_above_tip(self._certified[1])
+        return any(
+            identity not in above and identity not in self._refused_above for identity in self.mempool.ids()
+        )
+
+    # -- the core ---------------------------------------------------------------------------------------
+
+    def _raise_event(self, event: Event) -> None:
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                following = self._events.popleft()
+                for effect in self.core.handle(following, self._clock.monotonic_ms()):
+                    self._perform(effect)
+        finally:
+            self._is_handling = False
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                self._journal.persist(effect)
+            case Broadcast():
+                self._broadcast(self._envelope(effect.message))
+            case Send():
+                self._send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
+            case Build():
+                self._building = effect
+                self._build()
+            case Verify():
+                self._remember(self._verifying, effect.block_hash, effect)
+                self._progress_on(effect.block_hash)
+            case Certify():
+                self._remember(self._certifying, effect.block_hash, effect)
+                self._progress_on(effect.block_hash)
+            case CancelCertify():
+                self._certifying = {
+                    block_hash: certify
+                    for block_hash, certify in self._certifying.items()
+                    if certify.view != effect.view
+                }
+            case RequestBlock():
+                members = [self._validators.validators[peer].member for peer in effect.peers]
+                self._ask(effect.block_hash, WantBlock(effect.block_hash), members)
+            case Finalized():
+                self._finalize(effect.certificate)
+            case Evidence():
+                self.evidence.append(effect)
+                logger.warning(
+                    "consensus.misbehaviour validator=%s view=%d",
+                    self._validators.validators[effect.first.signer].member,
+                    effect.first.subject.view,
+                )
+            case Punish():
+                member = self._validators.validators[effect.peer].member
+                self._transport.disconnect(member, effect.reason, OFFENCE_S)
+            case AmnesiaEnded():
+                self._journal.amnesia_ended(self.core)
+                logger.warning("consensus.amnesia_ended")
+            case Trace():
+                fields = " ".join(f"{name}={value}" for name, value in effect.fields)
+                logger.debug("consensus.%s %s", effect.name, fields)
+            case _:
+                assert_never(effect)
+
+    @staticmethod
+    def _remember(waiting: dict[bytes, Verify] | dict[bytes, Certify], key: bytes, effect: object) -> None:
+        assert len(waiting) < WAITING_MAX, "the core bounds what it waits for"
+        waiting[key] = effect  # type: ignore[assignment]
+
+    def _envelope(self, message: Message) -> PeerMessage:
+        encoded = encode_message(message)
+        if isinstance(message, ProposalMessage) and message.vote.subject.block_hash is not None:
+            candidate = self.chain.tree.find(message.vote.subject.block_hash)
+            if candidate is not None:
+                return Proposal(encoded, candidate.sealed.encoded, candidate.transaction_ids)
+        return Consensus(encoded)
+
+    def _build(self) -> None:
+        effect = self._building
+        if effect is None or not self._ensure_executed(effect.parent_hash):
+            return
+        self._building = None
+        above = self.chain.ids_above_tip(effect.parent_hash)
+        candidates = [
+            transaction
+            for transaction in self.mempool.pick()
+            if transaction.id not in above and transaction.id not in self._refused_above
+        ]
+        built = self.chain.build(
+            effect.parent_hash,
+            candidates,
+            view=effect.view,
+            proposer=self._member,
+            now_ms=self._clock.wall_ms(),
+        )
+        assert built is not None, "the parent is executed"
+        executed, refused = built
+        for transaction, error in refused:
+            self._refused_above[transaction.id] = (executed.block.header.height - 1, error)
+        self._events.append(Built(effect.view, executed.block.hash))
+
+    # -- verification and certification -----------------------------------------------------------------
+
+    def _progress(self) -> None:
+        """Try everything that waits for missing data, time or an ancestor."""
+        for block_hash in [*self._verifying, *self._certifying]:
+            self._progress_on(block_hash)
+        self._build()
+        if self.is_behind():
+            self._catch_up()
+        if self._events and not self._is_handling:
+            self._raise_event(self._events.popleft())
+
+    def _progress_on(self, block_hash: bytes) -> None:
+        verify = self._verifying.get(block_hash)
+        if verify is not None:
+            verdict = self._verdict(verify)
+            if verdict is not None:
+                del self._verifying[block_hash]
+                self._events.append(Verified(verify.view, block_hash, verdict))
+        certify = self._certifying.get(block_hash)
+        if certify is not None and self._certify(certify):
+            del self._certifying[block_hash]
+            self._certified = max(self._certified, (certify.view, block_hash))
+            self._events.append(Certified(certify.view, block_hash, True))
+            self._tell_work()
+
+    def _verdict(self, verify: Verify) -> bool | None:
+        """Return whether a proposal is valid, or None where that cannot be said yet."""
+        candidate = self.chain.tree.find(verify.block_hash)
+        if candidate is None:
+            return None if self.chain.store.find_height(verify.block_hash) is None else True
+        header = candidate.sealed.header
+        now_ms = self._clock.wall_ms()
+        if header.parent_hash != verify.parent_hash or header.view != verify.view:
+            return False
+        if header.time_ms > now_ms:
+            return None
+        if header.time_ms < now_ms - BLOCK_AGE_MAX_MS:
+            return False
+        try:
+            return True if self._ensure_executed(verify.block_hash) else None
+        except BlockError as error:
+            logger.warning("consensus.invalid_proposal view=%d error=%s", verify.view, error)
+            return False
+
+    def _certify(self, certify: Certify) -> bool:
+        try:
+            return self._ensure_executed(certify.block_hash)
+        except BlockError as error:
+            raise self._stop(f"a notarized block does not execute here: {error}") from error
+
+    def _ensure_executed(self, block_hash: bytes) -> bool:
+        """Execute a block and what it stands on, as far as everything is here; ask for what is not."""
+        path: list[Candidate] = []
+        while self.chain.tree.find_tip(block_hash) is None:
+            candidate = self.chain.tree.find(block_hash)
+            if candidate is None:
+                if self.chain.store.find_height(block_hash) is None:
+                    self._ask(block_hash, WantBlock(block_hash), self._validators_but_me())
+                    return False
+                return True
+            path.append(candidate)
+            block_hash = candidate.sealed.header.parent_hash
+        for candidate in reversed(path):
+            missing = self._collect(candidate)
+            if missing:
+                key = candidate.sealed.hash
+                leader = candidate.sealed.header.proposer
+                others = self._validators_but_me()
+                order = [leader, *others] if leader is not None and leader != self._member else others
+                self._ask(key, WantTransactions(tuple(missing)), order)
+                return False
+            self.chain.execute(candidate)
+        return True
+
+    def _collect(self, candidate: Candidate) -> list[bytes]:
+        for identity in self.chain.missing(candidate):
+            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
+            if transaction is not None:
+                self.chain.take_transaction(transaction)
+        return self.chain.missing(candidate)
+
+    # -- finality ---------------------------------------------------------------------------------------
+
+    def _finalize(self, certificate: QuorumCertificate) -> None:
+        if self._finalization is None or certificate.subject.view > self._finalization.subject.view:
+            self._finalization = certificate
+        self._catch_up()
+
+    def is_behind(self) -> bool:
+        """Say whether others made blocks final that are not here yet."""
+        final = self._finalization
+        return final is not None and final.subject.view > self.chain.tip.header.view
+
+    def _catch_up(self) -> None:
+        """Move the chain to the newest finalization, along blocks that are here or with blocks of others."""
+        final = self._finalization
+        if final is None or not self.is_behind():
+            return
+        path = self.chain.commit(final)
+        if path is not None:
+            self._became_final(path)
+            return
+        height = self.chain.tip.header.height + 1
+        self._ask(_FINAL, WantFinal(height), self._validators_but_me())
+
+    def _became_final(self, path: list[Executed]) -> None:
+        if not path:
+            return
+        tip = self.chain.tip
+        final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
+        self.mempool.remove(final_ids)
+        for identity, (height, error) in list(self._refused_above.items()):
+            if height <= tip.header.height:
+                del self._refused_above[identity]
+                transaction = self.mempool.find(identity)
+                if transaction is not None:
+                    self.mempool.remove([identity])
+                    self._on_refused(transaction, error)
+        self._journal.finalized(self.core)
+        self._on_final(path)
+        logger.info(
+            "block.finalized height=%d view=%d txs=%d", tip.header.height, tip.header.view, len(final_ids)
+        )
+        has_work = self._has_work()
+        self._had_work = has_work
+        self._events.append(WorkChanged(has_work))
+
+    # -- what others ask --------------------------------------------------------------------------------
+
+    def _serve_transactions(self, peer: str, message: WantTransactions) -> None:
+        batch: list[bytes] = []
+        size = 0
+        for identity in message.ids:
+            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
+            if transaction is None:
+                continue
+            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
+                self._send(peer, Gossip(tuple(batch)))
+                batch, size = [], 0
+            batch.append(transaction.encoded)
+            size += len(transaction.encoded)
+        if batch:
+            self._send(peer, Gossip(tuple(batch)))
+
+    def _serve_final(self, peer: str, height: int) -> None:
+        store = self.chain.store
+        blocks = store.blocks_from(height, CATCH_UP_BLOCKS_MAX, CATCH_UP_SIZE_MAX)
+        while blocks:
+            certificate = store.find_certificate(blocks[-1].header.height)
+            if certificate is not None:
+                tip_height = self.chain.tip.header.height
+                self._send(peer, FinalBlocks(tuple(map(stored, blocks)), certificate, tip_height))
+                return
+            blocks = blocks[:-1]
+
+    # -- sending ----------------------------------------------------------------------------------------
+
+    def _validators_but_me(self) -> list[str]:
+        return [each.member for each in self._validators.validators if each.member != self._member]
+
+    def _ask(self, key: bytes, message: PeerMessage, members: list[str]) -> None:
+        """Ask one connected member, another each time, at most once in a while for each key."""
+        now = self._clock.monotonic_ms()
+        if now < self._asked_ms.get(key, 0) or not members:
+            return
+        connected = [member for member in members if member in self._connected]
+        if not connected:
+            return
+        if len(self._asked_ms) >= WAITING_MAX:
+            self._asked_ms = {key: due for key, due in self._asked_ms.items() if due > now}
+        self._asked_ms[key] = now + ASK_AGAIN_MS
+        self._ask_count += 1
+        self._send(connected[self._ask_count % len(connected)], message)
+
+    def _send(self, peer: str, message: PeerMessage) -> None:
+        self._transport.send(peer, encode_peer_message(message))
+
+    def _broadcast(self, message: PeerMessage) -> None:
+        self._transport.broadcast(encode_peer_message(message))
+
+    def _stop(self, reason: str) -> NodeStopped:
+        logger.critical("node.stopped reason=%s", reason)
+        return NodeStopped(reason)
+
+
+_FINAL: Final = b"final blocks"

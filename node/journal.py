@@ -1,0 +1,59 @@
+"""The core's journal on disk: its records in the vote log, compacted as finality passes them.
+
+Rule 1: records are on disk when `persist` returns; if they cannot be, the error stops the node.
+Rule 2: the log is rewritten only with what the core itself says is still alive.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from node.consensus.core import Simplex
+from node.consensus.effects import Persist
+from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode_record
+from node.storage.votelog import Recovery, VoteLog
+
+COMPACT_RECORDS: Final = 8_192
+
+
+class VoteLogJournal:
+    """A journal in the vote log of one validator."""
+
+    def __init__(self, log: VoteLog) -> None:
+        self._log = log
+        self._appended_count = 0
+
+    @classmethod
+    def open(
+        cls, path: Path, *, chain_id: bytes, validator: str, epoch: int, has_voted: bool
+    ) -> tuple["VoteLogJournal", tuple[JournalRecord, ...], Recovery]:
+        """Open the journal; return its records and what was found. Raises VoteLogError or EncodingError.
+
+        A damaged log adds an amnesia record: the validator observes until it is safe to vote.
+        """
+        log, recovery = VoteLog.open(
+            path, chain_id=chain_id, validator=validator, expected_existing=has_voted
+        )
+        records = tuple(decode_record(record) for record in recovery.records)
+        if log.is_amnesiac and not any(isinstance(record, Amnesia) for record in records):
+            records = (*records, Amnesia(epoch, None))
+        return cls(log), records, recovery
+
+    def persist(self, effect: Persist) -> None:
+        """Return once the records are on disk. Raises VoteLogError."""
+        self._log.append([encode_record(record) for record in effect.records])
+        self._appended_count += len(effect.records)
+
+    def finalized(self, core: Simplex) -> None:
+        """Drop what finality has passed, now and then."""
+        if self._appended_count >= COMPACT_RECORDS:
+            self._log.compact([encode_record(record) for record in core.journal_snapshot()])
+            self._appended_count = 0
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Take note that this validator votes again."""
+        self._log.end_amnesia([encode_record(record) for record in core.journal_snapshot()])
+        self._appended_count = 0
+
+    def close(self) -> None:
+        """Release the log."""
+        self._log.close()

@@ -1,0 +1,118 @@
+"""The mempool: transactions that wait for a block.
+
+Rule 1: bounded by count and bytes, and each member by its share of both, so one cannot crowd out the others.
+Rule 2: picking goes round the members, oldest transaction of each first.
+Rule 3: what can no longer be recorded is dropped.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ledger.transactions import Transaction
+
+COUNT_MAX: Final = 20_000
+SIZE_MAX: Final = 64 * 1024 * 1024
+SENDER_SHARE: Final = 4
+PICK_COUNT_MAX: Final = 8_192
+PICK_SIZE_MAX: Final = 4 * 1024 * 1024
+
+
+class MempoolError(Exception):
+    """A transaction that is not taken now. Says what was expected and found, and the cure."""
+
+    def __init__(self, code: str, expected: str, found: str, cure: str) -> None:
+        super().__init__(f"mempool: expected {expected}, found {found}; {cure}")
+        self.code = code
+        self.where = "mempool"
+        self.expected = expected
+        self.found = found
+        self.cure = cure
+
+
+class Mempool:
+    """Waiting transactions, by id and by sender."""
+
+    def __init__(self, *, count_max: int = COUNT_MAX, size_max: int = SIZE_MAX) -> None:
+        self._count_max = count_max
+        self._size_max = size_max
+        self._by_id: dict[bytes, Transaction] = {}
+        self._by_sender: OrderedDict[str, OrderedDict[bytes, Transaction]] = OrderedDict()
+        self._sender_sizes: dict[str, int] = {}
+        self.size = 0
+
+    @property
+    def count(self) -> int:
+        """How many transactions wait."""
+        return len(self._by_id)
+
+    def find(self, transaction_id: bytes) -> Transaction | None:
+        """Return a waiting transaction."""
+        return self._by_id.get(transaction_id)
+
+    def ids(self) -> Iterable[bytes]:
+        """Return the ids of all that wait."""
+        return self._by_id.keys()
+
+    def add(self, transaction: Transaction) -> None:
+        """Take a transaction that was checked. Raises MempoolError where there is no room."""
+        if transaction.id in self._by_id:
+            return
+        sender, size = transaction.body.sender, len(transaction.encoded)
+        queue = self._by_sender.get(sender, OrderedDict())
+        sender_size = self._sender_sizes.get(sender, 0)
+        count_share, size_share = self._count_max // SENDER_SHARE, self._size_max // SENDER_SHARE
+        if len(queue) >= count_share or sender_size + size > size_share:
+            found = f"{len(queue)} of {sender} with {sender_size} bytes"
+            expected = f"at most {count_share} transactions and {size_share} bytes of one member"
+            raise MempoolError("mempool-share", expected, found, "wait until some of them are final")
+        if len(self._by_id) >= self._count_max or self.size + size > self._size_max:
+            expected = f"at most {self._count_max} transactions and {self._size_max} bytes"
+            raise MempoolError("mempool-full", expected, "no room", "send it again in a moment")
+        self._by_sender.setdefault(sender, queue)[transaction.id] = transaction
+        self._sender_sizes[sender] = sender_size + size
+        self._by_id[transaction.id] = transaction
+        self.size += size
+
+    def pick(self, *, count_max: int = PICK_COUNT_MAX, size_max: int = PICK_SIZE_MAX) -> list[Transaction]:
+        """Return what to try for the next block, going round the members."""
+        rounds = [iter(queue.values()) for queue in self._by_sender.values()]
+        picked: list[Transaction] = []
+        size = 0
+        while rounds:
+            still: list[Iterator[Transaction]] = []
+            for queue in rounds:
+                transaction = next(queue, None)
+                if transaction is None:
+                    continue
+                size += len(transaction.encoded)
+                if len(picked) >= count_max or size > size_max:
+                    rounds, still = [], []
+                    break
+                picked.append(transaction)
+                still.append(queue)
+            rounds = still
+        if self._by_sender:
+            self._by_sender.move_to_end(next(iter(self._by_sender)))
+        return picked
+
+    def remove(self, ids: Iterable[bytes]) -> None:
+        """Drop transactions that are final or refused."""
+        for identity in ids:
+            transaction = self._by_id.pop(identity, None)
+            if transaction is None:
+                continue
+            sender, size = transaction.body.sender, len(transaction.encoded)
+            queue = self._by_sender[sender]
+            del queue[identity]
+            self._sender_sizes[sender] -= size
+            self.size -= size
+            if not queue:
+                del self._by_sender[sender]
+                del self._sender_sizes[sender]
+
+    def expire(self, now_ms: int) -> list[Transaction]:
+        """Drop and return what may no longer be recorded at this time."""
+        expired = [each for each in self._by_id.values() if each.body.valid_until_ms < now_ms]
+        self.remove([transaction.id for transaction in expired])
+        return expired

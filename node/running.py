@@ -1,0 +1,297 @@
+"""A running node as its API sees it: submissions, proofs, blocks and status over driver and store.
+
+Rule 1: a submission is answered from what is final, or from a refusal against final state; nothing else.
+Rule 2: waiting submissions are bounded; past the bound a caller is told to come again.
+Rule 3: evidence is read from one snapshot of the store, whose tip its own certificate finalizes.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from ledger.blocks import Block
+from ledger.certificates import QuorumCertificate
+from ledger.codec import decode
+from ledger.errors import LedgerError
+from ledger.genesis import Genesis
+from ledger.keys import PrivateKey
+from ledger.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
+from ledger.overlays import Executed, State
+from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
+from ledger.records import union_from_value
+from ledger.state import (
+    Consent,
+    anchor_key,
+    consent_key,
+    find,
+    member_key,
+    require_parameters,
+    revocation_key,
+)
+from ledger.statepages import prove
+from ledger.statetree import AbsenceProof, InclusionProof
+from ledger.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
+from ledger.trust import Certified, TrustError, TrustPath
+from node.clock import Clock
+from node.consensus.startup import Standing
+from node.driver import Driver
+from node.mempool import MempoolError
+from node.service import FINAL, PENDING, REFUSED, NotReady, ProvenValue, Status, Submission
+from node.storage.store import Store
+
+WAITING_MAX: Final = 20_000
+RELAY_VALIDITY_MS: Final = 60_000
+
+
+class UnknownLeaf(LedgerError):
+    """Evidence was asked for what the ledger does not hold."""
+
+    code = "unknown"
+
+
+class RunningNode:
+    """Implements `node.service.NodeService` over a driver."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        member: str,
+        kind: str,
+        driver: Driver,
+        store: Store,
+        clock: Clock,
+        member_key: PrivateKey | None,
+        peers_connected: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._genesis = genesis
+        self._member = member
+        self._kind = kind
+        self._driver = driver
+        self._store = store
+        self._clock = clock
+        self._member_key = member_key
+        self._peers_connected = peers_connected
+        self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
+        self._height_changed = asyncio.Condition()
+        self._notifications: set[asyncio.Task[None]] = set()
+
+    @property
+    def genesis(self) -> Genesis:
+        """The genesis of this node's chain."""
+        return self._genesis
+
+    # -- what the driver tells --------------------------------------------------------------------------
+
+    def became_final(self, path: list[Executed]) -> None:
+        """Answer whoever waits for a transaction of these blocks, or for their height."""
+        for executed in path:
+            header = executed.block.header
+            for transaction in executed.block.transactions:
+                self._answer(Submission(transaction.id, FINAL, header.height, header.time_ms))
+        task = asyncio.get_running_loop().create_task(self._notify_height())
+        self._notifications.add(task)
+        task.add_done_callback(self._notifications.discard)
+
+    def was_refused(self, transaction: Transaction, error: LedgerError) -> None:
+        """Answer whoever waits for a transaction that does not apply to final state."""
+        self._answer(Submission(transaction.id, REFUSED, error=error))
+
+    def _answer(self, submission: Submission) -> None:
+        future = self._waiting.pop(submission.id, None)
+        if future is not None and not future.done():
+            future.set_result(submission)
+
+    async def _notify_height(self) -> None:
+        async with self._height_changed:
+            self._height_changed.notify_all()
+
+    # -- submissions ------------------------------------------------------------------------------------
+
+    async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
+        """Take transactions of members; wait up to `wait_ms` for them to be final. Never raises for input."""
+        admitted: list[Transaction] = []
+        results = [self._admit(encoded, admitted) for encoded in transactions]
+        self._driver.submit(admitted)
+        waiting = [result for result in results if isinstance(result, asyncio.Future)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=wait_ms / 1000)
+        return [self._settled(result) for result in results]
+
+    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> Submission | asyncio.Future[Submission]:
+        try:
+            transaction = Transaction.decode(encoded)
+            known = self.find_submission(transaction.id)
+            if known is not None and known.state == FINAL:
+                return known
+            if len(self._waiting) >= WAITING_MAX:
+                expected = f"fewer than {WAITING_MAX} waiting transactions"
+                raise MempoolError("busy", expected, "that many", "wait a moment and send it again")
+            if self._driver.admit(transaction):
+                admitted.append(transaction)
+        except (LedgerError, MempoolError) as error:
+            identity = transaction.id if "transaction" in locals() else b""
+            return Submission(identity, REFUSED, error=cast(LedgerError, error))
+        future = self._waiting.get(transaction.id)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting[transaction.id] = future
+        return future
+
+    def _settled(self, result: Submission | asyncio.Future[Submission]) -> Submission:
+        if isinstance(result, Submission):
+            return result
+        if result.done():
+            return result.result()
+        identity = next((key for key, future in self._waiting.items() if future is result), b"")
+        return Submission(identity, PENDING)
+
+    async def relay(self, operations: Sequence[bytes], *, wait_ms: int) -> Submission:
+        """Carry one holder's encoded Grant and Withdraw operations in a transaction of this node's member.
+
+        Raises LedgerError where they are anything else, NotReady where the node has no member key online.
+        """
+        if self._member_key is None:
+            raise NotReady("this node relays nothing: it runs without its member's key")
+        if not 1 <= len(operations) <= OPERATIONS_MAX:
+            raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
+        decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
+        body = TransactionBody(
+            chain_id=self._genesis.content.chain_id,
+            sender=self._member,
+            valid_until_ms=self._clock.wall_ms() + self._validity_ms(),
+            operations=decoded,
+        )
+        transaction = Transaction.sign(body, self._member_key)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def _validity_ms(self) -> int:
+        return min(RELAY_VALIDITY_MS, require_parameters(self._store).transaction_horizon_ms)
+
+    def find_submission(self, transaction_id: bytes) -> Submission | None:
+        """Return what is known of a transaction: final, or waiting here; None where it is unknown."""
+        found = self._store.find_transaction(transaction_id)
+        if found is not None:
+            header = self._store.find_header(found[0])
+            assert header is not None, "an indexed transaction has a block"
+            return Submission(transaction_id, FINAL, found[0], header.header.time_ms)
+        if self._driver.mempool.find(transaction_id) is not None:
+            return Submission(transaction_id, PENDING)
+        return None
+
+    # -- proofs -----------------------------------------------------------------------------------------
+
+    def evidence(self, request: EvidenceRequest) -> Evidence:
+        """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
+        if request.from_epoch != 0:
+            raise TrustError("from_epoch", "0, the only epoch so far", f"{request.from_epoch}")
+        if (request.consent_key is None) != (request.consent_id is None):
+            raise UnknownLeaf("consent", "consent key and id, or neither", "one of them")
+        with self._store.snapshot() as snapshot:
+            root = snapshot.tip().header.state_root
+            at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
+            anchor = _prove_leaf(snapshot, root, anchor_key(request.issuer, request.root), "anchor")
+            issuer = _prove_leaf(snapshot, root, member_key(request.issuer), "issuer")
+            unrevoked = prove(snapshot, root, revocation_key(request.issuer, request.commitment))
+            if isinstance(unrevoked, InclusionProof):
+                raise Revoked("document", "not revoked", "revoked by its issuer")
+            consent = None
+            if request.consent_key is not None and request.consent_id is not None:
+                key = consent_key(request.consent_key, request.consent_id)
+                consent = _consent_evidence(snapshot, root, key)
+            return Evidence(
+                at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, unrevoked, consent
+            )
+
+    def prove(self, key: bytes) -> ProvenValue:
+        """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
+        with self._store.snapshot() as snapshot:
+            root = snapshot.tip().header.state_root
+            at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
+            value, proof = snapshot.find_value(key), prove(snapshot, root, key)
+            path = TrustPath(0, (), None)
+            if isinstance(proof, AbsenceProof):
+                return ProvenValue(None, None, proof, at, path)
+            assert value is not None, "a present leaf has a value"
+            return ProvenValue(value, ProvenLeaf(value, proof), None, at, path)
+
+    @staticmethod
+    def _certified(header: bytes, certificate: QuorumCertificate | None) -> Certified:
+        if certificate is None:
+            raise NotReady("no block is final yet")
+        return Certified(header, certificate)
+
+    # -- blocks and status ------------------------------------------------------------------------------
+
+    def find_block(self, height: int) -> Block | None:
+        """Return a final block."""
+        return self._store.load_block(height)
+
+    def find_certificate(self, height: int) -> QuorumCertificate | None:
+        """Return the certificate of the lowest directly finalized block at or above `height`."""
+        found = self._store.next_certificate(height)
+        return None if found is None else found[1]
+
+    async def wait_for_height(self, height: int) -> None:
+        """Return once a block of this height is final."""
+        async with self._height_changed:
+            await self._height_changed.wait_for(lambda: self._store.tip().header.height >= height)
+
+    def is_ready(self) -> str | None:
+        """Return None when the node can serve, else what it waits for."""
+        if self._store.tip_certificate() is None:
+            return "the first final block"
+        if self._driver.is_behind():
+            return "the blocks that others have made final"
+        return None
+
+    def status(self) -> Status:
+        """Return what an operator asks first."""
+        tip = self._store.tip()
+        core = self._driver.core
+        return Status(
+            member=self._member,
+            kind=self._kind,
+            chain_id=tip.header.chain_id,
+            height=tip.header.height,
+            block_hash=tip.sealed.hash,
+            state_root=tip.header.state_root,
+            time_ms=tip.header.time_ms,
+            view=core.current_view,
+            finalized_view=core.finalized.view,
+            is_voting=core.standing is Standing.VOTING,
+            is_amnesiac=core.standing is Standing.OBSERVING,
+            peers_connected=self._peers_connected(),
+            mempool_count=self._driver.mempool.count,
+            mempool_size=self._driver.mempool.size,
+        )
+
+
+class Revoked(LedgerError):
+    """Evidence was asked for a document that its issuer revoked."""
+
+    code = "revoked"
+
+
+def _decode_holders_operation(encoded: bytes) -> Operation:
+    value = decode(encoded, size_max=GRANT_BODY_SIZE_MAX + 256)
+    operation = cast(Operation, union_from_value(Operation, value))
+    if not isinstance(operation, Grant | Withdraw):
+        raise TransactionError("relayed operation", "a grant or a withdrawal", operation.TAG)
+    return operation
+
+
+def _prove_leaf(state: State, root: bytes, key: bytes, what: str) -> ProvenLeaf:
+    proof, value = prove(state, root, key), state.find_value(key)
+    if value is None or isinstance(proof, AbsenceProof):
+        raise UnknownLeaf(what, f"a recorded {what}", "none under this key")
+    return ProvenLeaf(value, proof)
+
+
+def _consent_evidence(state: State, root: bytes, key: bytes) -> ConsentEvidence:
+    proven = _prove_leaf(state, root, key, "consent")
+    consent = find(state, Consent, key)
+    if consent is None or consent.granted is None:
+        raise UnknownLeaf("consent", "a granted consent", "one withdrawn before it was granted")
+    recipient = _prove_leaf(state, root, member_key(consent.granted.terms.recipient), "recipient")
+    return ConsentEvidence(recipient, proven)

@@ -1,0 +1,232 @@
+"""Four nodes in one process: driver, core, store, vote log and signatures are real, time and wires virtual."""
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject, Vote
+from ledger.errors import LedgerError
+from ledger.genesis import (
+    DEVELOPMENT,
+    Genesis,
+    GenesisContent,
+    GenesisMember,
+    GenesisNode,
+    GenesisSchema,
+    sign_genesis,
+)
+from ledger.keys import PrivateKey
+from ledger.operations import AnchorBatch, next_key_commitment
+from ledger.overlays import Executed
+from ledger.state import Parameters
+from ledger.transactions import Transaction, TransactionBody
+from node.chain import Chain
+from node.consensus.config import Config
+from node.consensus.core import Simplex
+from node.consensus.rounds import FinalizedTip
+from node.driver import Driver
+from node.journal import VoteLogJournal
+from node.mempool import Mempool
+from node.storage.store import Store
+
+START_MS = 1_800_000_000_000
+VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
+SIDES = {"hk-bureau": "HK", "hk-operator": "HK", "mainland-bank": "CN", "sz-operator": "CN"}
+
+
+def private_key(name: str) -> PrivateKey:
+    """Return the key of a name: the same in every run."""
+    return PrivateKey.from_seed(random.Random(name).randbytes(32))
+
+
+def make_genesis() -> Genesis:
+    """Return a genesis of four validators, of which the Hong Kong bureau issues."""
+    members = tuple(
+        GenesisMember(
+            id=member,
+            name_zh_hans=member,
+            name_zh_hant=member,
+            name_en=member,
+            jurisdiction=SIDES[member],
+            roles=("governor", "issuer", "recipient"),
+            key=private_key(f"{member} member").public,
+            next_key=next_key_commitment(private_key(f"{member} next").public),
+            node=GenesisNode(
+                "validator",
+                private_key(f"{member} validator").public,
+                next_key_commitment(private_key(f"{member} next validator").public),
+                b"certificate of " + member.encode(),
+            ),
+        )
+        for member in VALIDATORS
+    )
+    parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
+    content = GenesisContent(
+        1,
+        1,
+        "test",
+        DEVELOPMENT,
+        START_MS,
+        parameters,
+        members,
+        (GenesisSchema("hk.credit-report", 0),),
+        ("consumer-credit.loan",),
+    )
+    return sign_genesis(content, {member: private_key(f"{member} member") for member in VALIDATORS})
+
+
+def anchor_transaction(genesis: Genesis, number: int, now_ms: int, sender: str = "hk-bureau") -> Transaction:
+    """Return a signed transaction that anchors a batch of its own."""
+    root = random.Random(number).randbytes(32)
+    body = TransactionBody(
+        genesis.content.chain_id, sender, now_ms + 60_000, (AnchorBatch(root, 1, "hk.credit-report", None),)
+    )
+    return Transaction.sign(body, private_key(f"{sender} member"))
+
+
+@dataclass(slots=True)
+class World:
+    """Virtual time and wires between the nodes."""
+
+    directory: Path
+    delay_ms: int = 5
+    genesis: Genesis = field(default_factory=make_genesis)
+    now_ms: int = 0
+    queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
+    count: int = 0
+    nodes: dict[str, "WorldNode"] = field(default_factory=dict)
+
+    def start(self, member: str) -> "WorldNode":
+        """Start a node from what its directory holds, and connect it."""
+        node = WorldNode(self, member)
+        self.nodes[member] = node
+        node.driver.start()
+        for other in list(self.nodes.values()):
+            if other is not node:
+                other.driver.peer_up(member)
+                node.driver.peer_up(other.member)
+        return node
+
+    def kill(self, member: str) -> None:
+        """End a node without a word; its files stay."""
+        node = self.nodes.pop(member)
+        node.close()
+        for other in self.nodes.values():
+            other.driver.peer_down(member)
+
+    def deliver(self, source: str, target: str, data: bytes) -> None:
+        """Put a message on the wire."""
+        self.count += 1
+        heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, data))
+
+    def run(self, milliseconds: int) -> None:
+        """Let virtual time pass."""
+        end = self.now_ms + milliseconds
+        while True:
+            deadline = min((node.driver.next_deadline_ms() for node in self.nodes.values()), default=end)
+            upcoming = min(deadline, self.queue[0][0] if self.queue else end)
+            if upcoming > end:
+                break
+            self.now_ms = max(self.now_ms + (upcoming <= self.now_ms and not self._is_due()), upcoming)
+            if self.now_ms > end:
+                break
+            while self._is_due():
+                _, _, source, target, data = heapq.heappop(self.queue)
+                if source in self.nodes and target in self.nodes:
+                    self.nodes[target].driver.receive(source, data)
+            for node in list(self.nodes.values()):
+                if node.driver.next_deadline_ms() <= self.now_ms:
+                    node.driver.tick()
+        self.now_ms = end
+
+    def _is_due(self) -> bool:
+        return bool(self.queue) and self.queue[0][0] <= self.now_ms
+
+    def close(self) -> None:
+        """End all nodes."""
+        for member in list(self.nodes):
+            self.kill(member)
+
+
+class WorldNode:
+    """One node over real files."""
+
+    def __init__(self, world: World, member: str) -> None:
+        self.world = world
+        self.member = member
+        self.refused: list[tuple[Transaction, LedgerError]] = []
+        self.final: list[bytes] = []
+        content = world.genesis.content
+        validators = content.validators
+        home = world.directory / member
+        self.store = Store.open(home / "chain", world.genesis)
+        tip, certificate = self.store.tip(), self.store.tip_certificate()
+        self.journal, records, _ = VoteLogJournal.open(
+            home / "votes", chain_id=content.chain_id, validator=member, epoch=0, has_voted=False
+        )
+        key = private_key(f"{member} validator")
+
+        def sign(subject: Subject) -> bytes:
+            return key.sign(VOTE_TAGS[subject.kind], subject.body(content.chain_id))
+
+        def verify(signed: Vote | QuorumCertificate) -> bool:
+            try:
+                signed.verify(content.chain_id, validators)
+            except LedgerError:
+                return False
+            return True
+
+        core = Simplex(
+            Config(),
+            validators,
+            validators.index_of(member),
+            0,
+            records,
+            FinalizedTip(tip.header.view, tip.sealed.hash, certificate),
+            sign,
+            verify,
+        )
+        self.driver = Driver(
+            member=member,
+            validators=validators,
+            core=core,
+            chain=Chain(self.store, validators),
+            mempool=Mempool(),
+            journal=self.journal,
+            transport=self,
+            clock=self,
+            on_final=self._became_final,
+            on_refused=lambda transaction, error: self.refused.append((transaction, error)),
+        )
+
+    def _became_final(self, path: list[Executed]) -> None:
+        self.final += [each.id for executed in path for each in executed.block.transactions]
+
+    def submit(self, transaction: Transaction) -> None:
+        """Take a client's transaction."""
+        self.driver.admit(transaction)
+        self.driver.submit([transaction])
+
+    def send(self, peer_id: str, data: bytes) -> bool:
+        self.world.deliver(self.member, peer_id, data)
+        return peer_id in self.world.nodes
+
+    def broadcast(self, data: bytes) -> int:
+        for other in self.world.nodes:
+            if other != self.member:
+                self.world.deliver(self.member, other, data)
+        return len(self.world.nodes) - 1
+
+    def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
+        raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
+
+    def wall_ms(self) -> int:
+        return START_MS + 1_000 + self.world.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.world.now_ms
+
+    def close(self) -> None:
+        self.journal.close()
+        self.store.close()

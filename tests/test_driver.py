@@ -1,0 +1,101 @@
+"""The driver over real stores, vote logs and signatures, in virtual time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node_world import START_MS, VALIDATORS, World, anchor_transaction
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    for member in VALIDATORS:
+        world.start(member)
+    yield world
+    world.close()
+
+
+def heights(world: World) -> list[int]:
+    return [node.driver.chain.tip.header.height for node in world.nodes.values()]
+
+
+def roots(world: World) -> set[bytes]:
+    return {node.driver.chain.tip.header.state_root for node in world.nodes.values()}
+
+
+def test_a_transaction_given_to_one_node_becomes_final_on_all_once(world: World) -> None:
+    world.run(2_000)
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    world.nodes["sz-operator"].submit(transaction)
+    world.run(1_000)
+    assert [node.final for node in world.nodes.values()] == [[transaction.id]] * 4
+    assert len(roots(world)) == 1
+
+
+def test_finality_takes_a_few_hops_and_not_a_timeout(world: World) -> None:
+    world.run(2_000)
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    world.nodes["sz-operator"].submit(transaction)
+    world.run(200)
+    assert all(node.final for node in world.nodes.values())
+
+
+def test_an_idle_network_makes_heartbeats_only(world: World) -> None:
+    world.run(120_000)
+    assert len(set(heights(world))) == 1
+    assert 8 <= heights(world)[0] <= 14
+
+
+def test_transactions_flow_while_one_validator_is_dead_and_it_catches_up(world: World) -> None:
+    world.run(1_000)
+    world.kill("hk-operator")
+    sent = []
+    for number in range(40):
+        transaction = anchor_transaction(world.genesis, number, START_MS + world.now_ms)
+        world.nodes["sz-operator"].submit(transaction)
+        sent.append(transaction.id)
+        world.run(300)
+    world.run(8_000)
+    for node in world.nodes.values():
+        assert sorted(node.final) == sorted(sent)
+    world.start("hk-operator")
+    world.run(8_000)
+    assert len(set(heights(world))) == 1
+    assert sorted(world.nodes["hk-operator"].final) == sorted(sent)
+
+
+def test_all_nodes_killed_at_once_go_on_after_a_restart(world: World) -> None:
+    world.run(1_000)
+    transactions = [anchor_transaction(world.genesis, number, START_MS + world.now_ms) for number in range(5)]
+    for transaction in transactions:
+        world.nodes["sz-operator"].submit(transaction)
+        world.run(7)
+    for member in VALIDATORS:
+        world.kill(member)
+    world.queue.clear()
+    world.run(1_000)
+    for member in VALIDATORS:
+        world.start(member)
+    world.run(15_000)
+    before = heights(world)
+    last = anchor_transaction(world.genesis, 99, START_MS + world.now_ms)
+    world.nodes["hk-bureau"].submit(last)
+    world.run(3_000)
+    assert len(set(heights(world))) == 1
+    assert heights(world)[0] > before[0]
+    assert all(node.final.count(last.id) == 1 for node in world.nodes.values())
+
+
+def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:
+    world.run(1_000)
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node = world.nodes["sz-operator"]
+    assert node.driver.admit(transaction)
+    assert not node.driver.admit(transaction)
+    node.driver.submit([transaction])
+    world.run(1_000)
+    assert not node.driver.admit(transaction)
+    world.run(11_000)
+    assert all(node.final == [transaction.id] for node in world.nodes.values())
