@@ -6,6 +6,7 @@ Rule 2: every error says what was expected, what was found and what to do about 
 Rule 3: bytes from outside that are refused are an answer (1); the user's own set-up that is refused is 2.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -27,6 +28,16 @@ _CURES: Final = {
     "genesis": "Fetch genesis.json again from the network operator.",
     "wrong-chain": "Use files, homes and nodes of one network only.",
 }
+# Errors of the node that commands meet, by module: importing it here would load aiohttp or plyvel.
+_USAGE_ERRORS: Final = (
+    ("node.client.wallet", "WalletError"),
+    ("node.storage.store", "StoreError"),
+    ("node.storage.votelog", "VoteLogError"),
+    ("node.run", "StartRefused"),
+)
+_NO_ERRORS: Final[tuple[tuple[str, str], ...]] = ()
+_UNREACHABLE_ERRORS: Final = (("node.service", "NotReady"),)
+
 _CURE_OTHERWISE: Final = "Correct what was found and try again; `--help` on the command shows an example."
 
 
@@ -92,3 +103,56 @@ def own_configuration(cure: str | None = None) -> Iterator[None]:
         yield
     except LedgerError as error:
         raise unusable(error, cure=cure) from error
+
+
+def error_families() -> tuple[type[Exception], ...]:
+    """Return every kind of error that a command may end with. Imports no more than what can have raised."""
+    from node.durablefile import PrivateFileError
+    from node.keyfiles import KeyFileError
+
+    return (CommandError, LedgerError, OSError, PrivateFileError, KeyFileError, *_loaded(_USAGE_ERRORS),
+            *_loaded(_NO_ERRORS), *_loaded(_UNREACHABLE_ERRORS))
+
+
+def explain(error: Exception) -> CommandError:
+    """Return how a command ends on an error of one of the families."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, _loaded(_UNREACHABLE_ERRORS)):
+        return _of_node(UNREACHABLE, error, "unreachable")
+    if isinstance(error, _loaded(_NO_ERRORS)):
+        return _of_node(NO, error, "refused")
+    if isinstance(error, LedgerError):
+        cure = getattr(error, "cure", None)
+        return unusable(error, cure=cure) if error.code == "config" else refused(error, cure=cure)
+    if isinstance(error, ConnectionError | TimeoutError):
+        found = str(error) or type(error).__name__
+        cure = "Check the URL, and that the node runs: `luohu node status --url URL`."
+        return unreachable("node", expected="an answer", found=found, cure=cure, code="unreachable")
+    if isinstance(error, OSError) and not hasattr(error, "cure"):
+        return unreadable(str(error.filename or "a file"), error)
+    return _of_node(USAGE, error, "configuration")
+
+
+def _of_node(exit_code: int, error: Exception, code: str) -> CommandError:
+    """Node errors carry `expected`, `found` and `cure`; one that does not says all in its message."""
+    return CommandError(
+        exit_code,
+        str(getattr(error, "where", _place(error))),
+        expected=str(getattr(error, "expected", "success")),
+        found=str(getattr(error, "found", error)),
+        cure=str(getattr(error, "cure", _CURE_OTHERWISE)),
+        code=str(getattr(error, "code", code)),
+    )
+
+
+def _place(error: Exception) -> str:
+    """Return what stands before `: expected` in a message."""
+    place, separator, _ = str(error).partition(": expected ")
+    return place if separator else type(error).__name__
+
+
+def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type[Exception], ...]:
+    """Return the classes whose modules are loaded: what was never imported was never raised."""
+    modules = ((sys.modules.get(module), name) for module, name in names)
+    return tuple(getattr(module, name) for module, name in modules if module is not None)

@@ -137,6 +137,7 @@ class Driver:
         clock: Clock,
         on_final: Callable[[list[Executed]], None],
         on_refused: Callable[[Transaction, LedgerError], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._member = member
         self._validators = validators
@@ -149,6 +150,7 @@ class Driver:
         self._clock = clock
         self._on_final = on_final
         self._on_refused = on_refused
+        self._on_failure = on_failure
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._verifying: dict[bytes, Verify] = {}
@@ -337,6 +339,10 @@ class Driver:
                 following = self._events.popleft()
                 for effect in self.core.handle(following, self._clock.monotonic_ms()):
                     self._perform(effect)
+        except BaseException as error:
+            # Whoever called us may be a client's request: the node ends all the same.
+            self._on_failure(error)
+            raise
         finally:
             self._is_handling = False
 

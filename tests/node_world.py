@@ -198,6 +198,7 @@ class WorldNode:
             clock=self,
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
+            on_failure=lambda _error: None,
         )
 
     def _became_final(self, path: list[Executed]) -> None:

@@ -4,8 +4,8 @@ Rule 1: every key is made from randomness of its own. Nothing derives one from a
 makes what it held unusable for ever and harms no other.
 Rule 2: a new key is on the disk before its public key is returned: nobody gets a document or a consent for a
 key that a crash could lose.
-Rule 3: the file is encrypted and authenticated, header included (ChaCha20-Poly1305 under scrypt, r = 8); every
-other byte sequence is refused. The cost of scrypt is read from the file and bounded before it is paid.
+Rule 3: the file is encrypted and authenticated, header included (ChaCha20-Poly1305 under scrypt, r = 8), and
+every other byte sequence is refused. The cost of scrypt is read from the file and bounded before it is paid.
 Rule 4: the file is replaced whole, with mode 0600; a crash leaves the old wallet or the new one.
 Rule 5: one process writes a wallet, from opening to closing it.
 """
@@ -102,7 +102,7 @@ class WalletContent:
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
-    """How the file is encrypted: what is derived from the passphrase once and kept while the wallet is open."""
+    """How the file is encrypted; derived from the passphrase once, kept while the wallet is open."""
 
     cost_exponent: int
     salt: bytes
@@ -135,7 +135,7 @@ class Wallet:
     ) -> "Wallet":
         """Make an empty wallet in a new file, durably, and open it. Raises WalletError.
 
-        `cost_exponent` is the base-2 logarithm of scrypt's N; each step doubles time and memory (17: 128 MiB).
+        `cost_exponent` is log2 of scrypt's N; each step doubles time and memory (17: 128 MiB).
         """
         lock = _take_lock(path)
         try:
@@ -157,6 +157,11 @@ class Wallet:
     @classmethod
     def load(cls, path: Path, passphrase: Passphrase, *, files: FileOperations = POSIX_FILES) -> "Wallet":
         """Open a wallet. Raises WalletError."""
+        if not path.exists():
+            # Checked before the lock, which would leave a file beside a mistyped name.
+            raise WalletError(
+                path, "a wallet file", "none", "check the path, or make one with: luohu wallet new"
+            )
         lock = _take_lock(path)
         try:
             data = read_private(path, size_max=WALLET_SIZE_MAX)
@@ -293,7 +298,7 @@ def _derive_seal(path: Path, passphrase: Passphrase, cost_exponent: int, salt: b
 
 
 def _encrypt(seal: _Seal, content: WalletContent) -> bytes:
-    # One derived key meets a random nonce at each save; 2**32 saves would be too many, a wallet sees thousands.
+    # One derived key, a random nonce at each save: fine far beyond the thousands of saves a wallet sees.
     nonce = secrets.token_bytes(_NONCE_SIZE)
     head = _HEAD.pack(_MAGIC, VERSION, seal.cost_exponent, seal.salt, nonce)
     encrypted = head + ChaCha20Poly1305(seal.key).encrypt(nonce, pack(content), head)

@@ -201,28 +201,23 @@ class Pacemaker:
     # Signals (rules 13, 17).
 
     def pace(self, now_ms: int) -> str:
-        """Return what this node's status says."""
-        if self._me is None:
-            return IDLE
-        if self.has_own_reason(now_ms):
+        """Return what this node's status says: what it wants, or that it has waited for some time."""
+        if self._me is not None and self.has_own_reason(now_ms):
             return WORK
-        return WAITING if self._is_waiting() else IDLE
+        return WAITING if self._is_signal_due(now_ms) else IDLE
 
     def is_status_due(self, now_ms: int) -> bool:
         """Tell whether a status is to be broadcast: by the period, a signal, or the end of one."""
         if now_ms >= self._status_at_ms:
             return True
+        view = self._rounds.current_view
         pace = self.pace(now_ms)
-        if self._announced[1] == WORK and pace != WORK:
+        announced_view, announced_pace = self._announced
+        if announced_pace == WORK and pace != WORK:
             return True
-        if pace == IDLE:
-            return False
-        signal_at_ms = self._signal_at_ms()
-        return (
-            signal_at_ms is not None
-            and now_ms >= signal_at_ms
-            and self._announced != (self._rounds.current_view, pace)
-        )
+        if announced_pace == WAITING and announced_view == view and pace == IDLE:
+            return True
+        return self._is_signal_due(now_ms) and self._announced != (view, pace)
 
     def note_status_sent(self, now_ms: int) -> None:
         """Note what everybody was told."""
@@ -232,6 +227,10 @@ class Pacemaker:
     def _is_waiting(self) -> bool:
         current = self._rounds.current
         return current.clock_started_ms is not None and current.proposal is None
+
+    def _is_signal_due(self, now_ms: int) -> bool:
+        signal_at_ms = self._signal_at_ms()
+        return signal_at_ms is not None and now_ms >= signal_at_ms
 
     def _signal_at_ms(self) -> int | None:
         started_ms = self._rounds.current.clock_started_ms

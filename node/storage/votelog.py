@@ -145,6 +145,9 @@ class VoteLog:
         except OSError as error:
             log.close()
             raise VoteLogError(f"{path}: expected a usable vote log, found: {error}") from error
+        except BaseException:
+            log.close()
+            raise
         return log, recovery
 
     @property

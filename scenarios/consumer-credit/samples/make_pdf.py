@@ -8,7 +8,7 @@ LINES: Final = (
     ("F1", 11, "Every name, number and account on this page is invented."),
     ("F1", 11, ""),
     ("F2", 14, "Personal credit report (sample)"),
-    ("F1", 11, "Issued by: Lion Rock Sample Credit Bureau (fictitious), Hong Kong"),
+    ("F1", 11, "Issued by: Lion Stone Sample Credit Bureau (fictitious), Hong Kong"),
     ("F1", 11, "Date of report: 2 January 2026"),
     ("F1", 11, "Report number: SAMPLE-HK-0001"),
     ("F1", 11, ""),

@@ -1,0 +1,39 @@
+"""The command `luohu`.
+
+Rule 1: nothing here needs what the verifier library does not: where the rest is missing, it says what to
+install instead of failing with a traceback.
+"""
+
+import sys
+from typing import Final
+
+EXTRA: Final = "luohu-ledger[node]"
+# Packages that come with the extra, by the name they are imported under.
+_PACKAGES: Final = frozenset({"click", "aiohttp", "plyvel"})
+
+
+def main() -> None:
+    """Run the command with the process's arguments, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # A terminal that cannot show a character gets its escape, never an error.
+            reconfigure(errors="backslashreplace")
+    try:
+        from cli.program import run
+
+        code = run(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _PACKAGES:
+            raise
+        sys.stderr.write(
+            f"luohu: this command\n  expected: the package {package}\n  found:    an installation without it\n"
+            f"  cure:     python -m pip install '{EXTRA}'\n"
+        )
+        code = 2
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""A member's home: `genesis.json`, `node.toml`, `keys/` and `data/` in one directory.
+
+Rule 1: a home is created whole or not at all, and never over something that exists. Directories have mode
+0700, key files 0600.
+Rule 2: a chain whose use is development, or that has a published development key, opens only with loopback
+addresses; a published key is given out by such a home alone.
+Rule 3: keys in the clear are written and read only for a development chain.
+Rule 4: a member without a node has a home too: its genesis, its id and its member keys.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ledger.errors import LedgerError
+from ledger.genesis import (
+    DEVELOPMENT,
+    GENESIS_FILE_SIZE_MAX,
+    Genesis,
+    GenesisContent,
+    genesis_to_json,
+    parse_genesis,
+)
+from ledger.keys import PrivateKey, PublicKey
+from node.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
+from node.development import has_published_key, is_published
+from node.durablefile import POSIX_FILES, write_fresh
+from node.keyfiles import DevelopmentKey, Protection, create_key_file, load_key_file
+from node.network.tls import TlsIdentity
+from node.settings import NODE_FILE, HomeSettings, NodeSettings, format_settings, parse_settings
+from node.tlsfiles import create_tls_files, load_tls_files
+
+GENESIS_FILE: Final = "genesis.json"
+KEYS: Final = "keys"
+DATA: Final = "data"
+MEMBER_KEY: Final = "member.pem"
+MEMBER_NEXT_KEY: Final = "member-next.pem"
+VALIDATOR_KEY: Final = "validator.pem"
+VALIDATOR_NEXT_KEY: Final = "validator-next.pem"
+TLS_KEY: Final = "tls.pem"
+TLS_CERTIFICATE: Final = "tls.crt"
+
+
+@dataclass(frozen=True, slots=True)
+class HomeKeys:
+    """The private keys that a new home starts with: validator keys for validators, TLS for every node."""
+
+    member: PrivateKey
+    member_next: PrivateKey
+    validator: PrivateKey | None = None
+    validator_next: PrivateKey | None = None
+    tls: TlsIdentity | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.validator is None) == (self.validator_next is None), "validator keys come in pairs"
+        assert self.validator is None or self.tls is not None, "a validator needs a TLS identity"
+
+    @property
+    def files(self) -> tuple[tuple[str, PrivateKey], ...]:
+        """The signing keys by file name."""
+        named = (
+            (MEMBER_KEY, self.member),
+            (MEMBER_NEXT_KEY, self.member_next),
+            (VALIDATOR_KEY, self.validator),
+            (VALIDATOR_NEXT_KEY, self.validator_next),
+        )
+        return tuple((name, key) for name, key in named if key is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An opened home: its genesis is verified and its addresses are allowed."""
+
+    path: Path
+    genesis: Genesis
+    settings: HomeSettings
+
+    @classmethod
+    def open(cls, path: Path) -> "Home":
+        """Open a home. Raises ConfigError."""
+        if not path.is_dir():
+            found = "something else" if path.exists() else "nothing"
+            raise ConfigError(f"{path}", "a home directory", found, "name one that network new wrote")
+        genesis = load_genesis(path / GENESIS_FILE)
+        node_file = path / NODE_FILE
+        settings = parse_settings(read_file(node_file, size_max=CONFIG_FILE_SIZE_MAX), str(node_file))
+        check_addresses(genesis.content, settings, where=str(node_file))
+        return cls(path, genesis, settings)
+
+    @classmethod
+    def create(
+        cls, path: Path, *, genesis: Genesis, settings: HomeSettings, keys: HomeKeys, protection: Protection
+    ) -> "Home":
+        """Write a new home and open it. Raises ConfigError, KeyFileError or OSError; then nothing is left."""
+        _check_protection(genesis.content, protection, where=str(path))
+        check_addresses(genesis.content, settings, where=str(path / NODE_FILE))
+        if (settings.node is None) != (keys.tls is None):
+            expected = "a TLS identity exactly where there is a node"
+            raise ConfigError(f"{path}", expected, "one without the other", "give both or neither")
+        with fresh_directory(path) as fresh:
+            write_fresh(POSIX_FILES, fresh / GENESIS_FILE, format_genesis(genesis))
+            write_fresh(POSIX_FILES, fresh / NODE_FILE, format_settings(settings))
+            keys_directory = fresh / KEYS
+            keys_directory.mkdir(mode=0o700)
+            (fresh / DATA).mkdir(mode=0o700)
+            for name, key in keys.files:
+                create_key_file(keys_directory / name, key, protection)
+            if keys.tls is not None:
+                create_tls_files(
+                    key=keys_directory / TLS_KEY,
+                    certificate=keys_directory / TLS_CERTIFICATE,
+                    identity=keys.tls,
+                    protection=protection,
+                )
+        return cls.open(path)
+
+    @property
+    def member(self) -> str:
+        """The id of the member whose home this is."""
+        return self.settings.member
+
+    @property
+    def data(self) -> Path:
+        """The directory of the node's storage."""
+        return self.path / DATA
+
+    @property
+    def is_development(self) -> bool:
+        """Say whether the chain is for development only, so that its keys may lie in the clear."""
+        return self.genesis.content.use == DEVELOPMENT
+
+    def require_node(self) -> NodeSettings:
+        """Return the node's settings. Raises ConfigError where this member runs none."""
+        if self.settings.node is None:
+            cure = "add [listen], [api] and [peers], or name the home of a member with a node"
+            raise ConfigError(f"{self.path / NODE_FILE}", "a node", f"none for {self.member}", cure)
+        return self.settings.node
+
+    def load_member_key(self, protection: Protection, *, expected: PublicKey | None = None) -> PrivateKey:
+        """Return the key that signs the member's transactions. Raises ConfigError or KeyFileError."""
+        return self._load_key(MEMBER_KEY, protection, expected)
+
+    def load_next_member_key(
+        self, protection: Protection, *, expected: PublicKey | None = None
+    ) -> PrivateKey:
+        """Return the key that the next rotation reveals. Raises ConfigError or KeyFileError."""
+        return self._load_key(MEMBER_NEXT_KEY, protection, expected)
+
+    def load_validator_key(self, protection: Protection, *, expected: PublicKey | None = None) -> PrivateKey:
+        """Return the key that signs votes. Raises ConfigError or KeyFileError."""
+        return self._load_key(VALIDATOR_KEY, protection, expected)
+
+    def load_next_validator_key(
+        self, protection: Protection, *, expected: PublicKey | None = None
+    ) -> PrivateKey:
+        """Return the validator key that the next rotation reveals. Raises ConfigError or KeyFileError."""
+        return self._load_key(VALIDATOR_NEXT_KEY, protection, expected)
+
+    def load_tls_identity(self, protection: Protection) -> TlsIdentity:
+        """Return the node's TLS key and certificate. Raises ConfigError or KeyFileError."""
+        _check_protection(self.genesis.content, protection, where=str(self.path / KEYS / TLS_KEY))
+        return load_tls_files(
+            key=self.path / KEYS / TLS_KEY,
+            certificate=self.path / KEYS / TLS_CERTIFICATE,
+            protection=protection,
+        )
+
+    def _load_key(self, name: str, protection: Protection, expected: PublicKey | None) -> PrivateKey:
+        path = self.path / KEYS / name
+        _check_protection(self.genesis.content, protection, where=str(path))
+        key = load_key_file(path, protection, expected=expected)
+        # A key may have been put in place since genesis: rule 2 holds for it as well.
+        if is_published(key.public, self.member):
+            _check_loopback(self.settings, "a published development key", where=str(self.path / NODE_FILE))
+        return key
+
+
+def load_genesis(path: Path) -> Genesis:
+    """Return the verified genesis in a file. Raises ConfigError."""
+    content = read_file(path, size_max=GENESIS_FILE_SIZE_MAX)
+    try:
+        return parse_genesis(content)
+    except LedgerError as error:
+        cure = "use the genesis.json that the governors signed"
+        raise ConfigError(f"{path}: {error.where}", error.expected, error.found, cure) from error
+
+
+def format_genesis(genesis: Genesis) -> bytes:
+    """Return the content of a genesis.json: indented JSON in UTF-8 with a newline at its end."""
+    return (json.dumps(genesis_to_json(genesis), ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def check_addresses(genesis: GenesisContent, settings: HomeSettings, *, where: str) -> None:
+    """Check that a development chain stays on loopback (rule 2). Raises ConfigError."""
+    if genesis.use == DEVELOPMENT:
+        _check_loopback(settings, "a development chain", where=where)
+    elif has_published_key(genesis):
+        _check_loopback(settings, "a chain with a published development key", where=where)
+
+
+@contextmanager
+def fresh_directory(path: Path) -> Iterator[Path]:
+    """Give a directory to fill, which takes the name `path` once all went well. Raises ConfigError."""
+    if os.path.lexists(path):
+        raise ConfigError(f"{path}", "nothing there yet", "something", "choose another name or move it away")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent}", "a directory", "none", "create it first")
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+    try:
+        yield fresh
+        POSIX_FILES.sync_directory(fresh)
+        fresh.rename(path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    POSIX_FILES.sync_directory(path.parent)
+
+
+def _check_loopback(settings: HomeSettings, what: str, *, where: str) -> None:
+    if settings.node is None:
+        return
+    for name, address in settings.node.addresses:
+        if not address.is_loopback:
+            expected = f"a loopback address, this being {what}"
+            cure = "use 127.0.0.1, or found a chain with keys of its own: luohu network new"
+            raise ConfigError(f"{where} {name}", expected, str(address), cure)
+
+
+def _check_protection(genesis: GenesisContent, protection: Protection, *, where: str) -> None:
+    if isinstance(protection, DevelopmentKey) and genesis.use != DEVELOPMENT:
+        expected = "a passphrase, this chain not being for development"
+        raise ConfigError(where, expected, "none", "give one")
