@@ -81,20 +81,28 @@ class TrustedRoot:
         """The 32-byte id of the chain."""
         return self.genesis.content.chain_id
 
-    def pins(self, at_ms: int) -> tuple[Checkpoint, ...]:
-        """Return what is pinned at a time, oldest first: genesis, then the checkpoints in their windows."""
-        current = [c for c in self.checkpoints if c.valid_from_ms <= at_ms <= c.valid_until_ms]
-        return (self._genesis_pin(), *current)
-
     def newest_pin(self, at_ms: int) -> Pin:
         """Return the newest pin, which a consent request names."""
-        newest = self.pins(at_ms)[-1]
+        newest = Pins(self).at(at_ms)[-1]
         return Pin(newest.epoch, newest.height, newest.block_hash)
 
-    def _genesis_pin(self) -> Checkpoint:
-        content = self.genesis.content
+
+class Pins:
+    """What a trusted root pins, with all that follows from genesis alone computed once."""
+
+    __slots__ = ("_checkpoints", "_genesis", "chain_id")
+
+    def __init__(self, root: TrustedRoot) -> None:
+        content = root.genesis.content
         block = genesis_block(content).block
-        return Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
+        self.chain_id = block.header.chain_id
+        self._genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
+        self._checkpoints = root.checkpoints
+
+    def at(self, at_ms: int) -> tuple[Checkpoint, ...]:
+        """Return what is pinned at a time, oldest first: genesis, then the checkpoints in their windows."""
+        current = (c for c in self._checkpoints if c.valid_from_ms <= at_ms <= c.valid_until_ms)
+        return (self._genesis, *current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ class TrustedHeader:
 
 
 def verify_header(
-    root: TrustedRoot,
+    trusted: Pins,
     header: bytes,
     certificate: QuorumCertificate | None,
     path: TrustPath,
@@ -150,23 +158,23 @@ def verify_header(
 
     `certificate` finalizes the header itself; it is None exactly where `path.history` carries the trust.
     """
-    pins = root.pins(at_ms)
+    pins = trusted.at(at_ms)
     newest = pins[-1]
     sealed = SealedHeader.decode(header)
-    sets = _walk(root.chain_id, pins, path)
+    sets = _walk(trusted.chain_id, pins, path)
     if path.history is None:
         if certificate is None:
             raise TrustError("trust path", "a certificate or a history", "neither")
-        _check_certified(root.chain_id, sealed, certificate, sets, newest)
+        _check_certified(trusted.chain_id, sealed, certificate, sets, newest)
     else:
         if certificate is not None:
             raise TrustError("trust path", "a certificate or a history", "both")
         newer = SealedHeader.decode(path.history.newer.header)
-        _check_certified(root.chain_id, newer, path.history.newer.certificate, sets, newest)
+        _check_certified(trusted.chain_id, newer, path.history.newer.certificate, sets, newest)
         _check_history(sealed, newer, path.history.path)
         _check_pinned(newer, pins)
-    if sealed.header.chain_id != root.chain_id:
-        raise TrustError("header", f"chain {root.chain_id.hex()}", sealed.header.chain_id.hex())
+    if sealed.header.chain_id != trusted.chain_id:
+        raise TrustError("header", f"chain {trusted.chain_id.hex()}", sealed.header.chain_id.hex())
     _check_pinned(sealed, pins)
     return TrustedHeader(sealed, newest)
 

@@ -34,7 +34,7 @@ from ledger.state import (
     revocation_key,
 )
 from ledger.statetree import verify_absent, verify_present
-from ledger.trust import TrustedHeader, TrustedRoot, verify_header
+from ledger.trust import Pins, TrustedHeader, TrustedRoot, verify_header
 from ledger.verdicts import (
     Anchored,
     AnchorVerdict,
@@ -80,7 +80,7 @@ class Verifier:
     ) -> None:
         """Take a trusted root. Raises LedgerError where it is not one."""
         trust.check()
-        self._trust = trust
+        self._pins = Pins(trust)
         self._suspended_issuer = suspended_issuer
 
     def verify(
@@ -139,13 +139,13 @@ class Verifier:
 
     def _verify_trust(self, proof: Proof, at_ms: int) -> TrustedHeader:
         evidence = proof.evidence
-        if proof.chain_id != self._trust.chain_id:
+        if proof.chain_id != self._pins.chain_id:
             raise VerificationError(
-                "untrusted-header", "proof chain", self._trust.chain_id.hex(), proof.chain_id.hex()
+                "untrusted-header", "proof chain", self._pins.chain_id.hex(), proof.chain_id.hex()
             )
         try:
             return verify_header(
-                self._trust, evidence.header, evidence.certificate, evidence.trust_path, at_ms=at_ms
+                self._pins, evidence.header, evidence.certificate, evidence.trust_path, at_ms=at_ms
             )
         except LedgerError as error:
             raise _refused("untrusted-header", error) from error
@@ -189,7 +189,7 @@ class Verifier:
                 expires_ms=facts.metadata.expires_ms,
             ),
             status=Status(header.height, header.time_ms, age_ms),
-            trust=TrustAnchor(self._trust.chain_id, facts.header.pin.epoch, facts.header.pin.height),
+            trust=TrustAnchor(self._pins.chain_id, facts.header.pin.epoch, facts.header.pin.height),
         )
 
 

@@ -1,11 +1,15 @@
 """A disk that loses power: real files, with every unsynced write and name lost or kept as the test says."""
 
 import enum
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from node.durablefile import PosixFiles
+
+
+_NUMBERS = itertools.count()
 
 
 class PowerCut(BaseException):
@@ -86,7 +90,7 @@ class CrashingDisk:
     def _rename(self, source: Path, target: Path) -> None:
         backup: Path | None = None
         if target.exists():
-            backup = self._evidence / f"replaced-{self.steps_count}"
+            backup = self._evidence / f"replaced-{next(_NUMBERS)}"
             backup.hardlink_to(target)
         self._disk.rename(source, target)
 

@@ -86,6 +86,23 @@ class Withholder(ByzantineNode):
         return [(message, block)]
 
 
+class Usurper(ByzantineNode):
+    """Builds on its parent's parent, as if the parent had been skipped."""
+
+    def spoil(self, peer: int, message: Message, block: Block | None) -> list[tuple[Message, Block | None]]:
+        if not isinstance(message, ProposalMessage) or block is None:
+            return [(message, block)]
+        subject = message.vote.subject
+        parent = self.oracle.notarized.get(subject.parent_view or 0)
+        parent_block = self.disk.blocks.get(block.parent_hash)
+        if parent is None or parent_block is None:
+            return [(message, block)]
+        usurping = Block(block.view, block.height - 1, parent_block.parent_hash, block.items, salt=2)
+        self.disk.blocks[usurping.hash] = usurping
+        proposal = Subject(NOTARIZE, EPOCH, subject.view, parent.parent_view, usurping.hash)
+        return [(ProposalMessage(self.vote(proposal)), usurping)]
+
+
 class Garbler(ByzantineNode):
     """Sends nonsense beside the truth: forged, foreign, far away, and lies about where it is."""
 
@@ -184,4 +201,11 @@ NONSENSE: tuple[Callable[[ByzantineNode, int], Message], ...] = (
     _forged_answer,
 )
 
-TEMPERS: tuple[type[ByzantineNode], ...] = (Equivocator, DoubleVoter, NullifyAndFinalize, Withholder, Garbler)
+TEMPERS: tuple[type[ByzantineNode], ...] = (
+    Equivocator,
+    DoubleVoter,
+    NullifyAndFinalize,
+    Withholder,
+    Usurper,
+    Garbler,
+)

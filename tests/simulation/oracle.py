@@ -159,9 +159,7 @@ class Oracle:
         held = self.notarized.setdefault(subject.view, subject)
         is_same = (held.block_hash, held.parent_view) == (subject.block_hash, subject.parent_view)
         self._require(is_same, f"I2/I4: {held} and {subject}")
-        parent = subject.parent_view
-        assert parent is not None, "a notarized block has a parent"
-        if subject.kind == NOTARIZE and parent < subject.view - 2:
+        if subject.kind == NOTARIZE and _parent_of(subject) < subject.view - 2:
             self.world.sometimes["parent skips two views or more"] += 1
         if subject.kind == FINALIZE:
             self.finalized[subject.view] = subject
@@ -206,20 +204,19 @@ class Oracle:
 
     def check_history(self) -> None:
         """I4 and I5, over everything seen."""
+        for view, subject in sorted(self.notarized.items()):
+            skipped = set(range(_parent_of(subject) + 1, view)) - self.nullified
+            self._require(not skipped, f"I5: {subject} skips views {sorted(skipped)}, which are not nullified")
         previous = 0
         for view in sorted(self.finalized):
             at = view
             while at > previous:
-                subject = self.notarized.get(at)
-                if subject is None:
-                    self._require(False, f"I4: nothing is notarized in view {at}, on the way from {view}")
-                    return
-                parent = subject.parent_view
-                assert parent is not None, "a notarized block has a parent"
-                skipped = set(range(parent + 1, at))
-                self._require(
-                    skipped <= self.nullified, f"I5: {skipped - self.nullified} not nullified before {at}"
-                )
-                at = parent
+                self._require(at in self.notarized, f"I4: no block in view {at}, on the way from {view}")
+                at = _parent_of(self.notarized[at])
             self._require(at == previous, f"I5: final view {view} does not extend final view {previous}")
             previous = view
+
+
+def _parent_of(subject: Subject) -> int:
+    assert subject.parent_view is not None, "a notarized block has a parent"
+    return subject.parent_view

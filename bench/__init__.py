@@ -1,0 +1,1 @@
+"""One claim a file, each measured beside its own limit in the same run."""

@@ -1,0 +1,84 @@
+"""A chain in memory with the published development keys: what benchmarks of the rules start from."""
+
+import random
+from typing import Final
+
+from ledger.blocks import leader_index
+from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.execution import build_block
+from ledger.genesis import genesis_block
+from ledger.operations import AnchorBatch, Operation
+from ledger.overlays import Executed, Tip
+from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
+from node.consortium import development_genesis
+from node.development import development_key
+from node.scenarios import load_scenarios, scenarios_directory
+
+ISSUER: Final = "hk-bureau"
+SCHEMA: Final = "hk.credit-report"
+RECORDS_PER_BLOCK: Final = 1_000
+
+
+class MemoryChain:
+    """The state of the newest block; every block is certified by a quorum of the development keys."""
+
+    def __init__(self) -> None:
+        self.genesis = development_genesis(load_scenarios(scenarios_directory()))
+        self.validators = self.genesis.content.validators
+        self.now_ms = self.genesis.content.time_ms
+        self._keys = [development_key(each.member, "validator") for each in self.validators.validators]
+        self._values: dict[bytes, bytes] = {}
+        self._pages: dict[bytes, bytes] = {}
+        self._take(genesis_block(self.genesis.content))
+
+    def find_value(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def load_page(self, path: bytes) -> bytes | None:
+        return self._pages.get(path)
+
+    def extend(self, sender: str, *operations: Operation) -> None:
+        """Make the next block of one transaction."""
+        self.now_ms += 1_000
+        body = TransactionBody(self.genesis.content.chain_id, sender, self.now_ms + 60_000, tuple(operations))
+        transaction = Transaction.sign(body, development_key(sender, "member"))
+        view = self.tip.header.view + 1
+        leader = leader_index(epoch=0, view=view, validators_count=len(self.validators))
+        executed, refused = build_block(
+            self.tip,
+            [transaction],
+            view=view,
+            proposer=self.validators.validators[leader].member,
+            now_ms=self.now_ms,
+            verified=VerifiedTransactions(),
+        )
+        if refused:
+            raise refused[0][1]
+        self._take(executed)
+
+    def fill(self, records_count: int) -> None:
+        """Put that many anchors into the state."""
+        source = random.Random("records")
+        for start in range(0, records_count, RECORDS_PER_BLOCK):
+            count = min(RECORDS_PER_BLOCK, records_count - start)
+            self.extend(ISSUER, *(AnchorBatch(source.randbytes(32), 1, SCHEMA, None) for _ in range(count)))
+
+    def certificate(self) -> QuorumCertificate:
+        """Certify the newest block with a quorum."""
+        header = self.tip.header
+        subject = Subject(FINALIZE, 0, header.view, header.view - 1, self.tip.sealed.hash)
+        body = subject.body(self.genesis.content.chain_id)
+        signers = self._keys[: self.validators.quorum]
+        return QuorumCertificate(
+            subject,
+            tuple(SignedBy(index, key.sign(VOTE_TAGS[FINALIZE], body)) for index, key in enumerate(signers)),
+        )
+
+    def _take(self, executed: Executed) -> None:
+        self._values.update(executed.overlay.values)
+        for path, page in executed.overlay.pages.items():
+            if page is None:
+                del self._pages[path]
+            else:
+                self._pages[path] = page
+        self.tip = Tip(executed.block.sealed, self, executed.history)

@@ -1,0 +1,74 @@
+"""What every benchmark prints: one JSON object on standard output, progress on standard error.
+
+Rule 1: a figure stands beside the limit that was measured in the same run on the same machine.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("cryptography", "msgpack", "pynacl")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A figure and its limit, in the same unit."""
+
+    name: str
+    figure: float
+    unit: str
+    limit: float
+    limit_is: str
+    details: dict[str, object] = field(default_factory=dict)
+
+    def print(self) -> None:
+        """Print the report as one JSON object."""
+        content = {
+            "name": self.name,
+            "figure": round(self.figure, 3),
+            "unit": self.unit,
+            "limit": round(self.limit, 3),
+            "limit_is": self.limit_is,
+            "ratio": round(self.figure / self.limit, 4) if self.limit else None,
+            "details": self.details,
+            "machine": {
+                "processor": platform.machine(),
+                "system": platform.system(),
+                "cores": _cores(),
+                "python": platform.python_version(),
+            },
+            "commit": _commit(),
+            "versions": {package: version(package) for package in PACKAGES},
+        }
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def progress(label: str, done: float) -> None:
+    """Draw a progress bar on standard error where that is a terminal; `done` goes from 0 to 1."""
+    if sys.stderr.isatty():
+        filled = int(30 * min(1.0, done))
+        ending = "\n" if done >= 1 else ""
+        sys.stderr.write(f"\r{label:<24}[{'#' * filled:<30}]{ending}")
+        sys.stderr.flush()
+
+
+def _cores() -> int:
+    import os
+
+    return os.cpu_count() or 1
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return found.stdout.strip() or "unknown"

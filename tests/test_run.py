@@ -1,0 +1,145 @@
+"""Whole nodes in one process: homes, TLS, disks, signatures and clocks are real."""
+
+import asyncio
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from ledger.operations import AnchorBatch
+from ledger.transactions import Transaction, TransactionBody
+from node.consortium import Network, new_network
+from node.development import development_key
+from node.driver import NodeStopped
+from node.home import Home
+from node.keyfiles import DevelopmentKey
+from node.run import ApiServer, NodeProcess, StartRefused, load_parts
+from node.running import RunningNode
+from node.scenarios import load_scenarios, scenarios_directory
+from node.service import FINAL, REFUSED, Submission
+from node.storage.store import StoreError
+
+VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
+
+
+class NoClients:
+    """An API that nobody calls: these tests talk to the node itself."""
+
+    def __init__(self, node: RunningNode) -> None:
+        self.node = node
+
+    async def start(self, host: str, port: int) -> int:
+        return port
+
+    async def close(self) -> None:
+        return None
+
+
+def make_api(node: RunningNode) -> ApiServer:
+    return NoClients(node)
+
+
+def make_network(directory: Path) -> Network:
+    return new_network(
+        directory,
+        development=True,
+        passphrase=None,
+        base_port=None,
+        random=secrets.token_bytes,
+        now_ms=time.time_ns() // 1_000_000,
+        scenarios=load_scenarios(scenarios_directory()),
+    )
+
+
+def start_process(home: Home) -> NodeProcess:
+    return NodeProcess(load_parts(home, DevelopmentKey()), make_api)
+
+
+def anchor(network: Network, number: int) -> bytes:
+    now_ms = time.time_ns() // 1_000_000
+    body = TransactionBody(
+        network.genesis.content.chain_id,
+        "hk-bureau",
+        now_ms + 60_000,
+        (AnchorBatch(number.to_bytes(32, "big"), 1, "hk.credit-report", None),),
+    )
+    return Transaction.sign(body, development_key("hk-bureau", "member")).encoded
+
+
+async def settle(process: NodeProcess, *encoded: bytes) -> list[Submission]:
+    return await process.node.submit(encoded, wait_ms=15_000)
+
+
+def test_four_nodes_agree_over_tls_one_leaves_and_catches_up(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        processes = {member: start_process(network.homes[member]) for member in VALIDATORS}
+        for process in processes.values():
+            await process.start()
+        try:
+            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            assert first.state == FINAL
+            (again,) = await settle(processes["hk-bureau"], anchor(network, 1))
+            assert again.state == REFUSED
+            assert again.error is not None
+            assert again.error.code == "already-recorded"
+
+            await processes.pop("hk-operator").stop()
+            results = await settle(processes["mainland-bank"], *(anchor(network, n) for n in range(2, 12)))
+            assert {result.state for result in results} == {FINAL}
+
+            back = processes["hk-operator"] = start_process(network.homes["hk-operator"])
+            await back.start()
+            heights = [result.height for result in results if result.height is not None]
+            await asyncio.wait_for(back.node.wait_for_height(max(heights)), 15)
+            (last,) = await settle(back, anchor(network, 99))
+            assert last.state == FINAL
+        finally:
+            for process in processes.values():
+                await process.stop()
+        assert not any(process.failed.done() for process in processes.values())
+
+    asyncio.run(live())
+
+
+def test_a_home_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        process = start_process(network.homes["sz-operator"])
+        try:
+            with pytest.raises(StoreError, match="--url"):
+                start_process(network.homes["sz-operator"])
+        finally:
+            await process.start()
+            await process.stop()
+
+    asyncio.run(live())
+
+
+def test_a_member_without_a_node_has_none_to_start(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    with pytest.raises(StartRefused, match="--url"):
+        load_parts(network.homes["hk-bank"], DevelopmentKey())
+
+
+def test_a_node_whose_driver_breaks_ends_with_the_reason(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        process = start_process(network.homes["sz-operator"])
+        await process.start()
+        try:
+            process.driver.tick = _break  # type: ignore[method-assign]
+            failure = await asyncio.wait_for(process.failed, 5)
+            assert isinstance(failure, NodeStopped)
+        finally:
+            await process.stop()
+
+    asyncio.run(live())
+
+
+def _break() -> None:
+    raise NodeStopped("a broken invariant")
