@@ -10,8 +10,8 @@ test: $(VENV)/installed check
 	$(BIN)/pytest
 
 check: $(VENV)/installed
-	$(BIN)/ruff format --check ledger node cli tests
-	$(BIN)/ruff check ledger node cli tests
+	$(BIN)/ruff format --check ledger node cli tests bench
+	$(BIN)/ruff check ledger node cli tests bench
 	$(BIN)/mypy
 
 $(VENV)/installed: pyproject.toml

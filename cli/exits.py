@@ -110,8 +110,16 @@ def error_families() -> tuple[type[Exception], ...]:
     from node.durablefile import PrivateFileError
     from node.keyfiles import KeyFileError
 
-    return (CommandError, LedgerError, OSError, PrivateFileError, KeyFileError, *_loaded(_USAGE_ERRORS),
-            *_loaded(_NO_ERRORS), *_loaded(_UNREACHABLE_ERRORS))
+    return (
+        CommandError,
+        LedgerError,
+        OSError,
+        PrivateFileError,
+        KeyFileError,
+        *_loaded(_USAGE_ERRORS),
+        *_loaded(_NO_ERRORS),
+        *_loaded(_UNREACHABLE_ERRORS),
+    )
 
 
 def explain(error: Exception) -> CommandError:
@@ -130,8 +138,16 @@ def explain(error: Exception) -> CommandError:
         cure = "Check the URL, and that the node runs: `luohu node status --url URL`."
         return unreachable("node", expected="an answer", found=found, cure=cure, code="unreachable")
     if isinstance(error, OSError) and not hasattr(error, "cure"):
-        return unreadable(str(error.filename or "a file"), error)
+        return _of_system(error)
     return _of_node(USAGE, error, "configuration")
+
+
+def _of_system(error: OSError) -> CommandError:
+    if error.filename is not None:
+        return unreadable(str(error.filename), error)
+    found = error.strerror or str(error) or type(error).__name__
+    cure = "Check the address, the disk and the permissions."
+    return wrong_usage("system", expected="success", found=found, cure=cure, code="system")
 
 
 def _of_node(exit_code: int, error: Exception, code: str) -> CommandError:

@@ -13,10 +13,15 @@ from typing import Final
 import click
 
 from cli.exits import own_configuration, unreadable, wrong_usage
-from ledger.errors import LedgerError
 from ledger.genesis import GENESIS_FILE_SIZE_MAX, Genesis, parse_genesis
-from ledger.presentation import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, REQUEST_MAGIC, REQUEST_SIZE_MAX
-from ledger.presentation import ConsentFile, Request
+from ledger.presentation import (
+    CONSENT_FILE_SIZE_MAX,
+    CONSENT_MAGIC,
+    REQUEST_MAGIC,
+    REQUEST_SIZE_MAX,
+    ConsentFile,
+    Request,
+)
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
 
@@ -110,5 +115,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-

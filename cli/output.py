@@ -64,9 +64,7 @@ def printable(text: str) -> str:
     """Return text with every character escaped that is not printable."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class Progress:

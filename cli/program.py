@@ -104,6 +104,6 @@ def _of_usage(error: click.ClickException) -> CommandError:
     return wrong_usage(
         path,
         expected=f"arguments as `{path} --help` shows them",
-        found=error.format_message(),
+        found=" ".join(error.format_message().split()),
         cure=f"See `{path} --help`.",
     )

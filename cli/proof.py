@@ -5,19 +5,19 @@ Rule 2: what `show` prints is what the file claims; only `luohu verify` says whe
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from cli.files import FILE, read_consent, read_proof, read_request, write_file
+from cli.files import FILE, read_proof
 from cli.output import fields, json_option, print_answer
-from cli.passphrases import passphrase_option, passphrase_for
 from cli.times import show_time
 from ledger.blocks import SealedHeader
-from ledger.errors import EncodingError, LedgerError
 from ledger.proofs import Proof, ProvenLeaf
 from ledger.records import Json, to_json, unpack
 from ledger.state import LEAF_SIZE_MAX, Anchor, Consent, Member
-from ledger.verdicts import REFUSALS
+
+L = TypeVar("L", Anchor, Member, Consent)
 
 CLAIMED = "claims of this file; only `luohu verify` says whether they hold"
 
@@ -75,5 +75,18 @@ def show(proof_path: Path, as_json: bool) -> None:
     print_answer(as_json=as_json, value=value, lines=[f"{proof_path}: {CLAIMED}", *fields(rows)])
 
 
-def _leaf(shape: type[Anchor] | type[Member] | type[Consent], proven: ProvenLeaf) -> Anchor:
-    raise NotImplementedError
+def _leaf(shape: type[L], proven: ProvenLeaf) -> L:
+    return unpack(shape, proven.value, size_max=LEAF_SIZE_MAX)
+
+
+def _consent_words(consent: Consent | None) -> str:
+    if consent is None:
+        return "none: this proof shows the anchor alone"
+    if consent.granted is None:
+        return f"{consent.consent_id.hex()}, withdrawn before it was granted"
+    terms = consent.granted.terms
+    state = "active" if consent.ended is None else f"ended by the {consent.ended.by}"
+    return (
+        f"{terms.recipient} for {terms.purpose}, until {show_time(terms.until_ms)}, "
+        f"{consent.used} of {terms.uses} used, {state}"
+    )

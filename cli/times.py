@@ -27,19 +27,19 @@ def parse_time(text: str) -> int:
     """Return the milliseconds of a date or time. Raises ValueError, which says what was expected."""
     expected = "a date like 2026-12-31 (its end, UTC+8) or a time like 2026-12-31T18:00+08:00"
     if not (_DATE.fullmatch(text) or _TIME.fullmatch(text)):
-        raise ValueError(f"expected {expected}, found {ascii(text[:60])}")
+        raise ValueError(f"expected {expected}, found {text[:60]!a}")
     try:
         parsed = datetime.fromisoformat(text)
         if parsed.tzinfo is None:
             parsed = parsed.replace(tzinfo=LOCAL_ZONE)
         since = parsed - _EPOCH
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"expected {expected}, found {ascii(text[:60])}: {error}") from error
+        raise ValueError(f"expected {expected}, found {text[:60]!a}: {error}") from error
     milliseconds = since // timedelta(milliseconds=1)
     if _DATE.fullmatch(text):
         milliseconds += DAY_MS - 1
     if milliseconds < 0:
-        raise ValueError(f"expected a time from 1970 on, found {ascii(text)}")
+        raise ValueError(f"expected a time from 1970 on, found {text!a}")
     return milliseconds
 
 
@@ -48,7 +48,7 @@ def parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"expected a duration like 45s, 30m, 24h or 7d (one number, one unit), found {ascii(text[:60])}"
+            f"expected a duration like 45s, 30m, 24h or 7d (one number, one unit), found {text[:60]!a}"
         )
     milliseconds = int(match["count"]) * _UNITS_MS[match["unit"]]
     if milliseconds > DURATION_MAX_MS:
@@ -78,33 +78,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _Moment(click.ParamType):
-    name = "time"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_time(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def to_moment(value: str | int) -> int:
+    """Convert an option's value: a time, or the milliseconds of a default."""
+    try:
+        return value if isinstance(value, int) else parse_time(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
-class _Duration(click.ParamType):
-    name = "duration"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-MOMENT: Final = _Moment()
-DURATION: Final = _Duration()
+def to_duration(value: str | int) -> int:
+    """Convert an option's value: a duration, or the milliseconds of a default."""
+    try:
+        return value if isinstance(value, int) else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

@@ -29,14 +29,16 @@ def trust() -> None:
 
 @trust.command("export")
 @click.option("--genesis", "genesis_path", type=FILE, required=True, help="The network's genesis.json.")
-@click.option("--checkpoint", type=click.IntRange(1, HEIGHT_MAX), metavar="HEIGHT",
-              help="Also pin the block at this height.")
+@click.option(
+    "--checkpoint",
+    type=click.IntRange(1, HEIGHT_MAX),
+    metavar="HEIGHT",
+    help="Also pin the block at this height.",
+)
 @click.option("--url", help="The node to fetch the checkpoint from; it is verified, not believed.")
 @click.option("--out", type=FILE, required=True, help="Where to write trust.json.")
 @json_option
-def export(
-    genesis_path: Path, checkpoint: int | None, url: str | None, out: Path, as_json: bool
-) -> None:
+def export(genesis_path: Path, checkpoint: int | None, url: str | None, out: Path, as_json: bool) -> None:
     """Write a trusted root from genesis, with a verified checkpoint if asked.
 
     \b

@@ -12,7 +12,7 @@ import click
 from cli.exits import NO, refused, unreadable, wrong_usage
 from cli.files import FILE, default_proof_path, read_proof, read_request, read_trusted_root
 from cli.output import fields, json_option, print_answer
-from cli.times import DURATION, MOMENT, now_ms, show_duration, show_time
+from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
 from ledger.errors import LedgerError
 from ledger.presentation import Request
 from ledger.records import Json
@@ -29,10 +29,19 @@ UNCHECKED = "neither consent nor presentation was checked"
 @click.option("--trust", "trust_path", type=FILE, required=True, help="The trusted root, trust.json.")
 @click.option("--request", "request_path", type=FILE, help="Your own consent request, as you made it.")
 @click.option("--anchor-only", is_flag=True, help="Check neither consent nor presentation.")
-@click.option("--max-age", type=DURATION, default=MAX_AGE_MS, metavar="DURATION",
-              help="How old the proof may be, like 24h, 30m or 7d.  [default: 24h]")
-@click.option("--at", type=MOMENT, metavar="TIME",
-              help="The time asked about; a date alone is its end in UTC+8.  [default: now]")
+@click.option(
+    "--max-age",
+    type=to_duration,
+    default=MAX_AGE_MS,
+    metavar="DURATION",
+    help="How old the proof may be, like 24h, 30m or 7d.  [default: 24h]",
+)
+@click.option(
+    "--at",
+    type=to_moment,
+    metavar="TIME",
+    help="The time asked about; a date alone is its end in UTC+8.  [default: now]",
+)
 @json_option
 def verify(
     document: Path,
@@ -235,7 +244,10 @@ def _consent_rows(verdict: Verdict) -> list[tuple[str, str]]:
     consent, presented = verdict.consent, verdict.presented
     by = "the holder's key" if presented.holder_key is not None else "the consent key (bearer document)"
     return [
-        ("consent", f"active: {consent.recipient} for {consent.purpose}, until {show_time(consent.until_ms)}"),
+        (
+            "consent",
+            f"active: {consent.recipient} for {consent.purpose}, until {show_time(consent.until_ms)}",
+        ),
         ("uses", f"{consent.used} of {consent.uses} recorded"),
         ("presented", f"for this request, signed by {by}"),
     ]

@@ -47,12 +47,13 @@ def read_file(path: Path, *, size_max: int) -> bytes:
 class Table:
     """One table of a TOML file, emptied key by key; `finish` refuses what nobody asked for."""
 
-    __slots__ = ("_known", "_left", "where")
+    __slots__ = ("_is_inner", "_known", "_left", "where")
 
-    def __init__(self, values: dict[str, object], where: str) -> None:
+    def __init__(self, values: dict[str, object], where: str, *, is_inner: bool = False) -> None:
         if len(values) > TABLE_ITEMS_MAX:
             raise ConfigError(where, f"at most {TABLE_ITEMS_MAX} keys", f"{len(values)}", "remove some")
         self.where = where
+        self._is_inner = is_inner
         self._left = dict(values)
         self._known: list[str] = []
 
@@ -132,12 +133,12 @@ class Table:
         return self._left.pop(key)
 
     def _at(self, key: str) -> str:
-        return f"{self.where} {key}" if "[" in self.where else f"{self.where} [{key}]"
+        return f"{self.where}.{key}" if self._is_inner else f"{self.where}: {key}"
 
     def _as_table(self, value: object, where: str) -> "Table":
         if type(value) is not dict:
             raise ConfigError(where, "a table", _describe(value), "write it as a TOML table")
-        return Table(value, where)
+        return Table(value, where, is_inner=True)
 
 
 def parse_table(content: bytes, where: str) -> Table:

@@ -37,7 +37,7 @@ from ledger.state import (
     VALIDATOR,
     Parameters,
 )
-from node import development
+from node import development as published
 from node.configfile import ConfigError
 from node.consensus.config import Config
 from node.development import development_identity, development_key
@@ -161,10 +161,10 @@ def development_keys(founder: Founder) -> HomeKeys:
     """Return the published keys of a founder."""
     validates = founder.node == VALIDATOR
     return HomeKeys(
-        member=development_key(founder.id, development.MEMBER),
-        member_next=development_key(founder.id, development.MEMBER_NEXT),
-        validator=development_key(founder.id, development.VALIDATOR) if validates else None,
-        validator_next=development_key(founder.id, development.VALIDATOR_NEXT) if validates else None,
+        member=development_key(founder.id, published.MEMBER),
+        member_next=development_key(founder.id, published.MEMBER_NEXT),
+        validator=development_key(founder.id, published.VALIDATOR) if validates else None,
+        validator_next=development_key(founder.id, published.VALIDATOR_NEXT) if validates else None,
         tls=development_identity(founder.id) if founder.node is not None else None,
     )
 

@@ -229,7 +229,7 @@ def _check_loopback(settings: HomeSettings, what: str, *, where: str) -> None:
         if not address.is_loopback:
             expected = f"a loopback address, this being {what}"
             cure = "use 127.0.0.1, or found a chain with keys of its own: luohu network new"
-            raise ConfigError(f"{where} {name}", expected, str(address), cure)
+            raise ConfigError(f"{where}: {name}", expected, str(address), cure)
 
 
 def _check_protection(genesis: GenesisContent, protection: Protection, *, where: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, assert_never
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -134,7 +134,8 @@ def _password_for(path: Path, content: bytes, protection: Protection) -> bytes |
 def _parse(path: Path, content: bytes, password: bytes | None) -> PrivateKey:
     try:
         loaded = serialization.load_pem_private_key(content, password)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    # InternalError: what cryptography raises where a damaged file decrypts to a seed of another size.
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         if password is None:
             cure = "restore it from a backup"
             raise KeyFileError(path, "a private key", "one that cannot be decoded", cure) from error

@@ -81,23 +81,23 @@ class NodeSettings:
         for name, address in (("listen", self.listen), ("api", self.api)):
             if not address.is_ip:
                 cure = "write the address of the interface to listen on"
-                raise ConfigError(f"[{name}] host", "an IP address", ascii(address.host)[:80], cure)
+                raise ConfigError(f"{name}.host", "an IP address", ascii(address.host)[:80], cure)
         if not self.api.is_loopback:
             cure = (
                 "use 127.0.0.1 and reach it through a tunnel or proxy that authenticates its clients; "
                 "TLS with client authentication is not offered yet"
             )
-            raise ConfigError("[api] host", "a loopback address", self.api.host, cure)
+            raise ConfigError("api.host", "a loopback address", self.api.host, cure)
         if self.listen == self.api:
-            raise ConfigError("[api] port", "another port than [listen]", str(self.api), "choose another")
+            raise ConfigError("api.port", "another port than [listen]", str(self.api), "choose another")
         if len(self.peers) > PEERS_MAX:
-            raise ConfigError("[peers]", f"at most {PEERS_MAX}", f"{len(self.peers)}", "remove some")
+            raise ConfigError("peers", f"at most {PEERS_MAX}", f"{len(self.peers)}", "remove some")
 
     @property
     def addresses(self) -> tuple[tuple[str, Address], ...]:
         """Every address with the place that names it."""
-        peers = ((f"[peers] {member}", address) for member, address in self.peers.items())
-        return (("[listen]", self.listen), ("[api]", self.api), *peers)
+        peers = ((f"peers.{member}", address) for member, address in self.peers.items())
+        return (("listen", self.listen), ("api", self.api), *peers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class HomeSettings:
     def __post_init__(self) -> None:
         _check_member("member", self.member)
         if self.node is not None and self.member in self.node.peers:
-            raise ConfigError("[peers]", "other members", f"{self.member} itself", "remove it")
+            raise ConfigError("peers", "other members", f"{self.member} itself", "remove it")
 
 
 def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
@@ -132,7 +132,7 @@ def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
     except ConfigError as error:
         if error.where.startswith(where):
             raise
-        raise ConfigError(f"{where} {error.where}", error.expected, error.found, error.cure) from None
+        raise ConfigError(f"{where}: {error.where}", error.expected, error.found, error.cure) from None
 
 
 def format_settings(settings: HomeSettings) -> bytes:
@@ -180,7 +180,7 @@ def _address(table: Table) -> Address:
 def _peers(table: Table) -> dict[str, Address]:
     found: dict[str, Address] = {}
     for member in table.keys():  # noqa: SIM118 - a Table is not a mapping
-        _check_member("[peers]", member)
+        _check_member(table.where, member)
         text = table.text(member)
         try:
             found[member] = Address.from_text(text)
@@ -201,7 +201,7 @@ def _tuning(table: Table | None) -> Config:
     try:
         return Config(**values)
     except LedgerError as error:
-        where = f"{table.where} {error.where}"
+        where = f"{table.where}.{error.where}"
         raise ConfigError(where, error.expected, error.found, "restore the order of the timers") from error
 
 

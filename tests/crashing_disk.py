@@ -8,7 +8,6 @@ from pathlib import Path
 
 from node.durablefile import PosixFiles
 
-
 _NUMBERS = itertools.count()
 
 
@@ -113,12 +112,13 @@ class CrashingDisk:
             if self.steps_count == self._crash_at:
                 if perform is not None:
                     perform()
-                self._cut_power()
+                self.cut_power()
             raise PowerCut
         if name in self.failing:
             raise self.failing[name]
 
-    def _cut_power(self) -> None:
+    def cut_power(self) -> None:
+        """Lose what was not synced, now."""
         if self._loss in (Loss.DATA_AND_NAMES, Loss.DATA, Loss.HALF_THE_DATA):
             for descriptor, synced in self._images.values():
                 self._lose_data(descriptor, synced)

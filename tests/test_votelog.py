@@ -17,6 +17,10 @@ from node.storage.voteframes import (
     RECORD_SIZE_MAX,
     RECORDS_PER_GROUP_MAX,
     SECTOR_SIZE,
+    LogHeader,
+    decode_header,
+    encode_group,
+    encode_header,
     scan_groups,
 )
 from node.storage.votelog import (
@@ -306,6 +310,105 @@ def test_a_tail_of_zeros_is_torn_and_a_tail_of_junk_is_damage(
     assert recovery.records == VOTES
     assert recovery.dropped_torn == is_torn
     assert (recovery.damage is None) == is_torn
+
+
+TORN_SIZE = 2 * PAGE_SIZE
+
+
+def torn_tail(*, sequence: int = 3, zero: tuple[int, ...] = (1, 17), flipped: tuple[int, ...] = ()) -> bytes:
+    """Return a fourth group of two copies of two pages, with sectors never written and bytes flipped."""
+    file_id = b"f" * 32
+    copy = encode_group(file_id, sequence, (b"z" * 5000,))
+    assert len(copy) == TORN_SIZE
+    tail = bytearray(copy * 2)
+    for sector in zero:
+        tail[sector * SECTOR_SIZE : (sector + 1) * SECTOR_SIZE] = bytes(SECTOR_SIZE)
+    for position in flipped:
+        tail[position] ^= 1
+    return bytes(tail)
+
+
+@pytest.mark.parametrize(
+    ("tail", "is_torn"),
+    [
+        (torn_tail(), True),
+        (torn_tail(zero=(15, 31)), True),
+        (torn_tail(zero=(1,), flipped=(TORN_SIZE + 100,)), False),
+        (torn_tail(zero=(17,), flipped=(100,)), False),
+        (torn_tail(zero=(), flipped=(100, TORN_SIZE + 100)), False),
+        (torn_tail(sequence=4), False),
+        (torn_tail(sequence=2), False),
+        (torn_tail() + bytes(1), False),
+        (torn_tail() + bytes(PAGE_SIZE), False),
+        (torn_tail()[:-1], True),
+        (torn_tail(zero=(), flipped=(100,))[: TORN_SIZE + 1], False),
+    ],
+)
+def test_only_an_append_of_which_both_copies_lack_a_sector_is_torn(
+    three_votes: Path, tail: bytes, is_torn: bool
+) -> None:
+    with three_votes.open("ab") as file:
+        file.write(tail)
+    recovery = recover(three_votes)
+    assert recovery.records == VOTES
+    assert recovery.dropped_torn == is_torn
+    assert (recovery.damage is None) == is_torn
+
+
+def test_two_intact_copies_that_differ_are_damage() -> None:
+    file_id = b"f" * 32
+    one, other = (encode_group(file_id, 0, (record,)) for record in (b"one", b"other"))
+    scan = scan_groups(file_id, bytes(HEADER_SIZE) + one + other)
+    assert scan.problem == "group 0: expected two equal copies, found two that differ"
+    assert scan_groups(file_id, bytes(HEADER_SIZE) + one + one).problem is None
+
+
+def test_two_intact_headers_that_differ_are_damage() -> None:
+    one, other = (
+        encode_header(LogHeader(CHAIN_ID, "sz-operator", file_id, 0)) for file_id in (b"f" * 32, b"g" * 32)
+    )
+    assert decode_header(one) is not None
+    assert decode_header(one[:PAGE_SIZE] + other[PAGE_SIZE:]) is None
+
+
+def test_a_torn_append_that_was_dropped_stays_dropped_after_a_power_cut(
+    three_votes: Path, tmp_path: Path
+) -> None:
+    size = three_votes.stat().st_size
+    with three_votes.open("ab") as file:
+        file.write(bytes(700))
+    disk = CrashingDisk(tmp_path, loss=Loss.DATA_AND_NAMES)
+    log, recovery = open_log(three_votes, disk=disk)
+    assert recovery.dropped_torn
+    disk.cut_power()
+    log.close()
+    assert three_votes.stat().st_size == size
+
+
+def test_the_evidence_has_its_durable_name_before_the_log_is_replaced(
+    three_votes: Path, tmp_path: Path
+) -> None:
+    flip(three_votes, copy_position(1, 0))
+    flip(three_votes, copy_position(1, 1))
+    disk = CrashingDisk(tmp_path)
+    log, _ = open_log(three_votes, disk=disk)
+    log.close()
+    assert disk.log[:3] == ["open", "link", "sync_directory"]
+    assert "rename" in disk.log[3:]
+
+
+def test_a_rewritten_log_takes_no_page_of_the_one_it_replaced(path: Path) -> None:
+    log, _ = open_log(path, existing=False)
+    log.append((b"old 0",))
+    log.append((b"old 1",))
+    stale = path.read_bytes()[copy_position(1, 0) :]
+    log.compact((b"new 0",))
+    log.close()
+    with path.open("ab") as file:
+        file.write(stale)
+    recovery = recover(path)
+    assert recovery.records == (b"new 0",)
+    assert recovery.damage is not None
 
 
 def test_after_a_torn_append_was_dropped_the_log_goes_on(three_votes: Path) -> None:

@@ -203,6 +203,8 @@ class Simplex:
     # Messages.
 
     def _receive(self, peer: int | None, message: Message, now_ms: int) -> None:
+        if self._me is not None and peer == self._me:
+            return  # The network refuses connections with our own key; nothing is believed on one.
         if epoch_of(message) != self._rounds.epoch:
             # Rule 19: honest nodes stand on either side of a handover.
             self._outbox.trace("consensus.other_epoch", epoch=epoch_of(message))
@@ -212,7 +214,6 @@ class Simplex:
             if isinstance(message, CertificateMessage) and message.certificate.subject.kind == FINALIZE:
                 self._receive_certificate(peer, message.certificate, now_ms)
             return
-        assert peer != self._me, "the network does not return what we sent"
         self._pacemaker.note_heard(peer, now_ms)
         match message:
             case ProposalMessage(vote):

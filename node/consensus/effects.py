@@ -44,7 +44,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Build this validator's block for `view`, make it durable, and answer with `Built`."""
+    """Build this validator's block for `view`, make it durable, and answer with `Built`, however late.
+
+    Where `parent_hash` is the epoch's unfinalized seal, the block is that seal again.
+    """
 
     view: int
     parent_view: int
@@ -53,7 +56,10 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Check that the proposed block extends its parent by the rules; answer with `Verified`, however late."""
+    """Check that the proposed block extends its parent by the rules; answer with `Verified`, however late.
+
+    What is missing (the block, transaction bodies, the parent's state) is fetched first, if need be from the leader.
+    """
 
     view: int
     block_hash: bytes

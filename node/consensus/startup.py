@@ -44,8 +44,11 @@ class Startup:
     def lost_memory(self, forgotten_view: int) -> Amnesia | None:
         """React to an own vote that the log lacks: ask anew. Returns the record to persist, if new."""
         self._forgotten_view = max(self._forgotten_view, forgotten_view)
-        if self.amnesia is not None and self.amnesia.until_view is None and self.standing is Standing.ASKING:
-            return None
+        if self.amnesia is not None:
+            until_view = self.amnesia.until_view
+            is_asking = until_view is None and self.standing is Standing.ASKING
+            if is_asking or (until_view is not None and forgotten_view <= until_view):
+                return None
         self.amnesia = Amnesia(self._rounds.epoch, None)
         self.standing = Standing.ASKING
         self._answers = {}

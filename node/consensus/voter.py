@@ -89,14 +89,11 @@ class Voter:
     # What arrived.
 
     def start(self) -> None:
-        """Take up everything restored: certify what is undecided, and send again what was proposed."""
+        """Take up everything restored: count its votes, certify what is undecided."""
         for found in self._rounds.above_finalized():
             self._dirty.add(found.view)
             for certificate in list(found.certificates.values()):
                 self._note_votes(certificate)
-        current = self._rounds.find(self._rounds.current_view)
-        if current is not None and current.leader == self._me and NOTARIZE in current.own:
-            self._outbox.emit(Broadcast(own_message(self._rounds, current.own[NOTARIZE])))
 
     def note_vote(self, vote: Vote, now_ms: int) -> None:
         """Take up an admitted vote; a leader's notarize is its proposal (rule 4)."""

@@ -199,7 +199,7 @@ def _find_problem(copies: Sequence[_Copy], sequence: int, position: int) -> str 
     if not copies:
         return f"group {sequence}: expected an intact copy at byte {position}, found both copies damaged"
     places = {position, position + copies[0].size}
-    if len(copies) > 2 or any(copy.position not in places for copy in copies):
+    if any(copy.position not in places for copy in copies):
         found = [copy.position for copy in copies]
         return f"group {sequence}: expected its copies at bytes {sorted(places)}, found them at {found}"
     if copies[0].records != copies[-1].records:

@@ -206,7 +206,9 @@ class Oracle:
         """I4 and I5, over everything seen."""
         for view, subject in sorted(self.notarized.items()):
             skipped = set(range(_parent_of(subject) + 1, view)) - self.nullified
-            self._require(not skipped, f"I5: {subject} skips views {sorted(skipped)}, which are not nullified")
+            self._require(
+                not skipped, f"I5: {subject} skips views {sorted(skipped)}, which are not nullified"
+            )
         previous = 0
         for view in sorted(self.finalized):
             at = view

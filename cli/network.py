@@ -1,0 +1,254 @@
+"""`luohu network`: a network of one's own on this machine, to develop and to try things.
+
+Rule 1: `up` returns when every node is ready; the nodes go on without it. Where one does not get ready, those
+that were started are stopped again.
+Rule 2: `down` stops the processes of this network and no others.
+"""
+
+import asyncio
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from cli.exits import FINE, UNREACHABLE, CommandError, unreachable
+from cli.files import FILE, write_file
+from cli.output import fields, json_option, print_answer
+from cli.passphrases import passphrase_for, passphrase_option
+from cli.processes import (
+    LOG_FILE,
+    NETWORK_FILE,
+    ListedNode,
+    NetworkFile,
+    is_node_of,
+    read_network_file,
+    start_node,
+    stop_node,
+)
+from cli.times import now_ms
+from ledger.genesis import Genesis
+from ledger.records import Json, to_json
+from ledger.state import VALIDATOR
+from ledger.trust import TRUST_VERSION, TrustedRoot, trusted_root_to_json
+
+READY_SECONDS_MAX = 60.0
+
+
+@click.group("network")
+def network() -> None:
+    """Make a network on this machine and run its validators as processes."""
+
+
+@network.command("new")
+@click.argument("directory", metavar="DIR", type=FILE)
+@click.option(
+    "--fresh-keys", is_flag=True, help="Make secret keys under a passphrase, not the published ones."
+)
+@click.option("--base-port", type=click.IntRange(1_024, 65_535), help="The first port.  [default: free ones]")
+@passphrase_option
+@json_option
+def new(
+    directory: Path, fresh_keys: bool, base_port: int | None, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Write DIR with genesis.json, trust.json and a home for each member, DIR/<member id>/.
+
+    The keys are the published development keys, which protect nothing: such a network runs on loopback only.
+
+    \b
+    Example:
+      luohu network new mynet
+      luohu network up mynet
+    """
+    from node.consortium import new_network
+    from node.scenarios import load_scenarios, scenarios_directory
+
+    passphrase = passphrase_for("the new keys", passphrase_file, is_new=True) if fresh_keys else None
+    made = new_network(
+        directory,
+        development=not fresh_keys,
+        passphrase=passphrase,
+        base_port=base_port,
+        random=secrets.token_bytes,
+        now_ms=now_ms(),
+        scenarios=load_scenarios(scenarios_directory()),
+    )
+    root = TrustedRoot(TRUST_VERSION, made.genesis, ())
+    text = json.dumps(trusted_root_to_json(root), ensure_ascii=False, indent=2) + "\n"
+    write_file(directory / "trust.json", text.encode())
+    nodes = {member: home.settings.node for member, home in made.homes.items()}
+    homes: list[Json] = [
+        {
+            "member": member,
+            "home": str(home.path),
+            "url": None if node is None else f"http://{node.api}",
+        }
+        for (member, home), node in zip(made.homes.items(), nodes.values(), strict=True)
+    ]
+    keys = "published development keys" if made.keys_are_in_the_clear else "fresh keys under your passphrase"
+    print_answer(
+        as_json=as_json,
+        value={"directory": str(directory), "chain_id": root.chain_id.hex(), "homes": homes},
+        lines=[
+            f"wrote {directory} with {keys}; next: luohu network up {directory}",
+            *fields(
+                (member, "no node" if node is None else f"http://{node.api}")
+                for member, node in nodes.items()
+            ),
+        ],
+    )
+
+
+@network.command("up")
+@click.argument("directory", metavar="DIR", type=FILE)
+@passphrase_option
+@json_option
+def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Start the validators of DIR as processes and wait until all are ready; they go on afterwards.
+
+    Writes DIR/network.json with each node's URL and process id. Each node's log is node.log in its home.
+    `luohu network down DIR` stops them.
+
+    \b
+    Example:
+      luohu network up mynet
+    """
+    from node.home import GENESIS_FILE, Home, load_genesis
+
+    genesis = load_genesis(directory / GENESIS_FILE)
+    members = _validators(genesis)
+    homes = {member: Home.open(directory / member) for member in members}
+    running = {node.member: node for node in _listed(directory) if _is_running(directory, node)}
+    listed: list[ListedNode] = []
+    started: list[tuple[int, Path]] = []
+    try:
+        for member, home in homes.items():
+            if member in running:
+                listed.append(running[member])
+                continue
+            url = f"http://{home.require_node().api}"
+            process = start_node(home.path, passphrase_file=passphrase_file)
+            started.append((process.pid, home.path))
+            listed.append(ListedNode(member, url, process.pid))
+        _write_network_file(directory, listed)
+        asyncio.run(_wait_until_ready(directory, listed))
+    except BaseException:
+        for pid, path in started:
+            stop_node(pid, path)
+        _write_network_file(directory, list(running.values()))
+        raise
+    print_answer(
+        as_json=as_json,
+        value=to_json(NetworkFile(tuple(listed))),
+        lines=[
+            f"{len(listed)} nodes are ready; `luohu network down {directory}` stops them",
+            *fields((node.member, f"{node.url} (process {node.pid})") for node in listed),
+        ],
+    )
+
+
+@network.command("status")
+@click.argument("directory", metavar="DIR", type=FILE)
+@json_option
+def status(directory: Path, as_json: bool) -> int:
+    """Show each node of DIR: whether it runs and is ready, and how far it is.
+
+    \b
+    Example:
+      luohu network status mynet
+    """
+    from cli.nodes import ask_status
+
+    nodes: list[Json] = []
+    rows: list[tuple[str, str]] = []
+    are_all_ready = True
+    for listed in read_network_file(directory).nodes:
+        value = to_json(listed)
+        value["is_running"] = _is_running(directory, listed)
+        try:
+            report = asyncio.run(ask_status(listed.url))
+        except CommandError as error:
+            are_all_ready = False
+            words = f"does not answer: {error.found}"
+            value |= {"is_ready": False, "waits_for": error.found, "height": None}
+        else:
+            are_all_ready = are_all_ready and report.waits_for is None
+            state = "ready" if report.waits_for is None else f"not ready: {report.waits_for}"
+            words = f"{state}, block {report.status.height}, {len(report.status.peers_connected)} peers"
+            value |= {
+                "is_ready": report.waits_for is None,
+                "waits_for": report.waits_for,
+                "height": report.status.height,
+            }
+        nodes.append(value)
+        rows.append((listed.member, f"{listed.url} (process {listed.pid}): {words}"))
+    headline = f"{directory}: all nodes are ready" if are_all_ready else f"{directory}: not all are ready"
+    print_answer(as_json=as_json, value={"nodes": nodes}, lines=[headline, *fields(rows)])
+    return FINE if are_all_ready else UNREACHABLE
+
+
+@network.command("down")
+@click.argument("directory", metavar="DIR", type=FILE)
+@json_option
+def down(directory: Path, as_json: bool) -> None:
+    """Stop the nodes that `luohu network up` started. Their data stays.
+
+    \b
+    Example:
+      luohu network down mynet
+    """
+    nodes = read_network_file(directory).nodes
+    stopped = [node.member for node in nodes if stop_node(node.pid, directory / node.member)]
+    _write_network_file(directory, [])
+    value: dict[str, Json] = {"stopped": [*stopped]}
+    print_answer(as_json=as_json, value=value, lines=[f"stopped: {', '.join(stopped) or 'none was running'}"])
+
+
+def _validators(genesis: Genesis) -> list[str]:
+    members = genesis.content.members
+    return [member.id for member in members if member.node is not None and member.node.kind == VALIDATOR]
+
+
+def _listed(directory: Path) -> tuple[ListedNode, ...]:
+    return read_network_file(directory).nodes if (directory / NETWORK_FILE).exists() else ()
+
+
+def _is_running(directory: Path, node: ListedNode) -> bool:
+    return is_node_of(node.pid, directory / node.member)
+
+
+def _write_network_file(directory: Path, nodes: list[ListedNode]) -> None:
+    text = json.dumps(to_json(NetworkFile(tuple(nodes))), indent=2) + "\n"
+    write_file(directory / NETWORK_FILE, text.encode())
+
+
+async def _wait_until_ready(directory: Path, nodes: list[ListedNode]) -> None:
+    from cli.nodes import ask_status
+
+    deadline = asyncio.get_running_loop().time() + READY_SECONDS_MAX
+    for node in nodes:
+        waits_for = "an answer of its API"
+        while True:
+            if not _is_running(directory, node):
+                waits_for = "its process, which has ended"
+                break
+            try:
+                report = await ask_status(node.url)
+            except CommandError as error:
+                waits_for = error.found
+            else:
+                if report.waits_for is None:
+                    waits_for = ""
+                    break
+                waits_for = report.waits_for
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        if waits_for:
+            raise unreachable(
+                f"node {node.member}",
+                expected=f"ready within {READY_SECONDS_MAX:.0f} s",
+                found=f"not ready: waits for {waits_for}",
+                cure=f"See its log, {directory / node.member / LOG_FILE}.",
+                code="not-ready",
+            )

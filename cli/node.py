@@ -1,0 +1,83 @@
+"""`luohu node`: run one node in the foreground; ask a running one how it is."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from cli.files import FILE
+from cli.output import fields, json_option, print_answer
+from cli.passphrases import passphrase_option, protection_for
+from cli.times import show_time
+from node.keyfiles import Protection
+
+
+@click.group("node")
+def node() -> None:
+    """Run one node, or ask a running one how it is."""
+
+
+@node.command("start")
+@click.option("--home", "path", type=FILE, required=True, help="The member's home directory.")
+@passphrase_option
+@json_option
+def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Run a member's node in the foreground until it is interrupted. Its log goes to standard error.
+
+    \b
+    Example:
+      luohu node start --home network/hk-bureau
+    """
+    from node.api.server import Api
+
+    from cli.nodes import configure_log, node_parts
+    from node.home import Home
+    from node.run import run_node
+
+    home = Home.open(path)
+    home.require_node()
+    protection: Protection = protection_for(
+        f"the keys of {home.member}", passphrase_file, is_development=home.is_development
+    )
+    parts = node_parts(home, protection)
+    configure_log()
+
+    def say_ready() -> None:
+        url = f"http://{parts.settings.api}"
+        value = {"member": parts.member, "url": url, "listen": str(parts.settings.listen)}
+        lines = [f"{parts.member} is running; its API is at {url} (Ctrl-C stops it)"]
+        print_answer(as_json=as_json, value={**value}, lines=lines)
+        sys.stdout.flush()
+
+    asyncio.run(run_node(parts, Api, on_ready=say_ready))
+
+
+@node.command("status")
+@click.option("--url", required=True, help="The node's API, like http://127.0.0.1:7201.")
+@json_option
+def status(url: str, as_json: bool) -> int:
+    """Ask a running node how it is. Exit code 3 where it does not answer or is not ready.
+
+    \b
+    Example:
+      luohu node status --url http://127.0.0.1:7201
+    """
+    from cli.exits import FINE, UNREACHABLE
+    from cli.nodes import NodeReport, ask_status, report_json
+
+    report: NodeReport = asyncio.run(ask_status(url))
+    found = report.status
+    rows = [
+        ("member", f"{found.member} ({found.kind})"),
+        ("block", f"{found.height} {found.block_hash.hex()}"),
+        ("time", show_time(found.time_ms)),
+        ("view", f"{found.view}, final {found.finalized_view}"),
+        ("voting", "yes" if found.is_voting else "no, after amnesia" if found.is_amnesiac else "no"),
+        ("peers", ", ".join(found.peers_connected) or "none"),
+        ("waiting", f"{found.mempool_count} transactions, {found.mempool_size} bytes"),
+        ("chain id", found.chain_id.hex()),
+    ]
+    headline = f"{url} is ready" if report.waits_for is None else f"{url} is not ready: {report.waits_for}"
+    print_answer(as_json=as_json, value=report_json(url, report), lines=[headline, *fields(rows)])
+    return FINE if report.waits_for is None else UNREACHABLE
