@@ -5,6 +5,8 @@ Rule 1: a command's module is imported when the command is used or its help is a
 Rule 2: every way out of a command is one of the exit codes; no error leaves as a traceback.
 """
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -91,6 +93,10 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("luohu: interrupted", err=True)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has had enough. It may not have seen the answer, so this is not success.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USAGE
     except error_families() as error:
         explained = explain(error)
         print_error(explained, as_json=as_json)

@@ -149,9 +149,9 @@ class QuorumCertificate:
         signers = [signed.signer for signed in self.signatures]
         if signers != sorted(set(signers)):
             raise CertificateError("certificate signers", "strictly increasing indices", f"{signers}")
-        if signers[-1] >= len(validators):
-            raise CertificateError("certificate signers", f"indices below {len(validators)}", f"{signers}")
         if len(signers) < validators.quorum:
             raise CertificateError(
                 "certificate signers", f"at least {validators.quorum} of {len(validators)}", f"{len(signers)}"
             )
+        if signers[-1] >= len(validators):
+            raise CertificateError("certificate signers", f"indices below {len(validators)}", f"{signers}")

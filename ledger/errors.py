@@ -11,7 +11,7 @@ class LedgerError(Exception):
     code = "invalid"
 
     def __init__(self, where: str, expected: str, found: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}")
+        super().__init__(f"{where or 'value'}: expected {expected}, found {found}")
         self.where = where
         self.expected = expected
         self.found = found

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
 from ledger.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, transactions_root
-from ledger.certificates import Validator, ValidatorSet
+from ledger.certificates import VALIDATORS_MAX, Validator, ValidatorSet
 from ledger.digests import digest
 from ledger.errors import LedgerError
 from ledger.keys import SUITE, PrivateKey, PublicKey
@@ -134,8 +134,9 @@ class GenesisContent:
             count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
             if count < GOVERNORS_PER_SIDE_MIN:
                 raise GenesisError(f"governors of {side}", f"at least {GOVERNORS_PER_SIDE_MIN}", f"{count}")
-        if not any(member.node is not None and member.node.kind == VALIDATOR for member in self.members):
-            raise GenesisError("genesis", "at least one validator", "none")
+        count = sum(member.node is not None and member.node.kind == VALIDATOR for member in self.members)
+        if not 1 <= count <= VALIDATORS_MAX:
+            raise GenesisError("genesis validators", f"1 to {VALIDATORS_MAX}", f"{count}")
 
     @property
     def chain_id(self) -> bytes:

@@ -142,11 +142,15 @@ def from_json(shape: type[R], value: Json) -> R:
 
 
 def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
-    """Parse strict JSON: no repeated keys, no NaN, bounded size and nesting. Raises EncodingError."""
+    """Parse strict JSON: UTF-8, no repeated keys, no NaN, bounded size and nesting. Raises EncodingError."""
     if len(text) > size_max:
         raise EncodingError("JSON", f"at most {size_max} bytes", f"{len(text)} bytes")
     try:
-        return cast(Json, json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant))
+        # Left to itself, json.loads guesses UTF-16 and UTF-32 from bytes, and skips a byte order mark.
+        decoded = text.decode() if isinstance(text, bytes) else text
+        return cast(
+            Json, json.loads(decoded, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        )
     except (ValueError, RecursionError) as error:
         raise EncodingError("JSON", "one well-formed JSON value", str(error)[:120]) from error
 

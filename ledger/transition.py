@@ -275,7 +275,7 @@ def _record_verification(
 ) -> None:
     key = verification_key(operation.consent_key, operation.consent_id, operation.slot)
     recorded = find(changes, Verification, key)
-    if recorded is not None and recorded.recipient == recipient.id:
+    if recorded is not None and _is_same(recorded, operation, recipient):
         raise _already_recorded("verification", recorded.height)
     consent = _require_consent(operation.consent_key, operation.consent_id, recipient, changes)
     assert consent.granted is not None, "a required consent was granted"
@@ -303,6 +303,15 @@ def _record_verification(
             height=context.height,
             time_ms=context.time_ms,
         )
+    )
+
+
+def _is_same(recorded: Verification, operation: RecordVerification, recipient: Member) -> bool:
+    # Another document under a slot that is taken was not recorded: its sender must not be told that it was.
+    return (recorded.recipient, recorded.document_tag, recorded.outcome) == (
+        recipient.id,
+        operation.document_tag,
+        operation.outcome,
     )
 
 

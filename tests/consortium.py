@@ -239,7 +239,9 @@ def leader_of(view: int) -> str:
     return VALIDATORS[leader_index(epoch=0, view=view, validators_count=len(VALIDATORS))]
 
 
-def certify(executed: Executed, kind: str = FINALIZE, signers: Sequence[int] = (0, 1, 2)) -> QuorumCertificate:
+def certify(
+    executed: Executed, kind: str = FINALIZE, signers: Sequence[int] = (0, 1, 2)
+) -> QuorumCertificate:
     """Return a quorum certificate over a block by the consortium's validators."""
     header = executed.block.header
     subject = Subject(kind, header.epoch, header.view, header.view - 1, executed.block.hash)

@@ -146,7 +146,14 @@ def test_a_public_key_has_one_text() -> None:
     key = key_of("a").public
     assert PublicKey.from_text(str(key)) == key
     digits = key.data.hex()
-    for text in (digits, f"ed25519:{digits.upper()}", f"ed25519:{digits}0", f"ed25519:{digits[1:]}", "", "sm2:00"):
+    for text in (
+        digits,
+        f"ed25519:{digits.upper()}",
+        f"ed25519:{digits}0",
+        f"ed25519:{digits[1:]}",
+        "",
+        "sm2:00",
+    ):
         with pytest.raises(EncodingError):
             PublicKey.from_text(text)
 

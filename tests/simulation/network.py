@@ -5,6 +5,7 @@ Rule 2: a cut link reports its fall late, and its return later.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tests.simulation.packets import Packet
@@ -86,9 +87,8 @@ class Network:
         for one in ends:
             for other in ends:
                 if one < other:
-                    self.world.after(
-                        self.world.random.randint(10, 300), lambda pair=(one, other): self._settle(*pair)
-                    )
+                    delay_ms = self.world.random.randint(10, 300)
+                    self.world.after(delay_ms, partial(self._settle, one, other))
 
     def _settle(self, one: int, other: int) -> None:
         link = frozenset((one, other))
@@ -111,10 +111,8 @@ class Network:
             self._linked.discard(link)
             (peer,) = link - {node}
             if self.endpoints[peer].is_up:
-                self.world.after(
-                    self.world.random.randint(5, 200),
-                    lambda peer=peer: self._report_down(peer, node),
-                )
+                delay_ms = self.world.random.randint(5, 200)
+                self.world.after(delay_ms, partial(self._report_down, peer, node))
 
     def _report_down(self, peer: int, node: int) -> None:
         if self.endpoints[peer].is_up and frozenset((peer, node)) not in self._linked:

@@ -208,7 +208,6 @@ class SimulatedNode:
         deadline_ms = self.core.next_deadline_ms()
         if deadline_ms is None or deadline_ms == self._timer_ms:
             return
-        assert deadline_ms > self.world.now_ms or self.core.current_view >= 0, "checked by the oracle"
         self._timer_ms = deadline_ms
         incarnation = self.incarnation
 

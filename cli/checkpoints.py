@@ -1,0 +1,77 @@
+"""Checkpoints: a block fetched from a node, verified under genesis, and then pinned.
+
+Rule 1: the block stands by the certificate of a block at or above it, and by the parent hashes between them.
+Rule 2: trust comes from the root alone, whatever node handed the blocks over.
+"""
+
+import asyncio
+from typing import Final
+
+from cli.exits import NO, CommandError
+from cli.nodes import NodeReader
+from cli.times import now_ms
+from ledger.blocks import SealedHeader
+from ledger.certificates import QuorumCertificate
+from ledger.errors import LedgerError
+from ledger.trust import Checkpoint, Pins, TrustedRoot, TrustPath, verify_header
+
+VALID_UNTIL_MS: Final = 2**53 - 1
+BLOCKS_ABOVE_MAX: Final = 1_024
+
+
+def fetch_checkpoint(root: TrustedRoot, height: int, url: str) -> Checkpoint:
+    """Return the block at a height as a checkpoint, verified under the root. Raises CommandError."""
+    return asyncio.run(_fetch(root, height, url))
+
+
+async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
+    headers: list[SealedHeader] = []
+    async with NodeReader(url) as reader:
+        while len(headers) < BLOCKS_ABOVE_MAX:
+            blocks = await reader.blocks(height + len(headers))
+            if not blocks:
+                break
+            for block, certificate in blocks:
+                headers.append(block.sealed)
+                if certificate is not None:
+                    return _verified(root, headers, certificate)
+    raise CommandError(
+        NO,
+        f"block {height}",
+        expected="a final block with a certificate at or above it",
+        found="no such block at this node"
+        if not headers
+        else f"none up to block {height + len(headers) - 1}",
+        cure="Name a lower height: `luohu node status --url URL` shows how far the node is.",
+        code="unknown",
+    )
+
+
+def _verified(root: TrustedRoot, headers: list[SealedHeader], certificate: QuorumCertificate) -> Checkpoint:
+    pinned, certified = headers[0], headers[-1]
+    try:
+        path = TrustPath(0, (), None)
+        verify_header(Pins(root), certified.encoded, certificate, path, at_ms=now_ms())
+        for below, above in zip(headers, headers[1:], strict=False):
+            if above.header.parent_hash != below.hash:
+                height = below.header.height
+                raise LedgerError(f"block {height}", above.header.parent_hash.hex(), below.hash.hex())
+    except LedgerError as error:
+        raise CommandError(
+            NO,
+            error.where,
+            expected=error.expected,
+            found=error.found,
+            cure="Do not pin what this node serves; ask another node, and tell the operator.",
+            code=error.code,
+        ) from error
+    # Genesis names the only validators so far: verify_header accepted no other epoch.
+    assert pinned.header.epoch == certified.header.epoch == 0, "a path without handovers stays in epoch 0"
+    return Checkpoint(
+        height=pinned.header.height,
+        block_hash=pinned.hash,
+        epoch=certified.header.epoch,
+        validators=root.genesis.content.validators,
+        valid_from_ms=0,
+        valid_until_ms=VALID_UNTIL_MS,
+    )

@@ -1,0 +1,119 @@
+"""What a resident's wallet does: grant, refresh, present, withdraw.
+
+Rule 1: refreshing sends identifiers, commitment and consent only: no document, no opening, no content hash.
+Rule 2: a fresh consent key for every consent; the keys never leave the wallet.
+"""
+
+import secrets
+from dataclasses import replace
+from typing import Final
+
+from ledger.errors import LedgerError
+from ledger.keys import PrivateKey
+from ledger.presentation import (
+    PRESENTATION_TAG,
+    ConsentFile,
+    Presentation,
+    Request,
+    grant_consent,
+    presentation_body,
+)
+from ledger.proofs import EvidenceRequest, Proof
+from node.client.client import Client, Result
+from node.client.wallet import Wallet
+
+SUBMIT_WITHIN_MS: Final = 600_000
+DAY_MS: Final = 86_400_000
+
+
+class PresentationRefused(LedgerError):
+    """A proof that cannot be presented for a request."""
+
+    code = "presentation"
+
+
+async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_ms: int) -> ConsentFile:
+    """Answer a request whose signature the registry confirms. Nothing is sent: see `grant`.
+
+    The consent starts at the beginning of the day, so that the chain does not tell when it was signed.
+    """
+    body = request.decoded()
+    request.verify((await client.member(body.recipient)).key)
+    public = wallet.new_consent_key()
+    consent = grant_consent(
+        request,
+        wallet.signer_for(public),
+        nonce=secrets.token_bytes(16),
+        terms_salt=secrets.token_bytes(32),
+        from_ms=now_ms - now_ms % DAY_MS,
+        submit_by_ms=now_ms + SUBMIT_WITHIN_MS,
+    )
+    wallet.attach_consent(public, consent.consent_id)
+    return consent
+
+
+async def grant(client: Client, consent: ConsentFile) -> Result:
+    """Have the grant recorded; granting again changes nothing."""
+    return (await client.relay([consent.grant])).require_final()
+
+
+async def withdraw(client: Client, consent: ConsentFile) -> Result:
+    """Have the withdrawal recorded that was prepared with the grant. Needs no wallet."""
+    return (await client.relay([consent.withdrawal])).require_final()
+
+
+async def refresh(client: Client, proof: Proof, consent: ConsentFile | None) -> Proof:
+    """Return the proof with evidence of now; a presentation for the same consent is kept."""
+    presentation = proof.presentation
+    key = consent_id = None
+    if consent is not None:
+        key, consent_id = consent.consent_key, consent.consent_id
+    elif presentation is not None:
+        key, consent_id = presentation.consent_key, presentation.consent_id
+    request = EvidenceRequest(
+        issuer=proof.opening.decoded_metadata().issuer,
+        root=proof.anchor_root,
+        commitment=proof.opening.commitment(),
+        consent_key=key,
+        consent_id=consent_id,
+        from_epoch=0,
+    )
+    evidence = await client.evidence(request)
+    keeps = presentation is not None and presentation.consent_id == consent_id
+    return replace(proof, evidence=evidence, presentation=presentation if keeps else None)
+
+
+def present(proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet) -> Proof:
+    """Return the proof presented for a request. Raises PresentationRefused or WalletError."""
+    if consent.request.decoded().recipient != request.decoded().recipient:
+        raise PresentationRefused(
+            "request recipient", consent.request.decoded().recipient, request.decoded().recipient
+        )
+    if proof.evidence.consent is None:
+        raise PresentationRefused("proof", "evidence of the consent (refresh it first)", "none")
+    holder_key = proof.opening.decoded_metadata().holder_key
+    holder = None if holder_key is None else wallet.signer_for(holder_key)
+    return sign_presentation(proof, request, consent, holder, wallet.signer_for(consent.consent_key))
+
+
+def sign_presentation(
+    proof: Proof, request: Request, consent: ConsentFile, holder: PrivateKey | None, consent_key: PrivateKey
+) -> Proof:
+    """Return the proof with a presentation by these keys."""
+    body = request.decoded()
+    message = presentation_body(
+        chain_id=proof.chain_id,
+        commitment=proof.opening.commitment(),
+        recipient=body.recipient,
+        key=consent_key.public,
+        consent_id=consent.consent_id,
+        nonce=body.nonce,
+    )
+    presentation = Presentation(
+        consent_key.public,
+        consent.consent_id,
+        body.nonce,
+        None if holder is None else holder.sign(PRESENTATION_TAG, message),
+        consent_key.sign(PRESENTATION_TAG, message),
+    )
+    return replace(proof, presentation=presentation)

@@ -1,0 +1,80 @@
+"""What a bank does: request, record a verification, close a consent.
+
+Rule 1: a request's nonce is fresh and random; the bank accepts it once.
+Rule 2: a verification names the slot that the consent's use count gives, so it is recorded once.
+"""
+
+import secrets
+from typing import Final
+
+from ledger.commitments import document_tag
+from ledger.keys import PrivateKey
+from ledger.operations import CloseConsent, Operation, RecordVerification
+from ledger.presentation import ConsentFile
+from ledger.proofs import Proof
+from ledger.transactions import Transaction, TransactionBody
+from node.client.client import Client, Refused, Result
+
+VALIDITY_MS: Final = 60_000
+NONCE_SIZE: Final = 16
+
+
+def fresh_nonce() -> bytes:
+    """Return a request's 16-byte nonce."""
+    return secrets.token_bytes(NONCE_SIZE)
+
+
+def sign_operations(
+    *, chain_id: bytes, member: str, key: PrivateKey, now_ms: int, operations: tuple[Operation, ...]
+) -> Transaction:
+    """Return a transaction of a member that may be recorded for a minute."""
+    return Transaction.sign(TransactionBody(chain_id, member, now_ms + VALIDITY_MS, operations), key)
+
+
+async def submit_once(client: Client, transaction: Transaction) -> Result | None:
+    """Have a transaction recorded; None where it was recorded before. Raises Refused or Unreachable."""
+    (result,) = await client.submit([transaction])
+    if result.refusal is not None and result.refusal.code == "already-recorded":
+        return None
+    return result.require_final()
+
+
+async def record_verification(
+    client: Client, proof: Proof, *, member: str, key: PrivateKey, outcome: str, now_ms: int
+) -> Result | None:
+    """Record that a presented document was verified. Raises Refused where its consent does not allow it."""
+    presentation = proof.presentation
+    if presentation is None:
+        cure = "Ask the holder to present the proof first."
+        raise Refused("not-presented", "proof", expected="a presentation", found="none", cure=cure)
+    consent = await client.consent(presentation.consent_key, presentation.consent_id)
+    operation = RecordVerification(
+        consent_key=presentation.consent_key,
+        consent_id=presentation.consent_id,
+        slot=consent.used,
+        document_tag=document_tag(
+            salt=proof.opening.salt,
+            commitment=proof.opening.commitment(),
+            consent_id=presentation.consent_id,
+            slot=consent.used,
+        ),
+        outcome=outcome,
+    )
+    transaction = sign_operations(
+        chain_id=proof.chain_id, member=member, key=key, now_ms=now_ms, operations=(operation,)
+    )
+    return await submit_once(client, transaction)
+
+
+async def close_consent(
+    client: Client, consent: ConsentFile, *, member: str, key: PrivateKey, now_ms: int
+) -> Result | None:
+    """End a consent that names this member. None where it was ended before."""
+    transaction = sign_operations(
+        chain_id=consent.grant.decoded().chain_id,
+        member=member,
+        key=key,
+        now_ms=now_ms,
+        operations=(CloseConsent(consent.consent_key, consent.consent_id),),
+    )
+    return await submit_once(client, transaction)
