@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test check clean
+.PHONY: demo test check clean
+
+demo: $(VENV)/installed
+	$(BIN)/luohu demo
 
 test: $(VENV)/installed check
 	$(BIN)/pytest

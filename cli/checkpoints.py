@@ -5,10 +5,11 @@ Rule 2: trust comes from the root alone, whatever node handed the blocks over.
 """
 
 import asyncio
+from itertools import pairwise
 from typing import Final
 
 from cli.exits import NO, CommandError
-from cli.nodes import NodeReader
+from cli.nodes import connect
 from cli.times import now_ms
 from ledger.blocks import SealedHeader
 from ledger.certificates import QuorumCertificate
@@ -26,7 +27,7 @@ def fetch_checkpoint(root: TrustedRoot, height: int, url: str) -> Checkpoint:
 
 async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
     headers: list[SealedHeader] = []
-    async with NodeReader(url) as reader:
+    async with connect(url) as reader:
         while len(headers) < BLOCKS_ABOVE_MAX:
             blocks = await reader.blocks(height + len(headers))
             if not blocks:
@@ -34,7 +35,7 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
             for block, certificate in blocks:
                 headers.append(block.sealed)
                 if certificate is not None:
-                    return _verified(root, headers, certificate)
+                    return _verified(root, height, headers, certificate)
     raise CommandError(
         NO,
         f"block {height}",
@@ -47,15 +48,20 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
     )
 
 
-def _verified(root: TrustedRoot, headers: list[SealedHeader], certificate: QuorumCertificate) -> Checkpoint:
+def _verified(
+    root: TrustedRoot, height: int, headers: list[SealedHeader], certificate: QuorumCertificate
+) -> Checkpoint:
     pinned, certified = headers[0], headers[-1]
     try:
+        if pinned.header.height != height:
+            raise LedgerError("block", f"height {height}", f"{pinned.header.height}")
         path = TrustPath(0, (), None)
         verify_header(Pins(root), certified.encoded, certificate, path, at_ms=now_ms())
-        for below, above in zip(headers, headers[1:], strict=False):
+        for below, above in pairwise(headers):
             if above.header.parent_hash != below.hash:
-                height = below.header.height
-                raise LedgerError(f"block {height}", above.header.parent_hash.hex(), below.hash.hex())
+                raise LedgerError(
+                    f"block {below.header.height}", above.header.parent_hash.hex(), below.hash.hex()
+                )
     except LedgerError as error:
         raise CommandError(
             NO,

@@ -5,22 +5,28 @@ categories from the scenarios, so that the holder is asked for nothing that no t
 Rule 2: a consent file is never overwritten: it holds the withdrawal.
 """
 
+import asyncio
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.exits import wrong_usage
-from cli.files import FILE, read_trusted_root, write_file
+from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
 from cli.output import fields, json_option, print_answer
-from cli.passphrases import passphrase_option, protection_for
+from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.times import now_ms, show_time, to_moment
 from ledger.genesis import Genesis
-from ledger.presentation import Request, RequestBody, request_id
+from ledger.presentation import ConsentFile, Request, RequestBody, request_id
 from ledger.records import Json, to_json
+from ledger.state import Consent, Granted
 from ledger.trust import TRUST_VERSION, TrustedRoot
 from node.home import Home
 from node.scenarios import Scenarios, load_scenarios, scenarios_directory
+
+if TYPE_CHECKING:
+    from node.client.client import Client
 
 NONCE_SIZE = 16
 USES_MAX = 10_000
@@ -116,6 +122,170 @@ def request(
     _print_request(
         f"wrote {out}: hand it to the holder and keep it for `luohu verify`", signed, as_json=as_json
     )
+
+
+@consent.command("grant")
+@click.option("--request", "request_path", type=FILE, required=True, help="The bank's request.")
+@click.option("--wallet", "wallet_path", type=FILE, required=True, help="Your wallet; it gets a fresh key.")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@click.option("--out", type=FILE, required=True, help="Where to write the consent; never overwritten.")
+@passphrase_option
+@json_option
+def grant(
+    request_path: Path, wallet_path: Path, url: str, out: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Resident: consent to a bank's request. The file written also holds your withdrawal, ready to be used.
+
+    Keep a copy of it apart from your phone. If the command was cut short, call it again with the same --out.
+
+    \b
+    Example:
+      luohu consent grant --request request.luohu --wallet mine.wallet --url http://127.0.0.1:7201 \\
+        --out consent.luohu
+    """
+    from cli.nodes import connect
+    from node.client import holder
+    from node.client.client import Refused
+    from node.client.wallet import Wallet
+
+    asked = read_request(request_path)
+    begun = _begun(out, asked)
+
+    async def submit() -> tuple[ConsentFile, int | None]:
+        async with connect(url) as client:
+            made = begun
+            if made is None:
+                passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
+                with Wallet.load(wallet_path, passphrase) as wallet:
+                    made = await holder.make_consent(client, asked, wallet, now_ms=now_ms())
+                # On the disk before it is sent: the withdrawal must never be lost.
+                write_file(out, made.encode(), mode=0o600)
+            try:
+                return made, (await holder.grant(client, made)).height
+            except Refused:
+                # A grant that an earlier call had recorded changes nothing now. It is there, as was asked for.
+                granted = await _find_granted(client, made)
+                if granted is None:
+                    raise
+                return made, granted.height
+
+    made, height = asyncio.run(submit())
+    _print_consent(f"consent given, recorded in block {height}; wrote {out}", made, height, as_json=as_json)
+
+
+@consent.command("withdraw")
+@click.option("--consent", "consent_path", type=FILE, required=True, help="The consent file.")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@json_option
+def withdraw(consent_path: Path, url: str, as_json: bool) -> None:
+    """Resident: withdraw a consent, with the withdrawal prepared in its file. Needs no wallet.
+
+    \b
+    Example:
+      luohu consent withdraw --consent consent.luohu --url http://127.0.0.1:7201
+    """
+    from cli.nodes import connect
+    from node.client import holder
+    from node.client.client import Refused
+
+    given = read_consent(consent_path)
+
+    async def submit() -> int | None:
+        async with connect(url) as client:
+            try:
+                return (await holder.withdraw(client, given)).height
+            except Refused:
+                # Withdrawing what is withdrawn changes nothing: it is withdrawn, which is what was asked for.
+                ended = (await client.consent(given.consent_key, given.consent_id)).ended
+                if ended is None:
+                    raise
+                return None
+
+    height = asyncio.run(submit())
+    headline = "was withdrawn or closed before" if height is None else f"withdrawn in block {height}"
+    _print_consent(f"consent {headline}", given, height, as_json=as_json)
+
+
+@consent.command("show")
+@click.argument("consent_path", metavar="CONSENT", type=FILE)
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@json_option
+def show(consent_path: Path, url: str, as_json: bool) -> None:
+    """Show what a node says of a consent: whether it is active, and how often it was used.
+
+    \b
+    Example:
+      luohu consent show consent.luohu --url http://127.0.0.1:7201
+    """
+    from cli.nodes import connect
+
+    given = read_consent(consent_path)
+
+    async def ask() -> Consent:
+        async with connect(url) as client:
+            return await client.consent(given.consent_key, given.consent_id)
+
+    found = asyncio.run(ask())
+    ended = found.ended
+    terms = given.grant.decoded().terms
+    if ended is not None:
+        state = f"ended by the {ended.by} in block {ended.height}"
+    elif now_ms() > terms.until_ms:
+        state = "past its end"
+    else:
+        state = "active"
+    print_answer(
+        as_json=as_json,
+        value={"state": state, "record": to_json(found)},
+        lines=[
+            f"{state}, as this node says",
+            *fields([*_terms_rows(given), ("used", f"{found.used} of {terms.uses}")]),
+        ],
+    )
+
+
+def _begun(out: Path, asked: Request) -> ConsentFile | None:
+    """Return the consent that an earlier call wrote for this request; refuse any other existing file."""
+    if not out.exists():
+        refuse_existing(out)
+        return None
+    found = read_consent(out)
+    if found.request != asked:
+        refuse_existing(out)
+    return found
+
+
+async def _find_granted(client: "Client", given: ConsentFile) -> Granted | None:
+    """Return the record of a consent that was granted and not ended; None where there is none such."""
+    from node.client.client import Refused
+
+    try:
+        record = await client.consent(given.consent_key, given.consent_id)
+    except Refused:
+        return None
+    return record.granted if record.ended is None else None
+
+
+def _terms_rows(given: ConsentFile) -> list[tuple[str, str]]:
+    terms = given.grant.decoded().terms
+    return [
+        ("consent id", given.consent_id.hex()),
+        ("recipient", terms.recipient),
+        ("issuer", terms.issuer),
+        ("documents", ", ".join(terms.schemas)),
+        ("purpose", terms.purpose),
+        ("until", show_time(terms.until_ms)),
+        ("uses", f"{terms.uses}"),
+    ]
+
+
+def _print_consent(headline: str, given: ConsentFile, height: int | None, *, as_json: bool) -> None:
+    value: dict[str, Json] = {
+        "consent_id": given.consent_id.hex(),
+        "consent_key": str(given.consent_key),
+        "height": height,
+    }
+    print_answer(as_json=as_json, value=value, lines=[headline, *fields(_terms_rows(given))])
 
 
 def _request_body(

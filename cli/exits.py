@@ -35,8 +35,12 @@ _USAGE_ERRORS: Final = (
     ("node.storage.votelog", "VoteLogError"),
     ("node.run", "StartRefused"),
 )
-_NO_ERRORS: Final[tuple[tuple[str, str], ...]] = ()
-_UNREACHABLE_ERRORS: Final = (("node.service", "NotReady"),)
+_NO_ERRORS: Final = (("node.client.client", "Refused"),)
+_UNREACHABLE_ERRORS: Final = (
+    ("node.client.client", "Unreachable"),
+    ("node.client.client", "BadAnswer"),
+    ("node.service", "NotReady"),
+)
 
 _CURE_OTHERWISE: Final = "Correct what was found and try again; `--help` on the command shows an example."
 

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from cli.nodes import NodeReader
+from cli.nodes import connect
 from cli.output import Progress
 from ledger.audit import Audit, AuditReport, Finding
 from ledger.genesis import Genesis
+from node.client.client import Client
 
 
 def audit_url(url: str, genesis: Genesis) -> AuditReport:
@@ -15,7 +16,7 @@ def audit_url(url: str, genesis: Genesis) -> AuditReport:
 
 async def _audit(url: str, genesis: Genesis) -> AuditReport:
     replay = Audit(genesis)
-    async with NodeReader(url) as reader:
+    async with connect(url) as reader:
         status = await reader.status()
         progress = Progress("replaying", status.height)
         while replay.height < status.height:
@@ -34,7 +35,7 @@ async def _audit(url: str, genesis: Genesis) -> AuditReport:
     return replay.finish()
 
 
-async def _replay_to_certificate(replay: Audit, reader: NodeReader) -> None:
+async def _replay_to_certificate(replay: Audit, reader: Client) -> None:
     """Go on to the next certificate: what is last above may stand by a block that came meanwhile."""
     if replay.report.is_clean and replay.report.final_height < replay.height:
         for block, certificate in await reader.blocks(replay.height + 1):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from cli.exits import FINE, UNREACHABLE, CommandError, unreachable
+from cli.exits import FINE, UNREACHABLE, unreachable
 from cli.files import FILE, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
@@ -158,16 +158,26 @@ def status(directory: Path, as_json: bool) -> int:
       luohu network status mynet
     """
     from cli.nodes import ask_status
+    from node.client.client import ClientError
 
     nodes: list[Json] = []
     rows: list[tuple[str, str]] = []
     are_all_ready = True
-    for listed in read_network_file(directory).nodes:
+    nodes_listed = read_network_file(directory).nodes
+    if not nodes_listed:
+        raise unreachable(
+            str(directory),
+            expected="running nodes",
+            found="none",
+            cure=f"Start them: luohu network up {directory}",
+            code="not-running",
+        )
+    for listed in nodes_listed:
         value = to_json(listed)
         value["is_running"] = _is_running(directory, listed)
         try:
             report = asyncio.run(ask_status(listed.url))
-        except CommandError as error:
+        except ClientError as error:
             are_all_ready = False
             words = f"does not answer: {error.found}"
             value |= {"is_ready": False, "waits_for": error.found, "height": None}
@@ -224,6 +234,7 @@ def _write_network_file(directory: Path, nodes: list[ListedNode]) -> None:
 
 async def _wait_until_ready(directory: Path, nodes: list[ListedNode]) -> None:
     from cli.nodes import ask_status
+    from node.client.client import ClientError
 
     deadline = asyncio.get_running_loop().time() + READY_SECONDS_MAX
     for node in nodes:
@@ -234,7 +245,7 @@ async def _wait_until_ready(directory: Path, nodes: list[ListedNode]) -> None:
                 break
             try:
                 report = await ask_status(node.url)
-            except CommandError as error:
+            except ClientError as error:
                 waits_for = error.found
             else:
                 if report.waits_for is None:

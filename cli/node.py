@@ -1,11 +1,13 @@
 """`luohu node`: run one node in the foreground; ask a running one how it is."""
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
 import click
 
+from cli.exits import FINE, UNREACHABLE, error_families, unreachable
 from cli.files import FILE
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option, protection_for
@@ -29,9 +31,8 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     Example:
       luohu node start --home network/hk-bureau
     """
-    from node.api.server import Api
-
     from cli.nodes import configure_log, node_parts
+    from node.api.server import Api
     from node.home import Home
     from node.run import run_node
 
@@ -50,7 +51,19 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
         print_answer(as_json=as_json, value={**value}, lines=lines)
         sys.stdout.flush()
 
-    asyncio.run(run_node(parts, Api, on_ready=say_ready))
+    try:
+        asyncio.run(run_node(parts, Api, on_ready=say_ready))
+    except error_families():
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).critical("node.stopped", exc_info=error)
+        raise unreachable(
+            f"node {parts.member}",
+            expected="a node that runs",
+            found=f"one that stopped itself: {type(error).__name__}: {error}",
+            cure="Keep the home as evidence and report the log; it stops rather than be wrong.",
+            code="node-stopped",
+        ) from error
 
 
 @node.command("status")
@@ -63,20 +76,17 @@ def status(url: str, as_json: bool) -> int:
     Example:
       luohu node status --url http://127.0.0.1:7201
     """
-    from cli.exits import FINE, UNREACHABLE
     from cli.nodes import NodeReport, ask_status, report_json
 
     report: NodeReport = asyncio.run(ask_status(url))
     found = report.status
     rows = [
         ("member", f"{found.member} ({found.kind})"),
-        ("block", f"{found.height} {found.block_hash.hex()}"),
+        ("block", f"{found.height} {found.block_hash}"),
         ("time", show_time(found.time_ms)),
-        ("view", f"{found.view}, final {found.finalized_view}"),
-        ("voting", "yes" if found.is_voting else "no, after amnesia" if found.is_amnesiac else "no"),
+        ("voting", "yes" if found.is_voting else "no"),
         ("peers", ", ".join(found.peers_connected) or "none"),
-        ("waiting", f"{found.mempool_count} transactions, {found.mempool_size} bytes"),
-        ("chain id", found.chain_id.hex()),
+        ("chain id", found.chain_id),
     ]
     headline = f"{url} is ready" if report.waits_for is None else f"{url} is not ready: {report.waits_for}"
     print_answer(as_json=as_json, value=report_json(url, report), lines=[headline, *fields(rows)])

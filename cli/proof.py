@@ -4,13 +4,15 @@ Rule 1: refreshing sends neither document, commitment opening nor content hash.
 Rule 2: what `show` prints is what the file claims; only `luohu verify` says whether it holds.
 """
 
+import asyncio
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from cli.files import FILE, read_proof
+from cli.files import FILE, read_consent, read_proof, read_request, write_file
 from cli.output import fields, json_option, print_answer
+from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import show_time
 from ledger.blocks import SealedHeader
 from ledger.proofs import Proof, ProvenLeaf
@@ -25,6 +27,91 @@ CLAIMED = "claims of this file; only `luohu verify` says whether they hold"
 @click.group("proof")
 def proof() -> None:
     """Bring a proof up to date, present it to a bank, or look into it."""
+
+
+@proof.command("refresh")
+@click.argument("proof_path", metavar="FILE.proof", type=FILE)
+@click.option("--consent", "consent_path", type=FILE, metavar="CONSENT", help="Include this consent.")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@json_option
+def refresh(proof_path: Path, consent_path: Path | None, url: str, as_json: bool) -> None:
+    """Bring a proof up to date: what the ledger says now of the document, its issuer and the consent.
+
+    The node learns neither the document nor what it holds. FILE.proof is replaced.
+
+    \b
+    Example:
+      luohu proof refresh report.pdf.proof --consent consent.luohu --url http://127.0.0.1:7201
+    """
+    from cli.nodes import connect
+    from node.client import holder
+
+    old = Proof.decode(read_proof(proof_path))
+    consent = None if consent_path is None else read_consent(consent_path)
+
+    async def ask() -> Proof:
+        async with connect(url) as client:
+            return await holder.refresh(client, old, consent)
+
+    new = asyncio.run(ask())
+    header = SealedHeader.decode(new.evidence.header).header
+    write_file(proof_path, new.encode())
+    has_consent = new.evidence.consent is not None
+    lines = [
+        f"{proof_path} is as of block {header.height}, {show_time(header.time_ms)}",
+        *fields(
+            [
+                ("consent", "included" if has_consent else "none: this proof shows the anchor alone"),
+                ("presented", "yes" if new.presentation is not None else "not yet: `luohu proof present`"),
+            ]
+        ),
+    ]
+    value: dict[str, Json] = {
+        "height": header.height,
+        "time_ms": header.time_ms,
+        "has_consent": has_consent,
+        "is_presented": new.presentation is not None,
+    }
+    print_answer(as_json=as_json, value=value, lines=lines)
+
+
+@proof.command("present")
+@click.argument("proof_path", metavar="FILE.proof", type=FILE)
+@click.option("--request", "request_path", type=FILE, required=True, help="The bank's request.")
+@click.option("--consent", "consent_path", type=FILE, required=True, help="Your consent to it.")
+@click.option("--wallet", "wallet_path", type=FILE, required=True, help="The wallet with both keys.")
+@passphrase_option
+@json_option
+def present(
+    proof_path: Path,
+    request_path: Path,
+    consent_path: Path,
+    wallet_path: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Resident: sign that you show this document to this bank, under this consent, for this request.
+
+    Needs no network. Refresh the proof with the consent first. FILE.proof is replaced.
+
+    \b
+    Example:
+      luohu proof present report.pdf.proof --request request.luohu --consent consent.luohu --wallet mine.wallet
+    """
+    from node.client import holder
+    from node.client.wallet import Wallet
+
+    decoded = Proof.decode(read_proof(proof_path))
+    request, consent = read_request(request_path), read_consent(consent_path)
+    with Wallet.load(wallet_path, passphrase_for(f"the wallet {wallet_path}", passphrase_file)) as wallet:
+        presented = holder.present(decoded, request, consent, wallet)
+    write_file(proof_path, presented.encode())
+    recipient = request.decoded().recipient
+    print_answer(
+        as_json=as_json,
+        value={"recipient": recipient, "consent_id": consent.consent_id.hex()},
+        lines=[f"{proof_path} is presented to {recipient}: take the document and this file there"],
+    )
 
 
 @proof.command("show")

@@ -118,23 +118,16 @@ def _print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: b
         "next_step": _sentence(next_step),
     }
     note = f" ({UNCHECKED})" if is_anchor_only else ""
-    lines = [
-        f"REFUSED: {error.code}{note}",
-        *fields(
-            (
-                ("step", error.step),
-                ("where", error.where),
-                ("expected", error.expected),
-                ("found", error.found),
-            )
-        ),
+    rows = [
+        ("step", error.step),
+        ("where", error.where),
+        ("expected", error.expected),
+        ("found", error.found),
+        ("en", f"{meaning.en} {next_step.en}"),
+        ("zh-Hans", meaning.zh_hans + next_step.zh_hans),
+        ("zh-Hant", meaning.zh_hant + next_step.zh_hant),
     ]
-    for language, said, advice in (
-        ("en", meaning.en, next_step.en),
-        ("zh-Hans", meaning.zh_hans, next_step.zh_hans),
-        ("zh-Hant", meaning.zh_hant, next_step.zh_hant),
-    ):
-        lines += fields([(f"{language:<7}", f"{said} {advice}")])
+    lines = [f"REFUSED: {error.code}{note}", *fields(rows)]
     print_answer(as_json=as_json, value=value, lines=lines)
 
 

@@ -170,6 +170,7 @@ class Driver:
     def start(self) -> None:
         """Start the core."""
         self._raise_event(Started())
+        self._tell_work()
 
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
@@ -322,6 +323,9 @@ class Driver:
             self._raise_event(WorkChanged(has_work))
 
     def _has_work(self) -> bool:
+        if self.chain.tip.header.height == 0:
+            # Proofs stand on a certified header: a new chain makes its first block at once.
+            return True
         above = self.chain.ids_above_tip(self._certified[1])
         return any(
             identity not in above and identity not in self._refused_above for identity in self.mempool.ids()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import click
 import plyvel
 import pytest
 
-from cli.exits import FINE, NO, USAGE, CommandError
+from cli.exits import FINE, NO, UNREACHABLE, USAGE, CommandError
 from cli.manifest import read_manifest
 from cli.program import COMMANDS, program, run
 from cli.times import DURATION_MAX_MS, parse_duration, parse_time, show_duration, show_time
@@ -414,7 +415,7 @@ def test_a_new_network_has_trust_genesis_and_a_home_for_each_member(
     assert all((network / home["member"] / "genesis.json").is_file() for home in homes)
     assert run(["trust", "check", str(network / "trust.json")]) == FINE
     assert run(["network", "new", str(network)]) == USAGE
-    assert run(["network", "status", str(network)]) == USAGE
+    assert run(["network", "status", str(network)]) == USAGE  # never up: no network.json
     out = str(tmp_path / "request")
     bank = [
         *("consent", "request", "--issuer", "hk-bureau", "--schema", "hk.credit-report"),
@@ -488,6 +489,36 @@ def test_an_audit_refuses_the_home_of_a_running_node_and_names_the_url(desk: Des
     assert done.returncode == USAGE
     assert "--url" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_node_that_does_not_answer_is_exit_code_3_and_a_bad_url_is_usage(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{held.getsockname()[1]}"
+        genesis = ["--genesis", desk.path("genesis.json")]
+        for arguments in (
+            ["node", "status", "--url", silent],
+            ["audit", "--url", silent, *genesis],
+            [
+                "trust",
+                "export",
+                *genesis,
+                "--checkpoint",
+                "1",
+                "--url",
+                silent,
+                "--out",
+                desk.path("new.json"),
+            ],
+            ["proof", "refresh", str(desk.proof), "--url", silent],
+        ):
+            assert run([*arguments, "--json"]) == UNREACHABLE
+            assert json.loads(capsys.readouterr().out)["error"]["cure"]
+    for url in ("nonsense", "file:///etc/passwd", "http://", "http://a/b?c"):
+        assert run(["node", "status", "--url", url]) == USAGE
+    assert desk.proof.read_bytes() == desk.story.proof.encode()
 
 
 # -- manifests --------------------------------------------------------------------------------------------------

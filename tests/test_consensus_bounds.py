@@ -1,5 +1,7 @@
 """What a peer cannot make grow, and what refusals leave unchanged (docs/consensus.md, Bounds)."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,10 +105,8 @@ def test_arbitrary_bytes_raise_nothing_but_ledger_errors(data: bytes) -> None:
 def test_a_flipped_message_is_refused_or_another_message(message: Message, at: int, flip: int) -> None:
     data = bytearray(encode_message(message))
     data[at % len(data)] ^= flip
-    try:
+    with suppress(LedgerError):
         assert decode_message(bytes(data)) != message
-    except LedgerError:
-        pass
 
 
 def test_the_largest_message_fits_and_one_item_more_does_not_exist() -> None:
@@ -228,9 +228,8 @@ def test_block_requests_in_flight_are_bounded() -> None:
     single = Single()
     for view in range(1, WANTED_BLOCKS_MAX + 3):
         single.certify(subject_of(NOTARIZE, view))
-    single.now_ms += single.config.fetch_timeout_ms
-    effects = single.wait(single.config.fetch_timeout_ms - 1)
-    assert len({effect.block_hash for effect in of_kind(effects, RequestBlock)}) <= WANTED_BLOCKS_MAX
+    effects = of_kind(single.wait(single.config.fetch_timeout_ms), RequestBlock)
+    assert len({effect.block_hash for effect in effects}) == WANTED_BLOCKS_MAX
 
 
 def test_a_peer_is_served_up_to_its_budget_and_no_further() -> None:
@@ -271,8 +270,8 @@ def certified_views(effects: list[Effect]) -> set[int]:
 
 def test_backoff_grows_by_three_tenths_and_is_capped() -> None:
     assert [backoff_permille(views) for views in (0, 1, 2)] == [1_000, 1_300, 1_690]
-    assert backoff_permille(8) < BACKOFF_FACTOR_MAX * 1_000
-    assert backoff_permille(9) == backoff_permille(10_000) == BACKOFF_FACTOR_MAX * 1_000
+    assert backoff_permille(7) < BACKOFF_FACTOR_MAX * 1_000
+    assert backoff_permille(8) == backoff_permille(10_000) == BACKOFF_FACTOR_MAX * 1_000
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A failure names its seed: `python -m tests.simulation --seeds 1 --start SEED` re
 """
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_work_known_to_one_follower_only_is_done_although_the_leader_is_dead() -
         cluster.run(8_000)
         cluster.submit(cluster.nodes[(dead + 1) % 4], is_gossiped=False)
         start_ms = cluster.world.now_ms
-        assert cluster.world.run_until(start_ms + 8_000, lambda c=cluster: all_final(c, 1))
+        assert cluster.world.run_until(start_ms + 8_000, partial(all_final, cluster, 1))
 
 
 def test_a_dead_leaders_view_costs_one_delay_once_it_is_known_to_be_silent() -> None:
@@ -116,7 +117,7 @@ def test_a_dead_leaders_view_costs_one_delay_once_it_is_known_to_be_silent() -> 
         cluster.submit(cluster.nodes[0])
         start_ms = cluster.world.now_ms
         item = cluster.items_count
-        assert cluster.world.run_until(start_ms + 500, lambda item=item: all_final(cluster, item))
+        assert cluster.world.run_until(start_ms + 500, partial(all_final, cluster, item))
 
 
 def test_the_whole_cluster_restarts_and_goes_on() -> None:

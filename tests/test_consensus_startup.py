@@ -33,6 +33,10 @@ def answer(single: Single, *, votes: tuple[Vote, ...] = (), peers: tuple[int, ..
         single.receive(peer, LatestVoteAnswer(EPOCH, votes, ()))
 
 
+def standing(single: Single) -> Standing:
+    return single.core.standing
+
+
 # Restarts with a whole log.
 
 
@@ -142,16 +146,16 @@ def test_nothing_is_signed_before_enough_validators_answered() -> None:
     single.propose(1)
     assert not votes_sent(single.verified(1))
     single.receive(0, LatestVoteAnswer(EPOCH, (), ()))
-    assert single.core.standing is Standing.ASKING
+    assert standing(single) is Standing.ASKING
     effects = single.receive(1, LatestVoteAnswer(EPOCH, (), ()))
-    assert single.core.standing is Standing.VOTING
+    assert standing(single) is Standing.VOTING
     assert votes_sent(effects, NOTARIZE), "what was verified meanwhile is notarized now"
 
 
 def test_one_peer_answering_twice_is_one_answer() -> None:
     single = Single(is_answered=False)
     answer(single, peers=(0, 0, 0))
-    assert single.core.standing is Standing.ASKING
+    assert standing(single) is Standing.ASKING
 
 
 def test_the_question_is_repeated_to_those_who_did_not_answer() -> None:
@@ -188,41 +192,41 @@ def test_votes_that_the_log_holds_are_no_amnesia() -> None:
     (vote,) = votes_sent(single.verified(1))
     again = single.restart(is_answered=False)
     answer(again, votes=(vote,))
-    assert again.core.standing is Standing.VOTING
+    assert standing(again) is Standing.VOTING
 
 
 def test_a_forgotten_vote_makes_an_observer_until_finality_passes_it() -> None:
     single = Single(is_answered=False)
     answer(single, votes=(vote_of(3, subject_of(NOTARIZE, 1)),), peers=(0,))
     answer(single, peers=(1,))
-    assert single.core.standing is Standing.OBSERVING
+    assert standing(single) is Standing.OBSERVING
     (until_view,) = [record.until_view for record in single.journal if isinstance(record, Amnesia)][-1:]
     assert until_view is not None
     single.propose(1)
     assert not votes_sent(single.verified(1))
     single.certify(subject_of(FINALIZE, until_view))
-    assert single.core.standing is Standing.OBSERVING
+    assert standing(single) is Standing.OBSERVING
     assert of_kind(single.certify(subject_of(FINALIZE, until_view + 1)), AmnesiaEnded)
-    assert single.core.standing is Standing.VOTING
+    assert standing(single) is Standing.VOTING
 
 
 def test_amnesia_survives_restarts_and_its_end_does_too() -> None:
     single = Single(is_answered=False)
     answer(single, votes=(vote_of(3, subject_of(NOTARIZE, 1)),))
     again = single.restart()
-    assert again.core.standing is Standing.OBSERVING
+    assert standing(again) is Standing.OBSERVING
     again.certify(subject_of(FINALIZE, 50))
-    assert again.restart().core.standing is Standing.VOTING
+    assert standing(again.restart()) is Standing.VOTING
 
 
 def test_a_damaged_log_is_amnesia_although_nobody_saw_a_vote() -> None:
     single = Single(journal=[Amnesia(EPOCH, None)])
-    assert single.core.standing is Standing.OBSERVING
+    assert standing(single) is Standing.OBSERVING
 
 
 def test_amnesia_of_an_earlier_epoch_is_asked_about_anew() -> None:
     single = Single(journal=[Amnesia(EPOCH + 1, 40)])
-    assert single.core.standing is Standing.OBSERVING
+    assert standing(single) is Standing.OBSERVING
     assert Single(journal=[Amnesia(EPOCH + 1, 0)]).core.standing is Standing.VOTING
 
 
@@ -242,15 +246,15 @@ def test_a_liar_cannot_mute_a_validator() -> None:
     assert of_kind(single.receive(0, LatestVoteAnswer(EPOCH, (forged,), ())), Punish)
     foreign = vote_of(1, subject_of(NOTARIZE, 1))
     assert of_kind(single.receive(1, LatestVoteAnswer(EPOCH, (foreign,), ())), Punish)
-    assert single.core.standing is Standing.ASKING
+    assert standing(single) is Standing.ASKING
     answer(single, peers=(1, 2))
-    assert single.core.standing is Standing.VOTING
+    assert standing(single) is Standing.VOTING
 
 
 def test_a_certificate_with_a_forgotten_vote_shows_amnesia_while_running() -> None:
     single = Single()
     single.certify(subject_of(NOTARIZE, 1), by=(0, 1, 3))
-    assert single.core.standing is Standing.ASKING
+    assert standing(single) is Standing.ASKING
     assert not votes_sent(single.do(Certified(1, block_of(1), True)))
 
 
@@ -259,7 +263,7 @@ def test_forgotten_votes_below_finality_do_not_matter() -> None:
     proof = (certificate_of(subject_of(FINALIZE, 30)),)
     single.receive(0, LatestVoteAnswer(EPOCH, (vote_of(3, subject_of(NOTARIZE, 9)),), proof))
     single.receive(1, LatestVoteAnswer(EPOCH, (), ()))
-    assert single.core.standing is Standing.VOTING
+    assert standing(single) is Standing.VOTING
 
 
 def test_an_own_vote_echoed_by_a_peer_is_refused() -> None:

@@ -1,0 +1,73 @@
+"""The page of formats lists what the code holds: every record with its fields in order, and every tag."""
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from ledger.records import Record
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "formats.md").read_text()
+MODULES = (
+    "keys",
+    "certificates",
+    "state",
+    "operations",
+    "blocks",
+    "commitments",
+    "genesis",
+    "statetree",
+    "presentation",
+    "trust",
+    "proofs",
+)
+# Results and wrappers that are never encoded.
+UNWRITTEN = {"PrivateKey", "SealedHeader", "Block", "TrustedHeader", "Pins"}
+
+
+def records() -> list[type[Record]]:
+    return [
+        value
+        for name in MODULES
+        for value in vars(importlib.import_module(f"ledger.{name}")).values()
+        if isinstance(value, type)
+        and dataclasses.is_dataclass(value)
+        and value.__module__ == f"ledger.{name}"
+        if value.__name__ not in UNWRITTEN and not value.__name__.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize("record_class", records(), ids=lambda record_class: record_class.__name__)
+def test_every_record_is_on_the_page_with_its_fields_in_order(record_class: type[Record]) -> None:
+    tag = getattr(record_class, "TAG", None)
+    title = rf"\*\*{record_class.__name__}\*\*" + (f" `{tag}`" if tag else "(?! `)")
+    place = re.search(title, PAGE)
+    assert place is not None, title
+    entry = PAGE[place.end() :].split("\n\n")[0]
+    entry = re.split(r"\*\*[A-Z]", entry)[0]
+    if "the same, then" in entry:
+        return
+    at = 0
+    for field in dataclasses.fields(record_class):
+        named = entry.find(f"`{field.name}`", at)
+        assert named >= 0, f"{record_class.__name__}.{field.name} is missing or out of order"
+        at = named
+
+
+def test_every_tag_is_on_the_page() -> None:
+    kinds = ("notarize", "nullify", "finalize")
+    for path in [*(ROOT / "ledger").glob("*.py"), *(ROOT / "node").rglob("*.py")]:
+        for tag in re.findall(r'"(luohu/[a-z{}/-]+/1)"', path.read_text()):
+            for kind in kinds:
+                assert f"`{tag.replace('{kind}', kind)}`" in PAGE, tag
+
+
+def test_every_heading_that_the_code_cites_is_on_the_page() -> None:
+    headings = set(re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE))
+    for folder in ("ledger", "node", "cli"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for cited in re.findall(r"docs/formats\.md, ([A-Z][a-z]+(?: [a-z]+)*)", path.read_text()):
+                assert cited in headings, f"{path.name} cites {cited}"
