@@ -10,7 +10,7 @@ from node.consensus.effects import Broadcast, Effect, Persist
 from node.consensus.journal import Floor, JournalRecord
 from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
-from node.consensus.rounds import Rounds
+from node.consensus.rounds import Certification, Rounds
 from node.consensus.votebook import VoteBook
 from tests.simulation.byzantine import TEMPERS
 from tests.simulation.network import Weather
@@ -83,7 +83,8 @@ def test_finalizing_what_was_nullified_is_found(monkeypatch: pytest.MonkeyPatch)
 
     def careless(self: voter.Voter, view: int, now_ms: int) -> None:
         found = self._rounds.at(view)
-        hidden = found.own.pop(NULLIFY, None)
+        is_certified = found.certification is Certification.VALID
+        hidden = found.own.pop(NULLIFY, None) if is_certified else None
         settle(self, view, now_ms)
         if hidden is not None:
             found.own[NULLIFY] = hidden
