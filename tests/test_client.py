@@ -12,6 +12,7 @@ import pytest
 from ledger.presentation import Request, RequestBody
 from ledger.proofs import Proof
 from ledger.state import CROSS_BORDER
+from ledger.transactions import Transaction
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
@@ -25,7 +26,7 @@ from node.consortium import Network
 from node.development import development_key
 from node.keyfiles import DevelopmentKey, Passphrase
 from node.run import NodeProcess, load_parts
-from tests.test_run import VALIDATORS, make_network
+from tests.test_run import VALIDATORS, anchor, make_network
 
 ISSUER, BANK = "hk-bureau", "mainland-bank"
 
@@ -241,11 +242,9 @@ def test_a_refused_transaction_says_why_and_the_rest_of_the_batch_goes_on(tmp_pa
         processes = await start_all(network)
         try:
             async with Client.connect(url_of(network, "sz-operator")) as client:
-                from ledger.transactions import Transaction
-                from tests.test_run import anchor
-
                 good = Transaction.decode(anchor(network, 5))
-                forged = Transaction.decode(anchor(network, 6)[:-1] + bytes([anchor(network, 6)[-1] ^ 1]))
+                signed = anchor(network, 6)
+                forged = Transaction.decode(signed[:-1] + bytes([signed[-1] ^ 1]))
                 results = await client.submit([good, forged])
                 assert [result.state for result in results] == ["final", "refused"]
                 assert results[1].refusal is not None

@@ -31,6 +31,7 @@ from node.api.doors import (
     respond,
 )
 from node.api.openapi import describe
+from node.api.ratelimit import RateLimit
 from node.configfile import ConfigError
 from node.service import NodeService, ProvenValue, Submission
 
@@ -38,6 +39,8 @@ TRANSACTIONS_MAX: Final = 2_000
 OPERATIONS_MAX: Final = 64
 BLOCKS_MAX: Final = 64
 SUBSCRIBERS_MAX: Final = 64
+RELAY_BURST: Final = 200
+RELAY_PER_SECOND: Final = 20
 EVENT_WRITE_S: Final = 10.0
 KEEP_ALIVE_S: Final = 15.0
 
@@ -48,6 +51,7 @@ class Api:
     def __init__(self, node: NodeService) -> None:
         self._node = node
         self._subscribers_count = 0
+        self._relay_limit = RateLimit(burst=RELAY_BURST, per_second=RELAY_PER_SECOND)
         self._stopping = asyncio.Event()
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[answer_refusals])
         self.routes = [
@@ -104,6 +108,11 @@ class Api:
         return not_found("transaction", identity.hex()) if found is None else respond(submission_json(found))
 
     async def _relay(self, request: web.Request) -> web.Response:
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        if not self._relay_limit.allows(request.remote or "", now_ms):
+            expected = f"at most {RELAY_PER_SECOND} relayed requests per second from one address"
+            cure = "Wait a second and send it again."
+            return refuse(429, "rate-limited", "relay", expected=expected, found="more", cure=cure)
         body = await read_object(request, {"operations": list, "wait_ms": int})
         listed = body["operations"]
         if not isinstance(listed, list) or not 1 <= len(listed) <= OPERATIONS_MAX:
