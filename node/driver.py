@@ -178,6 +178,11 @@ class Driver:
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
+            return
+        final = self.core.finalized.certificate
+        if final is not None:
+            # The core speaks with validators only; an observer learns here how far the chain is.
+            self._send(peer, Consensus(encode_message(CertificateMessage(final))))
 
     def peer_down(self, peer: str) -> None:
         """Take note of a lost connection."""
