@@ -143,3 +143,29 @@ def test_a_node_whose_driver_breaks_ends_with_the_reason(tmp_path: Path) -> None
 
 def _break() -> None:
     raise NodeStopped("a broken invariant")
+
+
+def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        members = [*VALIDATORS, "auditor"]
+        processes = {member: start_process(network.homes[member]) for member in VALIDATORS}
+        for process in processes.values():
+            await process.start()
+        try:
+            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            assert first.height is not None
+            observer = processes["auditor"] = start_process(network.homes["auditor"])
+            await observer.start()
+            await asyncio.wait_for(observer.node.wait_for_height(first.height), 15)
+            (second,) = await settle(observer, anchor(network, 2))
+            assert second.state == FINAL
+            assert not observer.node.status().is_voting
+            assert sorted(processes) == sorted(members)
+        finally:
+            for process in processes.values():
+                await process.stop()
+        assert not any(process.failed.done() for process in processes.values())
+
+    asyncio.run(live())
