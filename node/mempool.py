@@ -1,12 +1,13 @@
 """The mempool: transactions that wait for a block.
 
 Rule 1: bounded by count and bytes, and each member by its share of both, so one cannot crowd out the others.
-Rule 2: picking goes round the members, oldest transaction of each first.
+Rule 2: picking goes round the members, oldest transaction of each first. A transaction that does not fit
+ends its own member's turn, not that of the others.
 Rule 3: what can no longer be recorded is dropped.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Final
 
 from ledger.transactions import Transaction
@@ -34,11 +35,14 @@ class Mempool:
     """Waiting transactions, by id and by sender."""
 
     def __init__(self, *, count_max: int = COUNT_MAX, size_max: int = SIZE_MAX) -> None:
+        assert count_max >= SENDER_SHARE, "each member's share is at least one transaction"
         self._count_max = count_max
         self._size_max = size_max
         self._by_id: dict[bytes, Transaction] = {}
         self._by_sender: OrderedDict[str, OrderedDict[bytes, Transaction]] = OrderedDict()
         self._sender_sizes: dict[str, int] = {}
+        # No transaction that waits expires before this time.
+        self._expiry_min_ms = 0
         self.size = 0
 
     @property
@@ -69,32 +73,47 @@ class Mempool:
         if len(self._by_id) >= self._count_max or self.size + size > self._size_max:
             expected = f"at most {self._count_max} transactions and {self._size_max} bytes"
             raise MempoolError("mempool-full", expected, "no room", "send it again in a moment")
+        expiry_ms = transaction.body.valid_until_ms
+        self._expiry_min_ms = min(self._expiry_min_ms, expiry_ms) if self._by_id else expiry_ms
         self._by_sender.setdefault(sender, queue)[transaction.id] = transaction
         self._sender_sizes[sender] = sender_size + size
         self._by_id[transaction.id] = transaction
         self.size += size
 
-    def pick(self, *, count_max: int = PICK_COUNT_MAX, size_max: int = PICK_SIZE_MAX) -> list[Transaction]:
-        """Return what to try for the next block, going round the members."""
-        rounds = [iter(queue.values()) for queue in self._by_sender.values()]
+    def pick(
+        self,
+        *,
+        count_max: int = PICK_COUNT_MAX,
+        size_max: int = PICK_SIZE_MAX,
+        excluded: Set[bytes] = frozenset(),
+    ) -> list[Transaction]:
+        """Return what to try for the next block, going round the members.
+
+        The `excluded` ids (in blocks that are not final, say) are passed over and use up neither limit.
+        """
+        turns = [self._waiting(queue, excluded) for queue in self._by_sender.values()]
         picked: list[Transaction] = []
         size = 0
-        while rounds:
+        while turns:
             still: list[Iterator[Transaction]] = []
-            for queue in rounds:
-                transaction = next(queue, None)
-                if transaction is None:
+            for turn in turns:
+                if len(picked) >= count_max:
+                    still = []
+                    break
+                transaction = next(turn, None)
+                if transaction is None or size + len(transaction.encoded) > size_max:
                     continue
                 size += len(transaction.encoded)
-                if len(picked) >= count_max or size > size_max:
-                    rounds, still = [], []
-                    break
                 picked.append(transaction)
-                still.append(queue)
-            rounds = still
+                still.append(turn)
+            turns = still
         if self._by_sender:
             self._by_sender.move_to_end(next(iter(self._by_sender)))
         return picked
+
+    @staticmethod
+    def _waiting(queue: OrderedDict[bytes, Transaction], excluded: Set[bytes]) -> Iterator[Transaction]:
+        return (transaction for identity, transaction in queue.items() if identity not in excluded)
 
     def remove(self, ids: Iterable[bytes]) -> None:
         """Drop transactions that are final or refused."""
@@ -113,6 +132,9 @@ class Mempool:
 
     def expire(self, now_ms: int) -> list[Transaction]:
         """Drop and return what may no longer be recorded at this time."""
+        if not self._by_id or now_ms <= self._expiry_min_ms:
+            return []
         expired = [each for each in self._by_id.values() if each.body.valid_until_ms < now_ms]
         self.remove([transaction.id for transaction in expired])
+        self._expiry_min_ms = min((each.body.valid_until_ms for each in self._by_id.values()), default=0)
         return expired

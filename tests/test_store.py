@@ -1,10 +1,14 @@
 """The store: whole blocks or none, checked on every read, refusing what it cannot be."""
 
 import random
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import plyvel
 import pytest
 
 from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
@@ -14,7 +18,9 @@ from ledger.overlays import Executed
 from ledger.statepages import check_pages, prove
 from ledger.statetree import InclusionProof, verify_present
 from node.chain import Chain
-from node.storage.store import Store, StoreError
+from node.storage import store as store_module
+from node.storage.store import SCHEMA_VERSION, Store, StoreError
+from node.storage.tables import number_key
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
 
 GENESIS = make_genesis()
@@ -206,3 +212,290 @@ def read_everything(path: Path) -> int:
         return count
     finally:
         store.close()
+
+
+class FailingDisk:
+    """A database whose writes fail."""
+
+    def __init__(self, database: plyvel.DB) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+    def put(self, key: bytes, value: bytes, *, sync: bool) -> None:
+        raise plyvel.IOError(b"IO error: No space left on device")
+
+
+def edit(path: Path, change: Callable[[plyvel.DB], object]) -> None:
+    """Do what an insider with the database's own tools can do: its checksums stay right."""
+    database = plyvel.DB(str(path))
+    try:
+        change(database)
+    finally:
+        database.close()
+
+
+def look_everything_up(path: Path) -> None:
+    store = Store.open(path, GENESIS)
+    try:
+        for height in range(6):
+            block = store.load_block(height)
+            assert block is not None
+            store.find_certificate(height)
+            store.find_height(block.hash)
+            for transaction in block.transactions:
+                store.find_transaction(transaction.id)
+        store.next_certificate(1)
+    finally:
+        store.close()
+
+
+def first_key(database: plyvel.DB, table: bytes) -> bytes:
+    with database.iterator(prefix=table, include_value=False) as found:
+        return next(found)
+
+
+EDITS: dict[str, Callable[[plyvel.DB], object]] = {
+    "a header that is none": lambda db: db.put(b"H" + number_key(2), b"junk"),
+    "a header of another height": lambda db: db.put(b"H" + number_key(2), db.get(b"H" + number_key(3))),
+    "no header of the tip": lambda db: db.delete(b"H" + number_key(5)),
+    "a transaction that is none": lambda db: db.put(b"T" + number_key(2) + number_key(0), b"x"),
+    "a transaction of another block": lambda db: db.put(
+        b"T" + number_key(2) + number_key(0), db.get(b"T" + number_key(3) + number_key(0))
+    ),
+    "a lost transaction": lambda db: db.delete(b"T" + number_key(2) + number_key(0)),
+    "a certificate that is none": lambda db: db.put(b"C" + number_key(2), b"x"),
+    "a place that is none": lambda db: db.put(first_key(db, b"t"), b"x"),
+    "a height that is none": lambda db: db.put(first_key(db, b"h"), b"x"),
+    "a tip that is none": lambda db: db.put(b"Mheight", b"x"),
+    "an older tip": lambda db: db.put(b"Mheight", number_key(3)),
+    "no tip": lambda db: db.delete(b"Mheight"),
+    "a history that is none": lambda db: db.put(b"Mhistory", b"x"),
+    "no chain id": lambda db: db.delete(b"Mchain"),
+}
+
+
+@pytest.mark.parametrize("change", EDITS.values(), ids=EDITS.keys())
+def test_records_that_do_not_belong_together_are_named_and_never_served(
+    path: Path, change: Callable[[plyvel.DB], object]
+) -> None:
+    store = Store.open(path, GENESIS)
+    grow(store, 5)
+    store.close()
+    look_everything_up(path)
+    edit(path, change)
+    with pytest.raises(StoreError) as refused:
+        look_everything_up(path)
+    assert refused.value.cure
+
+
+def test_a_database_that_lost_its_beginning_is_not_replaced_by_an_empty_one(path: Path) -> None:
+    store = Store.open(path, GENESIS)
+    grow(store, 3)
+    store.close()
+    current = (path / "CURRENT").read_bytes()
+    (path / "CURRENT").unlink()
+    before = sorted(each.name for each in path.iterdir())
+    with pytest.raises(StoreError, match="CURRENT"):
+        Store.open(path, GENESIS)
+    assert sorted(each.name for each in path.iterdir()) == before
+    (path / "CURRENT").write_bytes(current)
+    again = Store.open(path, GENESIS)
+    assert again.tip().header.height == 3
+    again.close()
+
+
+def test_what_a_crash_in_the_first_moment_left_is_no_damage(path: Path) -> None:
+    path.mkdir(parents=True)
+    for name in ("LOCK", "LOG", "MANIFEST-000001"):
+        (path / name).write_bytes(b"")
+    store = Store.open(path, GENESIS)
+    assert store.tip().header.height == 0
+    store.close()
+
+
+def test_damage_is_not_mistaken_for_a_lock_whatever_the_path_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "blocks" / "LOCK" / "chain"
+    store = Store.open(path, GENESIS)
+    grow(store, 3)
+    store._database.compact_range()
+    store.close()
+    for table in path.glob("*.ldb"):
+        table.unlink()
+    with pytest.raises(StoreError, match="missing") as refused:
+        Store.open(path, GENESIS)
+    assert "process" not in refused.value.found
+
+
+def test_a_place_where_no_directory_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file", tmp_path / "file" / "chain"):
+        with pytest.raises(StoreError, match="directory"):
+            Store.open(path, GENESIS)
+
+
+def test_an_unknown_storage_version_is_refused(path: Path) -> None:
+    Store.open(path, GENESIS).close()
+    edit(path, lambda database: database.put(b"Mschema", SCHEMA_VERSION + b"0"))
+    with pytest.raises(StoreError, match="storage version"):
+        Store.open(path, GENESIS)
+
+
+def test_after_a_failed_write_the_store_takes_nothing_more(store: Store) -> None:
+    chain = Chain(store, GENESIS.content.validators)
+    executed = build(chain, 1)
+    store._database = FailingDisk(store._database)
+    with pytest.raises(StoreError, match="No space left"):
+        store.put_pending(1, bytes(32), b"a block")
+    store._database = store._database._database
+    with pytest.raises(StoreError, match="Restart"):
+        store.put_pending(1, bytes(32), b"a block")
+    with pytest.raises(StoreError, match="Restart"):
+        store.commit([executed], certify(executed))
+    assert store.tip().header.height == 0
+    assert store.find_header(1) is None
+
+
+def test_an_image_of_the_disk_at_any_moment_of_a_write_holds_whole_blocks(path: Path, tmp_path: Path) -> None:
+    store = Store.open(path, GENESIS)
+    blocks = [None, *grow(store, 3)]
+    (log,) = path.glob("*.log")
+    size = log.stat().st_size
+    heights = []
+    for kept in [*range(0, size, 509), size]:
+        image = tmp_path / "image"
+        shutil.copytree(path, image)
+        with (image / log.name).open("r+b") as file:
+            file.truncate(kept)
+        again = Store.open(image, GENESIS)
+        try:
+            tip = again.tip()
+            heights.append(tip.header.height)
+            executed = blocks[tip.header.height]
+            assert executed is None or tip.sealed == executed.block.sealed
+            assert check_pages(again, tip.header.state_root, (page for page, _ in again.pages())) > 0
+            assert again.find_header(tip.header.height + 1) is None
+        finally:
+            again.close()
+        shutil.rmtree(image)
+    store.close()
+    assert heights == sorted(heights)
+    assert (heights[0], heights[-1]) == (0, 3)
+
+
+def test_a_flipped_byte_in_the_log_is_an_error_or_leaves_whole_blocks(path: Path, tmp_path: Path) -> None:
+    store = Store.open(path, GENESIS)
+    blocks = [None, *grow(store, 3)]
+    store.close()
+    (log,) = path.glob("*.log")
+    content = log.read_bytes()
+    refused_count = 0
+    for place in range(0, len(content), 251):
+        image = tmp_path / "image"
+        shutil.copytree(path, image)
+        changed = content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+        (image / log.name).write_bytes(changed)
+        try:
+            again = Store.open(image, GENESIS)
+        except StoreError:
+            refused_count += 1
+        else:
+            executed = blocks[again.tip().header.height]
+            assert executed is None or again.tip().sealed == executed.block.sealed
+            again.close()
+        shutil.rmtree(image)
+    assert refused_count > 0
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from node.storage.store import Store
+from tests.test_store import GENESIS, grow
+grow(Store.open(Path(sys.argv[1]), GENESIS), 4)
+os._exit(9)
+"""
+
+
+def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Path) -> None:
+    root = Path(__file__).parent.parent
+    ended = subprocess.run([sys.executable, "-c", WRITER, str(path)], cwd=root, timeout=60, check=False)
+    assert ended.returncode == 9
+    store = Store.open(path, GENESIS)
+    try:
+        assert store.tip().header.height == 4
+        assert store.tip_certificate() is not None
+    finally:
+        store.close()
+
+
+def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 5)
+    chain = Chain(store, GENESIS.content.validators)
+    for number in range(1, 4):
+        chain.commit(certify(build(chain, number)))
+        pages = dict(store.pages())
+        assert len(pages) > 5
+        for name, page in pages.items():
+            assert store.load_page(name) == page
+            assert len(store._pages) <= 5
+        assert len(store._pages) == 5
+
+
+def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:
+    chain = Chain(store, GENESIS.content.validators)
+    first = build(chain, 1)
+    certificate = certify(first)
+    subject = certificate.subject
+    for wrong in (
+        replace(subject, kind="notarize"),
+        replace(subject, block_hash=bytes(32)),
+        replace(subject, view=subject.view - 1),
+    ):
+        with pytest.raises(AssertionError):
+            store.commit([first], replace(certificate, subject=wrong))
+    with pytest.raises(AssertionError, match="holds blocks"):
+        store.commit([], certificate)
+    assert store.tip().header.height == 0
+    store.commit([first], certificate)
+    assert store.tip().header.height == 1
+
+
+def test_a_block_made_final_through_its_child_has_no_certificate_of_its_own(store: Store) -> None:
+    chain = Chain(store, GENESIS.content.validators)
+    first = build(chain, 1)
+    built = chain.build(first.block.hash, [], view=2, proposer=VALIDATORS[2], now_ms=START_MS + 2)
+    assert built is not None
+    second, _ = built
+    certificate = certify(second)
+    store.commit([first, second], certificate)
+    assert store.find_certificate(1) is None
+    assert store.find_certificate(2) == certificate
+    assert store.next_certificate(1) == (2, certificate)
+    assert store.next_certificate(2) == (2, certificate)
+    assert store.next_certificate(3) is None
+
+
+def test_catching_up_gets_blocks_within_count_and_bytes_but_at_least_one(store: Store) -> None:
+    blocks = [each.block for each in grow(store, 4)]
+    sizes = [len(b.sealed.encoded) + sum(len(t.encoded) for t in b.transactions) for b in blocks]
+    assert store.blocks_from(1, 3, 10**6) == blocks[:3]
+    assert store.blocks_from(1, 4, sum(sizes[:2])) == blocks[:2]
+    assert store.blocks_from(1, 4, sum(sizes[:2]) - 1) == blocks[:1]
+    assert store.blocks_from(1, 4, 0) == blocks[:1]
+    assert store.blocks_from(5, 4, 10**6) == []
+
+
+def test_a_commit_keeps_the_unfinalized_blocks_above_it(store: Store) -> None:
+    chain = Chain(store, GENESIS.content.validators)
+    first = build(chain, 1)
+    store.put_pending(2, bytes(32), b"above")
+    store.commit([first], certify(first))
+    assert list(store.pending()) == [b"above"]
+
+
+def test_unfinalized_blocks_come_back_lowest_first(store: Store) -> None:
+    for height in (300, 2, 1):
+        store.put_pending(height, bytes(32), b"%d" % height)
+    assert list(store.pending()) == [b"1", b"2", b"300"]

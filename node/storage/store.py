@@ -3,95 +3,124 @@
 Rule 1: everything that becomes final is one synced batch: a crash leaves whole blocks or none.
 Rule 2: checksums are verified on every read; what is damaged is named, never served.
 Rule 3: after a failed write the store takes nothing more.
-
-Tables, by the first byte of the key; integers are 8 bytes, big-endian:
-
-    M name -> metadata        H height -> header          h block hash -> height
-    T height, index -> transaction                        t transaction id -> height, index
-    C height -> certificate   V state key -> leaf value   P page path -> page
-    N level (1 byte), index -> history node               U height, block hash -> unfinalized block
+Rule 4: what is read belongs where it was found: a header at its height, transactions under their header's
+root, the history of the tip. A record that was lost or swapped is damage like a flipped bit. Values and pages
+are judged by whoever reads them under a state root.
+Rule 5: a database is made where there is none, never in place of one that lost its parts.
 """
 
-import struct
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import plyvel
 
-from ledger.blocks import Block, SealedHeader
+from ledger.blocks import Block, SealedHeader, transactions_root
 from ledger.certificates import FINALIZE, QuorumCertificate
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
 from ledger.transactions import Transaction
+from node.storage.tables import (
+    CERTIFICATE,
+    HEADER,
+    HEIGHT,
+    LOCATION,
+    META,
+    NODE,
+    PAGE,
+    PENDING,
+    REPAIR,
+    TRANSACTION,
+    VALUE,
+    Reader,
+    StoreError,
+    damaged,
+    decode_number,
+    decode_record,
+    number_key,
+    read_record,
+    reading,
+    reason_of,
+)
+
+__all__ = ("Snapshot", "Store", "StoreError")
 
 SCHEMA_VERSION: Final = b"1"
 PAGES_CACHED_MAX: Final = 8_192
 
-_META, _HEADER, _HEIGHT, _TRANSACTION, _LOCATION = b"M", b"H", b"h", b"T", b"t"
-_CERTIFICATE, _VALUE, _PAGE, _NODE, _PENDING = b"C", b"V", b"P", b"N", b"U"
+# What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
+_DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
+# LevelDB's texts for a lock that this process, and that another process, holds.
+_HELD: Final = ("already held by process", "temporarily unavailable")
 
 
-class StoreError(Exception):
-    """The stored chain cannot be used. Says what was expected and found, and the cure."""
-
-    def __init__(self, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"stored chain: expected {expected}, found {found}. {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
+def _decode_certificate(encoded: bytes) -> QuorumCertificate:
+    return unpack(QuorumCertificate, encoded)
 
 
-class _Reader(Protocol):
-    def get(self, key: bytes, *, verify_checksums: bool) -> bytes | None: ...
+def _decode_frontier(encoded: bytes) -> Frontier:
+    return unpack(Frontier, encoded)
 
 
-_REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
+def _header_in(reader: Reader, height: int) -> SealedHeader | None:
+    key = HEADER + number_key(height)
+    encoded = read_record(reader, key)
+    if encoded is None:
+        return None
+    sealed = decode_record(SealedHeader.decode, key, encoded)
+    if sealed.header.height != height:
+        raise damaged(key, f"the header of height {sealed.header.height}")
+    return sealed
 
 
-def _read(reader: _Reader, key: bytes) -> bytes | None:
-    try:
-        return reader.get(key, verify_checksums=True)
-    except plyvel.Error as error:
-        raise StoreError(
-            "readable records", f"{key[:1].decode()} record damaged: {error}", _REPAIR
-        ) from error
+def _certificate_in(reader: Reader, height: int) -> QuorumCertificate | None:
+    key = CERTIFICATE + number_key(height)
+    encoded = read_record(reader, key)
+    return None if encoded is None else decode_record(_decode_certificate, key, encoded)
 
 
 class Snapshot:
     """One version of the store: state, tip and certificate belong together."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def find_value(self, key: bytes) -> bytes | None:
         """Return a leaf's value."""
-        return _read(self._reader, _VALUE + key)
+        return read_record(self._reader, VALUE + key)
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
-        return _read(self._reader, _PAGE + path)
+        return read_record(self._reader, PAGE + path)
 
     def tip(self) -> Tip:
         """Return the finalized tip of this version."""
-        height = _number(self._require(_META + b"height"))
-        sealed = SealedHeader.decode(self._require(_HEADER + _key(height)))
-        return Tip(sealed, self, unpack(Frontier, self._require(_META + b"history")))
+        height = self._tip_height()
+        sealed = _header_in(self._reader, height)
+        if sealed is None:
+            raise damaged(HEADER + number_key(height), "nothing")
+        key = META + b"history"
+        history = decode_record(_decode_frontier, key, self._require(key))
+        if history.size != height + 1:
+            raise damaged(key, f"the history of {history.size} blocks below and at height {height}")
+        return Tip(sealed, self, history)
 
     def tip_certificate(self) -> QuorumCertificate | None:
         """Return the certificate of the tip; None for genesis."""
-        height = _number(self._require(_META + b"height"))
-        encoded = _read(self._reader, _CERTIFICATE + _key(height))
-        return None if encoded is None else unpack(QuorumCertificate, encoded)
+        return _certificate_in(self._reader, self._tip_height())
+
+    def _tip_height(self) -> int:
+        key = META + b"height"
+        return decode_number(key, self._require(key))
 
     def _require(self, key: bytes) -> bytes:
-        value = _read(self._reader, key)
+        value = read_record(self._reader, key)
         if value is None:
-            raise StoreError(f"the record {key[:1].decode()}", "nothing", _REPAIR)
+            raise damaged(key, "nothing")
         return value
 
 
@@ -109,14 +138,15 @@ class Store(Snapshot):
     @classmethod
     def open(cls, path: Path, genesis: Genesis) -> "Store":
         """Open the store of a chain, or create it with block 0. Raises StoreError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_place(path)
         try:
             database = plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True)
         except plyvel.Error as error:
-            if "lock" in str(error).lower():
+            reason = reason_of(error)
+            if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
                 cure = "Stop the node that runs on this home, or ask it through --url."
                 raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
-            raise StoreError(f"a readable database in {path}", f"{error}", _REPAIR) from error
+            raise StoreError(f"a readable database in {path}", reason, REPAIR) from error
         store = cls(database)
         try:
             store._begin(genesis)
@@ -132,21 +162,22 @@ class Store(Snapshot):
 
     def _begin(self, genesis: Genesis) -> None:
         chain_id = genesis.content.chain_id
-        found = _read(self._database, _META + b"chain")
+        found = read_record(self._database, META + b"chain")
         if found is None:
-            if next(iter(self._database.iterator(include_value=False)), None) is not None:
-                raise StoreError("a chain id", "records without one", _REPAIR)
+            with closing(self._scan(b"")) as records:
+                if next(records, None) is not None:
+                    raise StoreError("a chain id", "records without one", REPAIR)
             start = genesis_block(genesis.content)
-            with self._database.write_batch(transaction=True, sync=True) as batch:
-                batch.put(_META + b"chain", chain_id)
-                batch.put(_META + b"schema", SCHEMA_VERSION)
+            with self._writing(), self._database.write_batch(transaction=True, sync=True) as batch:
+                batch.put(META + b"chain", chain_id)
+                batch.put(META + b"schema", SCHEMA_VERSION)
                 self._put_block(batch, start, Frontier())
                 self._put_tip(batch, start)
             return
         if found != chain_id:
             cure = "Use the genesis.json that this home was made with."
             raise StoreError(f"chain {chain_id.hex()}", found.hex(), cure)
-        schema = _read(self._database, _META + b"schema")
+        schema = read_record(self._database, META + b"schema")
         if schema != SCHEMA_VERSION:
             cure = "Use the version of Luohu that wrote it."
             raise StoreError(f"storage version {SCHEMA_VERSION.decode()}", f"{schema!r}", cure)
@@ -185,16 +216,17 @@ class Store(Snapshot):
         self._require_usable()
         self._check_follows(executed, certificate)
         history = self.tip().history
+        overtaken = self._pending_keys(executed[-1].block.header.height)
         with self._writing():
             batch = self._database.write_batch(transaction=True, sync=True)
             for each in executed:
                 self._put_block(batch, each, history)
                 history = each.history
             last = executed[-1]
-            batch.put(_CERTIFICATE + _key(last.block.header.height), pack(certificate))
+            batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
             self._put_tip(batch, last)
-            for key in self._pending_keys(last.block.header.height):
-                batch.delete(_PENDING + key)
+            for key in overtaken:
+                batch.delete(key)
             batch.write()
         for each in executed:
             for path, page in each.overlay.pages.items():
@@ -202,6 +234,7 @@ class Store(Snapshot):
         self._tip = Tip(last.block.sealed, self, last.history)
 
     def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate) -> None:
+        assert executed, "a commit holds blocks"
         before = self.tip().sealed
         for each in executed:
             assert each.block.header.height == before.header.height + 1, "blocks are committed in order"
@@ -210,31 +243,34 @@ class Store(Snapshot):
         subject = certificate.subject
         assert subject.kind == FINALIZE, "only a finalization makes a block final"
         assert subject.block_hash == before.hash, "the certificate finalizes the last block"
+        # Later than the header's for a seal that was proposed again.
+        assert subject.view >= before.header.view, "the certificate is of the block's view"
 
     def _put_block(self, batch: "plyvel.WriteBatch", executed: Executed, history: Frontier) -> None:
         block = executed.block
-        height = _key(block.header.height)
-        batch.put(_HEADER + height, block.sealed.encoded)
-        batch.put(_HEIGHT + block.hash, height)
+        height = number_key(block.header.height)
+        batch.put(HEADER + height, block.sealed.encoded)
+        batch.put(HEIGHT + block.hash, height)
         for index, transaction in enumerate(block.transactions):
-            place = height + _key(index)
-            batch.put(_TRANSACTION + place, transaction.encoded)
-            batch.put(_LOCATION + transaction.id, place)
+            place = height + number_key(index)
+            batch.put(TRANSACTION + place, transaction.encoded)
+            batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
-            batch.put(_VALUE + key, value)
+            batch.put(VALUE + key, value)
         for path, page in executed.overlay.pages.items():
             if page is None:
-                batch.delete(_PAGE + path)
+                batch.delete(PAGE + path)
             else:
-                batch.put(_PAGE + path, page)
-        _, nodes = history.append(block.hash)
+                batch.put(PAGE + path, page)
+        after, nodes = history.append(block.hash)
+        assert after == executed.history, "an executed block carries the history that its children extend"
         for node in nodes:
-            batch.put(_NODE + bytes([node.level]) + _key(node.index), node.hash)
+            batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
 
     @staticmethod
     def _put_tip(batch: "plyvel.WriteBatch", executed: Executed) -> None:
-        batch.put(_META + b"height", _key(executed.block.header.height))
-        batch.put(_META + b"history", pack(executed.history))
+        batch.put(META + b"height", number_key(executed.block.header.height))
+        batch.put(META + b"history", pack(executed.history))
 
     # -- unfinalized blocks -----------------------------------------------------------------------------
 
@@ -242,35 +278,48 @@ class Store(Snapshot):
         """Keep a block that is not final, durably. Raises StoreError where the disk fails."""
         self._require_usable()
         with self._writing():
-            self._database.put(_PENDING + _key(height) + block_hash, encoded, sync=True)
+            self._database.put(PENDING + number_key(height) + block_hash, encoded, sync=True)
 
     def pending(self) -> Iterator[bytes]:
         """Iterate over the blocks that are kept and not final, lowest first."""
-        return (encoded for _, encoded in self._scan(_PENDING))
+        return (encoded for _, encoded in self._scan(PENDING))
 
     def _pending_keys(self, height_max: int) -> list[bytes]:
-        with self._database.iterator(prefix=_PENDING, include_value=False) as found:
-            return [key[1:] for key in found if _number(key[1:9]) <= height_max]
+        stop = PENDING + number_key(height_max + 1)
+        with (
+            reading(PENDING),
+            self._database.iterator(
+                start=PENDING, stop=stop, include_value=False, verify_checksums=True
+            ) as found,
+        ):
+            return list(found)
 
     # -- lookups ----------------------------------------------------------------------------------------
 
     def find_header(self, height: int) -> SealedHeader | None:
         """Return the header at a height."""
-        encoded = _read(self._database, _HEADER + _key(height))
-        return None if encoded is None else SealedHeader.decode(encoded)
+        return _header_in(self._database, height)
 
     def find_height(self, block_hash: bytes) -> int | None:
         """Return the height of a final block."""
-        found = _read(self._database, _HEIGHT + block_hash)
-        return None if found is None else _number(found)
+        key = HEIGHT + block_hash
+        found = read_record(self._database, key)
+        return None if found is None else decode_number(key, found)
 
     def load_block(self, height: int) -> Block | None:
         """Return the block at a height."""
         sealed = self.find_header(height)
         if sealed is None:
             return None
-        found = self._scan(_TRANSACTION, _key(height))
-        return Block(sealed, tuple(Transaction.decode(encoded) for _, encoded in found))
+        transactions = tuple(
+            decode_record(Transaction.decode, TRANSACTION + place, encoded)
+            for place, encoded in self._scan(TRANSACTION, number_key(height))
+        )
+        root = transactions_root(tuple(transaction.id for transaction in transactions))
+        if root != sealed.header.transactions_root:
+            found = f"{len(transactions)} transactions that are not those of its header"
+            raise damaged(TRANSACTION + number_key(height), found)
+        return Block(sealed, transactions)
 
     def blocks_from(self, height: int, count: int, size_max: int) -> list[Block]:
         """Return consecutive blocks from a height on, within count and bytes, but at least one if any."""
@@ -288,36 +337,38 @@ class Store(Snapshot):
 
     def find_transaction(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Return height and index of a final transaction."""
-        place = _read(self._database, _LOCATION + transaction_id)
-        return None if place is None else (_number(place[:8]), _number(place[8:]))
+        key = LOCATION + transaction_id
+        place = read_record(self._database, key)
+        if place is None:
+            return None
+        return decode_number(key, place[:8]), decode_number(key, place[8:])
 
     def find_certificate(self, height: int) -> QuorumCertificate | None:
         """Return the certificate of a block that was finalized directly."""
-        encoded = _read(self._database, _CERTIFICATE + _key(height))
-        return None if encoded is None else unpack(QuorumCertificate, encoded)
+        return _certificate_in(self._database, height)
 
     def next_certificate(self, height: int) -> tuple[int, QuorumCertificate] | None:
         """Return the lowest directly finalized height at or above one, with its certificate."""
-        start, stop = _CERTIFICATE + _key(height), _CERTIFICATE + b"\xff" * 9
-        try:
-            with self._database.iterator(start=start, stop=stop, verify_checksums=True) as found:
-                for key, encoded in found:
-                    return _number(key[1:]), unpack(QuorumCertificate, encoded)
-        except plyvel.Error as error:
-            raise StoreError("readable certificates", f"{error}", _REPAIR) from error
+        start, stop = CERTIFICATE + number_key(height), CERTIFICATE + b"\xff" * 9
+        with (
+            reading(CERTIFICATE),
+            self._database.iterator(start=start, stop=stop, verify_checksums=True) as found,
+        ):
+            for key, encoded in found:
+                return decode_number(key, key[1:]), decode_record(_decode_certificate, key, encoded)
         return None
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
-        return self._require(_NODE + bytes([level]) + _key(index))
+        return self._require(NODE + bytes([level]) + number_key(index))
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over all leaves, as (state key, value)."""
-        return self._scan(_VALUE)
+        return self._scan(VALUE)
 
     def pages(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over all pages, as (path, page)."""
-        return self._scan(_PAGE)
+        return self._scan(PAGE)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -328,16 +379,11 @@ class Store(Snapshot):
         finally:
             snapshot.close()
 
-    def _scan(self, table: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
         start = table + prefix
-        try:
-            with self._database.iterator(prefix=start, verify_checksums=True) as found:
-                for key, value in found:
-                    yield key[1:], value
-        except plyvel.Error as error:
-            raise StoreError(
-                "readable records", f"{table.decode()} table damaged: {error}", _REPAIR
-            ) from error
+        with reading(start), self._database.iterator(prefix=start, verify_checksums=True) as found:
+            for key, value in found:
+                yield key[1:], value
 
     def _require_usable(self) -> None:
         if self._failure is not None:
@@ -348,15 +394,20 @@ class Store(Snapshot):
         try:
             yield
         except (plyvel.Error, OSError) as error:
-            self._failure = f"an earlier failed write: {error}"
+            self._failure = f"an earlier failed write: {reason_of(error)}"
             cure = "Check the disk (space, permissions, errors), then restart the node."
-            raise StoreError("a durable write", f"{error}", cure) from error
+            raise StoreError("a durable write", reason_of(error), cure) from error
 
 
-def _key(number: int) -> bytes:
-    return struct.pack(">Q", number)
-
-
-def _number(key: bytes) -> int:
-    (number,) = struct.unpack(">Q", key)
-    return int(number)
+def _check_place(path: Path) -> None:
+    """Check that a database can be at `path`, and that none lies there without its beginning."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        is_without_current = not (path / "CURRENT").exists()
+        orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
+    except OSError as error:
+        cure = "Check the path and who owns it."
+        raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
+    # LevelDB would begin an empty database here and delete these files.
+    if is_without_current and orphans:
+        raise StoreError(f"the file CURRENT in {path}", f"only {', '.join(sorted(orphans))}", REPAIR)

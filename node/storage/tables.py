@@ -1,0 +1,110 @@
+"""The tables of the stored chain: where each record lies, and reading one that may be damaged.
+
+Rule 1: a key is a one-byte table and what names the record in it; numbers have a fixed width, so that keys
+sort by them.
+Rule 2: checksums are verified on every read. What cannot be read, or not decoded, is a StoreError that names
+the record, never an error of the database and never an absent record.
+
+Tables, by the first byte of the key; integers are 8 bytes, big-endian:
+
+    M name -> metadata        H height -> header          h block hash -> height
+    T height, index -> transaction                        t transaction id -> height, index
+    C height -> certificate   V state key -> leaf value   P page path -> page
+    N level (1 byte), index -> history node               U height, block hash -> unfinalized block
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol, TypeVar
+
+import plyvel
+
+from ledger.errors import LedgerError
+
+_NUMBER_SIZE: Final = 8
+
+META, HEADER, HEIGHT, TRANSACTION, LOCATION = b"M", b"H", b"h", b"T", b"t"
+CERTIFICATE, VALUE, PAGE, NODE, PENDING = b"C", b"V", b"P", b"N", b"U"
+_NAMES: Final = {
+    META: "metadata",
+    HEADER: "header",
+    HEIGHT: "height of a block hash",
+    TRANSACTION: "transaction",
+    LOCATION: "place of a transaction",
+    CERTIFICATE: "quorum certificate",
+    VALUE: "state value",
+    PAGE: "state page",
+    NODE: "history node",
+    PENDING: "unfinalized block",
+}
+
+REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
+
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """The stored chain cannot be used. Says what was expected and found, and the cure."""
+
+    def __init__(self, expected: str, found: str, cure: str) -> None:
+        super().__init__(f"stored chain: expected {expected}, found {found}. {cure}")
+        self.expected = expected
+        self.found = found
+        self.cure = cure
+
+
+class Reader(Protocol):
+    """The database, or a snapshot of it."""
+
+    def get(self, key: bytes, *, verify_checksums: bool) -> bytes | None:
+        """Return the value under a key, or None."""
+
+
+def damaged(key: bytes, found: str) -> StoreError:
+    """Return the error that names the record under `key`, or the table that it begins with."""
+    name = _NAMES.get(key[:1], f"table {key[:1].hex()}")
+    return StoreError(f"an intact record ({name} {key[1:].hex()})", found, REPAIR)
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error's text: LevelDB's arrive as bytes."""
+    return " ".join(
+        part.decode(errors="replace") if isinstance(part, bytes) else f"{part}" for part in error.args
+    )
+
+
+def read_record(reader: Reader, key: bytes) -> bytes | None:
+    """Return the record under a key, or None. Raises StoreError."""
+    try:
+        return reader.get(key, verify_checksums=True)
+    except plyvel.Error as error:
+        raise damaged(key, reason_of(error)) from error
+
+
+def decode_record(decode: Callable[[bytes], T], key: bytes, value: bytes) -> T:
+    """Return what the record under `key` encodes. Raises StoreError."""
+    try:
+        return decode(value)
+    except LedgerError as error:
+        raise damaged(key, str(error)) from error
+
+
+@contextmanager
+def reading(start: bytes) -> Iterator[None]:
+    """Read on from the key `start`. Raises StoreError where the database cannot."""
+    try:
+        yield
+    except plyvel.Error as error:
+        raise damaged(start, reason_of(error)) from error
+
+
+def number_key(number: int) -> bytes:
+    """Return a number as it stands in keys."""
+    return number.to_bytes(_NUMBER_SIZE, "big")
+
+
+def decode_number(key: bytes, value: bytes) -> int:
+    """Return the number in `value`, which stands in the record under `key`. Raises StoreError."""
+    if len(value) != _NUMBER_SIZE:
+        raise damaged(key, f"{len(value)} bytes for a number")
+    return int.from_bytes(value, "big")
