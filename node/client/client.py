@@ -1,36 +1,44 @@
 """A node's client: asynchronous and typed.
 
-Rule 1: nothing a node answers is believed: it is bounded, decoded strictly, and proofs are verified by whoever
-has a trusted root.
+Rule 1: nothing a node answers is believed: it is bounded in size and time, decoded strictly, and proofs are
+verified by whoever has a trusted root. No redirection is followed.
 Rule 2: three families of failure: `Unreachable` (no answer, or not ready), `Refused` (the answer is no) and
 `BadAnswer` (what came is not what this API sends).
+Rule 3: what a refusal says is bounded and printable: a node cannot write to the reader's terminal.
 """
 
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 
-from ledger.blocks import Block, SealedHeader
+from ledger.blocks import BLOCK_TRANSACTIONS_MAX, Block, SealedHeader
 from ledger.certificates import QuorumCertificate
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_from_json
 from ledger.keys import PublicKey
 from ledger.operations import Grant, Withdraw
-from ledger.proofs import Evidence, EvidenceRequest
-from ledger.records import Json, pack, parse_json, to_json, unpack
+from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
+from ledger.records import Json, from_json, pack, parse_json, to_json, unpack
 from ledger.state import Consent, Member, consent_key, decode_leaf, member_key
 from ledger.transactions import Transaction
+from node.service import FINAL, PENDING, REFUSED
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
 EVENT_SIZE_MAX: Final = 16 * 1024 * 1024
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
+SILENCE_S: Final = 60.0
+BLOCKS_MAX: Final = 64
+TEXT_SIZE_MAX: Final = 1_000
+
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 
 
 class ClientError(Exception):
@@ -57,6 +65,9 @@ class BadAnswer(ClientError):
     """What came is not an answer of this API."""
 
 
+E = TypeVar("E", Refused, Unreachable)
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of a transaction: `final` with height and time in milliseconds, `pending`, or `refused`."""
@@ -71,7 +82,7 @@ class Result:
         """Return this result if it is final. Raises Refused or Unreachable."""
         if self.refusal is not None:
             raise self.refusal
-        if self.state != "final":
+        if self.state != FINAL:
             cure = "Ask for it later: a transaction is recorded until its deadline, or never."
             raise Unreachable(
                 "not-final", "transaction", expected="finality in time", found=self.state, cure=cure
@@ -92,6 +103,18 @@ class NodeStatus:
     time_ms: int
     is_voting: bool
     peers_connected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that became final: an `operation`, or a `block` after all of its operations.
+
+    `cursor` is where to resume: `follow` with it yields what comes next.
+    """
+
+    kind: str
+    cursor: str
+    content: dict[str, Json]
 
 
 class Client:
@@ -121,7 +144,9 @@ class Client:
         results = _list(answer, "results")
         if len(results) != len(transactions):
             raise _bad("results", f"{len(transactions)} results", f"{len(results)}")
-        return [_result(result) for result in results]
+        return [
+            _result_of(transaction, result) for transaction, result in zip(transactions, results, strict=True)
+        ]
 
     async def relay(self, operations: Sequence[Grant | Withdraw], *, wait_ms: int = 10_000) -> Result:
         """Have the node's member carry one holder's operations; wait for them to be final."""
@@ -138,12 +163,21 @@ class Client:
     async def member(self, member: str) -> Member:
         """Return a member's record."""
         value = await self._state_value(member_key(member), f"member {member}")
-        return decode_leaf(Member, member_key(member), value)
+        with _decoding():
+            return decode_leaf(Member, member_key(member), value)
+
+    async def members(self) -> list[Member]:
+        """Return every member's record."""
+        answer = await self._get("/v1/members")
+        with _decoding():
+            return [from_json(Member, each) for each in _list(answer, "members")]
 
     async def consent(self, key: PublicKey, consent_id: bytes) -> Consent:
         """Return a consent's record."""
         place = consent_key(key, consent_id)
-        return decode_leaf(Consent, place, await self._state_value(place, "consent"))
+        value = await self._state_value(place, "consent")
+        with _decoding():
+            return decode_leaf(Consent, place, value)
 
     async def _state_value(self, key: bytes, what: str) -> bytes:
         answer = await self._get(f"/v1/state/{key.hex()}")
@@ -156,15 +190,21 @@ class Client:
 
     async def blocks(self, start: int) -> list[tuple[Block, QuorumCertificate | None]]:
         """Return some final blocks from a height on, with the certificates of those that have their own."""
-        answer = await self._get(f"/v1/blocks?from={start}&count=64")
-        return [_block(each) for each in _list(answer, "blocks")]
+        answer = await self._get(f"/v1/blocks?from={start}&count={BLOCKS_MAX}")
+        listed = _list(answer, "blocks")
+        if len(listed) > BLOCKS_MAX:
+            raise _bad("blocks", f"at most {BLOCKS_MAX}", f"{len(listed)}")
+        return [_block(each, height) for height, each in enumerate(listed, start)]
+
+    async def block(self, height: int) -> tuple[Block, QuorumCertificate | None]:
+        """Return one final block, with its certificate where it has its own."""
+        return _block(await self._get(f"/v1/blocks/{height}"), height)
 
     async def genesis(self) -> Genesis:
         """Return the verified genesis that the node runs on."""
-        try:
-            return genesis_from_json(await self._get("/v1/genesis"))
-        except LedgerError as error:
-            raise _bad(error.where, error.expected, error.found) from error
+        answer = await self._get("/v1/genesis")
+        with _decoding():
+            return genesis_from_json(answer)
 
     async def status(self) -> NodeStatus:
         """Return where the node stands."""
@@ -173,13 +213,13 @@ class Client:
         return NodeStatus(
             member=_text(answer, "member"),
             kind=_text(answer, "kind"),
-            chain_id=_text(answer, "chain_id"),
+            chain_id=_hex(answer, "chain_id").hex(),
             height=_number(answer, "height"),
-            block_hash=_text(answer, "block_hash"),
-            state_root=_text(answer, "state_root"),
+            block_hash=_hex(answer, "block_hash").hex(),
+            state_root=_hex(answer, "state_root").hex(),
             time_ms=_number(answer, "time_ms"),
-            is_voting=answer.get("is_voting") is True,
-            peers_connected=tuple(str(peer) for peer in peers),
+            is_voting=_flag(answer, "is_voting"),
+            peers_connected=tuple(_text({"peer": peer}, "peer") for peer in peers),
         )
 
     async def require_ready(self) -> None:
@@ -187,19 +227,24 @@ class Client:
         await self._get("/v1/ready")
 
     async def events(self, cursor: int) -> AsyncIterator[dict[str, Json]]:
-        """Yield final blocks above a height, as they come."""
+        """Yield final blocks above a height, as they come: height, hash, time and counts of each."""
+        async for event in self.follow(f"{cursor}"):
+            if event.kind == "block":
+                yield event.content
+
+    async def follow(self, cursor: str) -> AsyncIterator[Event]:
+        """Yield every operation and block that becomes final after a cursor, which is that of an event, or a
+        height. Raises Unreachable where the node falls silent: resume from the last event's cursor.
+        """
+        path = f"/v1/events?from={cursor}"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         try:
-            async with self._session.get(f"{self.url}/v1/events?from={cursor}") as response:
-                buffer = b""
-                async for piece in response.content.iter_any():
-                    buffer += piece
-                    while b"\n\n" in buffer:
-                        event, _, buffer = buffer.partition(b"\n\n")
-                        for line in event.split(b"\n"):
-                            if line.startswith(b"data: "):
-                                yield _object(parse_json(line[6:], size_max=EVENT_SIZE_MAX))
-                    if len(buffer) > EVENT_SIZE_MAX:
-                        raise _bad("event", f"at most {EVENT_SIZE_MAX} bytes", "more")
+            async with self._session.get(self.url + path, timeout=timeout, allow_redirects=False) as response:
+                if response.status != 200:
+                    content = await _read_bounded(response, ANSWER_SIZE_MAX)
+                    raise _refused(response.status, _answer(path, content))
+                async for lines in _event_lines(response):
+                    yield _event(lines)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -217,22 +262,17 @@ class Client:
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._session.request(method, self.url + path, data=data, headers=headers) as response,
+                self._session.request(
+                    method, self.url + path, data=data, headers=headers, allow_redirects=False
+                ) as response,
             ):
-                content = await response.content.read(ANSWER_SIZE_MAX + 1)
-                while not response.content.at_eof() and len(content) <= ANSWER_SIZE_MAX:
-                    content += await response.content.read(ANSWER_SIZE_MAX + 1 - len(content))
+                content = await _read_bounded(response, ANSWER_SIZE_MAX)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
-        try:
-            answer = _object(parse_json(content, size_max=ANSWER_SIZE_MAX))
-        except LedgerError as error:
-            raise _bad(path, error.expected, error.found) from error
-        if status == 503:
-            raise _refusal(Unreachable, answer)
+        answer = _answer(path, content)
         if status != 200:
-            raise _refusal(Refused, answer)
+            raise _refused(status, answer)
         return answer
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -241,14 +281,78 @@ class Client:
         return Unreachable("unreachable", self.url, expected="an answer", found=found, cure=cure)
 
 
+async def _read_bounded(response: aiohttp.ClientResponse, size_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > size_max:
+            raise _bad("size", f"at most {size_max} bytes", "more")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _event_lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, str]]:
+    """Yield the fields of each event. A comment, which keeps the connection alive, has none."""
+    buffer = b""
+    async for piece in response.content.iter_any():
+        buffer += piece
+        *whole, buffer = buffer.split(b"\n\n")
+        if len(buffer) > EVENT_SIZE_MAX or any(len(event) > EVENT_SIZE_MAX for event in whole):
+            raise _bad("event", f"at most {EVENT_SIZE_MAX} bytes", "more")
+        for event in whole:
+            try:
+                lines = event.decode().split("\n")
+            except UnicodeDecodeError as error:
+                raise _bad("event", "UTF-8", "other bytes") from error
+            named = (line.partition(": ") for line in lines if line and not line.startswith(":"))
+            fields = {name: value for name, _, value in named}
+            if fields:
+                yield fields
+
+
+def _event(fields: dict[str, str]) -> Event:
+    if set(fields) != {"id", "event", "data"}:
+        raise _bad("event", "id, event and data", ascii(sorted(fields))[:80])
+    with _decoding():
+        return Event(
+            fields["event"], fields["id"], _object(parse_json(fields["data"], size_max=EVENT_SIZE_MAX))
+        )
+
+
 def _bad(where: str, expected: str, found: str) -> BadAnswer:
     cure = "Check that the URL is that of a Luohu node of this version."
-    return BadAnswer("bad-answer", f"answer: {where}", expected=expected, found=found, cure=cure)
+    return BadAnswer("bad-answer", f"answer: {where}", expected=expected, found=_shown(found), cure=cure)
 
 
-def _refusal(kind: type[Refused] | type[Unreachable], answer: dict[str, Json]) -> ClientError:
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turn what does not decode into BadAnswer."""
+    try:
+        yield
+    except LedgerError as error:
+        raise _bad(error.where, error.expected, error.found) from error
+
+
+def _answer(path: str, content: bytes) -> dict[str, Json]:
+    try:
+        return _object(parse_json(content, size_max=ANSWER_SIZE_MAX))
+    except LedgerError as error:
+        raise _bad(path, error.expected, error.found) from error
+
+
+def _refused(status: int, answer: dict[str, Json]) -> ClientError:
+    """Return what a status other than 200 says: not ready, no, or, for a node's own failure, nothing."""
+    if status == 503:
+        return _refusal(Unreachable, answer)
+    if 400 <= status < 500:
+        return _refusal(Refused, answer)
+    return _bad("status", "200, 4xx or 503", f"{status}")
+
+
+def _refusal(kind: type[E], answer: dict[str, Json]) -> E:
     error = _object(answer.get("error"))
-    texts = {name: _text(error, name) for name in ("code", "where", "expected", "found", "cure")}
+    texts = {name: _shown(_text(error, name)) for name in ("code", "where", "expected", "found", "cure")}
     return kind(
         texts["code"],
         texts["where"],
@@ -258,46 +362,62 @@ def _refusal(kind: type[Refused] | type[Unreachable], answer: dict[str, Json]) -
     )
 
 
+def _shown(text: str) -> str:
+    """Return a text that is safe to print, and not too long."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text[:TEXT_SIZE_MAX]
+    )
+
+
+def _result_of(transaction: Transaction, value: Json) -> Result:
+    result = _result(value)
+    # A node that could not decode a transaction, or no longer holds it, names none.
+    if result.id != transaction.id and (result.id or result.state == FINAL):
+        raise _bad("result", f"transaction {transaction.id.hex()}", result.id.hex() or "none")
+    return result
+
+
 def _result(value: Json) -> Result:
     answer = _object(value)
-    error = answer.get("error")
+    state, error = _text(answer, "state"), answer.get("error")
+    if state not in (FINAL, PENDING, REFUSED) or (error is not None) != (state == REFUSED):
+        raise _bad("result", "final, pending, or refused with an error", state)
     refusal = None
     if error is not None:
-        found = _refusal(Refused, {"error": error})
-        assert isinstance(found, Refused), "made as such"
-        refusal = found
-    height, time_ms = answer.get("height"), answer.get("time_ms")
+        refusal = _refusal(Refused, {"error": error})
+    is_final = state == FINAL
     return Result(
         _hex(answer, "id"),
-        _text(answer, "state"),
-        height if isinstance(height, int) else None,
-        time_ms if isinstance(time_ms, int) else None,
+        state,
+        _number(answer, "height") if is_final else None,
+        _number(answer, "time_ms") if is_final else None,
         refusal,
     )
 
 
-def _block(value: Json) -> tuple[Block, QuorumCertificate | None]:
+def _block(value: Json, height: int) -> tuple[Block, QuorumCertificate | None]:
     answer = _object(value)
-    try:
+    listed = _list(answer, "transactions")
+    if len(listed) > BLOCK_TRANSACTIONS_MAX:
+        raise _bad("transactions", f"at most {BLOCK_TRANSACTIONS_MAX}", f"{len(listed)}")
+    with _decoding():
         sealed = SealedHeader.decode(_hex(answer, "header"))
-        encoded = [bytes.fromhex(str(each)) for each in _list(answer, "transactions")]
+        encoded = [_hex({"transaction": each}, "transaction") for each in listed]
         transactions = tuple(Transaction.decode(each) for each in encoded)
         has_own = answer.get("certificate") is not None
         certificate = unpack(QuorumCertificate, _hex(answer, "certificate")) if has_own else None
-    except (LedgerError, ValueError) as error:
-        raise _bad("block", "a block", str(error)) from error
+    if sealed.header.height != height:
+        raise _bad("block", f"height {height}", f"{sealed.header.height}")
     return Block(sealed, transactions), certificate
 
 
 def _decoded(shape: type[Evidence], encoded: bytes) -> Evidence:
-    try:
-        return unpack(shape, encoded)
-    except LedgerError as error:
-        raise _bad(error.where, error.expected, error.found) from error
+    with _decoding():
+        return unpack(shape, encoded, size_max=EVIDENCE_SIZE_MAX)
 
 
 def _object(value: Json) -> dict[str, Json]:
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         raise _bad("value", "an object", type(value).__name__)
     return value
 
@@ -323,8 +443,15 @@ def _number(answer: dict[str, Json], key: str) -> int:
     return value
 
 
+def _flag(answer: dict[str, Json], key: str) -> bool:
+    value = answer.get(key)
+    if type(value) is not bool:
+        raise _bad(key, "true or false", type(value).__name__)
+    return value
+
+
 def _hex(answer: dict[str, Json], key: str) -> bytes:
-    try:
-        return bytes.fromhex(_text(answer, key))
-    except ValueError as error:
-        raise _bad(key, "hexadecimal", "something else") from error
+    text = _text(answer, key)
+    if not _HEX.fullmatch(text):
+        raise _bad(key, "lower case hexadecimal", "something else")
+    return bytes.fromhex(text)

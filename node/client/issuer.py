@@ -26,6 +26,9 @@ BATCH_FILE_SIZE_MAX: Final = 8 * 1024 * 1024
 PROOF_SUFFIX: Final = ".proof"
 OUTBOX: Final = "outbox"
 
+# Python's own table: what a machine adds to it would make commitments differ, or not fit a media type.
+_MEDIA_TYPES: Final = mimetypes.MimeTypes()
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -76,7 +79,7 @@ def proof_path_of(document: Path) -> Path:
 
 def media_type_of(document: Path) -> str:
     """Return a document's media type by its name."""
-    return mimetypes.guess_type(document.name)[0] or "application/octet-stream"
+    return _MEDIA_TYPES.guess_type(document.name)[0] or "application/octet-stream"
 
 
 def prepare(
@@ -93,6 +96,7 @@ def prepare(
     secrets.SystemRandom().shuffle(entries)
     batch = Batch(chain_id, issuer, schema, tuple(entries))
     outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+    POSIX_FILES.sync_directory(outbox.parent)
     path = outbox / f"{batch.tree().root().hex()}.batch"
     replace_file(POSIX_FILES, path, pack(batch))
     return path
