@@ -1,12 +1,17 @@
 """What a request may hold, and how a refusal looks (docs/architecture.md, API).
 
-Rule 1: a body is strict JSON of a bounded size with exactly the keys that the door names.
+Rule 1: a body is strict JSON of a bounded size, whole within a bounded time, with exactly the keys that the
+door names. A query holds only what the door names, each once.
 Rule 2: every refusal is {"error": {code, where, expected, found, cure}} with a 4xx or 503 status; nothing that a
 client sends makes a 500 or a traceback.
+Rule 3: codes are stable, and what a refusal repeats of a request is bounded.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -14,12 +19,16 @@ from aiohttp import web
 from ledger.errors import EncodingError, LedgerError
 from ledger.records import Json, parse_json
 from node.mempool import MempoolError
-from node.service import NotReady
 
 BODY_SIZE_MAX: Final = 6 * 1024 * 1024
 HEX_SIZE_MAX: Final = 2 * 1024 * 1024
 WAIT_MS_MAX: Final = 60_000
+BODY_S: Final = 10.0
+REPEATED_SIZE_MAX: Final = 300
+DIGITS_MAX: Final = 15
 
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
+_NUMBER: Final = re.compile(rf"0|[1-9][0-9]{{0,{DIGITS_MAX - 1}}}", re.ASCII)
 _CURES: Final = {
     "already-recorded": "Nothing is to be done: the record exists.",
     "expired": "Sign it again with a later valid_until_ms.",
@@ -27,20 +36,79 @@ _CURES: Final = {
     "unregistered": "Have the member registered by governance.",
     "suspended": "Ask the governors.",
     "signature": "Sign it with the member's current key.",
+    "unknown": "Check what you asked for, and that this is the right network.",
 }
 _CURE_OTHERWISE: Final = (
     "Correct what was found and send it again; GET /v1/openapi.json describes every door."
 )
 
+CODE: Final = web.ResponseKey("code", str)
+"""The code of a refusal, kept beside its response for the metrics."""
 
-def error_json(error: LedgerError | MempoolError) -> dict[str, Json]:
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class DoorError(Exception):
+    """A refusal of the door itself, before the node is asked."""
+
+    def __init__(self, status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> None:
+        super().__init__(f"{where}: expected {expected}, found {found}. {cure}")
+        self.status = status
+        self.code = code
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.cure = cure
+
+
+@dataclass(frozen=True, slots=True)
+class BodyField:
+    """One key of a body: its Python type, and its JSON schema for the description."""
+
+    kind: type
+    schema: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One route: what it answers, and all that a request to it may hold."""
+
+    method: str
+    path: str
+    summary: str
+    answer: Answer
+    body: Mapping[str, BodyField] | None = None
+    query: Mapping[str, str] | None = None
+    media_type: str = "application/json"
+    is_stream: bool = False
+
+    @property
+    def name(self) -> str:
+        """How metrics call it."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The names of the parts of its path that vary."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+    def check_query(self, request: web.Request) -> None:
+        """Check that a request's query holds only what this door names, each once. Raises EncodingError."""
+        allowed = self.query or {}
+        found = [key for key, _ in request.query.items()]
+        if len(set(found)) != len(found) or not set(found) <= set(allowed):
+            expected = f"each of {sorted(allowed)} at most once" if allowed else "none"
+            raise EncodingError("query", expected, ascii(sorted(found))[:80])
+
+
+def error_json(error: LedgerError | MempoolError | DoorError) -> dict[str, Json]:
     """Return the JSON form of a refusal."""
     cure = getattr(error, "cure", None) or _CURES.get(error.code, _CURE_OTHERWISE)
     return {
         "code": error.code,
-        "where": error.where or "value",
-        "expected": error.expected,
-        "found": error.found,
+        "where": error.where[:REPEATED_SIZE_MAX] or "value",
+        "expected": error.expected[:REPEATED_SIZE_MAX],
+        "found": error.found[:REPEATED_SIZE_MAX],
         "cure": cure,
     }
 
@@ -52,40 +120,68 @@ def respond(value: Mapping[str, Json], status: int = 200) -> web.Response:
 
 def refuse(status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> web.Response:
     """Return a refusal of the door itself."""
-    content: dict[str, Json] = {
-        "code": code,
-        "where": where,
-        "expected": expected,
-        "found": found,
-        "cure": cure,
-    }
-    return respond({"error": content}, status)
+    error = DoorError(status, code, where, expected=expected, found=found, cure=cure)
+    return refusal(error, status)
 
 
-def not_found(where: str, found: str) -> web.Response:
+def refusal(error: LedgerError | MempoolError | DoorError, status: int) -> web.Response:
+    """Return a refusal as its JSON answer; its code is kept for the metrics."""
+    response = respond({"error": error_json(error)}, status)
+    response[CODE] = error.code
+    return response
+
+
+def not_found(where: str, found: str) -> DoorError:
     """Return the refusal for something that is not there."""
-    return refuse(
-        404,
-        "unknown",
-        where,
-        expected=f"a known {where}",
-        found=found[:120],
-        cure="Check what you asked for.",
+    return DoorError(
+        404, "unknown", where, expected=f"a known {where}", found=found[:120], cure=_CURES["unknown"]
     )
 
 
-async def read_object(request: web.Request, keys: Mapping[str, type]) -> dict[str, Json]:
-    """Return the JSON object of a request, with exactly these keys of these types. Raises EncodingError."""
-    if request.content_type != "application/json":
-        raise EncodingError("content type", "application/json", ascii(request.content_type)[:80])
-    value = parse_json(await request.read(), size_max=BODY_SIZE_MAX)
-    if not isinstance(value, dict) or set(value) != set(keys):
+async def read_object(request: web.Request, shape: Mapping[str, BodyField]) -> dict[str, Json]:
+    """Return the JSON object of a request, with exactly these keys. Raises EncodingError or DoorError."""
+    value = parse_json(await _read_body(request), size_max=BODY_SIZE_MAX)
+    if not isinstance(value, dict) or set(value) != set(shape):
         found = ascii(sorted(value))[:120] if isinstance(value, dict) else type(value).__name__
-        raise EncodingError("body", f"an object with exactly the keys {sorted(keys)}", found)
-    for key, kind in keys.items():
-        if type(value[key]) is not kind:
-            raise EncodingError(f"body.{key}", kind.__name__, type(value[key]).__name__)
+        raise EncodingError("body", f"an object with exactly the keys {sorted(shape)}", found)
+    for key, field in shape.items():
+        if type(value[key]) is not field.kind:
+            raise EncodingError(f"body.{key}", field.kind.__name__, type(value[key]).__name__)
     return value
+
+
+async def _read_body(request: web.Request) -> bytes:
+    if request.content_type != "application/json":
+        cure = "Send the header Content-Type: application/json."
+        found = ascii(request.content_type)[:80]
+        raise DoorError(
+            415, "media-type", "content type", expected="application/json", found=found, cure=cure
+        )
+    if "Content-Encoding" in request.headers:
+        cure = "Send it as it is, without compression."
+        found = ascii(request.headers["Content-Encoding"])[:80]
+        raise DoorError(415, "media-type", "content encoding", expected="none", found=found, cure=cure)
+    if (request.content_length or 0) > BODY_SIZE_MAX:
+        raise too_large(f"{request.content_length} bytes")
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError as error:
+        cure = "Send the whole body at once."
+        raise DoorError(
+            408, "timeout", "body", expected=f"all of it within {BODY_S:.0f} s", found="less", cure=cure
+        ) from error
+    except web.RequestPayloadError as error:
+        cure = "Send as many bytes as the headers announce."
+        raise DoorError(
+            400, "encoding", "body", expected="a whole body", found="a broken one", cure=cure
+        ) from error
+
+
+def too_large(found: str) -> DoorError:
+    """Return the refusal of a body past the limit."""
+    expected = f"at most {BODY_SIZE_MAX} bytes"
+    return DoorError(413, "too-large", "body", expected=expected, found=found, cure="Send less at once.")
 
 
 def require_wait(value: Json) -> int:
@@ -95,45 +191,33 @@ def require_wait(value: Json) -> int:
     return value
 
 
+def require_hex_list(value: Json, where: str, *, count_max: int) -> list[bytes]:
+    """Return the byte strings of a list of hexadecimal. Raises EncodingError."""
+    if not isinstance(value, list) or not 1 <= len(value) <= count_max:
+        found = f"{len(value)}" if isinstance(value, list) else type(value).__name__
+        raise EncodingError(where, f"1 to {count_max} of them", found)
+    return [require_hex(each, f"{where}[{index}]") for index, each in enumerate(value)]
+
+
 def require_hex(value: Json, where: str, *, size_max: int = HEX_SIZE_MAX) -> bytes:
     """Return the bytes of lower case hexadecimal. Raises EncodingError."""
-    if type(value) is not str or len(value) > 2 * size_max or value != value.lower():
-        raise EncodingError(where, f"lower case hexadecimal of at most {size_max} bytes", f"{value!a}"[:60])
-    try:
-        return bytes.fromhex(value) if " " not in value else _refuse_spaces(where)
-    except ValueError as error:
-        raise EncodingError(where, "hexadecimal", f"{value!a}"[:60]) from error
+    if type(value) is not str or len(value) > 2 * size_max or not _HEX.fullmatch(value):
+        raise EncodingError(where, f"lower case hexadecimal of at most {size_max} bytes", f"{value!a:.60}")
+    return bytes.fromhex(value)
 
 
-def _refuse_spaces(where: str) -> bytes:
-    raise EncodingError(where, "hexadecimal without spaces", "spaces")
+def require_hash(value: Json, where: str) -> bytes:
+    """Return 32 bytes of lower case hexadecimal. Raises EncodingError."""
+    found = require_hex(value, where, size_max=32)
+    if len(found) != 32:
+        raise EncodingError(where, "32 bytes", f"{len(found)} bytes")
+    return found
 
 
 def require_number(text: str, where: str) -> int:
     """Return a height or count from a path or query. Raises EncodingError."""
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise EncodingError(where, "a number of at most 15 digits", f"{text!a}"[:60])
+    if not _NUMBER.fullmatch(text):
+        raise EncodingError(
+            where, f"a number of at most {DIGITS_MAX} digits, without zeros before it", f"{text!a:.60}"
+        )
     return int(text)
-
-
-@web.middleware
-async def answer_refusals(request: web.Request, handler: object) -> web.StreamResponse:
-    """Turn every refusal into its JSON answer."""
-    try:
-        response: web.StreamResponse = await handler(request)  # type: ignore[operator]
-        return response
-    except (LedgerError, MempoolError) as error:
-        return respond({"error": error_json(error)}, 404 if error.code == "unknown" else 400)
-    except NotReady as error:
-        cure = "Wait a moment; GET /v1/ready says when."
-        return refuse(503, "not-ready", "node", expected="a node that is ready", found=f"{error}", cure=cure)
-    except web.HTTPRequestEntityTooLarge:
-        cure = "Send less at once."
-        expected = f"at most {BODY_SIZE_MAX} bytes"
-        return refuse(413, "too-large", "body", expected=expected, found="more", cure=cure)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        cure = "Use an allowed method."
-        return refuse(405, "method", "method", expected=allowed, found=request.method, cure=cure)
-    except web.HTTPNotFound:
-        return not_found("path", ascii(request.path))

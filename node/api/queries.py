@@ -1,0 +1,175 @@
+"""The doors that read: state with proofs, members, consents, blocks, and the node itself.
+
+Rule 1: one answer reads one version of the state.
+Rule 2: what an answer holds is bounded: BLOCKS_MAX blocks, and no more of them than BLOCKS_SIZE_MAX bytes
+after the first.
+"""
+
+from typing import Final
+
+from aiohttp import web
+
+from ledger.blocks import Block
+from ledger.errors import EncodingError
+from ledger.genesis import genesis_to_json
+from ledger.keys import PublicKey
+from ledger.proofs import EvidenceRequest
+from ledger.records import Json, from_json, pack, to_json
+from ledger.state import Consent, Leaf, Member, consent_key, decode_leaf, member_key
+from node.api.doors import (
+    BodyField,
+    DoorError,
+    not_found,
+    read_object,
+    require_hash,
+    require_number,
+    respond,
+)
+from node.service import NodeService, ProvenValue
+
+BLOCKS_MAX: Final = 64
+BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
+MEMBER_ID_SIZE_MAX: Final = 32
+EVIDENCE_BODY: Final = {"request": BodyField(dict, {"type": "object"})}
+
+
+class Queries:
+    """Answers what clients ask."""
+
+    def __init__(self, node: NodeService) -> None:
+        self._node = node
+
+    # -- proofs -----------------------------------------------------------------------------------------
+
+    async def evidence(self, request: web.Request) -> web.StreamResponse:
+        """Return evidence for a proof."""
+        body = await read_object(request, EVIDENCE_BODY)
+        evidence = self._node.evidence(from_json(EvidenceRequest, body["request"]))
+        return respond({"evidence": pack(evidence).hex()})
+
+    async def state(self, request: web.Request) -> web.StreamResponse:
+        """Return a leaf by its key."""
+        return respond(proven_json(self._node.prove(require_hash(request.match_info["key"], "state key"))))
+
+    async def members(self, _request: web.Request) -> web.StreamResponse:
+        """Return every member's record as it stands."""
+        keys = [member_key(member) for member in self._members()]
+        proven = [(key, self._node.prove(key)) for key in keys]
+        found: list[Json] = [
+            to_json(decode_leaf(Member, key, each.value)) for key, each in proven if each.value is not None
+        ]
+        return respond({"members": found})
+
+    async def member(self, request: web.Request) -> web.StreamResponse:
+        """Return a member's record with its proof."""
+        member = request.match_info["member"]
+        if not member.isascii() or len(member) > MEMBER_ID_SIZE_MAX:
+            raise EncodingError("member", f"at most {MEMBER_ID_SIZE_MAX} ASCII characters", f"{member!a:.80}")
+        if member not in self._members():
+            # Said without a proof, which a node before its first final block cannot give.
+            raise not_found(Member.TAG, member)
+        return self._leaf(Member, member_key(member), member)
+
+    def _members(self) -> list[str]:
+        """Return the ids of all members. No operation registers one yet, so genesis has them all."""
+        return [member.id for member in self._node.genesis.content.members]
+
+    async def consent(self, request: web.Request) -> web.StreamResponse:
+        """Return a consent's record with its proof."""
+        key = PublicKey.from_text(request.match_info["key"])
+        consent_id = require_hash(request.match_info["id"], "consent id")
+        return self._leaf(Consent, consent_key(key, consent_id), consent_id.hex())
+
+    def _leaf(self, shape: type[Leaf], key: bytes, name: str) -> web.Response:
+        proven = self._node.prove(key)
+        if proven.value is None:
+            raise not_found(shape.TAG, name)
+        return respond({"record": to_json(decode_leaf(shape, key, proven.value)), **proven_json(proven)})
+
+    # -- blocks -----------------------------------------------------------------------------------------
+
+    async def block(self, request: web.Request) -> web.StreamResponse:
+        """Return one final block."""
+        height = require_number(request.match_info["height"], "height")
+        block = self._node.find_block(height)
+        if block is None:
+            raise not_found("block", f"{height}")
+        return respond(self._block_json(block))
+
+    async def blocks(self, request: web.Request) -> web.StreamResponse:
+        """Return some final blocks from a height on."""
+        start = require_number(request.query.get("from", "0"), "from")
+        count = require_number(request.query.get("count", f"{BLOCKS_MAX}"), "count")
+        if not 1 <= count <= BLOCKS_MAX:
+            raise EncodingError("count", f"1 to {BLOCKS_MAX}", f"{count}")
+        found: list[Json] = []
+        size = 0
+        for height in range(start, start + count):
+            block = self._node.find_block(height)
+            if block is None:
+                break
+            size += sum(len(transaction.encoded) for transaction in block.transactions)
+            if found and size > BLOCKS_SIZE_MAX:
+                break
+            found.append(self._block_json(block))
+        return respond({"blocks": found})
+
+    def _block_json(self, block: Block) -> dict[str, Json]:
+        certificate = self._node.find_certificate(block.header.height)
+        is_own = certificate is not None and certificate.subject.block_hash == block.hash
+        return {
+            "header": block.sealed.encoded.hex(),
+            "transactions": [transaction.encoded.hex() for transaction in block.transactions],
+            "certificate": pack(certificate).hex() if certificate is not None and is_own else None,
+        }
+
+    # -- the node ---------------------------------------------------------------------------------------
+
+    async def genesis(self, _request: web.Request) -> web.StreamResponse:
+        """Return the genesis."""
+        return respond(genesis_to_json(self._node.genesis))
+
+    async def status(self, _request: web.Request) -> web.StreamResponse:
+        """Say where the node stands."""
+        status = self._node.status()
+        return respond(
+            {
+                "member": status.member,
+                "kind": status.kind,
+                "chain_id": status.chain_id.hex(),
+                "height": status.height,
+                "block_hash": status.block_hash.hex(),
+                "state_root": status.state_root.hex(),
+                "time_ms": status.time_ms,
+                "view": status.view,
+                "finalized_view": status.finalized_view,
+                "is_voting": status.is_voting,
+                "is_amnesiac": status.is_amnesiac,
+                "peers_connected": list(status.peers_connected),
+                "mempool_count": status.mempool_count,
+                "mempool_size": status.mempool_size,
+            }
+        )
+
+    async def health(self, _request: web.Request) -> web.StreamResponse:
+        """Say that the process is up."""
+        return respond({"health": "up"})
+
+    async def ready(self, _request: web.Request) -> web.StreamResponse:
+        """Say that the node can serve, or what it waits for."""
+        waits_for = self._node.is_ready()
+        if waits_for is None:
+            return respond({"ready": True})
+        cure = "Wait a moment and ask again."
+        raise DoorError(503, "not-ready", "node", expected="ready", found=f"waits for {waits_for}", cure=cure)
+
+
+def proven_json(proven: ProvenValue) -> dict[str, Json]:
+    """Return the JSON form of a leaf with its proof; value and inclusion are null where it is absent."""
+    return {
+        "value": None if proven.value is None else proven.value.hex(),
+        "inclusion": None if proven.present is None else to_json(proven.present.proof),
+        "absence": None if proven.absent is None else to_json(proven.absent),
+        "at": to_json(proven.at),
+        "trust_path": to_json(proven.trust_path),
+    }
