@@ -1,7 +1,8 @@
 """Audit: replay a chain from genesis, and compare what a node stores with what the rules give.
 
 Rule 1: every block is executed again and every signature checked again; nothing stored is believed.
-Rule 2: a block counts as final when its own certificate, or that of a block built on it, verifies.
+Rule 2: a block counts as final when its own certificate, or that of a block of its epoch built on it, verifies
+under the validator set of its epoch. A seal needs its own: the next set is believed only after it.
 Rule 3: a difference is a finding that names block and record. Findings are collected where the replay can go
 on; where it cannot, the audit ends with the finding that stopped it.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from ledger.blocks import Block
-from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.codec import decode
 from ledger.errors import LedgerError
 from ledger.execution import execute_block
@@ -29,6 +30,7 @@ from ledger.operations import (
     Withdraw,
 )
 from ledger.overlays import Executed, Tip
+from ledger.state import require_validators
 from ledger.transactions import VerifiedTransactions
 
 
@@ -115,7 +117,6 @@ class Audit:
         genesis.verify()
         start = genesis_block(genesis.content)
         self.report = AuditReport(genesis.content.chain_id, genesis.content.network)
-        self._validators: ValidatorSet = genesis.content.validators
         self._state = _ReplayedState()
         self._state.take(start)
         self._tip = Tip(start.block.sealed, self._state, start.history)
@@ -128,6 +129,7 @@ class Audit:
 
     def replay(self, block: Block, certificate: QuorumCertificate | None) -> bool:
         """Replay the next block; say whether the audit can go on."""
+        validators = require_validators(self._state).current
         try:
             executed = execute_block(self._tip, block, verified=self._verified)
         except LedgerError as error:
@@ -137,7 +139,12 @@ class Audit:
         self._tip = Tip(block.sealed, self._state, executed.history)
         self.report.height = block.header.height
         self._count(block)
-        return certificate is None or self._check_certificate(block, certificate)
+        if certificate is None:
+            if block.header.is_seal:
+                expected = "a finalization of the seal itself"
+                self._find(block.header.height, "quorum certificate", expected, "none")
+            return not block.header.is_seal
+        return self._check_certificate(block, certificate, validators)
 
     def finish(self) -> AuditReport:
         """Return the report, with a finding where the last blocks lack a certificate."""
@@ -176,16 +183,16 @@ class Audit:
         for path in sorted(self._state.pages.keys() - seen):
             self._find(self.report.height, f"state page {path.hex()}", "the replayed page", "nothing")
 
-    def _check_certificate(self, block: Block, certificate: QuorumCertificate) -> bool:
-        subject = certificate.subject
-        named = (subject.kind, subject.epoch, subject.view, subject.block_hash)
-        if named != (FINALIZE, block.header.epoch, block.header.view, block.hash):
+    def _check_certificate(
+        self, block: Block, certificate: QuorumCertificate, validators: ValidatorSet
+    ) -> bool:
+        if not block.sealed.is_named_by(certificate):
             self._find(
                 block.header.height, "quorum certificate", "a finalization of this block", "one of another"
             )
             return False
         try:
-            certificate.verify(self.report.chain_id, self._validators)
+            certificate.verify(self.report.chain_id, validators)
         except LedgerError as error:
             self._find(block.header.height, error.where, error.expected, error.found)
             return False

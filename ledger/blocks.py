@@ -9,6 +9,7 @@ Rule 3: time is strictly above the parent's.
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from ledger.certificates import FINALIZE, QuorumCertificate
 from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
 from ledger.keys import SUITE
@@ -48,6 +49,15 @@ class Header:
     next_validators_hash: Hash | None
     proposer: MemberId | None
 
+    @property
+    def is_seal(self) -> bool:
+        """Whether this is the last header of its epoch."""
+        return self.next_validators_hash is not None
+
+    def may_be_certified_in(self, view: int) -> bool:
+        """Say whether a certificate over this header can be of a view: its own, or for a seal a later one."""
+        return view == self.view or (self.is_seal and view > self.view)
+
 
 @dataclass(frozen=True, slots=True)
 class SealedHeader:
@@ -68,6 +78,13 @@ class SealedHeader:
         """Encode a header. Raises EncodingError where a field does not fit."""
         encoded = pack(header)
         return cls(encoded, header, tagged_digest(BLOCK_TAG, encoded))
+
+    def is_named_by(self, certificate: QuorumCertificate) -> bool:
+        """Say whether a certificate claims to finalize this header. Its signatures are another question."""
+        subject = certificate.subject
+        named = (subject.kind, subject.epoch, subject.block_hash)
+        is_own = named == (FINALIZE, self.header.epoch, self.hash)
+        return is_own and self.header.may_be_certified_in(subject.view)
 
 
 @dataclass(frozen=True, slots=True)

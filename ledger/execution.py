@@ -4,6 +4,8 @@ Rule 1: limits are checked before anything is executed.
 Rule 2: a block holds only transactions that apply, in its order, on its parent's state.
 Rule 3: building and checking run the same code; a header is right exactly when it equals the one built.
 Rule 4: nothing is written here. The result is the block's overlay: changed leaves and changed tree pages.
+Rule 5: the block on a state with a pending validator set is the epoch's seal: it holds no transactions, names
+that set and makes it current. Its child opens the next epoch (docs/epochs.md).
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,7 +52,7 @@ def build_block(
 ) -> tuple[Executed, list[tuple[Transaction, LedgerError]]]:
     """Return the block that `proposer` builds in `view`, and the candidates that do not apply, with reasons.
 
-    Candidates that would exceed a limit are left out without a reason: they fit a later block.
+    Candidates that would exceed a limit are left out without a reason: they fit a later block. A seal takes none.
     """
     time_ms = max(now_ms, parent.header.time_ms + 1)
     context = _context(parent, time_ms)
@@ -58,7 +60,7 @@ def build_block(
     taken: list[Transaction] = []
     refused: list[tuple[Transaction, LedgerError]] = []
     room = _Room(context.parameters)
-    for transaction in candidates:
+    for transaction in () if is_sealing(parent.state) else candidates:
         if not room.fits(transaction):
             continue
         try:
@@ -81,6 +83,10 @@ def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) 
     check_lineage(parent.sealed, header)
     context = _context(parent, header.time_ms)
     _check_limits(block.transactions, context.parameters)
+    if block.transactions and is_sealing(parent.state):
+        raise BlockError(
+            f"block {header.height}", "a seal without transactions", f"{len(block.transactions)}"
+        )
     changes = Changes(parent.state)
     for index, transaction in enumerate(block.transactions):
         try:
@@ -111,11 +117,22 @@ def check_lineage(parent: SealedHeader, header: Header) -> None:
         raise BlockError(where, f"height {above.height + 1}", f"{header.height}")
     if header.parent_hash != parent.hash:
         raise BlockError(where, f"parent {parent.hash.hex()}", header.parent_hash.hex())
-    if header.epoch != above.epoch or header.view <= above.view:
-        expected = f"epoch {above.epoch} and a view above {above.view}"
+    epoch, view = next_place(above)
+    if header.epoch != epoch or header.view < view:
+        expected = f"epoch {epoch} and a view of at least {view}"
         raise BlockError(where, expected, f"epoch {header.epoch}, view {header.view}")
     if header.time_ms <= above.time_ms:
         raise BlockError(where, f"a time after {above.time_ms}", f"{header.time_ms}")
+
+
+def next_place(header: Header) -> tuple[int, int]:
+    """Return epoch and lowest view of a block on this one: a seal's child opens the next epoch."""
+    return (header.epoch + 1, 1) if header.is_seal else (header.epoch, header.view + 1)
+
+
+def is_sealing(state: StateView) -> bool:
+    """Say whether a block on this state is its epoch's seal."""
+    return require_validators(state).pending is not None
 
 
 def _require_leader(state: StateView, header: Header) -> str:
@@ -170,6 +187,9 @@ def _finish(
     proposer: str,
     time_ms: int,
 ) -> Executed:
+    validators = require_validators(parent.state)
+    if validators.pending is not None:
+        changes.put(validators.succeed())
     tree = update(
         parent.state,
         parent.header.state_root,
@@ -179,7 +199,7 @@ def _finish(
         version=HEADER_VERSION,
         suite=SUITE,
         chain_id=parent.header.chain_id,
-        epoch=parent.header.epoch,
+        epoch=validators.epoch,
         view=view,
         height=parent.header.height + 1,
         time_ms=time_ms,
@@ -187,8 +207,8 @@ def _finish(
         transactions_root=transactions_root(tuple(transaction.id for transaction in transactions)),
         state_root=tree.root,
         history_root=parent.history.root(),
-        validators_hash=require_validators(parent.state).current.digest(),
-        next_validators_hash=None,
+        validators_hash=validators.current.digest(),
+        next_validators_hash=None if validators.pending is None else validators.pending.digest(),
         proposer=proposer,
     )
     sealed = SealedHeader.encode(header)

@@ -199,6 +199,11 @@ class Validators:
     def state_key(self) -> bytes:
         return VALIDATORS_KEY
 
+    def succeed(self) -> "Validators":
+        """Return what the seal makes of it: the pending set, current in the next epoch."""
+        assert self.pending is not None, "only a pending set succeeds"
+        return Validators(self.epoch + 1, self.pending, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Revoked:

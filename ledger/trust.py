@@ -236,8 +236,7 @@ def _check_certificate(
         raise TrustError("quorum certificate", "a finalization", f"a {subject.kind} certificate")
     if subject.epoch != epoch or subject.block_hash != sealed.hash:
         raise TrustError("quorum certificate", f"of block {sealed.hash.hex()}", "of another block or epoch")
-    is_seal = header.next_validators_hash is not None
-    if subject.view != header.view and not (is_seal and subject.view > header.view):
+    if not header.may_be_certified_in(subject.view):
         raise TrustError("quorum certificate", f"view {header.view}", f"view {subject.view}")
     certificate.verify(chain_id, validators)
 
