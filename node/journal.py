@@ -5,7 +5,7 @@ Rule 2: the log is rewritten only with what the core itself says is still alive.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from node.consensus.core import Simplex
 from node.consensus.effects import Persist
@@ -13,6 +13,45 @@ from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode
 from node.storage.votelog import Recovery, VoteLog
 
 COMPACT_RECORDS: Final = 8_192
+
+
+class Journal(Protocol):
+    """Where the core's records are made durable."""
+
+    def persist(self, effect: Persist) -> None:
+        """Return once the records are on disk. Raises OSError, after which the node must stop."""
+        ...
+
+    def finalized(self, core: Simplex) -> None:
+        """Take note of finality: records below it may be dropped."""
+        ...
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Take note that this validator votes again."""
+        ...
+
+    def close(self) -> None:
+        """Release what is open."""
+        ...
+
+
+class _NoJournal:
+    """Who follows signs nothing and so remembers nothing: what it accepts, its store holds."""
+
+    def persist(self, effect: Persist) -> None:
+        """Keep nothing."""
+
+    def finalized(self, core: Simplex) -> None:
+        """Keep nothing."""
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+NO_JOURNAL: Final[Journal] = _NoJournal()
 
 
 class VoteLogJournal:

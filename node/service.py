@@ -54,6 +54,7 @@ class Status:
 
     member: MemberId
     kind: str
+    epoch: Height
     chain_id: Hash
     height: Height
     block_hash: Hash

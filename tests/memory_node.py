@@ -85,6 +85,7 @@ class MemoryNode:
         return Status(
             member=RELAY,
             kind="validator",
+            epoch=header.epoch,
             chain_id=header.chain_id,
             height=header.height,
             block_hash=self.ledger.tip.sealed.hash,

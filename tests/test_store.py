@@ -65,7 +65,7 @@ def build(chain: Chain, number: int) -> Executed:
 
 
 def grow(store: Store, count: int) -> list[Executed]:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     path = []
     for number in range(1, count + 1):
         executed = build(chain, number)
@@ -114,7 +114,7 @@ def test_a_snapshot_is_one_version_whatever_is_committed_meanwhile(store: Store)
     (first,) = grow(store, 1)
     key = next(iter(first.overlay.values))
     with store.snapshot() as snapshot:
-        grow_more = Chain(store, GENESIS.content.validators)
+        grow_more = Chain(store)
         grow_more.commit(certify(build(grow_more, 77)))
         assert snapshot.tip().header.height == 1
         root = snapshot.tip().header.state_root
@@ -137,13 +137,13 @@ def test_every_block_is_provable_under_the_newest_history_root(store: Store) -> 
 
 def test_blocks_that_are_not_final_survive_and_go_when_their_height_is_final(path: Path) -> None:
     store = Store.open(path, GENESIS)
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     executed = build(chain, 1)
     store.close()
     again = Store.open(path, GENESIS)
     try:
         assert len(list(again.pending())) == 1
-        restored = Chain(again, GENESIS.content.validators)
+        restored = Chain(again)
         candidate = restored.tree.find(executed.block.hash)
         assert candidate is not None
         restored.execute(candidate)
@@ -167,7 +167,7 @@ def test_a_store_in_use_is_refused_and_names_the_other_door(store: Store, path: 
 
 
 def test_a_commit_that_does_not_follow_the_tip_is_our_own_fault(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     certificate = certify(first)
     store.commit([first], certificate)
@@ -343,7 +343,7 @@ def test_an_unknown_storage_version_is_refused(path: Path) -> None:
 
 
 def test_after_a_failed_write_the_store_takes_nothing_more(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     executed = build(chain, 1)
     store._database = FailingDisk(store._database)
     with pytest.raises(StoreError, match="No space left"):
@@ -432,7 +432,7 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
 
 def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 5)
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     for number in range(1, 4):
         chain.commit(certify(build(chain, number)))
         pages = dict(store.pages())
@@ -444,7 +444,7 @@ def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest
 
 
 def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     certificate = certify(first)
     subject = certificate.subject
@@ -463,7 +463,7 @@ def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:
 
 
 def test_a_block_made_final_through_its_child_has_no_certificate_of_its_own(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     built = chain.build(first.block.hash, [], view=2, proposer=VALIDATORS[2], now_ms=START_MS + 2)
     assert built is not None
@@ -488,7 +488,7 @@ def test_catching_up_gets_blocks_within_count_and_bytes_but_at_least_one(store: 
 
 
 def test_a_commit_keeps_the_unfinalized_blocks_above_it(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     store.put_pending(2, bytes(32), b"above")
     store.commit([first], certify(first))

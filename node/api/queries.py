@@ -136,6 +136,7 @@ class Queries:
             {
                 "member": status.member,
                 "kind": status.kind,
+                "epoch": status.epoch,
                 "chain_id": status.chain_id.hex(),
                 "height": status.height,
                 "block_hash": status.block_hash.hex(),

@@ -96,6 +96,7 @@ class NodeStatus:
 
     member: str
     kind: str
+    epoch: int
     chain_id: str
     height: int
     block_hash: str
@@ -213,6 +214,7 @@ class Client:
         return NodeStatus(
             member=_text(answer, "member"),
             kind=_text(answer, "kind"),
+            epoch=_number(answer, "epoch"),
             chain_id=_hex(answer, "chain_id").hex(),
             height=_number(answer, "height"),
             block_hash=_hex(answer, "block_hash").hex(),

@@ -18,12 +18,16 @@ from typing import Final
 import plyvel
 
 from ledger.blocks import Block, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate
+from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.codec import encode
+from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
+from ledger.state import L, Member, Node, Purpose, Schema, decode_leaf, is_leaf_of, require_validators
 from ledger.transactions import Transaction
+from ledger.trust import Certified, Handover
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -33,7 +37,9 @@ from node.storage.tables import (
     NODE,
     PAGE,
     PENDING,
+    REGISTER,
     REPAIR,
+    SEAL,
     TRANSACTION,
     VALUE,
     Reader,
@@ -49,7 +55,7 @@ from node.storage.tables import (
 
 __all__ = ("Snapshot", "Store", "StoreError")
 
-SCHEMA_VERSION: Final = b"1"
+SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
 
 # What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
@@ -58,8 +64,20 @@ _DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
 _HELD: Final = ("already held by process", "temporarily unavailable")
 
 
+REGISTERED: Final = (Member, Node, Schema, Purpose)
+"""The leaves that can be listed: few, and governed."""
+
+
+def _register_key(tag: str) -> bytes:
+    return REGISTER + encode(tag)
+
+
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
     return unpack(QuorumCertificate, encoded)
+
+
+def _decode_validators(encoded: bytes) -> ValidatorSet:
+    return unpack(ValidatorSet, encoded)
 
 
 def _decode_frontier(encoded: bytes) -> Frontier:
@@ -257,6 +275,12 @@ class Store(Snapshot):
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
             batch.put(VALUE + key, value)
+            for shape in REGISTERED:
+                if is_leaf_of(shape, value):
+                    batch.put(_register_key(shape.TAG) + key, b"")
+        if block.header.is_seal:
+            following = require_validators(executed.overlay).current
+            batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
         for path, page in executed.overlay.pages.items():
             if page is None:
                 batch.delete(PAGE + path)
@@ -357,6 +381,32 @@ class Store(Snapshot):
             for key, encoded in found:
                 return decode_number(key, key[1:]), decode_record(_decode_certificate, key, encoded)
         return None
+
+    def find_handover(self, epoch: int) -> Handover | None:
+        """Return how an epoch ended: its finalized seal, and the set that it names. None while it lasts."""
+        key = SEAL + number_key(epoch)
+        found = read_record(self._database, key)
+        if found is None:
+            return None
+        height = decode_number(key, found[:8])
+        sealed, certificate = self.find_header(height), self.find_certificate(height)
+        if sealed is None or certificate is None:
+            raise damaged(key, f"no finalized block at height {height}")
+        following = decode_record(_decode_validators, key, found[8:])
+        return Handover(Certified(sealed.encoded, certificate), following)
+
+    def registered(self, shape: type[L]) -> Iterator[L]:
+        """Iterate over all leaves of one of the REGISTERED shapes, by state key."""
+        table = _register_key(shape.TAG)
+        for found, _ in self._scan(table):
+            key = found[len(table) - 1 :]
+            value = self.find_value(key)
+            if value is None:
+                raise damaged(VALUE + key, "nothing")
+            try:
+                yield decode_leaf(shape, key, value)
+            except LedgerError as error:
+                raise damaged(VALUE + key, str(error)) from error
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
