@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from node.consensus.core import Simplex
 from node.consensus.effects import Persist
 from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode_record
+from node.durablefile import POSIX_FILES, FileOperations
 from node.storage.votelog import Recovery, VoteLog
 
 COMPACT_RECORDS: Final = 8_192
@@ -63,14 +64,21 @@ class VoteLogJournal:
 
     @classmethod
     def open(
-        cls, path: Path, *, chain_id: bytes, validator: str, epoch: int, has_voted: bool
+        cls,
+        path: Path,
+        *,
+        chain_id: bytes,
+        validator: str,
+        epoch: int,
+        has_voted: bool,
+        files: FileOperations = POSIX_FILES,
     ) -> tuple["VoteLogJournal", tuple[JournalRecord, ...], Recovery]:
         """Open the journal; return its records and what was found. Raises VoteLogError or EncodingError.
 
         A damaged log adds an amnesia record: the validator observes until it is safe to vote.
         """
         log, recovery = VoteLog.open(
-            path, chain_id=chain_id, validator=validator, expected_existing=has_voted
+            path, chain_id=chain_id, validator=validator, expected_existing=has_voted, files=files
         )
         records = tuple(decode_record(record) for record in recovery.records)
         if log.is_amnesiac and not any(isinstance(record, Amnesia) for record in records):

@@ -19,6 +19,7 @@ from ledger.statepages import check_pages, prove
 from ledger.statetree import InclusionProof, verify_present
 from node.chain import Chain
 from node.storage import store as store_module
+from node.storage.database import Batch, Database, DatabaseError
 from node.storage.store import SCHEMA_VERSION, Store, StoreError
 from node.storage.tables import number_key
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
@@ -179,7 +180,7 @@ def test_a_commit_that_does_not_follow_the_tip_is_our_own_fault(store: Store) ->
 def test_a_flipped_byte_in_a_table_is_an_error_and_never_a_missing_record(path: Path) -> None:
     store = Store.open(path, GENESIS)
     grow(store, 40)
-    store._database.compact_range()
+    store._database._database.compact_range()
     store.close()
     tables = sorted(path.glob("*.ldb"))
     assert tables, "the test needs a table on disk"
@@ -214,17 +215,17 @@ def read_everything(path: Path) -> int:
         store.close()
 
 
-class FailingDisk:
-    """A database whose writes fail."""
+class FullDisk:
+    """A database that takes no writes."""
 
-    def __init__(self, database: plyvel.DB) -> None:
-        self._database = database
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._database, name)
+        return getattr(self.database, name)
 
-    def put(self, key: bytes, value: bytes, *, sync: bool) -> None:
-        raise plyvel.IOError(b"IO error: No space left on device")
+    def write(self, batch: Batch, *, is_synced: bool) -> None:
+        raise DatabaseError("IO error: No space left on device")
 
 
 def edit(path: Path, change: Callable[[plyvel.DB], object]) -> None:
@@ -319,7 +320,7 @@ def test_damage_is_not_mistaken_for_a_lock_whatever_the_path_is_called(tmp_path:
     path = tmp_path / "blocks" / "LOCK" / "chain"
     store = Store.open(path, GENESIS)
     grow(store, 3)
-    store._database.compact_range()
+    store._database._database.compact_range()
     store.close()
     for table in path.glob("*.ldb"):
         table.unlink()
@@ -345,10 +346,10 @@ def test_an_unknown_storage_version_is_refused(path: Path) -> None:
 def test_after_a_failed_write_the_store_takes_nothing_more(store: Store) -> None:
     chain = Chain(store)
     executed = build(chain, 1)
-    store._database = FailingDisk(store._database)
+    store._database = full = FullDisk(store._database)
     with pytest.raises(StoreError, match="No space left"):
         store.put_pending(1, bytes(32), b"a block")
-    store._database = store._database._database
+    store._database = full.database
     with pytest.raises(StoreError, match="Restart"):
         store.put_pending(1, bytes(32), b"a block")
     with pytest.raises(StoreError, match="Restart"):
