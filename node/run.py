@@ -21,7 +21,7 @@ from ledger.keys import PrivateKey
 from ledger.overlays import Executed
 from ledger.state import OBSERVER, VALIDATOR, Node, find, node_key
 from node.chain import Chain
-from node.clock import SystemClock
+from node.clock import Clock, SystemClock
 from node.consensus.core import Simplex
 from node.consensus.effects import Persist
 from node.consensus.journal import JournalRecord, VoteCast
@@ -120,10 +120,16 @@ class _NoJournal:
 class NodeProcess:
     """One running node. `start`, then wait for `failed` or stop it."""
 
-    def __init__(self, parts: NodeParts, make_api: Callable[[RunningNode], ApiServer]) -> None:
+    def __init__(
+        self,
+        parts: NodeParts,
+        make_api: Callable[[RunningNode], ApiServer],
+        *,
+        clock: Clock | None = None,
+    ) -> None:
         """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError."""
         self._parts = parts
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._check_start()
         content = parts.genesis.content
         self._chain_id, self._validators = content.chain_id, content.validators
@@ -344,9 +350,10 @@ async def run_node(
     make_api: Callable[[RunningNode], ApiServer],
     *,
     on_ready: Callable[[], None] = lambda: None,
+    clock: Clock | None = None,
 ) -> None:
     """Run a node until SIGINT or SIGTERM. Raises what it failed with."""
-    process = NodeProcess(parts, make_api)
+    process = NodeProcess(parts, make_api, clock=clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
