@@ -19,7 +19,7 @@ from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
 from ledger.state import Node, find, is_leaf_of, node_key
 from node.chain import Chain
-from node.clock import SystemClock
+from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
 from node.engine import Engines
@@ -97,10 +97,16 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
 class NodeProcess:
     """One running node. `start`, then wait for `failed` or stop it."""
 
-    def __init__(self, parts: NodeParts, make_api: Callable[[RunningNode], ApiServer]) -> None:
+    def __init__(
+        self,
+        parts: NodeParts,
+        make_api: Callable[[RunningNode], ApiServer],
+        *,
+        clock: Clock | None = None,
+    ) -> None:
         """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError."""
         self._parts = parts
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(parts.data / "chain", parts.genesis)
@@ -312,9 +318,10 @@ async def run_node(
     make_api: Callable[[RunningNode], ApiServer],
     *,
     on_ready: Callable[[], None] = lambda: None,
+    clock: Clock | None = None,
 ) -> None:
     """Run a node until SIGINT or SIGTERM. Raises what it failed with."""
-    process = NodeProcess(parts, make_api)
+    process = NodeProcess(parts, make_api, clock=clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
