@@ -440,7 +440,11 @@ class Driver:
             return
         self._building = None
         parent = self.chain.tree.find_tip(effect.parent_hash)
-        if parent is not None and self._is_own_seal(parent.header):
+        if parent is None:
+            # Finality passed the parent while it was on its way here: nothing can stand on it any more.
+            self._events.append(Built(effect.view, None))
+            return
+        if self._is_own_seal(parent.header):
             # Nothing stands on a seal in its own epoch: it is proposed again until it is final.
             self._events.append(Built(effect.view, effect.parent_hash))
             return
@@ -528,7 +532,8 @@ class Driver:
                 if self.chain.store.find_height(block_hash) is None:
                     self._ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
-                return True
+                # Final itself; but what stands on it below the tip was never executed, and never will be.
+                return not path
             path.append(candidate)
             block_hash = candidate.sealed.header.parent_hash
         for candidate in reversed(path):
