@@ -23,6 +23,7 @@ from ledger.state import (
     OBSERVER,
     VALIDATOR,
     Consent,
+    Member,
     anchor_key,
     consent_key,
     find,
@@ -199,6 +200,10 @@ class RunningNode:
                 key = consent_key(request.consent_key, request.consent_id)
                 consent = _consent_evidence(snapshot, root, key)
             return Evidence(at.header, at.certificate, path, anchor, issuer, unrevoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        """Return the ids of all members, in order."""
+        return tuple(sorted(member.id for member in self._store.registered(Member)))
 
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""

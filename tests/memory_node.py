@@ -152,6 +152,9 @@ class MemoryNode:
             consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
         return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
 
+    def member_ids(self) -> tuple[str, ...]:
+        return tuple(member.id for member in self.genesis.content.members)
+
     def prove(self, key: bytes) -> ProvenValue:
         at, path, proof = self._certified(), TrustPath(0, (), None), self._proof(key)
         if isinstance(proof, AbsenceProof):
