@@ -65,7 +65,8 @@ def spellings(window: bytes) -> Iterator[bytes]:
         whole = base64.b64encode(bytes(offset) + window)
         # Only the characters that depend on nothing but the window: six bits each.
         first, last = -(-8 * offset // 6), 8 * (offset + len(window)) // 6
-        yield from (whole[first:last], whole[first:last].translate(bytes.maketrans(b"+/", b"-_")))
+        yield whole[first:last]
+        yield whole[first:last].translate(bytes.maketrans(b"+/", b"-_"))
 
 
 def traces(secret: bytes) -> set[bytes]:
@@ -296,7 +297,10 @@ def test_nothing_of_a_document_is_sent_while_it_is_anchored_refreshed_and_verifi
     hidden += [hashlib.sha256(chunk).digest() for chunk in chunks]
 
     async def live() -> None:
-        async with run_network(tmp_path / "network") as running, tapped(capture, running.url(URL_OF)) as url:
+        async with (
+            run_network(tmp_path / "network") as running,
+            tapped(capture, running.url(URL_OF)) as url,
+        ):
             async with Client.connect(url) as client:
                 await tell(running, capture, client, document)
             await knock_at_every_door(running, url)
