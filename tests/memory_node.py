@@ -85,6 +85,7 @@ class MemoryNode:
         return Status(
             member=RELAY,
             kind="validator",
+            epoch=header.epoch,
             chain_id=header.chain_id,
             height=header.height,
             block_hash=self.ledger.tip.sealed.hash,
@@ -150,6 +151,9 @@ class MemoryNode:
                 raise UnknownLeaf("consent", "a granted consent", "none")
             consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
         return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        return tuple(member.id for member in self.genesis.content.members)
 
     def prove(self, key: bytes) -> ProvenValue:
         at, path, proof = self._certified(), TrustPath(0, (), None), self._proof(key)
