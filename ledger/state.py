@@ -411,12 +411,6 @@ def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     return leaf
 
 
-def is_leaf_of(shape: type[Leaf], value: bytes) -> bool:
-    """Say whether a stored value is of this shape, by its tag alone."""
-    # An array of fewer than 16 items has a header of one byte, and the tag is its first item.
-    return value.startswith(encode(shape.TAG), 1)
-
-
 def find(state: StateView, shape: type[L], key: bytes) -> L | None:
     """Return the leaf of `shape` under `key`, or None where the state holds none."""
     value = state.find_value(key)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import Node, find, is_leaf_of, node_key
+from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
 from node.chain import Chain
 from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
@@ -201,7 +201,7 @@ class NodeProcess:
         return identity
 
     def _became_final(self, path: list[Executed]) -> None:
-        if any(is_leaf_of(Node, value) for executed in path for value in executed.overlay.values.values()):
+        if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
             self._update_peers()
         self.node.became_final(path)
 
@@ -218,8 +218,11 @@ class NodeProcess:
 
     def _registered_peers(self) -> dict[str, Peer]:
         peers: dict[str, Peer] = {}
-        for node in self.store.registered(Node):
-            if node.member == self._parts.member:
+        members = require_members(self.store).ids
+        self._registration_keys = {MEMBERS_KEY, *map(node_key, members)}
+        for member in members:
+            node = find(self.store, Node, node_key(member))
+            if node is None or member == self._parts.member:
                 continue
             address = self._parts.settings.peers.get(node.member)
             try:
