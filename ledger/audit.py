@@ -20,9 +20,11 @@ from ledger.execution import execute_block
 from ledger.genesis import Genesis, genesis_block
 from ledger.operations import (
     AnchorBatch,
+    CastVote,
     CloseConsent,
     Grant,
     Operation,
+    Propose,
     RecordVerification,
     RevokeAnchor,
     RevokeDocument,
@@ -231,7 +233,7 @@ class Audit:
             case RecordVerification():
                 report.verifications[sender] += 1
                 self._use_consent(operation.consent_id, height)
-            case RotateKey():
+            case RotateKey() | Propose() | CastVote():
                 pass
             case _:
                 assert_never(operation)

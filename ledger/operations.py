@@ -1,7 +1,8 @@
 """Operations: everything that can change the ledger (docs/formats.md, Operations).
 
 Rule 1: an operation holds fixed-size bytes, integers, identifiers of registered things and codes, and nothing
-else: there is no field in which personal data could land.
+else: there is no field in which personal data could land. The one exception are members' names, which appear
+in proposals and take effect by the governors' votes.
 Rule 2: a holder's grant and withdrawal are bodies signed by the consent key itself and carried by any member.
 Rule 3: a consent's id is the hash of the signed grant body, which holds chain id, nonce and deadline.
 """
@@ -13,6 +14,7 @@ from ledger.codec import encode
 from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
+from ledger.proposals import Change, Choice, proposal_id
 from ledger.records import (
     Code,
     Hash,
@@ -24,6 +26,7 @@ from ledger.records import (
     SignatureBytes,
     Uint,
     pack,
+    to_value,
     unpack,
 )
 from ledger.state import ConsentTerms, LeafCount, Outcome, RevocationReason
@@ -172,6 +175,31 @@ class RotateKey:
     signature: SignatureBytes
 
 
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """By a governor: propose a change of the record version that it expects, None where there is no record."""
+
+    TAG: ClassVar[str] = "propose"
+
+    change: Change
+    expected_version: Integer | None
+    expires_ms: Milliseconds
+
+    def proposal_id(self, *, chain_id: bytes, proposer: str) -> bytes:
+        """Return the 32-byte id that this proposal has when `proposer` sends it."""
+        return proposal_id(chain_id=chain_id, proposer=proposer, proposed=to_value(self))
+
+
+@dataclass(frozen=True, slots=True)
+class CastVote:
+    """By a governor: vote on a proposal, once and for all."""
+
+    TAG: ClassVar[str] = "vote"
+
+    proposal: Hash
+    choice: Choice
+
+
 Operation: TypeAlias = (
     AnchorBatch
     | RevokeDocument
@@ -181,6 +209,8 @@ Operation: TypeAlias = (
     | CloseConsent
     | RecordVerification
     | RotateKey
+    | Propose
+    | CastVote
 )
 OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     AnchorBatch,
@@ -191,6 +221,8 @@ OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     CloseConsent,
     RecordVerification,
     RotateKey,
+    Propose,
+    CastVote,
 )
 
 

@@ -10,7 +10,7 @@ Rule 3: nothing here is personal: identifiers of institutions and codes, hashes,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Protocol, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 from ledger.certificates import VALIDATORS_MAX, ValidatorSet
 from ledger.codec import Value, encode
@@ -26,6 +26,7 @@ from ledger.records import (
     Milliseconds,
     Octets,
     PurposeCode,
+    Record,
     SchemaCode,
     Text,
     Uint,
@@ -67,12 +68,22 @@ TransferBasis = Annotated[
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
+MEMBERS_MAX: Final = 256
+
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
 CROSS_BORDER: Final = 4
 
 BY_HOLDER: Final = "holder"
 BY_RECIPIENT: Final = "recipient"
+
+
+class Leaf(Record, Protocol):
+    """Any record that lies in the state: it names its own key."""
+
+    TAG: ClassVar[str]
+
+    def state_key(self) -> bytes: ...
 
 
 class StateError(LedgerError):
@@ -122,6 +133,18 @@ class Member:
             and (interval.reinstated_at is None or height < interval.reinstated_at)
             for interval in self.suspensions
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The ids of all members, active and suspended. A member is never removed."""
+
+    TAG: ClassVar[str] = "members"
+
+    ids: Annotated[tuple[MemberId, ...], Items(MEMBERS_MAX, minimum=1, increasing=True)]
+
+    def state_key(self) -> bytes:
+        return MEMBERS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,21 +347,6 @@ class Verification:
         return verification_key(self.consent_key, self.consent_id, self.slot)
 
 
-Leaf: TypeAlias = (
-    Member | Node | Schema | Purpose | Parameters | Validators | Anchor | Revocation | Consent | Verification
-)
-LEAF_CLASSES: Final[tuple[type[Leaf], ...]] = (
-    Member,
-    Node,
-    Schema,
-    Purpose,
-    Parameters,
-    Validators,
-    Anchor,
-    Revocation,
-    Consent,
-    Verification,
-)
 # A validator set holds at most VALIDATORS_MAX validators; the longest leaf holds two of them.
 LEAF_SIZE_MAX: Final = 2 * VALIDATORS_MAX * 80 + 4096
 
@@ -381,6 +389,7 @@ def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
+MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 
@@ -406,6 +415,13 @@ def find(state: StateView, shape: type[L], key: bytes) -> L | None:
     """Return the leaf of `shape` under `key`, or None where the state holds none."""
     value = state.find_value(key)
     return None if value is None else decode_leaf(shape, key, value)
+
+
+def require_members(state: StateView) -> Members:
+    """Return the ids of all members, which every state from genesis on holds."""
+    members = find(state, Members, MEMBERS_KEY)
+    assert members is not None, "a state without members"
+    return members
 
 
 def require_parameters(state: StateView) -> Parameters:

@@ -5,7 +5,6 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import (
     DEVELOPMENT,
@@ -16,17 +15,17 @@ from ledger.genesis import (
     GenesisSchema,
     sign_genesis,
 )
-from ledger.keys import PrivateKey
+from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import AnchorBatch, next_key_commitment
 from ledger.overlays import Executed
 from ledger.state import Parameters
 from ledger.transactions import Transaction, TransactionBody
 from node.chain import Chain
 from node.consensus.config import Config
-from node.consensus.core import Simplex
-from node.consensus.rounds import FinalizedTip
+from node.consensus.journal import JournalRecord
 from node.driver import Driver
-from node.journal import VoteLogJournal
+from node.engine import Engines
+from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
 from node.storage.store import Store
 
@@ -157,49 +156,40 @@ class WorldNode:
         self.member = member
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
-        content = world.genesis.content
-        validators = content.validators
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
-        tip, certificate = self.store.tip(), self.store.tip_certificate()
-        self.journal, records, _ = VoteLogJournal.open(
-            home / "votes", chain_id=content.chain_id, validator=member, epoch=0, has_voted=False
-        )
-        key = private_key(f"{member} validator")
-
-        def sign(subject: Subject) -> bytes:
-            return key.sign(VOTE_TAGS[subject.kind], subject.body(content.chain_id))
-
-        def verify(signed: Vote | QuorumCertificate) -> bool:
-            try:
-                signed.verify(content.chain_id, validators)
-            except LedgerError:
-                return False
-            return True
-
-        core = Simplex(
-            Config(),
-            validators,
-            validators.index_of(member),
-            0,
-            records,
-            FinalizedTip(tip.header.view, tip.sealed.hash, certificate),
-            sign,
-            verify,
+        self.engines = Engines(
+            member=member,
+            chain_id=world.genesis.content.chain_id,
+            tuning=Config(),
+            find_key=self._find_key,
+            open_journal=self._open_journal,
         )
         self.driver = Driver(
             member=member,
-            validators=validators,
-            core=core,
-            chain=Chain(self.store, validators),
+            engines=self.engines,
+            chain=Chain(self.store),
             mempool=Mempool(),
-            journal=self.journal,
             transport=self,
             clock=self,
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
         )
+
+    def _find_key(self, key: PublicKey) -> PrivateKey | None:
+        own = (private_key(f"{self.member} validator"), private_key(f"{self.member} next validator"))
+        return next((each for each in own if each.public == key), None)
+
+    def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
+        journal, records, _ = VoteLogJournal.open(
+            self.world.directory / self.member / "votes",
+            chain_id=self.world.genesis.content.chain_id,
+            validator=self.member,
+            epoch=epoch,
+            has_voted=has_voted,
+        )
+        return journal, records
 
     def _became_final(self, path: list[Executed]) -> None:
         self.final += [each.id for executed in path for each in executed.block.transactions]
@@ -229,5 +219,5 @@ class WorldNode:
         return self.world.now_ms
 
     def close(self) -> None:
-        self.journal.close()
+        self.engines.close()
         self.store.close()

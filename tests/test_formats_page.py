@@ -16,6 +16,7 @@ MODULES = (
     "certificates",
     "state",
     "operations",
+    "proposals",
     "blocks",
     "commitments",
     "genesis",

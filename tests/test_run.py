@@ -9,6 +9,7 @@ import pytest
 
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
+from node.configfile import ConfigError
 from node.consortium import Network, new_network
 from node.development import development_key
 from node.driver import NodeStopped
@@ -121,7 +122,7 @@ def test_a_home_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_a_member_without_a_node_has_none_to_start(tmp_path: Path) -> None:
     network = make_network(tmp_path / "network")
-    with pytest.raises(StartRefused, match="--url"):
+    with pytest.raises(ConfigError, match="name the home of a member with a node"):
         load_parts(network.homes["hk-bank"], DevelopmentKey())
 
 
