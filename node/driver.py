@@ -428,7 +428,11 @@ class Driver:
             return
         self._building = None
         parent = self.chain.tree.find_tip(effect.parent_hash)
-        if parent is not None and self._is_own_seal(parent.header):
+        if parent is None:
+            # Finality passed this parent while the block waited for it: nobody wants the block any more.
+            self._events.append(Built(effect.view, None))
+            return
+        if self._is_own_seal(parent.header):
             # Nothing stands on a seal in its own epoch: it is proposed again until it is final.
             self._events.append(Built(effect.view, effect.parent_hash))
             return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from node.consensus.effects import Build
 from tests.node_world import START_MS, VALIDATORS, World, anchor_transaction
 
 
@@ -99,3 +100,22 @@ def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:
     assert not node.driver.admit(transaction)
     world.run(11_000)
     assert all(node.final == [transaction.id] for node in world.nodes.values())
+
+
+def test_a_block_whose_parent_finality_has_passed_is_not_built_and_costs_a_turn_only(world: World) -> None:
+    world.run(2_000)
+    sent = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node = world.nodes["sz-operator"]
+    node.submit(sent)
+    world.run(1_000)
+    store, tip = node.driver.chain.store, node.driver.chain.tip
+    passed = store.find_header(tip.header.height - 1)
+    assert passed is not None
+    # As after a catch-up: the leader waited for a parent that others have made final, and more on it.
+    node.driver._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
+    node.driver.tick()
+    assert node.driver._building is None
+    last = anchor_transaction(world.genesis, 2, START_MS + world.now_ms)
+    node.submit(last)
+    world.run(5_000)
+    assert all(each.final == [sent.id, last.id] for each in world.nodes.values())
