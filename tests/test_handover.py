@@ -12,9 +12,9 @@ from ledger.proposals import ChangeValidators
 from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustedRoot, TrustError, TrustPath, verify_header
-from node.consensus.messages import VoteMessage, decode_message
+from node.consensus.messages import StatusMessage, VoteMessage, decode_message, encode_message
 from node.consensus.startup import Standing
-from node.messages import Consensus, decode_peer_message
+from node.messages import Consensus, FinalBlocks, decode_peer_message, encode_peer_message
 from node.storage.store import Store
 from tests.node_world import FIVE, START_MS, VALIDATORS, World, anchor_transaction, make_genesis, sign
 
@@ -205,3 +205,19 @@ def test_trust_reaches_later_epochs_by_their_seals_and_not_without(world: World)
     for handovers in ((), path.handovers[:1], path.handovers[1:], path.handovers[::-1]):
         with pytest.raises(TrustError):
             verify_header(pins, tip.encoded, certificate, TrustPath(0, handovers, None), at_ms=at_ms)
+
+
+def test_a_peer_that_claims_a_later_epoch_does_not_keep_a_sleeper_from_catching_up(world: World) -> None:
+    world.kill("hk-operator")
+    anchors(world, 0, 5)
+    world.start("hk-operator")
+    node = world.nodes["hk-operator"]
+    claim = Consensus(encode_message(StatusMessage(7, 3, 4, "idle")))
+    # The liar answers nothing that it is asked.
+    world.is_lost = lambda source, _target, data: (
+        source == "hk-bank" and isinstance(decode_peer_message(data), FinalBlocks)
+    )
+    for _ in range(60):
+        node.driver.receive("hk-bank", encode_peer_message(claim))
+        world.run(100)
+    assert node.store.tip().sealed.hash == world.nodes["hk-bureau"].store.tip().sealed.hash
