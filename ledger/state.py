@@ -10,6 +10,7 @@ Rule 3: nothing here is personal: identifiers of institutions and codes, hashes,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 from ledger.certificates import VALIDATORS_MAX, ValidatorSet
@@ -404,11 +405,28 @@ class StateView(Protocol):
 
 def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     """Return the leaf of `shape` that `value` encodes, checked to belong under `key`. Raises LedgerError."""
+    if shape not in _OFTEN_READ:
+        return _decode(shape, key, value)
+    leaf = _decode_often(shape, key, value)
+    assert isinstance(leaf, shape), "what was decoded as a shape is of it"
+    return leaf
+
+
+def _decode(shape: type[L], key: bytes, value: bytes) -> L:
     leaf = unpack(shape, value, size_max=LEAF_SIZE_MAX)
     if leaf.state_key() != key:
         expected = f"the {shape.TAG} of key {key.hex()}"
         raise StateError("state value", expected, f"that of {leaf.state_key().hex()}")
     return leaf
+
+
+# Few records, read for every transaction or block. A decoded leaf never changes, so all readers may share it.
+_OFTEN_READ: Final = frozenset({Member, Members, Schema, Purpose, Parameters, Validators})
+
+
+@lru_cache(maxsize=512)
+def _decode_often(shape: type[Leaf], key: bytes, value: bytes) -> Leaf:
+    return _decode(shape, key, value)
 
 
 def find(state: StateView, shape: type[L], key: bytes) -> L | None:

@@ -244,7 +244,7 @@ class Driver:
     def _receive_consensus(self, peer: str, message: Message) -> None:
         if epoch_of(message) > self.engine.epoch:
             # It is of no use to this engine, but its sender is past our seal.
-            self._ask_final([peer])
+            self._ask_further(peer)
         self._raise_event(Received(self._validators.index_of(peer), message))
 
     def _receive_proposal(self, peer: str, message: Proposal) -> None:
@@ -297,10 +297,11 @@ class Driver:
         except Divergence as error:
             raise self._stop(f"a final block executes to another result here: {error}") from error
         self._questions.answered(_FINAL)
+        self._questions.answered(_FINAL + peer.encode())
         self._became_final(path)
         self._raise_event(Received(None, CertificateMessage(message.certificate)))
         if message.tip_height > self.chain.tip.header.height:
-            self._ask_final([peer])
+            self._ask_further(peer)
         self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
@@ -572,10 +573,14 @@ class Driver:
         if path is not None:
             self._became_final(path)
             return
-        self._ask_final(self._validators_but_me())
+        self._questions.ask(_FINAL, self._wanted_final(), self._validators_but_me())
 
-    def _ask_final(self, members: list[str]) -> None:
-        self._questions.ask(_FINAL, WantFinal(self.chain.tip.header.height + 1), members)
+    def _ask_further(self, peer: str) -> None:
+        # A question of its own for each peer: one that claims to be ahead must not keep others from being asked.
+        self._questions.ask(_FINAL + peer.encode(), self._wanted_final(), [peer])
+
+    def _wanted_final(self) -> WantFinal:
+        return WantFinal(self.chain.tip.header.height + 1)
 
     def _became_final(self, path: list[Executed]) -> None:
         tip = self.chain.tip
