@@ -18,6 +18,7 @@ from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
 from ledger.execution import Divergence, is_sealing
 from ledger.overlays import Executed, Tip
+from ledger.standing import Refused
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
 from node.chain import Chain
@@ -154,7 +155,8 @@ class Driver:
         self._serving = Serving(self._send, chain, mempool)
         # The newest finalization whose block is not final here yet.
         self._finalization: QuorumCertificate | None = None
-        self._refused_above: dict[bytes, tuple[int, LedgerError]] = {}
+        # By what height the parent on which it did not apply is final, or abandoned.
+        self._refused_above: dict[bytes, int] = {}
         self._had_work = False
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
@@ -198,10 +200,6 @@ class Driver:
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
-        expired = self.mempool.expire(self._clock.wall_ms())
-        for transaction in expired:
-            error = BlockError("valid_until_ms", "inclusion in time", "none until it expired")
-            self._on_refused(transaction, error)
         self._progress()
         self._raise_event(TimerFired())
 
@@ -452,8 +450,8 @@ class Driver:
         )
         assert built is not None, "the parent is executed"
         executed, refused = built
-        for transaction, error in refused:
-            self._refused_above[transaction.id] = (executed.block.header.height - 1, error)
+        for transaction, _ in refused:
+            self._refused_above[transaction.id] = executed.block.header.height - 1
         self._events.append(Built(effect.view, executed.block.hash))
 
     # -- verification and certification -----------------------------------------------------------------
@@ -598,13 +596,7 @@ class Driver:
         self._is_over = self._is_over or self._is_own_seal(tip.header)
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
         self.mempool.remove(final_ids)
-        for identity, (height, error) in list(self._refused_above.items()):
-            if height <= tip.header.height:
-                del self._refused_above[identity]
-                transaction = self.mempool.find(identity)
-                if transaction is not None:
-                    self.mempool.remove([identity])
-                    self._on_refused(transaction, error)
+        self._refuse(tip.header)
         self.engine.note_final(tip.header)
         self.engine.journal.finalized(self.core)
         self._on_final(path)
@@ -614,6 +606,31 @@ class Driver:
         has_work = self._has_work()
         self._had_work = has_work
         self._events.append(WorkChanged(has_work))
+
+    def _refuse(self, tip: Header) -> None:
+        """Refuse what can be recorded no longer, and what did not apply above the tip and does not on it.
+
+        Both are judged by the tip's own state and time: this node's clock may be wrong, and the block on which
+        something did not apply may have been abandoned.
+        """
+        for transaction in self.mempool.expire(tip.time_ms):
+            expected, found = (
+                f"a block until {transaction.body.valid_until_ms}",
+                f"a final one of {tip.time_ms}",
+            )
+            self._on_refused(transaction, Refused("expired", "valid_until_ms", expected, found))
+        for identity, height in list(self._refused_above.items()):
+            if height > tip.height:
+                continue
+            del self._refused_above[identity]
+            waiting = self.mempool.find(identity)
+            if waiting is None:
+                continue
+            try:
+                self.chain.check_transaction(waiting, tip.time_ms)
+            except LedgerError as error:
+                self.mempool.remove([identity])
+                self._on_refused(waiting, error)
 
     def _hand_over(self) -> None:
         """Start the next epoch's engine: the seal is final and on disk."""

@@ -168,6 +168,7 @@ class WorldNode:
     def __init__(self, world: World, member: str) -> None:
         self.world = world
         self.member = member
+        self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
         home = world.directory / member
@@ -227,7 +228,7 @@ class WorldNode:
         raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
 
     def wall_ms(self) -> int:
-        return START_MS + 1_000 + self.world.now_ms
+        return START_MS + 1_000 + self.world.now_ms + self.skew_ms
 
     def monotonic_ms(self) -> int:
         return self.world.now_ms

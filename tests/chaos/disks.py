@@ -16,6 +16,7 @@ from tests.chaos.nodes import Nodes
 
 ROOM = "4g"
 LIMIT_SIZE = 4_096
+SHRINK_ATTEMPTS_MAX = 50
 
 
 class Disks:
@@ -46,9 +47,7 @@ class Disks:
             yield
             return
         data = self._data(member)
-        found = os.statvfs(data)
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize
-        _run("mount", "-o", f"remount,size={used}", str(data))
+        _shrink(data)
         try:
             yield
         finally:
@@ -66,6 +65,20 @@ class Disks:
 
     def _data(self, member: str) -> Path:
         return self._nodes.home(member) / "data"
+
+
+def _shrink(data: Path) -> None:
+    """Make a file system as small as what is on it, which may grow meanwhile."""
+    for attempt in range(1, SHRINK_ATTEMPTS_MAX + 1):
+        found = os.statvfs(data)
+        used = (found.f_blocks - found.f_bfree + attempt) * found.f_frsize
+        try:
+            _run("mount", "-o", f"remount,size={used}", str(data))
+        except subprocess.CalledProcessError:
+            if attempt == SHRINK_ATTEMPTS_MAX:
+                raise
+        else:
+            return
 
 
 def _run(*command: str) -> None:

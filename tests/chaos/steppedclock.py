@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from cli.nodes import configure_log, node_parts
+from cli.nodes import configure_log
 from node.api.server import Api
 from node.clock import Clock
 from node.home import Home
 from node.keyfiles import DevelopmentKey
-from node.run import run_node
+from node.run import load_parts, run_node
 
 CLOCK_FILE = "clock"
 SIZE = 8
@@ -54,7 +54,7 @@ def main() -> None:
     home = Home.open(path)
     clock: Clock = SteppedClock(path / CLOCK_FILE)
     try:
-        asyncio.run(run_node(node_parts(home, DevelopmentKey()), Api, clock=clock))
+        asyncio.run(run_node(load_parts(home, DevelopmentKey()), Api, clock=clock))
     except Exception as error:
         logging.getLogger(__name__).critical("node.stopped", exc_info=error)
         raise
