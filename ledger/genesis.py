@@ -42,14 +42,12 @@ from ledger.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
-    MEMBERS_MAX,
     OBSERVER,
     VALIDATOR,
     Changes,
     Jurisdiction,
     Leaf,
     Member,
-    Members,
     Name,
     Node,
     NodeKind,
@@ -121,7 +119,7 @@ class GenesisContent:
     use: Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
     time_ms: Milliseconds
     parameters: Parameters
-    members: Annotated[tuple[GenesisMember, ...], Items(MEMBERS_MAX, minimum=1)]
+    members: Annotated[tuple[GenesisMember, ...], Items(256, minimum=1)]
     schemas: Annotated[tuple[GenesisSchema, ...], Items(256)]
     purposes: Annotated[tuple[PurposeCode, ...], Items(256, increasing=True)]
 
@@ -262,7 +260,6 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
     leaves: list[Leaf] = [
         content.parameters,
         Validators(0, content.validators, None),
-        Members(tuple(member.id for member in content.members)),
         Governance(governors, 0, None),
     ]
     leaves += [Schema(schema.code, schema.bearer, 0) for schema in content.schemas]
@@ -293,7 +290,6 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
                     next_validator_key=member.node.next_validator_key,
                     tls_certificate=member.node.tls_certificate,
                     tls_sequence=0,
-                    next_tls=None,
                 )
             )
     return leaves
