@@ -65,8 +65,8 @@ def spellings(window: bytes) -> Iterator[bytes]:
         whole = base64.b64encode(bytes(offset) + window)
         # Only the characters that depend on nothing but the window: six bits each.
         first, last = -(-8 * offset // 6), 8 * (offset + len(window)) // 6
-        for characters in (whole[first:last], whole[first:last].translate(bytes.maketrans(b"+/", b"-_"))):
-            yield characters
+        yield whole[first:last]
+        yield whole[first:last].translate(bytes.maketrans(b"+/", b"-_"))
 
 
 def traces(secret: bytes) -> set[bytes]:
@@ -88,7 +88,7 @@ def find_traces(captured: bytes, hidden: list[bytes]) -> list[bytes]:
 
 @dataclass(slots=True)
 class Capture:
-    """What nodes sent to each other, message by message with pings and closes apart, and what passed between clients and the API."""
+    """What nodes sent to each other, pings and closes apart, and what passed between clients and the API."""
 
     messages: list[bytes] = field(default_factory=list)
     control: list[bytes] = field(default_factory=list)
@@ -297,16 +297,18 @@ def test_nothing_of_a_document_is_sent_while_it_is_anchored_refreshed_and_verifi
     hidden += [hashlib.sha256(chunk).digest() for chunk in chunks]
 
     async def live() -> None:
-        async with run_network(tmp_path / "network") as running:
-            async with tapped(capture, running.url(URL_OF)) as url:
-                async with Client.connect(url) as client:
-                    await tell(running, capture, client, document)
-                await knock_at_every_door(running, url)
-                await ask_for_everything(running, capture)
-                assert capture.find(hidden) == []
-                check_that_all_was_seen(capture)
-                check_that_a_trace_would_be_noticed(capture, hidden)
-                await check_that_the_wires_are_tapped(running, capture, url, marker)
+        async with (
+            run_network(tmp_path / "network") as running,
+            tapped(capture, running.url(URL_OF)) as url,
+        ):
+            async with Client.connect(url) as client:
+                await tell(running, capture, client, document)
+            await knock_at_every_door(running, url)
+            await ask_for_everything(running, capture)
+            assert capture.find(hidden) == []
+            check_that_all_was_seen(capture)
+            check_that_a_trace_would_be_noticed(capture, hidden)
+            await check_that_the_wires_are_tapped(running, capture, url, marker)
 
     asyncio.run(live())
 
