@@ -254,7 +254,7 @@ class Oracle:
         bounds = {
             "verifying": (len(driver._verifying), 256),
             "certifying": (len(driver._certifying), 256),
-            "asked": (len(driver._asked_ms), 257),
+            "questions": (len(driver._questions._again_at_ms), 257),
             "events": (len(driver._events), 64),
             "candidates": (len(driver.chain.tree._candidates), 512),
             "bodies": (len(driver.chain._bodies), 512),
