@@ -40,6 +40,8 @@ RARE = (
     "nullify: leader-silent",
     "nullify: leader-nullified",
     "nullify: leader-equivocated",
+    "refused for good: already-recorded",
+    "refused for good: expired",
     "node stopped by a failed write",
     "node stopped by a damaged record",
     "database fetched again from peers",

@@ -135,7 +135,7 @@ class Machine:
             transport=self,
             clock=self,
             on_final=lambda path: self.oracle.note_final(self, path),
-            on_refused=lambda transaction, error: self.oracle.clients.was_refused(transaction, error),
+            on_refused=lambda transaction, error: self.oracle.note_refused(self, transaction, error),
             on_failure=lambda _error: None,
         )
 

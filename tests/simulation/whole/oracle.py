@@ -26,6 +26,7 @@ from ledger.keys import PublicKey
 from ledger.operations import AnchorBatch, RevokeAnchor, RevokeDocument
 from ledger.overlays import Executed
 from ledger.state import Changes, require_parameters, require_validators
+from ledger.transactions import Transaction
 from ledger.transition import BlockContext, apply_transaction
 from node.consensus.effects import Certify, Effect, Evidence, Persist, Trace
 from node.consensus.events import Certified, Event
@@ -117,6 +118,7 @@ class Oracle:
         self.nullified: set[View] = set()
         self.finalized: dict[View, Subject] = {}
         self.accused: set[str] = set()
+        self.refused: set[bytes] = set()
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
@@ -429,6 +431,17 @@ class Oracle:
         self._floors[machine.number] = (last.epoch, last.view)
         self.timeline.trace(f"{machine.number} final {last.height}")
 
+    def note_refused(self, machine: "Machine", transaction: Transaction, error: LedgerError) -> None:
+        """I13: a node gives up a transaction for good. It is none that must be, is or ever becomes final."""
+        if not machine.keeps_rules:
+            return
+        claim = f"I13: {machine.member} refuses {transaction.id.hex()} for good: {error}"
+        is_final = transaction.id in self.ledger.places
+        self.require(not is_final and transaction.id not in self.clients.wanted, claim)
+        self.refused.add(transaction.id)
+        self.timeline.sometimes[f"refused for good: {error.code}"] += 1
+        self.clients.was_refused(transaction, error)
+
     def _replay(self, executed: Executed) -> None:
         """I11 and I13: the block follows from the log by its transactions alone."""
         header = executed.block.header
@@ -443,6 +456,8 @@ class Oracle:
         for transaction in executed.block.transactions:
             is_new = transaction.id not in self.ledger.places
             self.require(is_new, f"I13: {transaction.id.hex()} is final again at {header.height}")
+            is_refused = transaction.id in self.refused
+            self.require(not is_refused, f"I13: {transaction.id.hex()} is final and was refused for good")
             self.ledger.places[transaction.id] = header.height
             self._note_operations(transaction.body.sender, transaction.body.operations, header.height)
             is_in_time = transaction.body.valid_until_ms >= header.time_ms

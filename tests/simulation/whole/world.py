@@ -5,6 +5,8 @@ Rule 2: then a random quorum of honest machines is healed: they run, their disks
 and the links among them are whole. All other faults stay as they are: what is down stays down, what is cut
 stays cut. Within CORE_BOUND_MS the quorum must make HEIGHTS_WANTED new blocks final, and all that clients want.
 Rule 3: then everybody is healed. Within CONVERGENCE_BOUND_MS all honest machines hold the same blocks.
+Rule 4: then, in every third world, clients fall silent. The network goes on by heartbeats alone, and where nobody
+is Byzantine it does nothing else.
 """
 
 import logging
@@ -27,6 +29,9 @@ from tests.simulation.whole.schedule import Fault, Schedule
 
 CORE_BOUND_MS = 60_000
 CONVERGENCE_BOUND_MS = 60_000
+SETTLING_MS = 15_000
+QUIET_MS = 40_000
+QUIET_BLOCKS = (2, 5)
 HEIGHTS_WANTED = 10
 HEIGHTS_MIN = 40
 LIVE_PACE_MS = 60
@@ -71,6 +76,7 @@ class World:
         self._submitted_count = 0
         self._core: set[int] = set()
         self._is_feeding = True
+        self._is_silent = False
         self._make_machines()
 
     def _make_machines(self) -> None:
@@ -133,7 +139,7 @@ class World:
 
     def _retry(self) -> None:
         due = self.oracle.clients.due(self.timeline.now_ms)
-        if due:
+        if due and not self._is_silent:
             self._clients_submit(self.timeline.now_ms // RETRY_MS, due)
         self.timeline.after(RETRY_MS, self._retry)
 
@@ -298,6 +304,24 @@ class World:
             raise Violation(f"L1: no convergence in {CONVERGENCE_BOUND_MS} ms: {self._state()}")
         return self.timeline.now_ms - start_ms
 
+    def require_quiet(self) -> None:
+        """Let clients fall silent and require heartbeats and, among the honest, nothing else."""
+        self._is_silent = True
+        self.timeline.run_until(self.timeline.now_ms + SETTLING_MS)
+        height, view = len(self.oracle.ledger.blocks), self._highest_view()
+        self.timeline.run_until(self.timeline.now_ms + QUIET_MS)
+        blocks = len(self.oracle.ledger.blocks) - height
+        lowest, highest = QUIET_BLOCKS
+        if blocks < lowest:
+            raise Violation(f"L2: {blocks} blocks in {QUIET_MS} idle ms: {self._state()}")
+        views = self._highest_view() - view
+        if not self.schedule.byzantine and (blocks > highest or views > 2 * highest):
+            raise Violation(f"L2: {blocks} blocks, {views} views in {QUIET_MS} idle ms: {self._state()}")
+
+    def _highest_view(self) -> int:
+        drivers = [machine.driver for machine in self._must_converge() if machine.driver is not None]
+        return max(driver.core.current_view for driver in drivers)
+
     def _must_converge(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.keeps_rules]
 
@@ -346,6 +370,8 @@ def _run(world: World, listener: Callable[[int, str], None] | None) -> Outcome:
     world.heal_core()
     first_finality_ms, healed_ms = world.require_core_progress()
     converged_ms = world.require_convergence()
+    if schedule.seed % 3 == 0:
+        world.require_quiet()
     world.check()
     return Outcome(
         schedule.seed,
