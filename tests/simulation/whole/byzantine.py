@@ -53,11 +53,11 @@ class Byzantine(Machine):
 
     def broadcast(self, data: bytes) -> int:
         message = decode_shared(data)
-        for peer in self.consortium.members:
+        for peer in self.consortium.everybody:
             if peer != self.member:
                 for spoiled in self.spoil(peer, message, data):
                     self.transmit(peer, spoiled)
-        return len(self.consortium.members) - 1
+        return len(self.consortium.everybody) - 1
 
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
         """Return what is sent instead."""
@@ -65,7 +65,7 @@ class Byzantine(Machine):
 
     def is_odd(self, peer: str) -> bool:
         """Divide the peers into two halves."""
-        return self.consortium.members.index(peer) % 2 == 1
+        return self.consortium.everybody.index(peer) % 2 == 1
 
     def may(self, permille: int) -> bool:
         """Throw a die."""

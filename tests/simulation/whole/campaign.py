@@ -88,6 +88,14 @@ RARE = (
     "fault: clock-drift",
     "fault: outage",
     "fault: forget-votes",
+    "fault: register-spare",
+    "fault: rotate",
+    "fault: replace",
+    "fault: remove",
+    "fault: add",
+    "epoch sealed",
+    "seal proposed again",
+    "handover of a running node",
 )
 
 

@@ -351,12 +351,18 @@ class Oracle:
             self.require(is_same, f"I2/I4: {held} and {subject}")
             if subject.kind == FINALIZE:
                 self.finalized[place] = subject
+            elif self._is_proposed_again(subject):
+                self.timeline.sometimes["seal proposed again"] += 1
             elif subject.parent_view is not None and subject.parent_view < subject.view - 2:
                 self.timeline.sometimes["parent skips two views or more"] += 1
         is_both = place in self.nullified and place in self.finalized
         self.require(not is_both, f"I3: {place} is nullified and finalized")
         if place in self.nullified and place in self.notarized:
             self.timeline.sometimes["view notarized and nullified"] += 1
+
+    def _is_proposed_again(self, subject: Subject) -> bool:
+        parent = self.notarized.get((subject.epoch, subject.parent_view or 0))
+        return parent is not None and parent.block_hash == subject.block_hash
 
     def _check_certificate(self, certificate: QuorumCertificate) -> None:
         subject = certificate.subject

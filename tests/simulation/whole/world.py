@@ -18,9 +18,10 @@ from functools import lru_cache, partial
 
 from tests.simulation.whole.byzantine import ACTORS
 from tests.simulation.whole.clients import make_transaction
-from tests.simulation.whole.consortium import Consortium
+from tests.simulation.whole.consortium import SPARE, Consortium
 from tests.simulation.whole.disk import VOTES
 from tests.simulation.whole.events import Timeline
+from tests.simulation.whole.governors import ask_for
 from tests.simulation.whole.keys import signatures
 from tests.simulation.whole.links import Links
 from tests.simulation.whole.machine import Machine
@@ -84,6 +85,7 @@ class World:
         for number, member in enumerate(self.consortium.members):
             kind = ACTORS[actors[number]] if number in actors else Machine
             self._add(kind, number, member)
+        self._add(Machine, len(self.consortium.members), SPARE)
         for number, name in self.schedule.byzantine:
             self.oracle.faulty.add(self.consortium.members[number])
             if name == "twins":
@@ -211,6 +213,8 @@ class World:
                 for machine in self.machines:
                     if machine.is_up:
                         self._stop(machine, salt=numbers[0], restart_ms=200 + 90 * machine.number)
+            case "rotate" | "replace" | "remove" | "add" | "register-spare":
+                return self._change_validators(fault.kind, first)
             case "forget-votes":
                 self._forget_votes(first, *numbers)
             case _:
@@ -220,6 +224,16 @@ class World:
     def _stop(self, machine: Machine, *, salt: int | None, restart_ms: int) -> bool:
         machine.stop(salt=salt, restart_ms=restart_ms)
         return True
+
+    def _change_validators(self, kind: str, machine: Machine) -> bool:
+        """Let the governors ask for a change of the validator set."""
+        clients = self.oracle.clients
+        asked = ask_for(self.consortium, self.oracle.ledger.state, kind, machine.member)
+        for place, transaction in enumerate(asked):
+            clients.take(transaction, self.timeline.now_ms, is_wanted=False)
+            clients.governing.add(transaction.id)
+            self._clients_submit(place, [transaction])
+        return bool(asked)
 
     def _forget_votes(self, machine: Machine, way: int, salt: int) -> None:
         """From here on this member counts as faulty."""
@@ -237,11 +251,14 @@ class World:
 
     def heal_core(self) -> None:
         """Choose a quorum of honest machines, heal it, and require that it goes on."""
-        count = self.schedule.validators_count
-        quorum = count - (count - 1) // 3
-        candidates = [machine.number for machine in self.honest]
+        oracle = self.oracle
+        validators = [member for member, _ in oracle.sets[max(oracle.sets)]]
+        quorum = len(validators) - (len(validators) - 1) // 3
+        candidates = [machine.number for machine in self.honest if machine.member in validators]
         random.Random(self.schedule.core_salt).shuffle(candidates)
-        self._core = set(candidates[:quorum])
+        # A change under way may put the spare into the set, or a member back: they must be there for it.
+        others = [machine.number for machine in self.honest if machine.member not in validators]
+        self._core = {*candidates[:quorum], *others}
         self._heal(self._core)
         self.links.calm = set(self._core)
         self.links.heal(among=self._core)
