@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
-from ledger.certificates import VALIDATORS_MAX, ValidatorSet
+from ledger.certificates import VALIDATORS_MAX, ValidatorSet, Vote
 from ledger.codec import Value, encode
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
@@ -214,6 +214,37 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerValidators:
+    """The set of the latest epoch that ended or is about to: its misbehaviour can still be reported."""
+
+    TAG: ClassVar[str] = "former_validators"
+
+    epoch: Height
+    validators: ValidatorSet
+
+    def state_key(self) -> bytes:
+        return FORMER_VALIDATORS_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Two votes of one validator that exclude each other, both signed by `key`. One for each epoch."""
+
+    TAG: ClassVar[str] = "misbehaviour"
+
+    epoch: Height
+    member: MemberId
+    key: PublicKey
+    first: Vote
+    second: Vote
+    height: Height
+    time_ms: Milliseconds
+
+    def state_key(self) -> bytes:
+        return misbehaviour_key(self.epoch, self.member)
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """When and why a whole anchor was revoked."""
 
@@ -370,11 +401,16 @@ def verification_key(key: PublicKey, consent_id: bytes, slot: int) -> bytes:
     return state_key(encode((Verification.TAG, _key_value(key), consent_id, slot)))
 
 
+def misbehaviour_key(epoch: int, member: str) -> bytes:
+    return state_key(encode((Misbehaviour.TAG, epoch, member)))
+
+
 def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
+FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 
 

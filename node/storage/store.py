@@ -23,7 +23,17 @@ from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
-from ledger.state import L, Member, Node, Purpose, Schema, decode_leaf, is_leaf_of, require_validators
+from ledger.state import (
+    L,
+    Member,
+    Misbehaviour,
+    Node,
+    Purpose,
+    Schema,
+    decode_leaf,
+    is_leaf_of,
+    require_validators,
+)
 from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
@@ -57,7 +67,7 @@ SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
 
 
-REGISTERED: Final = (Member, Node, Schema, Purpose)
+REGISTERED: Final = (Member, Node, Schema, Purpose, Misbehaviour)
 """The leaves that can be listed: few, and governed."""
 
 
