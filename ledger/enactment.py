@@ -31,8 +31,10 @@ from ledger.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
+    MEMBERS_MAX,
     Changes,
     Member,
+    Members,
     Purpose,
     Schema,
     StateView,
@@ -40,6 +42,7 @@ from ledger.state import (
     find,
     member_key,
     purpose_key,
+    require_members,
     require_parameters,
     require_validators,
     schema_key,
@@ -102,6 +105,7 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
         suspensions=(),
     )
     changes.put(member)
+    _list_member(member, changes)
     _list_governor(member, changes)
     if change.node is not None:
         register_node(change.id, change.node, changes)
@@ -160,6 +164,13 @@ def _reinstated(member: Member, context: BlockContext) -> tuple[Suspension, ...]
         raise Refused("too-many-suspensions", f"member {member.id}", expected, f"{SUSPENSIONS_MAX}")
     *earlier, last = member.suspensions
     return (*earlier, replace(last, reinstated_at=context.height))
+
+
+def _list_member(member: Member, changes: Changes) -> None:
+    ids = tuple(sorted((*require_members(changes).ids, member.id)))
+    if len(ids) > MEMBERS_MAX:
+        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", f"{len(ids)}")
+    changes.put(Members(ids))
 
 
 def _list_governor(member: Member, changes: Changes) -> None:

@@ -10,6 +10,7 @@ Rule 3: nothing here is personal: identifiers of institutions and codes, hashes,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 from ledger.certificates import VALIDATORS_MAX, ValidatorSet, Vote
@@ -67,6 +68,8 @@ TransferBasis = Annotated[
 ]
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
+
+MEMBERS_MAX: Final = 256
 
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
@@ -131,6 +134,18 @@ class Member:
             and (interval.reinstated_at is None or height < interval.reinstated_at)
             for interval in self.suspensions
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The ids of all members, active and suspended. A member is never removed."""
+
+    TAG: ClassVar[str] = "members"
+
+    ids: Annotated[tuple[MemberId, ...], Items(MEMBERS_MAX, minimum=1, increasing=True)]
+
+    def state_key(self) -> bytes:
+        return MEMBERS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +424,7 @@ def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
+MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
 FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
@@ -424,6 +440,14 @@ class StateView(Protocol):
 
 def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     """Return the leaf of `shape` that `value` encodes, checked to belong under `key`. Raises LedgerError."""
+    if shape not in _OFTEN_READ:
+        return _decode(shape, key, value)
+    leaf = _decode_often(shape, key, value)
+    assert isinstance(leaf, shape), "what was decoded as a shape is of it"
+    return leaf
+
+
+def _decode(shape: type[L], key: bytes, value: bytes) -> L:
     leaf = unpack(shape, value, size_max=LEAF_SIZE_MAX)
     if leaf.state_key() != key:
         expected = f"the {shape.TAG} of key {key.hex()}"
@@ -431,16 +455,26 @@ def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     return leaf
 
 
-def is_leaf_of(shape: type[Leaf], value: bytes) -> bool:
-    """Say whether a stored value is of this shape, by its tag alone."""
-    # An array of fewer than 16 items has a header of one byte, and the tag is its first item.
-    return value.startswith(encode(shape.TAG), 1)
+# Few records, read for every transaction or block. A decoded leaf never changes, so all readers may share it.
+_OFTEN_READ: Final = frozenset({Member, Members, Schema, Purpose, Parameters, Validators})
+
+
+@lru_cache(maxsize=512)
+def _decode_often(shape: type[Leaf], key: bytes, value: bytes) -> Leaf:
+    return _decode(shape, key, value)
 
 
 def find(state: StateView, shape: type[L], key: bytes) -> L | None:
     """Return the leaf of `shape` under `key`, or None where the state holds none."""
     value = state.find_value(key)
     return None if value is None else decode_leaf(shape, key, value)
+
+
+def require_members(state: StateView) -> Members:
+    """Return the ids of all members, which every state from genesis on holds."""
+    members = find(state, Members, MEMBERS_KEY)
+    assert members is not None, "a state without members"
+    return members
 
 
 def require_parameters(state: StateView) -> Parameters:

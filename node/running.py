@@ -23,11 +23,11 @@ from ledger.state import (
     OBSERVER,
     VALIDATOR,
     Consent,
-    Member,
     anchor_key,
     consent_key,
     find,
     member_key,
+    require_members,
     require_parameters,
     revocation_key,
 )
@@ -203,7 +203,7 @@ class RunningNode:
 
     def member_ids(self) -> tuple[str, ...]:
         """Return the ids of all members, in order."""
-        return tuple(sorted(member.id for member in self._store.registered(Member)))
+        return require_members(self._store).ids
 
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""

@@ -17,23 +17,11 @@ from typing import Final
 
 from ledger.blocks import Block, SealedHeader, transactions_root
 from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
-from ledger.codec import encode
-from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
-from ledger.state import (
-    L,
-    Member,
-    Misbehaviour,
-    Node,
-    Purpose,
-    Schema,
-    decode_leaf,
-    is_leaf_of,
-    require_validators,
-)
+from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
@@ -47,7 +35,6 @@ from node.storage.tables import (
     NODE,
     PAGE,
     PENDING,
-    REGISTER,
     REPAIR,
     SEAL,
     TRANSACTION,
@@ -65,14 +52,6 @@ __all__ = ("Snapshot", "Store", "StoreError")
 
 SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
-
-
-REGISTERED: Final = (Member, Node, Schema, Purpose, Misbehaviour)
-"""The leaves that can be listed: few, and governed."""
-
-
-def _register_key(tag: str) -> bytes:
-    return REGISTER + encode(tag)
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
@@ -286,9 +265,6 @@ class Store(Snapshot):
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
             batch.put(VALUE + key, value)
-            for shape in REGISTERED:
-                if is_leaf_of(shape, value):
-                    batch.put(_register_key(shape.TAG) + key, b"")
         if block.header.is_seal:
             following = require_validators(executed.overlay).current
             batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
@@ -398,19 +374,6 @@ class Store(Snapshot):
             raise damaged(key, f"no finalized block at height {height}")
         following = decode_record(_decode_validators, key, found[8:])
         return Handover(Certified(sealed.encoded, certificate), following)
-
-    def registered(self, shape: type[L]) -> Iterator[L]:
-        """Iterate over all leaves of one of the REGISTERED shapes, by state key."""
-        table = _register_key(shape.TAG)
-        for found, _ in self._scan(table):
-            key = found[len(table) - 1 :]
-            value = self.find_value(key)
-            if value is None:
-                raise damaged(VALUE + key, "nothing")
-            try:
-                yield decode_leaf(shape, key, value)
-            except LedgerError as error:
-                raise damaged(VALUE + key, str(error)) from error
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""

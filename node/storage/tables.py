@@ -11,7 +11,7 @@ Tables, by the first byte of the key; integers are 8 bytes, big-endian:
     T height, index -> transaction                        t transaction id -> height, index
     C height -> certificate   V state key -> leaf value   P page path -> page
     N level (1 byte), index -> history node               U height, block hash -> unfinalized block
-    E epoch -> height of its seal, next validators        R tag, state key -> nothing, for REGISTERED leaves
+    E epoch -> height of its seal, next validators
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _NUMBER_SIZE: Final = 8
 
 META, HEADER, HEIGHT, TRANSACTION, LOCATION = b"M", b"H", b"h", b"T", b"t"
 CERTIFICATE, VALUE, PAGE, NODE, PENDING = b"C", b"V", b"P", b"N", b"U"
-SEAL, REGISTER = b"E", b"R"
+SEAL = b"E"
 _NAMES: Final = {
     META: "metadata",
     HEADER: "header",
@@ -38,7 +38,6 @@ _NAMES: Final = {
     NODE: "history node",
     PENDING: "unfinalized block",
     SEAL: "end of an epoch",
-    REGISTER: "entry of the register",
 }
 
 REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
