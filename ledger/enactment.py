@@ -111,6 +111,13 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
         register_node(change.id, change.node, changes)
 
 
+def _list_member(member: Member, changes: Changes) -> None:
+    ids = require_members(changes).ids
+    if len(ids) == MEMBERS_MAX:
+        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", "one more")
+    changes.put(Members(tuple(sorted((*ids, member.id)))))
+
+
 def _changed_member(
     change: SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys,
     member: Member,
@@ -164,13 +171,6 @@ def _reinstated(member: Member, context: BlockContext) -> tuple[Suspension, ...]
         raise Refused("too-many-suspensions", f"member {member.id}", expected, f"{SUSPENSIONS_MAX}")
     *earlier, last = member.suspensions
     return (*earlier, replace(last, reinstated_at=context.height))
-
-
-def _list_member(member: Member, changes: Changes) -> None:
-    ids = tuple(sorted((*require_members(changes).ids, member.id)))
-    if len(ids) > MEMBERS_MAX:
-        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", f"{len(ids)}")
-    changes.put(Members(ids))
 
 
 def _list_governor(member: Member, changes: Changes) -> None:
