@@ -40,6 +40,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "record": Entry("cli.record", "record", "Recipient: record on the ledger that it verified."),
     "trust": Entry("cli.trust", "trust", "Make and check the trusted root, trust.json."),
+    "governance": Entry(
+        "cli.governance", "governance", "Governors: propose changes, vote, see what came of it."
+    ),
     "audit": Entry("cli.audit", "audit", "Replay the chain from genesis and report."),
 }
 

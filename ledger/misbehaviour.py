@@ -12,9 +12,12 @@ from ledger.operations import ReportMisbehaviour
 from ledger.standing import BlockContext, Refused, already_recorded, require_active
 from ledger.state import (
     FORMER_VALIDATORS_KEY,
+    LATEST_MISBEHAVIOUR_KEY,
     Changes,
     FormerValidators,
+    LatestMisbehaviour,
     Misbehaviour,
+    MisbehaviourPlace,
     StateView,
     find,
     misbehaviour_key,
@@ -56,7 +59,20 @@ def apply_report(operation: ReportMisbehaviour, sender: str, changes: Changes, c
     recorded = find(changes, Misbehaviour, misbehaviour_key(epoch, member))
     if recorded is not None:
         raise already_recorded("misbehaviour", recorded.height)
-    changes.put(Misbehaviour(epoch, member, operation.key, first, second, context.height, context.time_ms))
+    before = find(changes, LatestMisbehaviour, LATEST_MISBEHAVIOUR_KEY)
+    changes.put(
+        Misbehaviour(
+            epoch=epoch,
+            member=member,
+            key=operation.key,
+            first=first,
+            second=second,
+            previous=None if before is None else before.latest,
+            height=context.height,
+            time_ms=context.time_ms,
+        )
+    )
+    changes.put(LatestMisbehaviour(MisbehaviourPlace(epoch, member)))
 
 
 def _require_set(epoch: int, state: StateView) -> ValidatorSet:

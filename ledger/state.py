@@ -242,8 +242,31 @@ class FormerValidators:
 
 
 @dataclass(frozen=True, slots=True)
+class MisbehaviourPlace:
+    """What names a record of misbehaviour."""
+
+    epoch: Height
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class LatestMisbehaviour:
+    """The latest record of misbehaviour, from which all others are reached. No leaf where there is none."""
+
+    TAG: ClassVar[str] = "latest_misbehaviour"
+
+    latest: MisbehaviourPlace
+
+    def state_key(self) -> bytes:
+        return LATEST_MISBEHAVIOUR_KEY
+
+
+@dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """Two votes of one validator that exclude each other, both signed by `key`. One for each epoch."""
+    """Two votes of one validator that exclude each other, both signed by `key`. One for each epoch.
+
+    `previous` is the record before, so that nobody can leave one out of a list unnoticed.
+    """
 
     TAG: ClassVar[str] = "misbehaviour"
 
@@ -252,6 +275,7 @@ class Misbehaviour:
     key: PublicKey
     first: Vote
     second: Vote
+    previous: MisbehaviourPlace | None
     height: Height
     time_ms: Milliseconds
 
@@ -426,6 +450,7 @@ def _key_value(key: PublicKey) -> Value:
 
 MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
+LATEST_MISBEHAVIOUR_KEY: Final = state_key(encode((LatestMisbehaviour.TAG,)))
 FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 

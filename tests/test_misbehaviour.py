@@ -11,7 +11,15 @@ from ledger.keys import PrivateKey
 from ledger.misbehaviour import exclude_each_other, misbehaviour_report
 from ledger.operations import ReportMisbehaviour
 from ledger.records import from_json, to_json
-from ledger.state import Misbehaviour, find, misbehaviour_key, require_validators
+from ledger.state import (
+    LATEST_MISBEHAVIOUR_KEY,
+    LatestMisbehaviour,
+    Misbehaviour,
+    MisbehaviourPlace,
+    find,
+    misbehaviour_key,
+    require_validators,
+)
 from tests.consortium import (
     CHAIN_ID,
     START_MS,
@@ -84,7 +92,7 @@ def test_votes_that_exclude_each_other_are_recorded(ledger: Ledger, first: Vote,
     ledger.record(make_transaction(REPORTER, misbehaviour_report(first, second, SET)))
     recorded = find(ledger.tip.state, Misbehaviour, misbehaviour_key(0, CULPRIT))
     key = key_of(f"{CULPRIT} validator").public
-    assert recorded == Misbehaviour(0, CULPRIT, key, first, second, 1, START_MS + 1_000)
+    assert recorded == Misbehaviour(0, CULPRIT, key, first, second, None, 1, START_MS + 1_000)
     for vote in (recorded.first, recorded.second):
         vote.verify(CHAIN_ID, SET)
 
@@ -116,6 +124,16 @@ def test_a_validator_is_recorded_once_for_an_epoch(ledger: Ledger) -> None:
     ):
         for reporter in (REPORTER, "sz-operator"):
             assert ledger.refusal(soon(ledger, reporter, again)).code == "already-recorded"
+
+
+def test_every_record_is_reached_from_the_latest(ledger: Ledger) -> None:
+    ledger.record(make_transaction(REPORTER, reporting(*PAIR)))
+    first, second = (make_vote(NOTARIZE, block, signer=0) for block in ("one", "other"))
+    ledger.record(make_transaction(REPORTER, misbehaviour_report(first, second, SET)))
+    latest = find(ledger.tip.state, LatestMisbehaviour, LATEST_MISBEHAVIOUR_KEY)
+    assert latest is not None and latest.latest == MisbehaviourPlace(0, VALIDATORS[0])
+    record = find(ledger.tip.state, Misbehaviour, misbehaviour_key(0, VALIDATORS[0]))
+    assert record is not None and record.previous == MisbehaviourPlace(0, CULPRIT)
 
 
 @pytest.mark.parametrize("sender", ["hk-bank", "auditor", "mainland-bureau"])
