@@ -29,6 +29,7 @@ from ledger.operations import (
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
+    RotateTls,
     Withdraw,
 )
 from ledger.overlays import Executed, Tip
@@ -233,7 +234,7 @@ class Audit:
             case RecordVerification():
                 report.verifications[sender] += 1
                 self._use_consent(operation.consent_id, height)
-            case RotateKey() | Propose() | CastVote():
+            case RotateKey() | RotateTls() | Propose() | CastVote():
                 pass
             case _:
                 assert_never(operation)

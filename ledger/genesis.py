@@ -293,7 +293,6 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
                     next_validator_key=member.node.next_validator_key,
                     tls_certificate=member.node.tls_certificate,
                     tls_sequence=0,
-                    next_tls=None,
                 )
             )
     return leaves

@@ -30,17 +30,21 @@ from ledger.records import (
     unpack,
 )
 from ledger.state import ConsentTerms, LeafCount, Outcome, RevocationReason
+from ledger.tlscertificates import TlsCertificate
 
 GRANT_TAG: Final = "luohu/grant/1"
 CONSENT_TAG: Final = "luohu/consent/1"
 WITHDRAWAL_TAG: Final = "luohu/withdrawal/1"
 NEXT_KEY_TAG: Final = "luohu/next-key/1"
 ROTATION_TAG: Final = "luohu/rotation/1"
+TLS_CERTIFICATE_TAG: Final = "luohu/tls-certificate/1"
 
 GRANT_BODY_SIZE_MAX: Final = 1_024
 WITHDRAWAL_BODY_SIZE_MAX: Final = 128
 
 MEMBER_KEY: Final = "member"
+VALIDATOR_KEY: Final = "validator"
+TLS_KEY: Final = "tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +168,55 @@ class RecordVerification:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """By a member: replace its key by the one whose hash it committed to before, and commit to the next."""
+    """By a member: replace its key, or its validator's, by the one whose hash it committed to before.
+
+    `next_key` commits to the one after it. The revealed `key` signs.
+    """
 
     TAG: ClassVar[str] = "rotate_key"
 
-    role: Annotated[str, Code((MEMBER_KEY,))]
+    role: Annotated[str, Code((MEMBER_KEY, VALIDATOR_KEY))]
     sequence: Integer
     key: PublicKey
     next_key: Hash
     signature: SignatureBytes
+
+    def signed_body(self, *, chain_id: bytes, member: str) -> bytes:
+        """Return what the revealed key signs."""
+        return rotation_body(
+            chain_id=chain_id,
+            member=member,
+            role=self.role,
+            sequence=self.sequence,
+            key=self.key,
+            next_key=self.next_key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RotateTls:
+    """By a member: replace its node's TLS certificate.
+
+    `key` is the member's next key, which signs but stays next: a thief of the current key does not have it.
+    """
+
+    TAG: ClassVar[str] = "rotate_tls"
+
+    sequence: Integer
+    certificate: TlsCertificate
+    key: PublicKey
+    signature: SignatureBytes
+
+    def signed_body(self, *, chain_id: bytes, member: str) -> bytes:
+        """Return what the member's next key signs."""
+        return rotation_body(
+            chain_id=chain_id,
+            member=member,
+            role=TLS_KEY,
+            sequence=self.sequence,
+            key=self.key,
+            next_key=tagged_digest(TLS_CERTIFICATE_TAG, pack(self.certificate)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +253,7 @@ Operation: TypeAlias = (
     | CloseConsent
     | RecordVerification
     | RotateKey
+    | RotateTls
     | Propose
     | CastVote
 )
@@ -221,6 +266,7 @@ OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     CloseConsent,
     RecordVerification,
     RotateKey,
+    RotateTls,
     Propose,
     CastVote,
 )
@@ -240,7 +286,7 @@ def rotation_body(
 
 def signature_count(operation: Operation) -> int:
     """Return how many signatures an operation carries of its own."""
-    return 1 if isinstance(operation, Grant | Withdraw | RotateKey) else 0
+    return 1 if isinstance(operation, Grant | Withdraw | RotateKey | RotateTls) else 0
 
 
 def check_chain(chain_id: bytes, found: bytes, what: str) -> None:

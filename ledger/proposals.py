@@ -24,8 +24,9 @@ from ledger.records import (
     PurposeCode,
     SchemaCode,
 )
-from ledger.state import Bearer, Name, Parameters, Roles, StateView, find
+from ledger.state import Bearer, Jurisdiction, Name, NodeKind, Parameters, Roles, StateView, find
 from ledger.statetree import state_key
+from ledger.tlscertificates import TlsCertificate
 
 PROPOSAL_TAG: Final = "luohu/proposal/1"
 GOVERNORS_MAX: Final = 64
@@ -41,6 +42,33 @@ REJECTED: Final = "rejected"
 EXPIRED: Final = "expired"
 
 Choice = Annotated[str, Code((NO, YES))]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRegistration:
+    """A node as governors register it: validators with a validator key and the commitment to the next."""
+
+    kind: NodeKind
+    validator_key: PublicKey | None
+    next_validator_key: Hash | None
+    certificate: TlsCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class AddMember:
+    """Register a member, with a node or without one."""
+
+    TAG: ClassVar[str] = "add_member"
+
+    id: MemberId
+    name_zh_hans: Name
+    name_zh_hant: Name
+    name_en: Name
+    jurisdiction: Jurisdiction
+    roles: Roles
+    key: PublicKey
+    next_key: Hash
+    node: NodeRegistration | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +124,16 @@ class SetMemberKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class SetNode:
+    """Register a member's node, or replace its registration: its kind, its keys and its TLS certificate."""
+
+    TAG: ClassVar[str] = "set_node"
+
+    member: MemberId
+    node: NodeRegistration
+
+
+@dataclass(frozen=True, slots=True)
 class AddSchema:
     """Register a kind of document."""
 
@@ -133,15 +171,19 @@ class ChangeValidators:
     members: Annotated[tuple[MemberId, ...], Items(VALIDATORS_MAX, minimum=VALIDATORS_MIN, increasing=True)]
 
 
-MemberChange: TypeAlias = SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys
+MemberChange: TypeAlias = (
+    SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys | SetNode
+)
 """A change that names one member, who is not asked."""
 
 Change: TypeAlias = (
-    SuspendMember
+    AddMember
+    | SuspendMember
     | ReinstateMember
     | ChangeRoles
     | ChangeNames
     | SetMemberKeys
+    | SetNode
     | AddSchema
     | AddPurpose
     | SetParameters

@@ -161,7 +161,6 @@ class Node:
     next_validator_key: Hash | None
     tls_certificate: Annotated[bytes, Octets(1, 2048)]
     tls_sequence: Integer
-    next_tls: Hash | None
 
     def state_key(self) -> bytes:
         return node_key(self.member)

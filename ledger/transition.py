@@ -26,10 +26,11 @@ from ledger.operations import (
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
+    RotateTls,
     Withdraw,
     check_chain,
-    next_key_commitment,
 )
+from ledger.rotations import check_not_recorded, rotate_key, rotate_tls
 from ledger.standing import BlockContext as BlockContext
 from ledger.standing import Refused, already_recorded, require_active, require_member
 from ledger.state import (
@@ -71,6 +72,7 @@ def verify_transaction(
     sender = find(parent, Member, member_key(transaction.body.sender))
     if sender is None:
         raise Refused("unregistered", "transaction sender", "a registered member", transaction.body.sender)
+    check_not_recorded(transaction.body, sender)
     verified.verify(transaction, sender.key)
 
 
@@ -119,7 +121,9 @@ def _apply(operation: Operation, sender: str, changes: Changes, context: BlockCo
         case RecordVerification():
             _record_verification(operation, require_active(changes, sender, RECIPIENT), changes, context)
         case RotateKey():
-            _rotate_key(operation, require_active(changes, sender, None), changes)
+            rotate_key(operation, require_active(changes, sender, None), changes)
+        case RotateTls():
+            rotate_tls(operation, require_active(changes, sender, None), changes)
         case Propose():
             apply_propose(operation, sender, changes, context)
         case CastVote():
@@ -290,31 +294,3 @@ def _require_consent(key: PublicKey, consent_id: bytes, recipient: Member, state
     if consent.granted.terms.recipient != recipient.id:
         raise Refused("forbidden", "consent recipient", consent.granted.terms.recipient, recipient.id)
     return consent
-
-
-def _rotate_key(operation: RotateKey, member: Member, changes: Changes) -> None:
-    # The transaction was verified: the current key signed it, the revealed key signed the rotation.
-    if operation.sequence == member.key_sequence and operation.key == member.key:
-        raise Refused(
-            "already-recorded", "rotation", "a rotation not yet recorded", f"sequence {member.key_sequence}"
-        )
-    if operation.sequence != member.key_sequence + 1:
-        raise Refused(
-            "wrong-sequence", "rotation", f"sequence {member.key_sequence + 1}", f"{operation.sequence}"
-        )
-    if next_key_commitment(operation.key) != member.next_key:
-        raise Refused(
-            "unexpected-key",
-            "rotation",
-            f"the key committed to as {member.next_key.hex()}",
-            f"{operation.key}",
-        )
-    operation.key.check_prime_order()
-    changes.put(
-        replace(
-            member,
-            key=operation.key,
-            key_sequence=operation.sequence,
-            next_key=operation.next_key,
-        )
-    )

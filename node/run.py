@@ -103,8 +103,12 @@ class NodeProcess:
         make_api: Callable[[RunningNode], ApiServer],
         *,
         clock: Clock | None = None,
+        delay_ms: float = 0.0,
     ) -> None:
-        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError."""
+        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError.
+
+        `delay_ms` holds back every message to a peer; it exists for measurement on loopback only.
+        """
         self._parts = parts
         self._clock = clock or SystemClock()
         self._check_start()
@@ -124,7 +128,7 @@ class NodeProcess:
         )
         try:
             self._registration = self._require_registration()
-            self._network = self._make_network()
+            self._network = self._make_network(delay_ms)
             self.driver = Driver(
                 member=parts.member,
                 engines=self._engines,
@@ -241,7 +245,7 @@ class NodeProcess:
                 logger.error("peer.unusable member=%s error=%s", node.member, error)
         return peers
 
-    def _make_network(self) -> PeerNetwork:
+    def _make_network(self, delay_ms: float) -> PeerNetwork:
         return PeerNetwork(
             node_id=self._parts.member,
             identity=self._require_identity(),
@@ -250,6 +254,7 @@ class NodeProcess:
             random_source=random.SystemRandom(),
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
+            delay_ms=delay_ms,
         )
 
     async def start(self) -> None:

@@ -33,7 +33,7 @@ def register_validator(ledger: Ledger, member: str) -> None:
     next_key = next_key_commitment(key_of(f"{member} next validator").public)
     certificate = b"TLS certificate of " + member.encode()
     key = key_of(f"{member} validator").public
-    put(ledger, Node(member, "validator", key, 0, next_key, certificate, 0, None))
+    put(ledger, Node(member, "validator", key, 0, next_key, certificate, 0))
 
 
 def suspend(ledger: Ledger, member: str) -> None:

@@ -17,6 +17,7 @@ MODULES = (
     "state",
     "operations",
     "proposals",
+    "tlscertificates",
     "blocks",
     "commitments",
     "genesis",

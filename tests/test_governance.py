@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.enactment import SUSPENSIONS_MAX
 from ledger.genesis import GenesisError
-from ledger.governance import PROPOSAL_DURATION_MAX_MS, SUSPENSIONS_MAX
+from ledger.governance import PROPOSAL_DURATION_MAX_MS
 from ledger.operations import CastVote, Propose, next_key_commitment
 from ledger.proposals import (
     BALLOTS_MAX,

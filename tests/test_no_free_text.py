@@ -75,7 +75,7 @@ def _is_harmless(rule: object) -> bool:
 # Members' names, which governors decide on: the only text that there is.
 NAMES = [
     f"Propose.change: {change}.{name}"
-    for change in ("ChangeNames",)
+    for change in ("AddMember", "ChangeNames")
     for name in ("name_zh_hans", "name_zh_hant", "name_en")
 ]
 

@@ -237,6 +237,10 @@ class Chain:
         assert isinstance(proof, AbsenceProof), "the chain holds no such leaf"
         return proof
 
+    def absence_of(self, height: int, issuer: str, commitment: bytes) -> AbsenceProof:
+        """Return why a document is not revoked in the state after a block."""
+        return self.prove_absent(height, revocation_key(issuer, commitment))
+
     def handovers(self, from_epoch: int, to_epoch: int) -> tuple[Handover, ...]:
         """Return the handovers of the seals between two epochs."""
         seals = {tip.header.epoch: tip.header.height for tip in self.tips if tip.header.is_seal}
@@ -433,11 +437,12 @@ class Scene:
     recipient_suspensions: tuple[Suspension, ...] = ()
     others: tuple[Leaf, ...] = ()
     later: tuple[Leaf, ...] = ()
+    batch: tuple[bytes, ...] = BATCH
 
     @property
     def openings(self) -> list[Opening]:
         """The openings of the batch, the document's first."""
-        return [make_opening(document, **self.metadata) for document in BATCH]
+        return [make_opening(document, **self.metadata) for document in self.batch]
 
     def chain(self) -> Chain:
         """Return the chain of this scene: three epochs, seven blocks after genesis."""
@@ -456,7 +461,7 @@ class Scene:
             "key_sequence": 0,
             "revoked": None,
         }
-        sibling = self.openings[3].commitment()
+        sibling = self.openings[-4 % tree.size].commitment() if tree.size > 3 else hash_of("another batch")
         issuer = replace(chain.member(ISSUER), suspensions=self.suspensions)
         recipient = replace(chain.member(BANK), suspensions=self.recipient_suspensions)
         chain.block(
@@ -520,7 +525,7 @@ def show(scene: Scene, height: int = PLAIN, *, from_epoch: int = 0, pinned: bool
         holder=holder,
         consent_id=scene.consent.consent_id,
     )
-    return Shown(chain, trust, DOCUMENT, replace(proof, presentation=signed), request)
+    return Shown(chain, trust, scene.batch[0], replace(proof, presentation=signed), request)
 
 
 def make_scene(**changes: object) -> Scene:

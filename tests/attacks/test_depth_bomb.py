@@ -7,7 +7,7 @@ from tests.attacks.forge import Forgery, Shown, honest
 
 
 def forge(shown: Shown) -> Shown:
-    return replace(shown, raw=PROOF_MAGIC + b"\x91" * 500_000 + b"\xc0")
+    return replace(shown, raw=PROOF_MAGIC + b"\x91" * 4_000 + b"\xc0")
 
 
 FORGERY = Forgery(honest, forge, step="files", code="proof-malformed")
