@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Sequence
 
 from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
 from ledger.execution import build_block, execute_block
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
-from ledger.state import require_parameters
+from ledger.state import require_parameters, require_validators
 from ledger.transactions import Transaction, VerifiedTransactions
 from ledger.transition import BlockContext, apply_transaction, verify_transaction
 from node.blocktree import UNFINALIZED_MAX, BlockTree, Candidate
@@ -26,9 +26,8 @@ from node.storage.store import Store
 class Chain:
     """Store, block tree and the memory of verified transactions."""
 
-    def __init__(self, store: Store, validators: ValidatorSet) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.validators = validators
         self.verified = VerifiedTransactions()
         self.tree = BlockTree(store.tip())
         self._bodies: dict[bytes, dict[bytes, Transaction]] = {}
@@ -41,14 +40,24 @@ class Chain:
         return self.tree.tip
 
     @property
+    def validators(self) -> ValidatorSet:
+        """The set that decides the blocks on the finalized tip."""
+        return require_validators(self.tip.state).current
+
+    @property
     def chain_id(self) -> bytes:
         """The 32-byte chain id."""
         return self.tip.header.chain_id
 
     # -- candidates -------------------------------------------------------------------------------------
 
-    def propose(self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...]) -> Candidate | None:
-        """Take a proposed header and its transactions' ids. Raises BlockError where they do not match."""
+    def propose(
+        self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
+    ) -> Candidate | None:
+        """Take a proposed header and its transactions' ids. Raises BlockError where they do not match.
+
+        A block that is wanted by its hash has room whatever else was proposed in its view.
+        """
         if sealed.header.chain_id != self.chain_id:
             raise BlockError("proposal", f"chain {self.chain_id.hex()}", sealed.header.chain_id.hex())
         if len(set(transaction_ids)) != len(transaction_ids):
@@ -57,16 +66,19 @@ class Chain:
             raise BlockError("proposal", "transactions under the header's root", "others")
         if sealed.header.height <= self.tip.header.height:
             return None
-        candidate = self.tree.add(sealed, transaction_ids)
+        candidate = self.tree.add(sealed, transaction_ids, is_wanted=is_wanted)
         if candidate is not None:
             self._bodies.setdefault(sealed.hash, {})
         return candidate
 
-    def take_block(self, stored: StoredBlock, *, is_durable: bool = False) -> Candidate | None:
+    def take_block(
+        self, stored: StoredBlock, *, is_durable: bool = False, is_wanted: bool = False
+    ) -> Candidate | None:
         """Take a whole block that is not final. Raises LedgerError where it is none."""
         sealed = SealedHeader.decode(stored.header)
         transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
-        candidate = self.propose(sealed, tuple(transaction.id for transaction in transactions))
+        ids = tuple(transaction.id for transaction in transactions)
+        candidate = self.propose(sealed, ids, is_wanted=is_wanted or is_durable)
         if candidate is not None:
             candidate.is_durable = candidate.is_durable or is_durable
             self._bodies[sealed.hash].update({transaction.id: transaction for transaction in transactions})
@@ -172,12 +184,11 @@ class Chain:
             )
             for each in blocks
         ]
-        last = decoded[-1]
-        subject = certificate.subject
-        if subject.kind != FINALIZE or subject.block_hash != last.hash or subject.view != last.header.view:
-            raise BlockError(
-                "final blocks", "a finalization of the last block", f"a {subject.kind} of another"
-            )
+        if not decoded[-1].sealed.is_named_by(certificate):
+            found = f"a {certificate.subject.kind} of another"
+            raise BlockError("final blocks", "a finalization of the last block", found)
+        if any(block.header.is_seal for block in decoded[:-1]):
+            raise BlockError("final blocks", "a seal only as the last block", "blocks beyond one")
         certificate.verify(self.chain_id, self.validators)
         self._check_linked(decoded)
         parent, path = self.tip, []

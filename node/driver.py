@@ -5,6 +5,7 @@ Rule 2: a `Persist` is synced before any later effect is performed. A failed wri
 Rule 3: before a block is reported built, verified or certified, all its bytes are durable here.
 Rule 4: what is missing is fetched and answered late; only a block that breaks a rule is answered as invalid.
 Rule 5: a notarized block that executes to another result here stops the node: a quorum differs from us.
+Rule 6: when an epoch's seal is final here, its engine ends and the next one starts (docs/epochs.md).
 """
 
 import logging
@@ -12,14 +13,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, assert_never
 
-from ledger.blocks import BlockError, SealedHeader
+from ledger.blocks import BlockError, Header, SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import Divergence
-from ledger.overlays import Executed
+from ledger.execution import Divergence, is_sealing
+from ledger.overlays import Executed, Tip
+from ledger.standing import Refused
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
-from node.chain import Chain, stored
+from node.chain import Chain
 from node.clock import Clock
 from node.consensus.core import Simplex
 from node.consensus.effects import (
@@ -57,12 +59,11 @@ from node.consensus.messages import (
     ProposalMessage,
     decode_message,
     encode_message,
+    epoch_of,
 )
+from node.engine import Engine
 from node.mempool import Mempool, MempoolError
 from node.messages import (
-    CATCH_UP_BLOCKS_MAX,
-    CATCH_UP_SIZE_MAX,
-    GOSSIP_SIZE_MAX,
     Consensus,
     FinalBlocks,
     Gossip,
@@ -75,11 +76,12 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
+from node.questions import ASK_AGAIN_MS, Questions
+from node.serving import Serving, gossips
 
 logger = logging.getLogger(__name__)
 
 BLOCK_AGE_MAX_MS: Final = 60_000
-ASK_AGAIN_MS: Final = 500
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
 EVIDENCE_MAX: Final = 64
@@ -101,19 +103,15 @@ class Transport(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """Where the core's records are made durable."""
+class EngineSource(Protocol):
+    """What makes the engines, one for each epoch; `node.engine.Engines` does."""
 
-    def persist(self, effect: Persist) -> None:
-        """Return once the records are on disk. Raises OSError, after which the node must stop."""
+    def open(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Return the engine that goes on from the stored tip."""
         ...
 
-    def finalized(self, core: Simplex) -> None:
-        """Take note of finality: records below it may be dropped."""
-        ...
-
-    def amnesia_ended(self, core: Simplex) -> None:
-        """Take note that this validator votes again."""
+    def succeed(self, ended: Engine, seal: Tip) -> Engine:
+        """Return the engine of the epoch that a final seal opens."""
         ...
 
 
@@ -128,11 +126,9 @@ class Driver:
         self,
         *,
         member: str,
-        validators: ValidatorSet,
-        core: Simplex,
+        engines: EngineSource,
         chain: Chain,
         mempool: Mempool,
-        journal: Journal,
         transport: Transport,
         clock: Clock,
         on_final: Callable[[list[Executed]], None],
@@ -140,12 +136,10 @@ class Driver:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._member = member
-        self._validators = validators
-        self._me = validators.index_of(member)
-        self.core = core
+        self._engines = engines
+        self.engine = engines.open(chain.tip, chain.store.tip_certificate())
         self.chain = chain
         self.mempool = mempool
-        self._journal = journal
         self._transport = transport
         self._clock = clock
         self._on_final = on_final
@@ -156,14 +150,27 @@ class Driver:
         self._verifying: dict[bytes, Verify] = {}
         self._certifying: dict[bytes, Certify] = {}
         self._building: Build | None = None
-        self._asked_ms: dict[bytes, int] = {}
-        self._ask_count = 0
         self._connected: set[str] = set()
-        self._finalization: QuorumCertificate | None = chain.store.tip_certificate()
-        self._refused_above: dict[bytes, tuple[int, LedgerError]] = {}
+        self._questions = Questions(self._send, self._connected, clock)
+        self._serving = Serving(self._send, chain, mempool)
+        # The newest finalization whose block is not final here yet.
+        self._finalization: QuorumCertificate | None = None
+        # By what height the parent on which it did not apply is final, or abandoned.
+        self._refused_above: dict[bytes, int] = {}
         self._had_work = False
-        self._certified = (chain.tip.header.view, chain.tip.sealed.hash)
+        self._is_over = False
+        self._certified = (0, chain.tip.sealed.hash)
+        self._is_sealing = is_sealing(chain.tip.state)
         self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+
+    @property
+    def core(self) -> Simplex:
+        """The core of the present epoch."""
+        return self.engine.core
+
+    @property
+    def _validators(self) -> ValidatorSet:
+        return self.engine.validators
 
     # -- what comes in ----------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class Driver:
         if index is not None:
             self._raise_event(PeerUp(index))
             return
-        final = self.core.finalized.certificate
+        final = self.chain.store.tip_certificate()
         if final is not None:
             # The core speaks with validators only; an observer learns here how far the chain is.
             self._send(peer, Consensus(encode_message(CertificateMessage(final))))
@@ -193,10 +200,6 @@ class Driver:
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
-        expired = self.mempool.expire(self._clock.wall_ms())
-        for transaction in expired:
-            error = BlockError("valid_until_ms", "inclusion in time", "none until it expired")
-            self._on_refused(transaction, error)
         self._progress()
         self._raise_event(TimerFired())
 
@@ -226,21 +229,22 @@ class Driver:
             case Gossip():
                 self._receive_gossip(message)
             case WantTransactions():
-                self._serve_transactions(peer, message)
+                self._serving.transactions(peer, message)
             case WantBlock():
-                block = self.chain.stored_block(message.block_hash)
-                if block is not None:
-                    self._send(peer, block)
+                self._serving.block(peer, message)
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal():
-                self._serve_final(peer, message.height)
+                self._serving.final_blocks(peer, message)
             case FinalBlocks():
-                self._receive_final(message)
+                self._receive_final(peer, message)
             case _:
                 assert_never(message)
 
     def _receive_consensus(self, peer: str, message: Message) -> None:
+        if epoch_of(message) > self.engine.epoch:
+            # It is of no use to this engine, but its sender is past our seal.
+            self._ask_further(peer)
         self._raise_event(Received(self._validators.index_of(peer), message))
 
     def _receive_proposal(self, peer: str, message: Proposal) -> None:
@@ -249,13 +253,16 @@ class Driver:
         if not isinstance(core_message, ProposalMessage):
             raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
         subject = core_message.vote.subject
-        if subject.block_hash != sealed.hash or subject.view != sealed.header.view:
+        if subject.block_hash != sealed.hash or not sealed.header.may_be_certified_in(subject.view):
             raise BlockError("proposal", "a vote for its own header", "a vote for another block")
-        if self._me is None:
+        if self.engine.me is None:
+            self._receive_consensus(peer, core_message)
             return
-        candidate = self.chain.propose(sealed, message.transaction_ids)
-        if candidate is not None:
-            self._collect(candidate)
+        # A seal that is proposed again is here already, or is asked for by its hash.
+        if subject.view == sealed.header.view:
+            candidate = self.chain.propose(sealed, message.transaction_ids)
+            if candidate is not None:
+                self._collect(candidate)
         self._receive_consensus(peer, core_message)
         self._progress()
 
@@ -273,13 +280,13 @@ class Driver:
 
     def _receive_block(self, block: StoredBlock) -> None:
         sealed = SealedHeader.decode(block.header)
-        if sealed.hash not in self._asked_ms:
+        if not self._questions.is_asked(sealed.hash):
             return
-        if self.chain.take_block(block) is not None:
+        if self.chain.take_block(block, is_wanted=True) is not None:
             self._raise_event(BlockAvailable(sealed.hash))
         self._progress()
 
-    def _receive_final(self, message: FinalBlocks) -> None:
+    def _receive_final(self, peer: str, message: FinalBlocks) -> None:
         if not message.blocks or message.certificate is None:
             return
         first = SealedHeader.decode(message.blocks[0].header).header.height
@@ -289,9 +296,12 @@ class Driver:
             path = self.chain.catch_up(message.blocks, message.certificate)
         except Divergence as error:
             raise self._stop(f"a final block executes to another result here: {error}") from error
+        self._questions.answered(_FINAL)
+        self._questions.answered(_FINAL + peer.encode())
         self._became_final(path)
         self._raise_event(Received(None, CertificateMessage(message.certificate)))
-        self._asked_ms.pop(_FINAL, None)
+        if message.tip_height > self.chain.tip.header.height:
+            self._ask_further(peer)
         self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
@@ -309,16 +319,8 @@ class Driver:
 
     def submit(self, transactions: list[Transaction]) -> None:
         """Spread transactions that were admitted here, and have a block made of them."""
-        batch: list[bytes] = []
-        size = 0
-        for transaction in transactions:
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._broadcast(Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._broadcast(Gossip(tuple(batch)))
+        for gossip in gossips(transactions):
+            self._broadcast(gossip)
         self._tell_work()
 
     def _tell_work(self) -> None:
@@ -330,6 +332,8 @@ class Driver:
     def _has_work(self) -> bool:
         if self.chain.tip.header.height == 0:
             # Proofs stand on a certified header: a new chain makes its first block at once.
+            return True
+        if self._is_sealing:
             return True
         above = self.chain.ids_above_tip(self._certified[1])
         return any(
@@ -348,6 +352,8 @@ class Driver:
                 following = self._events.popleft()
                 for effect in self.core.handle(following, self._clock.monotonic_ms()):
                     self._perform(effect)
+                if self._is_over:
+                    self._hand_over()
         except BaseException as error:
             # Whoever called us may be a client's request: the node ends all the same.
             self._on_failure(error)
@@ -358,7 +364,7 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Persist():
-                self._journal.persist(effect)
+                self.engine.journal.persist(effect)
             case Broadcast():
                 self._broadcast(self._envelope(effect.message))
             case Send():
@@ -380,7 +386,7 @@ class Driver:
                 }
             case RequestBlock():
                 members = [self._validators.validators[peer].member for peer in effect.peers]
-                self._ask(effect.block_hash, WantBlock(effect.block_hash), members)
+                self._questions.ask(effect.block_hash, WantBlock(effect.block_hash), members)
             case Finalized():
                 self._finalize(effect.certificate)
             case Evidence():
@@ -394,7 +400,7 @@ class Driver:
                 member = self._validators.validators[effect.peer].member
                 self._transport.disconnect(member, effect.reason, OFFENCE_S)
             case AmnesiaEnded():
-                self._journal.amnesia_ended(self.core)
+                self.engine.journal.amnesia_ended(self.core)
                 logger.warning("consensus.amnesia_ended")
             case Trace():
                 fields = " ".join(f"{name}={value}" for name, value in effect.fields)
@@ -420,6 +426,15 @@ class Driver:
         if effect is None or not self._ensure_executed(effect.parent_hash):
             return
         self._building = None
+        parent = self.chain.tree.find_tip(effect.parent_hash)
+        if parent is None:
+            # Finality passed this parent while the block waited for it: nobody wants the block any more.
+            self._events.append(Built(effect.view, None))
+            return
+        if self._is_own_seal(parent.header):
+            # Nothing stands on a seal in its own epoch: it is proposed again until it is final.
+            self._events.append(Built(effect.view, effect.parent_hash))
+            return
         above = self.chain.ids_above_tip(effect.parent_hash)
         candidates = [
             transaction
@@ -435,8 +450,8 @@ class Driver:
         )
         assert built is not None, "the parent is executed"
         executed, refused = built
-        for transaction, error in refused:
-            self._refused_above[transaction.id] = (executed.block.header.height - 1, error)
+        for transaction, _ in refused:
+            self._refused_above[transaction.id] = executed.block.header.height - 1
         self._events.append(Built(effect.view, executed.block.hash))
 
     # -- verification and certification -----------------------------------------------------------------
@@ -461,7 +476,7 @@ class Driver:
         certify = self._certifying.get(block_hash)
         if certify is not None and self._certify(certify):
             del self._certifying[block_hash]
-            self._certified = max(self._certified, (certify.view, block_hash))
+            self._note_certified(certify.view, block_hash)
             self._events.append(Certified(certify.view, block_hash, True))
             self._tell_work()
 
@@ -472,6 +487,11 @@ class Driver:
             return None if self.chain.store.find_height(verify.block_hash) is None else True
         header = candidate.sealed.header
         now_ms = self._clock.wall_ms()
+        if verify.block_hash == verify.parent_hash:
+            # Certified here before, or the core would not ask: the age rule is for fresh blocks.
+            return self._is_own_seal(header)
+        if header.epoch != self.engine.epoch:
+            return False
         if header.parent_hash != verify.parent_hash or header.view != verify.view:
             return False
         if header.time_ms > now_ms:
@@ -497,7 +517,7 @@ class Driver:
             candidate = self.chain.tree.find(block_hash)
             if candidate is None:
                 if self.chain.store.find_height(block_hash) is None:
-                    self._ask(block_hash, WantBlock(block_hash), self._validators_but_me())
+                    self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
                 return True
             path.append(candidate)
@@ -509,7 +529,7 @@ class Driver:
                 leader = candidate.sealed.header.proposer
                 others = self._validators_but_me()
                 order = [leader, *others] if leader is not None and leader != self._member else others
-                self._ask(key, WantTransactions(tuple(missing)), order)
+                self._questions.ask(key, WantTransactions(tuple(missing)), order)
                 return False
             self.chain.execute(candidate)
         return True
@@ -523,42 +543,62 @@ class Driver:
 
     # -- finality ---------------------------------------------------------------------------------------
 
+    def _note_certified(self, view: int, block_hash: bytes) -> None:
+        if (view, block_hash) < self._certified:
+            return
+        self._certified = (view, block_hash)
+        tip = self.chain.tree.find_tip(block_hash)
+        assert tip is not None, "what is certified is executed"
+        self._is_sealing = self._is_own_seal(tip.header) or is_sealing(tip.state)
+
+    def _is_own_seal(self, header: Header) -> bool:
+        return header.is_seal and header.epoch == self.engine.epoch
+
     def _finalize(self, certificate: QuorumCertificate) -> None:
-        if self._finalization is None or certificate.subject.view > self._finalization.subject.view:
+        block_hash = certificate.subject.block_hash
+        assert block_hash is not None, "a finalization names a block"
+        if self.chain.store.find_height(block_hash) is None:
             self._finalization = certificate
         self._catch_up()
 
     def is_behind(self) -> bool:
         """Say whether others made blocks final that are not here yet."""
-        final = self._finalization
-        return final is not None and final.subject.view > self.chain.tip.header.view
+        return self._finalization is not None
 
     def _catch_up(self) -> None:
         """Move the chain to the newest finalization, along blocks that are here or with blocks of others."""
-        final = self._finalization
-        if final is None or not self.is_behind():
+        if self._finalization is None:
             return
-        path = self.chain.commit(final)
+        path = self.chain.commit(self._finalization)
         if path is not None:
             self._became_final(path)
             return
-        height = self.chain.tip.header.height + 1
-        self._ask(_FINAL, WantFinal(height), self._validators_but_me())
+        self._questions.ask(_FINAL, self._wanted_final(), self._validators_but_me())
+
+    def _ask_further(self, peer: str) -> None:
+        # A question of its own for each peer: one that claims to be ahead must not keep others from being asked.
+        self._questions.ask(_FINAL + peer.encode(), self._wanted_final(), [peer])
+
+    def _wanted_final(self) -> WantFinal:
+        return WantFinal(self.chain.tip.header.height + 1)
 
     def _became_final(self, path: list[Executed]) -> None:
+        tip = self.chain.tip
+        final = self._finalization
+        if final is not None and final.subject.block_hash is not None:
+            is_reached = self.chain.store.find_height(final.subject.block_hash) is not None
+            self._finalization = None if is_reached else final
         if not path:
             return
-        tip = self.chain.tip
+        if tip.header.view >= self._certified[0] or self._is_own_seal(tip.header):
+            self._certified = (tip.header.view, tip.sealed.hash)
+            self._is_sealing = is_sealing(tip.state)
+        self._is_over = self._is_over or self._is_own_seal(tip.header)
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
         self.mempool.remove(final_ids)
-        for identity, (height, error) in list(self._refused_above.items()):
-            if height <= tip.header.height:
-                del self._refused_above[identity]
-                transaction = self.mempool.find(identity)
-                if transaction is not None:
-                    self.mempool.remove([identity])
-                    self._on_refused(transaction, error)
-        self._journal.finalized(self.core)
+        self._refuse(tip.header)
+        self.engine.note_final(tip.header)
+        self.engine.journal.finalized(self.core)
         self._on_final(path)
         logger.info(
             "block.finalized height=%d view=%d txs=%d", tip.header.height, tip.header.view, len(final_ids)
@@ -567,52 +607,58 @@ class Driver:
         self._had_work = has_work
         self._events.append(WorkChanged(has_work))
 
-    # -- what others ask --------------------------------------------------------------------------------
+    def _refuse(self, tip: Header) -> None:
+        """Refuse what can be recorded no longer, and what did not apply above the tip and does not on it.
 
-    def _serve_transactions(self, peer: str, message: WantTransactions) -> None:
-        batch: list[bytes] = []
-        size = 0
-        for identity in message.ids:
-            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
-            if transaction is None:
+        Both are judged by the tip's own state and time: this node's clock may be wrong, and the block on which
+        something did not apply may have been abandoned.
+        """
+        for transaction in self.mempool.expire(tip.time_ms):
+            expected, found = (
+                f"a block until {transaction.body.valid_until_ms}",
+                f"a final one of {tip.time_ms}",
+            )
+            self._on_refused(transaction, Refused("expired", "valid_until_ms", expected, found))
+        for identity, height in list(self._refused_above.items()):
+            if height > tip.height:
                 continue
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._send(peer, Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._send(peer, Gossip(tuple(batch)))
+            del self._refused_above[identity]
+            waiting = self.mempool.find(identity)
+            if waiting is None:
+                continue
+            try:
+                self.chain.check_transaction(waiting, tip.time_ms)
+            except LedgerError as error:
+                self.mempool.remove([identity])
+                self._on_refused(waiting, error)
 
-    def _serve_final(self, peer: str, height: int) -> None:
-        store = self.chain.store
-        blocks = store.blocks_from(height, CATCH_UP_BLOCKS_MAX, CATCH_UP_SIZE_MAX)
-        while blocks:
-            certificate = store.find_certificate(blocks[-1].header.height)
-            if certificate is not None:
-                tip_height = self.chain.tip.header.height
-                self._send(peer, FinalBlocks(tuple(map(stored, blocks)), certificate, tip_height))
-                return
-            blocks = blocks[:-1]
+    def _hand_over(self) -> None:
+        """Start the next epoch's engine: the seal is final and on disk."""
+        self._is_over = False
+        self.engine = self._engines.succeed(self.engine, self.chain.tip)
+        logger.info(
+            "epoch.opened epoch=%d height=%d validators=%d is_validator=%s",
+            self.engine.epoch,
+            self.chain.tip.header.height,
+            len(self._validators),
+            self.engine.me is not None,
+        )
+        # What the ended core waited for, and what was meant for it, is of no use to this one.
+        self._events.clear()
+        self._verifying.clear()
+        self._certifying.clear()
+        self._building = self._finalization = None
+        self._certified, self._is_sealing = (0, self.chain.tip.sealed.hash), is_sealing(self.chain.tip.state)
+        self._events.append(Started())
+        connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
+        self._events.extend(PeerUp(index) for index in connected if index is not None)
+        self._had_work = self._has_work()
+        self._events.append(WorkChanged(self._had_work))
 
     # -- sending ----------------------------------------------------------------------------------------
 
     def _validators_but_me(self) -> list[str]:
         return [each.member for each in self._validators.validators if each.member != self._member]
-
-    def _ask(self, key: bytes, message: PeerMessage, members: list[str]) -> None:
-        """Ask one connected member, another each time, at most once in a while for each key."""
-        now = self._clock.monotonic_ms()
-        if now < self._asked_ms.get(key, 0) or not members:
-            return
-        connected = [member for member in members if member in self._connected]
-        if not connected:
-            return
-        if len(self._asked_ms) >= WAITING_MAX:
-            self._asked_ms = {key: due for key, due in self._asked_ms.items() if due > now}
-        self._asked_ms[key] = now + ASK_AGAIN_MS
-        self._ask_count += 1
-        self._send(connected[self._ask_count % len(connected)], message)
 
     def _send(self, peer: str, message: PeerMessage) -> None:
         self._transport.send(peer, encode_peer_message(message))

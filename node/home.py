@@ -162,6 +162,27 @@ class Home:
         """Return the validator key that the next rotation reveals. Raises ConfigError or KeyFileError."""
         return self._load_key(VALIDATOR_NEXT_KEY, protection, expected)
 
+    def find_validator_key(self, protection: Protection, key: PublicKey) -> PrivateKey | None:
+        """Return the private half of a validator key, or None where this home does not have it.
+
+        Raises ConfigError or KeyFileError where a key file cannot be read.
+        """
+        for name in (VALIDATOR_KEY, VALIDATOR_NEXT_KEY):
+            if not (self.path / KEYS / name).exists():
+                continue
+            found = self._load_key(name, protection, None)
+            if found.public == key:
+                return found
+        return None
+
+    def find_tls_identity(self, protection: Protection, certificate: bytes) -> TlsIdentity | None:
+        """Return the identity with this TLS certificate (DER), or None where this home does not have it.
+
+        Raises ConfigError or KeyFileError where its files cannot be read.
+        """
+        found = self.load_tls_identity(protection)
+        return found if found.certificate == certificate else None
+
     def load_tls_identity(self, protection: Protection) -> TlsIdentity:
         """Return the node's TLS key and certificate. Raises ConfigError or KeyFileError."""
         _check_protection(self.genesis.content, protection, where=str(self.path / KEYS / TLS_KEY))

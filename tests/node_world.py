@@ -2,10 +2,10 @@
 
 import heapq
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import (
     DEVELOPMENT,
@@ -16,23 +16,30 @@ from ledger.genesis import (
     GenesisSchema,
     sign_genesis,
 )
-from ledger.keys import PrivateKey
-from ledger.operations import AnchorBatch, next_key_commitment
+from ledger.keys import PrivateKey, PublicKey
+from ledger.operations import AnchorBatch, Operation, next_key_commitment
 from ledger.overlays import Executed
 from ledger.state import Parameters
 from ledger.transactions import Transaction, TransactionBody
 from node.chain import Chain
 from node.consensus.config import Config
-from node.consensus.core import Simplex
-from node.consensus.rounds import FinalizedTip
+from node.consensus.journal import JournalRecord
 from node.driver import Driver
-from node.journal import VoteLogJournal
+from node.engine import Engines
+from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
 from node.storage.store import Store
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
-SIDES = {"hk-bureau": "HK", "hk-operator": "HK", "mainland-bank": "CN", "sz-operator": "CN"}
+FIVE = ("hk-bank", *VALIDATORS)
+SIDES = {
+    "hk-bank": "HK",
+    "hk-bureau": "HK",
+    "hk-operator": "HK",
+    "mainland-bank": "CN",
+    "sz-operator": "CN",
+}
 
 
 def private_key(name: str) -> PrivateKey:
@@ -40,8 +47,8 @@ def private_key(name: str) -> PrivateKey:
     return PrivateKey.from_seed(random.Random(name).randbytes(32))
 
 
-def make_genesis() -> Genesis:
-    """Return a genesis of four validators, of which the Hong Kong bureau issues."""
+def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
+    """Return a genesis of these validators; every one of them governs and issues."""
     members = tuple(
         GenesisMember(
             id=member,
@@ -59,7 +66,7 @@ def make_genesis() -> Genesis:
                 b"certificate of " + member.encode(),
             ),
         )
-        for member in VALIDATORS
+        for member in validators
     )
     parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
     content = GenesisContent(
@@ -73,16 +80,19 @@ def make_genesis() -> Genesis:
         (GenesisSchema("hk.credit-report", 0),),
         ("consumer-credit.loan",),
     )
-    return sign_genesis(content, {member: private_key(f"{member} member") for member in VALIDATORS})
+    return sign_genesis(content, {member: private_key(f"{member} member") for member in validators})
+
+
+def sign(genesis: Genesis, sender: str, now_ms: int, *operations: Operation) -> Transaction:
+    """Return a member's signed transaction."""
+    body = TransactionBody(genesis.content.chain_id, sender, now_ms + 60_000, operations)
+    return Transaction.sign(body, private_key(f"{sender} member"))
 
 
 def anchor_transaction(genesis: Genesis, number: int, now_ms: int, sender: str = "hk-bureau") -> Transaction:
     """Return a signed transaction that anchors a batch of its own."""
     root = random.Random(number).randbytes(32)
-    body = TransactionBody(
-        genesis.content.chain_id, sender, now_ms + 60_000, (AnchorBatch(root, 1, "hk.credit-report", None),)
-    )
-    return Transaction.sign(body, private_key(f"{sender} member"))
+    return sign(genesis, sender, now_ms, AnchorBatch(root, 1, "hk.credit-report", None))
 
 
 @dataclass(slots=True)
@@ -93,6 +103,7 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
+    is_lost: Callable[[str, str, bytes], bool] = lambda source, target, data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
@@ -116,7 +127,9 @@ class World:
             other.driver.peer_down(member)
 
     def deliver(self, source: str, target: str, data: bytes) -> None:
-        """Put a message on the wire."""
+        """Put a message on the wire, which may lose it."""
+        if self.is_lost(source, target, data):
+            return
         self.count += 1
         heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, data))
 
@@ -155,51 +168,43 @@ class WorldNode:
     def __init__(self, world: World, member: str) -> None:
         self.world = world
         self.member = member
+        self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
-        content = world.genesis.content
-        validators = content.validators
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
-        tip, certificate = self.store.tip(), self.store.tip_certificate()
-        self.journal, records, _ = VoteLogJournal.open(
-            home / "votes", chain_id=content.chain_id, validator=member, epoch=0, has_voted=False
-        )
-        key = private_key(f"{member} validator")
-
-        def sign(subject: Subject) -> bytes:
-            return key.sign(VOTE_TAGS[subject.kind], subject.body(content.chain_id))
-
-        def verify(signed: Vote | QuorumCertificate) -> bool:
-            try:
-                signed.verify(content.chain_id, validators)
-            except LedgerError:
-                return False
-            return True
-
-        core = Simplex(
-            Config(),
-            validators,
-            validators.index_of(member),
-            0,
-            records,
-            FinalizedTip(tip.header.view, tip.sealed.hash, certificate),
-            sign,
-            verify,
+        self.engines = Engines(
+            member=member,
+            chain_id=world.genesis.content.chain_id,
+            tuning=Config(),
+            find_key=self._find_key,
+            open_journal=self._open_journal,
         )
         self.driver = Driver(
             member=member,
-            validators=validators,
-            core=core,
-            chain=Chain(self.store, validators),
+            engines=self.engines,
+            chain=Chain(self.store),
             mempool=Mempool(),
-            journal=self.journal,
             transport=self,
             clock=self,
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
         )
+
+    def _find_key(self, key: PublicKey) -> PrivateKey | None:
+        own = (private_key(f"{self.member} validator"), private_key(f"{self.member} next validator"))
+        return next((each for each in own if each.public == key), None)
+
+    def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
+        journal, records, _ = VoteLogJournal.open(
+            self.world.directory / self.member / "votes",
+            chain_id=self.world.genesis.content.chain_id,
+            validator=self.member,
+            epoch=epoch,
+            has_voted=has_voted,
+        )
+        return journal, records
 
     def _became_final(self, path: list[Executed]) -> None:
         self.final += [each.id for executed in path for each in executed.block.transactions]
@@ -223,11 +228,11 @@ class WorldNode:
         raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
 
     def wall_ms(self) -> int:
-        return START_MS + 1_000 + self.world.now_ms
+        return START_MS + 1_000 + self.world.now_ms + self.skew_ms
 
     def monotonic_ms(self) -> int:
         return self.world.now_ms
 
     def close(self) -> None:
-        self.journal.close()
+        self.engines.close()
         self.store.close()

@@ -1,4 +1,4 @@
-"""The chain and its finalized state in LevelDB.
+"""The chain and its finalized state, in one database.
 
 Rule 1: everything that becomes final is one synced batch: a crash leaves whole blocks or none.
 Rule 2: checksums are verified on every read; what is damaged is named, never served.
@@ -15,15 +15,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-import plyvel
-
 from ledger.blocks import Block, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate
+from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
+from ledger.state import require_validators
 from ledger.transactions import Transaction
+from ledger.trust import Certified, Handover
+from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
+from node.storage.leveldb import LevelDatabase
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -34,9 +36,9 @@ from node.storage.tables import (
     PAGE,
     PENDING,
     REPAIR,
+    SEAL,
     TRANSACTION,
     VALUE,
-    Reader,
     StoreError,
     damaged,
     decode_number,
@@ -44,22 +46,20 @@ from node.storage.tables import (
     number_key,
     read_record,
     reading,
-    reason_of,
 )
 
 __all__ = ("Snapshot", "Store", "StoreError")
 
-SCHEMA_VERSION: Final = b"1"
+SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
-
-# What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
-_DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
-# LevelDB's texts for a lock that this process, and that another process, holds.
-_HELD: Final = ("already held by process", "temporarily unavailable")
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
     return unpack(QuorumCertificate, encoded)
+
+
+def _decode_validators(encoded: bytes) -> ValidatorSet:
+    return unpack(ValidatorSet, encoded)
 
 
 def _decode_frontier(encoded: bytes) -> Frontier:
@@ -127,7 +127,7 @@ class Snapshot:
 class Store(Snapshot):
     """The open store. It is the state of the finalized tip. Not for use from two threads at once."""
 
-    def __init__(self, database: "plyvel.DB") -> None:
+    def __init__(self, database: Database) -> None:
         """Use `Store.open`."""
         super().__init__(database)
         self._database = database
@@ -138,15 +138,24 @@ class Store(Snapshot):
     @classmethod
     def open(cls, path: Path, genesis: Genesis) -> "Store":
         """Open the store of a chain, or create it with block 0. Raises StoreError."""
-        _check_place(path)
         try:
-            database = plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True)
-        except plyvel.Error as error:
-            reason = reason_of(error)
-            if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
-                cure = "Stop the node that runs on this home, or ask it through --url."
-                raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
-            raise StoreError(f"a readable database in {path}", reason, REPAIR) from error
+            database = LevelDatabase.open(path)
+        except DatabaseLocked as error:
+            cure = "Stop the node that runs on this home, or ask it through --url."
+            raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
+        except DatabaseError as error:
+            raise StoreError(f"a readable database in {path}", str(error), REPAIR) from error
+        except OSError as error:
+            cure = "Check the path and who owns it."
+            raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
+        return cls.over(database, genesis)
+
+    @classmethod
+    def over(cls, database: Database, genesis: Genesis) -> "Store":
+        """Open the store that a database holds, or create it with block 0. Raises StoreError.
+
+        The database belongs to the store from here on, and is closed where the store cannot be opened.
+        """
         store = cls(database)
         try:
             store._begin(genesis)
@@ -168,11 +177,12 @@ class Store(Snapshot):
                 if next(records, None) is not None:
                     raise StoreError("a chain id", "records without one", REPAIR)
             start = genesis_block(genesis.content)
-            with self._writing(), self._database.write_batch(transaction=True, sync=True) as batch:
-                batch.put(META + b"chain", chain_id)
-                batch.put(META + b"schema", SCHEMA_VERSION)
-                self._put_block(batch, start, Frontier())
-                self._put_tip(batch, start)
+            batch = Batch()
+            batch.put(META + b"chain", chain_id)
+            batch.put(META + b"schema", SCHEMA_VERSION)
+            self._put_block(batch, start, Frontier())
+            self._put_tip(batch, start)
+            self._write(batch)
             return
         if found != chain_id:
             cure = "Use the genesis.json that this home was made with."
@@ -216,18 +226,16 @@ class Store(Snapshot):
         self._require_usable()
         self._check_follows(executed, certificate)
         history = self.tip().history
-        overtaken = self._pending_keys(executed[-1].block.header.height)
-        with self._writing():
-            batch = self._database.write_batch(transaction=True, sync=True)
-            for each in executed:
-                self._put_block(batch, each, history)
-                history = each.history
-            last = executed[-1]
-            batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
-            self._put_tip(batch, last)
-            for key in overtaken:
-                batch.delete(key)
-            batch.write()
+        batch = Batch()
+        for each in executed:
+            self._put_block(batch, each, history)
+            history = each.history
+        last = executed[-1]
+        batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
+        self._put_tip(batch, last)
+        for key in self._pending_keys(last.block.header.height):
+            batch.delete(key)
+        self._write(batch)
         for each in executed:
             for path, page in each.overlay.pages.items():
                 self._remember(path, page)
@@ -246,7 +254,7 @@ class Store(Snapshot):
         # Later than the header's for a seal that was proposed again.
         assert subject.view >= before.header.view, "the certificate is of the block's view"
 
-    def _put_block(self, batch: "plyvel.WriteBatch", executed: Executed, history: Frontier) -> None:
+    def _put_block(self, batch: Batch, executed: Executed, history: Frontier) -> None:
         block = executed.block
         height = number_key(block.header.height)
         batch.put(HEADER + height, block.sealed.encoded)
@@ -257,6 +265,9 @@ class Store(Snapshot):
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
             batch.put(VALUE + key, value)
+        if block.header.is_seal:
+            following = require_validators(executed.overlay).current
+            batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
         for path, page in executed.overlay.pages.items():
             if page is None:
                 batch.delete(PAGE + path)
@@ -268,7 +279,7 @@ class Store(Snapshot):
             batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
 
     @staticmethod
-    def _put_tip(batch: "plyvel.WriteBatch", executed: Executed) -> None:
+    def _put_tip(batch: Batch, executed: Executed) -> None:
         batch.put(META + b"height", number_key(executed.block.header.height))
         batch.put(META + b"history", pack(executed.history))
 
@@ -277,8 +288,9 @@ class Store(Snapshot):
     def put_pending(self, height: int, block_hash: bytes, encoded: bytes) -> None:
         """Keep a block that is not final, durably. Raises StoreError where the disk fails."""
         self._require_usable()
-        with self._writing():
-            self._database.put(PENDING + number_key(height) + block_hash, encoded, sync=True)
+        batch = Batch()
+        batch.put(PENDING + number_key(height) + block_hash, encoded)
+        self._write(batch)
 
     def pending(self) -> Iterator[bytes]:
         """Iterate over the blocks that are kept and not final, lowest first."""
@@ -286,13 +298,8 @@ class Store(Snapshot):
 
     def _pending_keys(self, height_max: int) -> list[bytes]:
         stop = PENDING + number_key(height_max + 1)
-        with (
-            reading(PENDING),
-            self._database.iterator(
-                start=PENDING, stop=stop, include_value=False, verify_checksums=True
-            ) as found,
-        ):
-            return list(found)
+        with reading(PENDING), closing(self._database.iterate(PENDING, stop)) as found:
+            return [key for key, _ in found]
 
     # -- lookups ----------------------------------------------------------------------------------------
 
@@ -350,13 +357,23 @@ class Store(Snapshot):
     def next_certificate(self, height: int) -> tuple[int, QuorumCertificate] | None:
         """Return the lowest directly finalized height at or above one, with its certificate."""
         start, stop = CERTIFICATE + number_key(height), CERTIFICATE + b"\xff" * 9
-        with (
-            reading(CERTIFICATE),
-            self._database.iterator(start=start, stop=stop, verify_checksums=True) as found,
-        ):
+        with reading(CERTIFICATE), closing(self._database.iterate(start, stop)) as found:
             for key, encoded in found:
                 return decode_number(key, key[1:]), decode_record(_decode_certificate, key, encoded)
         return None
+
+    def find_handover(self, epoch: int) -> Handover | None:
+        """Return how an epoch ended: its finalized seal, and the set that it names. None while it lasts."""
+        key = SEAL + number_key(epoch)
+        found = read_record(self._database, key)
+        if found is None:
+            return None
+        height = decode_number(key, found[:8])
+        sealed, certificate = self.find_header(height), self.find_certificate(height)
+        if sealed is None or certificate is None:
+            raise damaged(key, f"no finalized block at height {height}")
+        following = decode_record(_decode_validators, key, found[8:])
+        return Handover(Certified(sealed.encoded, certificate), following)
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
@@ -373,15 +390,12 @@ class Store(Snapshot):
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Read one version, whatever is committed meanwhile."""
-        snapshot = self._database.snapshot()
-        try:
-            yield Snapshot(snapshot)
-        finally:
-            snapshot.close()
+        with self._database.snapshot() as version:
+            yield Snapshot(version)
 
     def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
         start = table + prefix
-        with reading(start), self._database.iterator(prefix=start, verify_checksums=True) as found:
+        with reading(start), closing(self._database.iterate(start, prefix_end(start))) as found:
             for key, value in found:
                 yield key[1:], value
 
@@ -389,25 +403,10 @@ class Store(Snapshot):
         if self._failure is not None:
             raise StoreError("a store that takes writes", self._failure, "Restart the node.")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write(self, batch: Batch) -> None:
         try:
-            yield
-        except (plyvel.Error, OSError) as error:
-            self._failure = f"an earlier failed write: {reason_of(error)}"
+            self._database.write(batch, is_synced=True)
+        except DatabaseError as error:
+            self._failure = f"an earlier failed write: {error}"
             cure = "Check the disk (space, permissions, errors), then restart the node."
-            raise StoreError("a durable write", reason_of(error), cure) from error
-
-
-def _check_place(path: Path) -> None:
-    """Check that a database can be at `path`, and that none lies there without its beginning."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        is_without_current = not (path / "CURRENT").exists()
-        orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
-    except OSError as error:
-        cure = "Check the path and who owns it."
-        raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
-    # LevelDB would begin an empty database here and delete these files.
-    if is_without_current and orphans:
-        raise StoreError(f"the file CURRENT in {path}", f"only {', '.join(sorted(orphans))}", REPAIR)
+            raise StoreError("a durable write", str(error), cure) from error
