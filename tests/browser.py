@@ -13,6 +13,7 @@ import aiohttp
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 START_SECONDS_MAX = 60
+LOADED = "Page.loadEventFired"
 
 
 def find_browser() -> str | None:
@@ -32,6 +33,7 @@ class Browser:
         self._process, self._session, self._socket = process, session, socket
         self._numbers = itertools.count(1)
         self._page = ""
+        self._events: set[str] = set()
 
     @classmethod
     async def start(cls, program: str, profile: Path) -> "Browser":
@@ -75,21 +77,27 @@ class Browser:
         if self._page:
             message["sessionId"] = self._page
         await self._socket.send_str(json.dumps(message))
-        while True:
-            answer = json.loads((await self._socket.receive()).data)
-            if answer.get("id") == number:
-                assert "error" not in answer, answer["error"]
-                result: dict[str, Any] = answer["result"]
-                return result
+        while (answer := await self._receive()).get("id") != number:
+            self._events.add(answer.get("method", ""))
+        assert "error" not in answer, answer["error"]
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads((await self._socket.receive()).data)
+        return message
 
     async def open(self, address: str) -> None:
         """Open a page and wait until its scripts have run."""
         self._page = ""
-        target = await self.send("Target.createTarget", url=address)
+        target = await self.send("Target.createTarget", url="about:blank")
         attached = await self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._page = attached["sessionId"]
-        while await self.run("document.readyState") != "complete":
-            await asyncio.sleep(0.05)
+        await self.send("Page.enable")
+        self._events.clear()
+        await self.send("Page.navigate", url=address)
+        while LOADED not in self._events:
+            self._events.add((await self._receive()).get("method", ""))
 
     async def run(self, script: str) -> Any:  # noqa: ANN401
         """Evaluate an expression, await it, and return its value."""

@@ -13,6 +13,7 @@ import nacl.bindings
 import pytest
 from nacl.exceptions import BadSignatureError
 
+from ledger.genesis import genesis_block, parse_genesis
 from ledger.verdicts import REFUSALS
 from tests.browser import Browser, find_browser
 from tests.consortium import key_of
@@ -110,6 +111,16 @@ def test_the_page_answers_every_vector_as_the_library_does(witness: Witness, vec
     assert len(expected) > 200
     assert {name: found for name, found in answers.items() if found != expected[name]} == {}
     assert answers.keys() == expected.keys()
+
+
+@needs_browser
+def test_the_page_finds_the_same_first_block(witness: Witness, vectors: dict[str, Any]) -> None:
+    for genesis in vectors["genesis"]:
+        trust = {"type": "luohu-trust", "version": 1, "genesis": genesis, "checkpoints": []}
+        opened = f"luohu.openTrust(new TextEncoder().encode({json.dumps(json.dumps(trust))}))"
+        found = witness.run(f"{opened}.then((trust) => Array.from(trust.pins[0].block_hash))")
+        content = parse_genesis(json.dumps(genesis).encode()).content
+        assert bytes(found) == genesis_block(content).block.hash
 
 
 def accepts(key: bytes, message: bytes, signature: bytes) -> bool:
