@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check soak clean
+.PHONY: demo test check soak mutate clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -26,6 +26,10 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[dev]'
 	touch $@
+
+# Every check of the verifier is necessary: a test fails without it. Takes half an hour.
+mutate: $(VENV)/installed
+	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
