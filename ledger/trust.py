@@ -10,6 +10,7 @@ Rule 4: a header at a pinned height must be the pinned block; a path that passes
 pin's validator set.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -98,6 +99,18 @@ class Pins:
         self.chain_id = block.header.chain_id
         self._genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
         self._checkpoints = root.checkpoints
+
+    def beyond(self, sealed: SealedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
+        """Return pins that end in a block which the caller itself holds as final.
+
+        `epoch` and `validators` are those that decide the blocks on it. Genesis itself adds nothing.
+        """
+        if sealed.header.height == 0:
+            return self
+        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, 0, 2**53 - 1)
+        pins = copy(self)
+        pins._checkpoints = (*self._checkpoints, own)
+        return pins
 
     def at(self, at_ms: int) -> tuple[Checkpoint, ...]:
         """Return what is pinned at a time, oldest first: genesis, then the checkpoints in their windows."""

@@ -12,17 +12,23 @@ Tables, by the first byte of the key; integers are 8 bytes, big-endian:
     N place, level (1 byte), index -> node of the chunks' tree
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ledger.errors import LedgerError
 from ledger.merkle import Node, inclusion_path_from_nodes
 from ledger.records import Integer, pack, unpack
 from ledger.snapshots import DESCRIPTION_SIZE_MAX, Description
-from node.storage.database import Batch, Database, DatabaseError, prefix_end
+from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
+from node.storage.evidence import keep_aside
+from node.storage.leveldb import LevelDatabase
 from node.storage.tables import number_key
+
+logger = logging.getLogger(__name__)
 
 KEPT_MAX: Final = 2
 SWEPT_MAX: Final = 64
@@ -63,6 +69,26 @@ class Shelf:
             self._kept.add(self.fetching.place)
         self._strays = sorted(places - self._kept)
         self._next_place = max(places | self._kept, default=0) + 1
+
+    @classmethod
+    def open(cls, path: Path) -> "Shelf":
+        """Open the shelf at `path`. One that cannot be opened is kept aside and begun anew. Raises ShelfError."""
+        try:
+            return cls._open(path)
+        except DatabaseLocked as error:
+            raise ShelfError(f"{path}: expected to be the only user, found: {error}") from error
+        except (DatabaseError, ShelfError) as error:
+            logger.error("shelf.damaged path=%s error=%s kept=%s", path, error, keep_aside(path))
+            return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> "Shelf":
+        database = LevelDatabase.open(path)
+        try:
+            return cls(database)
+        except BaseException:
+            database.close()
+            raise
 
     def close(self) -> None:
         """Release the database."""
