@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -16,6 +16,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check ledger node cli tests bench
 	$(BIN)/ruff check ledger node cli tests bench
 	$(BIN)/mypy
+
+# Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
+soak: $(VENV)/installed
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'

@@ -20,13 +20,16 @@ from ledger.execution import execute_block
 from ledger.genesis import Genesis, genesis_block
 from ledger.operations import (
     AnchorBatch,
+    CastVote,
     CloseConsent,
     Grant,
     Operation,
+    Propose,
     RecordVerification,
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
+    RotateTls,
     Withdraw,
 )
 from ledger.overlays import Executed, Tip
@@ -231,7 +234,7 @@ class Audit:
             case RecordVerification():
                 report.verifications[sender] += 1
                 self._use_consent(operation.consent_id, height)
-            case RotateKey():
+            case RotateKey() | RotateTls() | Propose() | CastVote():
                 pass
             case _:
                 assert_never(operation)

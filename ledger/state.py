@@ -10,7 +10,8 @@ Rule 3: nothing here is personal: identifiers of institutions and codes, hashes,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Protocol, TypeAlias, TypeVar
+from functools import lru_cache
+from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 from ledger.certificates import VALIDATORS_MAX, ValidatorSet
 from ledger.codec import Value, encode
@@ -26,6 +27,7 @@ from ledger.records import (
     Milliseconds,
     Octets,
     PurposeCode,
+    Record,
     SchemaCode,
     Text,
     Uint,
@@ -73,6 +75,14 @@ CROSS_BORDER: Final = 4
 
 BY_HOLDER: Final = "holder"
 BY_RECIPIENT: Final = "recipient"
+
+
+class Leaf(Record, Protocol):
+    """Any record that lies in the state: it names its own key."""
+
+    TAG: ClassVar[str]
+
+    def state_key(self) -> bytes: ...
 
 
 class StateError(LedgerError):
@@ -137,7 +147,6 @@ class Node:
     next_validator_key: Hash | None
     tls_certificate: Annotated[bytes, Octets(1, 2048)]
     tls_sequence: Integer
-    next_tls: Hash | None
 
     def state_key(self) -> bytes:
         return node_key(self.member)
@@ -324,21 +333,6 @@ class Verification:
         return verification_key(self.consent_key, self.consent_id, self.slot)
 
 
-Leaf: TypeAlias = (
-    Member | Node | Schema | Purpose | Parameters | Validators | Anchor | Revocation | Consent | Verification
-)
-LEAF_CLASSES: Final[tuple[type[Leaf], ...]] = (
-    Member,
-    Node,
-    Schema,
-    Purpose,
-    Parameters,
-    Validators,
-    Anchor,
-    Revocation,
-    Consent,
-    Verification,
-)
 # A validator set holds at most VALIDATORS_MAX validators; the longest leaf holds two of them.
 LEAF_SIZE_MAX: Final = 2 * VALIDATORS_MAX * 80 + 4096
 
@@ -395,6 +389,14 @@ class StateView(Protocol):
 
 def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     """Return the leaf of `shape` that `value` encodes, checked to belong under `key`. Raises LedgerError."""
+    if shape not in _OFTEN_READ:
+        return _decode(shape, key, value)
+    leaf = _decode_often(shape, key, value)
+    assert isinstance(leaf, shape), "what was decoded as a shape is of it"
+    return leaf
+
+
+def _decode(shape: type[L], key: bytes, value: bytes) -> L:
     leaf = unpack(shape, value, size_max=LEAF_SIZE_MAX)
     if leaf.state_key() != key:
         expected = f"the {shape.TAG} of key {key.hex()}"
@@ -402,10 +404,13 @@ def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     return leaf
 
 
-def is_leaf_of(shape: type[Leaf], value: bytes) -> bool:
-    """Say whether a stored value is of this shape, by its tag alone."""
-    # An array of fewer than 16 items has a header of one byte, and the tag is its first item.
-    return value.startswith(encode(shape.TAG), 1)
+# Few records, read for every transaction or block. A decoded leaf never changes, so all readers may share it.
+_OFTEN_READ: Final = frozenset({Member, Members, Schema, Purpose, Parameters, Validators})
+
+
+@lru_cache(maxsize=512)
+def _decode_often(shape: type[Leaf], key: bytes, value: bytes) -> Leaf:
+    return _decode(shape, key, value)
 
 
 def find(state: StateView, shape: type[L], key: bytes) -> L | None:

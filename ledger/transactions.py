@@ -20,8 +20,8 @@ from ledger.operations import (
     Grant,
     Operation,
     RotateKey,
+    RotateTls,
     Withdraw,
-    rotation_body,
     signature_count,
 )
 from ledger.records import Hash, Items, MemberId, Milliseconds, Octets, SignatureBytes, pack, unpack
@@ -92,15 +92,8 @@ class Transaction:
         for operation in self.body.operations:
             if isinstance(operation, Grant | Withdraw):
                 operation.verify()
-            elif isinstance(operation, RotateKey):
-                body = rotation_body(
-                    chain_id=self.body.chain_id,
-                    member=self.body.sender,
-                    role=operation.role,
-                    sequence=operation.sequence,
-                    key=operation.key,
-                    next_key=operation.next_key,
-                )
+            elif isinstance(operation, RotateKey | RotateTls):
+                body = operation.signed_body(chain_id=self.body.chain_id, member=self.body.sender)
                 operation.key.verify(ROTATION_TAG, body, operation.signature)
 
 

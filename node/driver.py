@@ -18,6 +18,7 @@ from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
 from ledger.execution import is_sealing
 from ledger.overlays import Executed, Tip
+from ledger.standing import Refused
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
 from node.chain import Chain
@@ -63,7 +64,6 @@ from node.consensus.messages import (
 from node.engine import Engine
 from node.mempool import Mempool, MempoolError
 from node.messages import (
-    GOSSIP_SIZE_MAX,
     Consensus,
     FinalBlocks,
     Gossip,
@@ -81,6 +81,8 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
+from node.questions import ASK_AGAIN_MS, Questions
+from node.serving import Serving, gossips
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -89,7 +91,6 @@ from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 logger = logging.getLogger(__name__)
 
 BLOCK_AGE_MAX_MS: Final = 60_000
-ASK_AGAIN_MS: Final = 500
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
 EVIDENCE_MAX: Final = 64
@@ -164,12 +165,13 @@ class Driver:
         self._verifying: dict[bytes, Verify] = {}
         self._certifying: dict[bytes, Certify] = {}
         self._building: Build | None = None
-        self._asked_ms: dict[bytes, int] = {}
-        self._ask_count = 0
         self._connected: set[str] = set()
+        self._questions = Questions(self._send, self._connected, clock)
+        self._serving = Serving(self._send, chain, mempool)
         # The newest finalization whose block is not final here yet.
         self._finalization: QuorumCertificate | None = None
-        self._refused_above: dict[bytes, tuple[int, LedgerError]] = {}
+        # By what height the parent on which it did not apply is final, or abandoned.
+        self._refused_above: dict[bytes, int] = {}
         self._had_work = False
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
@@ -225,10 +227,6 @@ class Driver:
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
-        expired = self.mempool.expire(self._clock.wall_ms())
-        for transaction in expired:
-            error = BlockError("valid_until_ms", "inclusion in time", "none until it expired")
-            self._on_refused(transaction, error)
         self._progress()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
@@ -264,11 +262,9 @@ class Driver:
             case Gossip():
                 self._receive_gossip(message)
             case WantTransactions():
-                self._serve_transactions(peer, message)
+                self._serving.transactions(peer, message)
             case WantBlock():
-                block = self.chain.stored_block(message.block_hash)
-                if block is not None:
-                    self._send(peer, block)
+                self._serving.block(peer, message)
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal() | WantSnapshot() | WantChunk():
@@ -319,7 +315,7 @@ class Driver:
 
     def _receive_block(self, block: StoredBlock) -> None:
         sealed = SealedHeader.decode(block.header)
-        if sealed.hash not in self._asked_ms:
+        if not self._questions.is_asked(sealed.hash):
             return
         if self.chain.take_block(block, is_wanted=True) is not None:
             self._raise_event(BlockAvailable(sealed.hash))
@@ -340,16 +336,8 @@ class Driver:
 
     def submit(self, transactions: list[Transaction]) -> None:
         """Spread transactions that were admitted here, and have a block made of them."""
-        batch: list[bytes] = []
-        size = 0
-        for transaction in transactions:
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._broadcast(Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._broadcast(Gossip(tuple(batch)))
+        for gossip in gossips(transactions):
+            self._broadcast(gossip)
         self._tell_work()
 
     def _tell_work(self) -> None:
@@ -418,7 +406,7 @@ class Driver:
                 }
             case RequestBlock():
                 members = [self._validators.validators[peer].member for peer in effect.peers]
-                self._ask(effect.block_hash, WantBlock(effect.block_hash), members)
+                self._questions.ask(effect.block_hash, WantBlock(effect.block_hash), members)
             case Finalized():
                 self._finalize(effect.certificate)
             case Evidence():
@@ -459,7 +447,11 @@ class Driver:
             return
         self._building = None
         parent = self.chain.tree.find_tip(effect.parent_hash)
-        if parent is not None and self._is_own_seal(parent.header):
+        if parent is None:
+            # Finality passed this parent while the block waited for it: nobody wants the block any more.
+            self._events.append(Built(effect.view, None))
+            return
+        if self._is_own_seal(parent.header):
             # Nothing stands on a seal in its own epoch: it is proposed again until it is final.
             self._events.append(Built(effect.view, effect.parent_hash))
             return
@@ -478,8 +470,8 @@ class Driver:
         )
         assert built is not None, "the parent is executed"
         executed, refused = built
-        for transaction, error in refused:
-            self._refused_above[transaction.id] = (executed.block.header.height - 1, error)
+        for transaction, _ in refused:
+            self._refused_above[transaction.id] = executed.block.header.height - 1
         self._events.append(Built(effect.view, executed.block.hash))
 
     # -- verification and certification -----------------------------------------------------------------
@@ -544,7 +536,7 @@ class Driver:
             candidate = self.chain.tree.find(block_hash)
             if candidate is None:
                 if self.chain.store.find_height(block_hash) is None:
-                    self._ask(block_hash, WantBlock(block_hash), self._validators_but_me())
+                    self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
                 return True
             path.append(candidate)
@@ -556,7 +548,7 @@ class Driver:
                 leader = candidate.sealed.header.proposer
                 others = self._validators_but_me()
                 order = [leader, *others] if leader is not None and leader != self._member else others
-                self._ask(key, WantTransactions(tuple(missing)), order)
+                self._questions.ask(key, WantTransactions(tuple(missing)), order)
                 return False
             self.chain.execute(candidate)
         return True
@@ -616,13 +608,7 @@ class Driver:
         self._is_over = self._is_over or self._is_own_seal(tip.header)
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
         self.mempool.remove(final_ids)
-        for identity, (height, error) in list(self._refused_above.items()):
-            if height <= tip.header.height:
-                del self._refused_above[identity]
-                transaction = self.mempool.find(identity)
-                if transaction is not None:
-                    self.mempool.remove([identity])
-                    self._on_refused(transaction, error)
+        self._refuse(tip.header)
         self.engine.note_final(tip.header)
         self.engine.journal.finalized(self.core)
         self._on_final(path)
@@ -632,6 +618,31 @@ class Driver:
         has_work = self._has_work()
         self._had_work = has_work
         self._events.append(WorkChanged(has_work))
+
+    def _refuse(self, tip: Header) -> None:
+        """Refuse what can be recorded no longer, and what did not apply above the tip and does not on it.
+
+        Both are judged by the tip's own state and time: this node's clock may be wrong, and the block on which
+        something did not apply may have been abandoned.
+        """
+        for transaction in self.mempool.expire(tip.time_ms):
+            expected, found = (
+                f"a block until {transaction.body.valid_until_ms}",
+                f"a final one of {tip.time_ms}",
+            )
+            self._on_refused(transaction, Refused("expired", "valid_until_ms", expected, found))
+        for identity, height in list(self._refused_above.items()):
+            if height > tip.height:
+                continue
+            del self._refused_above[identity]
+            waiting = self.mempool.find(identity)
+            if waiting is None:
+                continue
+            try:
+                self.chain.check_transaction(waiting, tip.time_ms)
+            except LedgerError as error:
+                self.mempool.remove([identity])
+                self._on_refused(waiting, error)
 
     # -- what sync asks of its node ---------------------------------------------------------------------
 
@@ -694,41 +705,10 @@ class Driver:
         self._had_work = self._has_work()
         self._events.append(WorkChanged(self._had_work))
 
-    # -- what others ask --------------------------------------------------------------------------------
-
-    def _serve_transactions(self, peer: str, message: WantTransactions) -> None:
-        batch: list[bytes] = []
-        size = 0
-        for identity in message.ids:
-            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
-            if transaction is None:
-                continue
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._send(peer, Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._send(peer, Gossip(tuple(batch)))
-
     # -- sending ----------------------------------------------------------------------------------------
 
     def _validators_but_me(self) -> list[str]:
         return [each.member for each in self._validators.validators if each.member != self._member]
-
-    def _ask(self, key: bytes, message: PeerMessage, members: list[str]) -> None:
-        """Ask one connected member, another each time, at most once in a while for each key."""
-        now = self._clock.monotonic_ms()
-        if now < self._asked_ms.get(key, 0) or not members:
-            return
-        connected = [member for member in members if member in self._connected]
-        if not connected:
-            return
-        if len(self._asked_ms) >= WAITING_MAX:
-            self._asked_ms = {key: due for key, due in self._asked_ms.items() if due > now}
-        self._asked_ms[key] = now + ASK_AGAIN_MS
-        self._ask_count += 1
-        self._send(connected[self._ask_count % len(connected)], message)
 
     def _send(self, peer: str, message: PeerMessage) -> None:
         self.send(peer, message)

@@ -17,10 +17,10 @@ from typing import Final, Protocol
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import Node, find, is_leaf_of, node_key
+from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
-from node.clock import SystemClock
+from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
 from node.engine import Engines
@@ -100,10 +100,20 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
 class NodeProcess:
     """One running node. `start`, then wait for `failed` or stop it."""
 
-    def __init__(self, parts: NodeParts, make_api: Callable[[RunningNode], ApiServer]) -> None:
-        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError."""
+    def __init__(
+        self,
+        parts: NodeParts,
+        make_api: Callable[[RunningNode], ApiServer],
+        *,
+        clock: Clock | None = None,
+        delay_ms: float = 0.0,
+    ) -> None:
+        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError.
+
+        `delay_ms` holds back every message to a peer; it exists for measurement on loopback only.
+        """
         self._parts = parts
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(parts.data / "chain", parts.genesis)
@@ -122,7 +132,7 @@ class NodeProcess:
         )
         try:
             self._registration = self._require_registration()
-            self._network = self._make_network()
+            self._network = self._make_network(delay_ms)
             self.driver = Driver(
                 member=parts.member,
                 engines=self._engines,
@@ -209,7 +219,7 @@ class NodeProcess:
         return identity
 
     def _became_final(self, path: list[Executed]) -> None:
-        if any(is_leaf_of(Node, value) for executed in path for value in executed.overlay.values.values()):
+        if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
             self._update_peers()
         self.node.became_final(path)
 
@@ -230,8 +240,11 @@ class NodeProcess:
 
     def _registered_peers(self) -> dict[str, Peer]:
         peers: dict[str, Peer] = {}
-        for node in self.store.registered(Node):
-            if node.member == self._parts.member:
+        members = require_members(self.store).ids
+        self._registration_keys = {MEMBERS_KEY, *map(node_key, members)}
+        for member in members:
+            node = find(self.store, Node, node_key(member))
+            if node is None or member == self._parts.member:
                 continue
             address = self._parts.settings.peers.get(node.member)
             try:
@@ -243,7 +256,7 @@ class NodeProcess:
                 logger.error("peer.unusable member=%s error=%s", node.member, error)
         return peers
 
-    def _make_network(self) -> PeerNetwork:
+    def _make_network(self, delay_ms: float) -> PeerNetwork:
         return PeerNetwork(
             node_id=self._parts.member,
             identity=self._require_identity(),
@@ -252,6 +265,7 @@ class NodeProcess:
             random_source=random.SystemRandom(),
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
+            delay_ms=delay_ms,
         )
 
     async def start(self) -> None:
@@ -332,9 +346,10 @@ async def run_node(
     make_api: Callable[[RunningNode], ApiServer],
     *,
     on_ready: Callable[[], None] = lambda: None,
+    clock: Clock | None = None,
 ) -> None:
     """Run a node until SIGINT or SIGTERM. Raises what it failed with."""
-    process = NodeProcess(parts, make_api)
+    process = NodeProcess(parts, make_api, clock=clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -27,6 +27,7 @@ from ledger.state import (
     consent_key,
     find,
     member_key,
+    require_members,
     require_parameters,
     revocation_key,
 )
@@ -199,6 +200,10 @@ class RunningNode:
                 key = consent_key(request.consent_key, request.consent_id)
                 consent = _consent_evidence(snapshot, root, key)
             return Evidence(at.header, at.certificate, path, anchor, issuer, unrevoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        """Return the ids of all members, in order."""
+        return require_members(self._store).ids
 
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""

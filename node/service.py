@@ -104,6 +104,10 @@ class NodeService(Protocol):
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
         ...
 
+    def member_ids(self) -> tuple[str, ...]:
+        """Return the ids of all members, in order."""
+        ...
+
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
         ...

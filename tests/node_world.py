@@ -2,7 +2,7 @@
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ledger.genesis import (
     sign_genesis,
 )
 from ledger.keys import PrivateKey, PublicKey
-from ledger.operations import AnchorBatch, next_key_commitment
+from ledger.operations import AnchorBatch, Operation, next_key_commitment
 from ledger.overlays import Executed
 from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.state import Parameters
@@ -36,7 +36,14 @@ from node.sync.host import SyncParts, SyncTuning
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
-SIDES = {"hk-bureau": "HK", "hk-operator": "HK", "mainland-bank": "CN", "sz-operator": "CN"}
+FIVE = ("hk-bank", *VALIDATORS)
+SIDES = {
+    "hk-bank": "HK",
+    "hk-bureau": "HK",
+    "hk-operator": "HK",
+    "mainland-bank": "CN",
+    "sz-operator": "CN",
+}
 
 
 def private_key(name: str) -> PrivateKey:
@@ -44,8 +51,8 @@ def private_key(name: str) -> PrivateKey:
     return PrivateKey.from_seed(random.Random(name).randbytes(32))
 
 
-def make_genesis() -> Genesis:
-    """Return a genesis of four validators, of which the Hong Kong bureau issues."""
+def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
+    """Return a genesis of these validators; every one of them governs and issues."""
     members = tuple(
         GenesisMember(
             id=member,
@@ -63,7 +70,7 @@ def make_genesis() -> Genesis:
                 b"certificate of " + member.encode(),
             ),
         )
-        for member in VALIDATORS
+        for member in validators
     )
     parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
     content = GenesisContent(
@@ -77,16 +84,19 @@ def make_genesis() -> Genesis:
         (GenesisSchema("hk.credit-report", 0),),
         ("consumer-credit.loan",),
     )
-    return sign_genesis(content, {member: private_key(f"{member} member") for member in VALIDATORS})
+    return sign_genesis(content, {member: private_key(f"{member} member") for member in validators})
+
+
+def sign(genesis: Genesis, sender: str, now_ms: int, *operations: Operation) -> Transaction:
+    """Return a member's signed transaction."""
+    body = TransactionBody(genesis.content.chain_id, sender, now_ms + 60_000, operations)
+    return Transaction.sign(body, private_key(f"{sender} member"))
 
 
 def anchor_transaction(genesis: Genesis, number: int, now_ms: int, sender: str = "hk-bureau") -> Transaction:
     """Return a signed transaction that anchors a batch of its own."""
     root = random.Random(number).randbytes(32)
-    body = TransactionBody(
-        genesis.content.chain_id, sender, now_ms + 60_000, (AnchorBatch(root, 1, "hk.credit-report", None),)
-    )
-    return Transaction.sign(body, private_key(f"{sender} member"))
+    return sign(genesis, sender, now_ms, AnchorBatch(root, 1, "hk.credit-report", None))
 
 
 @dataclass(slots=True)
@@ -97,6 +107,7 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
+    is_lost: Callable[[str, str, bytes], bool] = lambda source, target, data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
@@ -133,7 +144,9 @@ class World:
             other.driver.peer_down(member)
 
     def deliver(self, source: str, target: str, data: bytes) -> None:
-        """Put a message on the wire."""
+        """Put a message on the wire, which may lose it."""
+        if self.is_lost(source, target, data):
+            return
         self.count += 1
         meddled = self.meddle(source, target, data)
         if meddled is not None:
@@ -174,6 +187,7 @@ class WorldNode:
     def __init__(self, world: World, member: str) -> None:
         self.world = world
         self.member = member
+        self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
         home = world.directory / member
@@ -238,7 +252,7 @@ class WorldNode:
         self.world.punished.append((self.member, peer_id, reason))
 
     def wall_ms(self) -> int:
-        return START_MS + 1_000 + self.world.now_ms
+        return START_MS + 1_000 + self.world.now_ms + self.skew_ms
 
     def monotonic_ms(self) -> int:
         return self.world.now_ms

@@ -16,6 +16,8 @@ MODULES = (
     "certificates",
     "state",
     "operations",
+    "proposals",
+    "tlscertificates",
     "blocks",
     "commitments",
     "genesis",

@@ -15,7 +15,7 @@ from node.development import development_key
 from node.driver import NodeStopped
 from node.home import Home
 from node.keyfiles import DevelopmentKey
-from node.run import ApiServer, NodeProcess, load_parts
+from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode
 from node.scenarios import load_scenarios, scenarios_directory
 from node.service import FINAL, REFUSED, Submission
@@ -170,3 +170,31 @@ def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
         assert not any(process.failed.done() for process in processes.values())
 
     asyncio.run(live())
+
+
+class WrongClock:
+    """A wall clock that somebody set wrong."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self._wall_ms = wall_ms
+
+    def wall_ms(self) -> int:
+        return self._wall_ms
+
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def test_a_node_reads_the_clock_that_it_is_given_and_refuses_one_before_genesis(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    genesis_ms = network.genesis.content.time_ms
+
+    async def live(clock: WrongClock) -> None:
+        parts = load_parts(network.homes["sz-operator"], DevelopmentKey())
+        process = NodeProcess(parts, make_api, clock=clock)
+        await process.start()
+        await process.stop()
+
+    with pytest.raises(StartRefused, match="clock"):
+        asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS - 1)))
+    asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS)))

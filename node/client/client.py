@@ -26,8 +26,9 @@ from ledger.keys import PublicKey
 from ledger.operations import Grant, Withdraw
 from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
 from ledger.records import Json, from_json, pack, parse_json, to_json, unpack
-from ledger.state import Consent, Member, consent_key, decode_leaf, member_key
+from ledger.state import VALIDATORS_KEY, Consent, Member, consent_key, decode_leaf, member_key
 from ledger.transactions import Transaction
+from ledger.trust import TrustPath
 from node.service import FINAL, PENDING, REFUSED
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
@@ -188,6 +189,12 @@ class Client:
         return _hex(answer, "value")
 
     # -- the chain --------------------------------------------------------------------------------------
+
+    async def trust_path(self) -> TrustPath:
+        """Return the handovers from genesis to the node's present epoch. Nothing of it is verified."""
+        answer = await self._get(f"/v1/state/{VALIDATORS_KEY.hex()}")
+        with _decoding():
+            return from_json(TrustPath, answer.get("trust_path"))
 
     async def blocks(self, start: int) -> list[tuple[Block, QuorumCertificate | None]]:
         """Return some final blocks from a height on, with the certificates of those that have their own."""

@@ -11,16 +11,12 @@ from contextlib import closing
 from typing import Final
 
 from ledger.snapshots import Rebuilding
-from ledger.state import Member, Node, Purpose, Schema, is_leaf_of
 from ledger.statetree import EMPTY
 from node.storage.database import Batch, Database, prefix_end
 from node.storage.tables import read_record, reading
 
 CLEARED_MAX: Final = 512
 PAGES_CACHED_MAX: Final = 4_096
-
-REGISTERED: Final = (Member, Node, Schema, Purpose)
-"""The leaves that can be listed: few, and governed."""
 
 
 class SpareState:
@@ -35,12 +31,10 @@ class SpareState:
         self._is_clear = False
         self._cached: dict[bytes, bytes | None] = {}
         self.rebuilding = Rebuilding(EMPTY)
-        self.registered: list[tuple[str, bytes]] = []
 
     def clear(self) -> bool:
         """Remove a slice of what lies here; say whether there is more. Begins anew. Raises StoreError."""
         self.rebuilding = Rebuilding(EMPTY)
-        self.registered = []
         self._cached = {}
         batch = Batch()
         for table in (self._values, self._pages):
@@ -73,7 +67,6 @@ class SpareState:
         batch = Batch()
         for key, value in leaves:
             batch.put(self._values + key, value)
-            self.registered += [(shape.TAG, key) for shape in REGISTERED if is_leaf_of(shape, value)]
         for path, page in grown.pages.items():
             self._cached[path] = page
             if page is None:

@@ -17,19 +17,17 @@ from typing import Final
 
 from ledger.blocks import Block, SealedHeader, transactions_root
 from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
-from ledger.codec import encode
-from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
 from ledger.snapshots import Description
-from ledger.state import L, decode_leaf, is_leaf_of, require_validators
+from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
 from node.storage.leveldb import LevelDatabase
-from node.storage.sparestate import REGISTERED, SpareState
+from node.storage.sparestate import SpareState
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -38,7 +36,6 @@ from node.storage.tables import (
     META,
     NODE,
     PENDING,
-    REGISTER,
     REPAIR,
     SEAL,
     STATE_TABLES,
@@ -56,10 +53,6 @@ __all__ = ("Snapshot", "Store", "StoreError")
 
 SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
-
-
-def _register_key(tag: str) -> bytes:
-    return REGISTER + encode(tag)
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
@@ -290,9 +283,6 @@ class Store(Snapshot):
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
             batch.put(self._value_table + key, value)
-            for shape in REGISTERED:
-                if is_leaf_of(shape, value):
-                    batch.put(_register_key(shape.TAG) + key, b"")
         if block.header.is_seal:
             following = require_validators(executed.overlay).current
             batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
@@ -415,19 +405,6 @@ class Store(Snapshot):
         following = decode_record(_decode_validators, key, found[8:])
         return Handover(Certified(sealed.encoded, certificate), following)
 
-    def registered(self, shape: type[L]) -> Iterator[L]:
-        """Iterate over all leaves of one of the REGISTERED shapes, by state key."""
-        table = _register_key(shape.TAG)
-        for found, _ in self._scan(table):
-            key = found[len(table) - 1 :]
-            value = self.find_value(key)
-            if value is None:
-                raise damaged(self._value_table + key, "nothing")
-            try:
-                yield decode_leaf(shape, key, value)
-            except LedgerError as error:
-                raise damaged(self._value_table + key, str(error)) from error
-
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
         return self._require(NODE + bytes([level]) + number_key(index))
@@ -471,8 +448,6 @@ class Store(Snapshot):
             following = require_validators(spare).current
             place = number_key(sealed.header.height)
             batch.put(SEAL + number_key(sealed.header.epoch), place + pack(following))
-        for tag, key in spare.registered:
-            batch.put(_register_key(tag) + key, b"")
         first, end = self.gap()
         begin = first if first < end else before + 1
         batch.put(META + b"gap", number_key(begin) + number_key(sealed.header.height + 1))

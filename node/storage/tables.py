@@ -11,7 +11,7 @@ Tables, by the first byte of the key; integers are 8 bytes, big-endian:
     T height, index -> transaction                        t transaction id -> height, index
     C height -> certificate   V state key -> leaf value   P page path -> page
     N level (1 byte), index -> history node               U height, block hash -> unfinalized block
-    E epoch -> height of its seal, next validators        R tag, state key -> nothing, for REGISTERED leaves
+    E epoch -> height of its seal, next validators
     v, p: the spare state tables. Metadata "state" says which pair is in use; a snapshot is installed in the other
 """
 
@@ -26,7 +26,7 @@ _NUMBER_SIZE: Final = 8
 
 META, HEADER, HEIGHT, TRANSACTION, LOCATION = b"M", b"H", b"h", b"T", b"t"
 CERTIFICATE, VALUE, PAGE, NODE, PENDING = b"C", b"V", b"P", b"N", b"U"
-SEAL, REGISTER = b"E", b"R"
+SEAL = b"E"
 STATE_TABLES: Final = ((VALUE, PAGE), (b"v", b"p"))
 """Pairs of value and page tables: one is in use, the other spare (docs/sync.md, Install)."""
 _NAMES: Final = {
@@ -43,7 +43,6 @@ _NAMES: Final = {
     NODE: "history node",
     PENDING: "unfinalized block",
     SEAL: "end of an epoch",
-    REGISTER: "entry of the register",
 }
 
 REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
