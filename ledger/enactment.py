@@ -31,8 +31,10 @@ from ledger.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
+    MEMBERS_MAX,
     Changes,
     Member,
+    Members,
     Purpose,
     Schema,
     StateView,
@@ -40,6 +42,7 @@ from ledger.state import (
     find,
     member_key,
     purpose_key,
+    require_members,
     require_parameters,
     require_validators,
     schema_key,
@@ -102,9 +105,17 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
         suspensions=(),
     )
     changes.put(member)
+    _list_member(member, changes)
     _list_governor(member, changes)
     if change.node is not None:
         register_node(change.id, change.node, changes)
+
+
+def _list_member(member: Member, changes: Changes) -> None:
+    ids = require_members(changes).ids
+    if len(ids) == MEMBERS_MAX:
+        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", "one more")
+    changes.put(Members(tuple(sorted((*ids, member.id)))))
 
 
 def _changed_member(

@@ -42,12 +42,14 @@ from ledger.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
+    MEMBERS_MAX,
     OBSERVER,
     VALIDATOR,
     Changes,
     Jurisdiction,
     Leaf,
     Member,
+    Members,
     Name,
     Node,
     NodeKind,
@@ -119,7 +121,7 @@ class GenesisContent:
     use: Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
     time_ms: Milliseconds
     parameters: Parameters
-    members: Annotated[tuple[GenesisMember, ...], Items(256, minimum=1)]
+    members: Annotated[tuple[GenesisMember, ...], Items(MEMBERS_MAX, minimum=1)]
     schemas: Annotated[tuple[GenesisSchema, ...], Items(256)]
     purposes: Annotated[tuple[PurposeCode, ...], Items(256, increasing=True)]
 
@@ -260,6 +262,7 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
     leaves: list[Leaf] = [
         content.parameters,
         Validators(0, content.validators, None),
+        Members(tuple(member.id for member in content.members)),
         Governance(governors, 0, None),
     ]
     leaves += [Schema(schema.code, schema.bearer, 0) for schema in content.schemas]

@@ -69,6 +69,8 @@ TransferBasis = Annotated[
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
+MEMBERS_MAX: Final = 256
+
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
 CROSS_BORDER: Final = 4
@@ -132,6 +134,18 @@ class Member:
             and (interval.reinstated_at is None or height < interval.reinstated_at)
             for interval in self.suspensions
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The ids of all members, active and suspended. A member is never removed."""
+
+    TAG: ClassVar[str] = "members"
+
+    ids: Annotated[tuple[MemberId, ...], Items(MEMBERS_MAX, minimum=1, increasing=True)]
+
+    def state_key(self) -> bytes:
+        return MEMBERS_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +389,7 @@ def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
+MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 
@@ -417,6 +432,13 @@ def find(state: StateView, shape: type[L], key: bytes) -> L | None:
     """Return the leaf of `shape` under `key`, or None where the state holds none."""
     value = state.find_value(key)
     return None if value is None else decode_leaf(shape, key, value)
+
+
+def require_members(state: StateView) -> Members:
+    """Return the ids of all members, which every state from genesis on holds."""
+    members = find(state, Members, MEMBERS_KEY)
+    assert members is not None, "a state without members"
+    return members
 
 
 def require_parameters(state: StateView) -> Parameters:

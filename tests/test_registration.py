@@ -7,10 +7,10 @@ import pytest
 from ledger.operations import CastVote, Propose, next_key_commitment
 from ledger.proposals import AddMember, NodeRegistration, SetNode, require_governance
 from ledger.records import from_json, from_value, pack, to_json, to_value, unpack
-from ledger.state import Member, Node, find, member_key, node_key, require_validators
+from ledger.state import Member, Node, find, member_key, node_key, require_members, require_validators
 from ledger.tlscertificates import TlsCertificate
 from node.network.tls import TlsIdentity, check_certificate, make_identity, registrable
-from tests.consortium import VALIDATORS, Ledger, key_of, make_anchor, make_transaction, member_key_of
+from tests.consortium import SIDES, VALIDATORS, Ledger, key_of, make_anchor, make_transaction, member_key_of
 from tests.governors import (
     EXPIRES_MS,
     GOVERNORS,
@@ -84,6 +84,7 @@ def test_a_member_that_was_added_takes_part(ledger: Ledger) -> None:
         suspensions=(),
     )
     assert find(ledger.tip.state, Node, node_key(NEW)) is None
+    assert require_members(ledger.tip.state).ids == tuple(sorted((*SIDES, NEW)))
     ledger.record(soon(ledger, NEW, make_anchor()))
 
 
