@@ -6,13 +6,12 @@ Rule 2: a block counts as executed here only when its bytes are durable here.
 Rule 3: a certificate moves the chain only along blocks that were executed here.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import build_block, execute_block
+from ledger.execution import build_block
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
 from ledger.state import require_parameters, require_validators
@@ -29,6 +28,7 @@ class Chain:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.before_commit: Callable[[Sequence[Executed]], None] = lambda _path: None
         self.verified = VerifiedTransactions()
         self.tree = BlockTree(store.tip())
         self._bodies = Bodies()
@@ -166,44 +166,17 @@ class Chain:
             self._commit(path, certificate)
         return path
 
-    def catch_up(self, blocks: Sequence[StoredBlock], certificate: QuorumCertificate) -> list[Executed]:
-        """Take final blocks that follow the tip; the certificate finalizes the last. Raises LedgerError."""
-        decoded = [
-            Block(
-                SealedHeader.decode(each.header),
-                tuple(Transaction.decode(encoded) for encoded in each.transactions),
-            )
-            for each in blocks
-        ]
-        if not decoded[-1].sealed.is_named_by(certificate):
-            found = f"a {certificate.subject.kind} of another"
-            raise BlockError("final blocks", "a finalization of the last block", found)
-        if any(block.header.is_seal for block in decoded[:-1]):
-            raise BlockError("final blocks", "a seal only as the last block", "blocks beyond one")
-        certificate.verify(self.chain_id, self.validators)
-        self._check_linked(decoded)
-        parent, path = self.tip, []
-        for block in decoded:
-            executed = execute_block(parent, block, verified=self.verified)
-            path.append(executed)
-            parent = executed.tip()
+    def commit_final(self, path: list[Executed], certificate: QuorumCertificate | None) -> None:
+        """Make executed blocks on the tip final. That they are was verified before they were executed."""
         self._commit(path, certificate)
-        return path
 
-    def _check_linked(self, blocks: Sequence[Block]) -> None:
-        # Linked to a certified header by their hashes, the blocks are the quorum's before any is executed.
-        following = blocks[0]
-        if following.header.parent_hash != self.tip.sealed.hash:
-            raise BlockError("final blocks", "a first block on our tip", f"height {following.header.height}")
-        for before, after in itertools.pairwise(blocks):
-            if after.header.parent_hash != before.hash:
-                raise BlockError("final blocks", "blocks that follow each other", f"{after.header.height}")
-        for block in blocks:
-            ids = tuple(transaction.id for transaction in block.transactions)
-            if transactions_root(ids) != block.header.transactions_root:
-                raise BlockError(f"final block {block.header.height}", "the header's transactions", "others")
+    def restart(self) -> None:
+        """Go on from the store's tip, which a snapshot replaced. Nothing above it is known."""
+        self.tree = BlockTree(self.store.tip())
+        self._bodies = {}
 
-    def _commit(self, path: list[Executed], certificate: QuorumCertificate) -> None:
+    def _commit(self, path: list[Executed], certificate: QuorumCertificate | None) -> None:
+        self.before_commit(path)
         self.store.commit(path, certificate)
         self.tree.finalize(self.store.tip())
         self._bodies.keep(self.tree.hashes())
