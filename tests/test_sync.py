@@ -216,9 +216,7 @@ def test_progress_is_shown_and_ends(world: World) -> None:
     assert node.driver.sync.progress(world.now_ms) is None
 
 
-def test_a_node_alone_says_how_long_nothing_came(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_node_alone_says_how_long_nothing_came(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     world.kill(SLEEPER)
     grow(world, 5)
@@ -415,7 +413,7 @@ def own_handover(offer: SnapshotOffer) -> SnapshotOffer:
         from ledger.trust import Certified
 
         certified = Certified(offer.description.header, offer.certificate)
-    mine = ValidatorSet(())if False else require_set()
+    mine = ValidatorSet(()) if False else require_set()
     path = TrustPath(offer.trust_path.from_epoch, (Handover(certified, mine),), history)
     return replace(offer, trust_path=path)
 
@@ -522,9 +520,7 @@ def proven_twice(answer: FinalBlocks) -> FinalBlocks:
     return replace(answer, certificate=None, history=None)
 
 
-@pytest.mark.parametrize(
-    "forge", [substituted, without_one, cut_short, shifted, uncertified, proven_twice]
-)
+@pytest.mark.parametrize("forge", [substituted, without_one, cut_short, shifted, uncertified, proven_twice])
 def test_forged_blocks_name_their_sender_and_nothing_of_them_is_executed(
     near: World, forge: Callable[[FinalBlocks], FinalBlocks]
 ) -> None:
