@@ -173,7 +173,7 @@ class Chain:
     def restart(self) -> None:
         """Go on from the store's tip, which a snapshot replaced. Nothing above it is known."""
         self.tree = BlockTree(self.store.tip())
-        self._bodies = {}
+        self._bodies = Bodies()
 
     def _commit(self, path: list[Executed], certificate: QuorumCertificate | None) -> None:
         self.before_commit(path)

@@ -9,10 +9,10 @@ import pytest
 
 from ledger.blocks import SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
+from ledger.merkle import Tree
 from ledger.records import pack
 from ledger.snapshots import decode_chunk, encode_chunks
 from ledger.state import Anchor, require_validators
-from ledger.merkle import Tree
 from ledger.statepages import check_pages
 from ledger.trust import Handover, TrustPath
 from node.consensus.startup import Standing
