@@ -31,7 +31,7 @@ CONTRACT = {
     "demo": None,
     "network": {"new", "up", "status", "down"},
     "node": {"start", "status"},
-    "key": {"new", "show"},
+    "key": {"new", "show", "rotate"},
     "wallet": {"new", "derive"},
     "anchor": None,
     "revoke": None,
