@@ -1,11 +1,14 @@
 """Snapshots: the same bytes on every node, and nothing but the state of the block can be rebuilt from them."""
 
+import dataclasses
+import importlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -16,6 +19,7 @@ from ledger.overlays import Executed
 from ledger.records import pack, unpack
 from ledger.snapshots import (
     SNAPSHOT_INTERVAL,
+    AnyLeaf,
     Description,
     Rebuilding,
     SnapshotError,
@@ -36,6 +40,7 @@ from node.storage.store import Store, StoreError
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
 
 GENESIS = make_genesis()
+LEDGER = Path(__file__).resolve().parents[1] / "ledger"
 INTERVAL = 4
 CHUNK_SIZE = 700
 
@@ -230,6 +235,16 @@ def test_any_state_comes_back_from_its_chunks_whatever_their_size(tmp_path: Path
         assert sorted(fresh.store.pages()) == sorted(disk.store.pages())
         root = disk.chain.tip.header.state_root
         check_pages(fresh.store, root, [path for path, _ in fresh.store.pages()])
+
+
+def test_every_kind_of_leaf_can_lie_in_a_snapshot() -> None:
+    kinds = {
+        value
+        for path in LEDGER.glob("*.py")
+        for value in vars(importlib.import_module(f"ledger.{path.stem}")).values()
+        if dataclasses.is_dataclass(value) and hasattr(value, "state_key")
+    }
+    assert kinds == set(get_args(AnyLeaf))
 
 
 def rebuild(description: Description, chunks: list[bytes]) -> None:
