@@ -22,9 +22,11 @@ from ledger.state import (
     LEAF_SIZE_MAX,
     Anchor,
     Consent,
+    LatestMisbehaviour,
     Leaf,
     Member,
     Members,
+    Misbehaviour,
     Node,
     Parameters,
     Purpose,
@@ -57,6 +59,8 @@ AnyLeaf: TypeAlias = (
     | Verification
     | Proposal
     | Governance
+    | Misbehaviour
+    | LatestMisbehaviour
 )
 """Every kind of leaf that a state holds."""
 

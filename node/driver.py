@@ -544,7 +544,8 @@ class Driver:
                 if self.chain.store.find_height(block_hash) is None:
                     self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
-                return True
+                # Final itself; but what stands on it below the tip was never executed, and never will be.
+                return not path
             path.append(candidate)
             block_hash = candidate.sealed.header.parent_hash
         for candidate in reversed(path):

@@ -157,6 +157,9 @@ class Engines:
             guard.sign,
             self._verifier(current.current),
         )
+        if core.finalized.view > finalized.view:
+            # A crash leaves one block between the two; more is a store that lost what it had.
+            logger.warning("store.behind stored_view=%d voted_view=%d", finalized.view, core.finalized.view)
         return Engine(current.epoch, current.current, me, core, self._journal, guard)
 
     def _verifier(self, validators: ValidatorSet) -> Callable[[Vote | QuorumCertificate], bool]:

@@ -190,6 +190,13 @@ class NodeProcess:
         )
         if recovery.damage is not None:
             logger.error("votelog.damaged kind=%s detail=%s", recovery.damage.kind, recovery.damage.detail)
+        if recovery.dropped_torn or recovery.repaired_copies_count:
+            # A crash leaves a torn end; so does a cut file. The question at the start tells the two apart.
+            logger.warning(
+                "votelog.repaired torn_end=%s copies=%d",
+                recovery.dropped_torn,
+                recovery.repaired_copies_count,
+            )
         return journal, records
 
     def _require_registration(self) -> Node:
