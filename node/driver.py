@@ -181,6 +181,7 @@ class Driver:
         self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
         """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
+        self._ticked_ms = clock.monotonic_ms()
         self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
         self._server = SyncServer(chain, sync.shelf)
         self._upkeep = Upkeep(chain.store, sync)
@@ -230,6 +231,7 @@ class Driver:
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
+        self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
@@ -238,13 +240,14 @@ class Driver:
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
-        core_deadline = self.core.next_deadline_ms()
         if self.sync.has_slice:
             return now
         is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
-        limit = now + (ASK_AGAIN_MS // 5 if is_waiting else 1_000)
+        pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
         if self._upkeep.is_busy:
-            limit = min(limit, now + UPKEEP_PAUSE_MS)
+            pause_ms = UPKEEP_PAUSE_MS
+        core_deadline = self.core.next_deadline_ms()
+        limit = max(now, self._ticked_ms + pause_ms)
         return limit if core_deadline is None else min(limit, core_deadline)
 
     def receive(self, peer: str, data: bytes) -> None:
@@ -350,6 +353,9 @@ class Driver:
             self._raise_event(WorkChanged(has_work))
 
     def _has_work(self) -> bool:
+        if self.is_behind():
+            # What is wanted above an old tip may be there already: a node that catches up obliges nobody.
+            return False
         if self.chain.tip.header.height == 0:
             # Proofs stand on a certified header: a new chain makes its first block at once.
             return True
@@ -582,6 +588,7 @@ class Driver:
         if self.chain.store.find_height(block_hash) is None:
             self._finalization = certificate
         self._catch_up()
+        self._tell_work()
 
     def is_behind(self) -> bool:
         """Say whether others made blocks final that are not here yet."""
