@@ -12,9 +12,11 @@ from ledger.keys import PrivateKey
 from ledger.records import Json
 from ledger.state import VALIDATOR
 from node.client.client import Client, NodeStatus, Unreachable
+from node.configfile import ConfigError
 from node.home import Home
 from node.keyfiles import Protection
 from node.run import NodeParts
+from node.settings import NODE_FILE
 
 _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 
@@ -32,15 +34,30 @@ def node_parts(home: Home, protection: Protection) -> NodeParts:
     member = next((each for each in home.genesis.content.members if each.id == home.member), None)
     is_validator = member is not None and member.node is not None and member.node.kind == VALIDATOR
     validator_key: PrivateKey | None = home.load_validator_key(protection) if is_validator else None
+    identity = home.load_tls_identity(protection)
+    _check_own_certificate(home, identity.certificate)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
         settings=home.require_node(),
-        identity=home.load_tls_identity(protection),
+        identity=identity,
         validator_key=validator_key,
         member_key=home.load_member_key(protection),
         data=home.data,
     )
+
+
+def _check_own_certificate(home: Home, certificate: bytes) -> None:
+    """Check that genesis does not give this home's certificate to another member. Raises ConfigError."""
+    for member in home.genesis.content.members:
+        if (
+            member.node is not None
+            and member.node.tls_certificate == certificate
+            and member.id != home.member
+        ):
+            where = f"{home.path / NODE_FILE}: member"
+            cure = "name the member whose keys lie in this home"
+            raise ConfigError(where, f"{member.id}, whose certificate this is", ascii(home.member), cure)
 
 
 def configure_log() -> None:
