@@ -33,7 +33,7 @@ def describe(report: Report) -> str:
         f"views={scope.views} byzantine={scope.byzantine} crashes={scope.crashes} "
         f"reduction={'glued' if scope.glued else 'none'} states={report.states} "
         f"transitions={report.transitions} depth={report.depth} local_states={report.local_states} "
-        f"core_calls={report.core_calls} key_checks={report.congruence_checks} "
+        f"core_calls={report.core_calls} key_checks={report.congruence_checks}/{report.outcomes_compared} "
         f"quiescent={report.quiescent} seconds={report.seconds:.0f}: {outcome}"
     )
 

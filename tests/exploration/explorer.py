@@ -76,7 +76,7 @@ class Explorer:
     # Local states.
 
     def _intern(self, node: Node) -> int:
-        key = node.key(may_crash=self.scope.crashes > 0, views=self.scope.views)
+        key = self._key(node)
         found = self._ids.get(key)
         if found is None:
             found = self._ids[key] = len(self.nodes)
@@ -101,19 +101,24 @@ class Explorer:
         return number
 
     def _check_congruence(self, node: Node, twin: int) -> None:
-        """Another way to the same key: its own steps must lead to the same keys."""
+        """Another way to the same key: all that the twin was put through must lead to the same keys."""
         self.report.congruence_checks += 1
-        for action in steps_of(node, self.scope.views):
+        for number in self._own_steps(twin):
+            self._outcome(twin, number)
+        for number, action in enumerate(self._actions[:]):
+            known = self._outcomes.get(twin << ID_BITS | number)
+            if known is None:
+                continue
+            self.report.outcomes_compared += 1
             process = run(node, action, self.scope.byzantine, answers_at_once=self.scope.answers_at_once)
-            other = run(
-                self.nodes[twin], action, self.scope.byzantine, answers_at_once=self.scope.answers_at_once
-            )
-            keys = [
-                copy.freeze().key(may_crash=self.scope.crashes > 0, views=self.scope.views)
-                for copy in (process, other)
-            ]
-            if keys[0] != keys[1]:
-                raise KeyHidesDifference(f"{action[0]} of validator {node.index}: {keys[0]} and {keys[1]}")
+            found = {self._key(process.freeze())}
+            if known[1]:
+                found |= {self._key(process.restart(point)) for point in process.distinct_crash_points()}
+            if found != {self._key(self.nodes[local]) for local in (known[0], *dict(known[1]))}:
+                raise KeyHidesDifference(f"{action} of validator {node.index}: {self._key(node)}")
+
+    def _key(self, node: Node) -> tuple[object, ...]:
+        return node.key(may_crash=self.scope.crashes > 0, views=self.scope.views)
 
     def _outcome(self, local: int, number: int) -> tuple[int, tuple[tuple[int, int], ...]]:
         """Return where an action leads, and where a crash during it leads."""
@@ -127,11 +132,8 @@ class Explorer:
         after = self._intern(process.freeze())
         crashed: dict[int, int] = {}
         if self.scope.crashes and not node.has_crashed:
-            for point, (journal, said) in enumerate(process.crash_points):
-                if (journal, said) in process.crash_points[:point]:
-                    continue
-                restarted = process.restart(point)
-                crashed.setdefault(self._intern(restarted), point)
+            for point in process.distinct_crash_points():
+                crashed.setdefault(self._intern(process.restart(point)), point)
         result = (after, tuple(crashed.items()))
         self._outcomes[place] = result
         return result

@@ -122,6 +122,11 @@ class Process:
             process.handle(event)
         return process.freeze()
 
+    def distinct_crash_points(self) -> list[int]:
+        """Return the first of the points at which the same was persisted and said."""
+        sizes = [(len(journal), len(said)) for journal, said in self.crash_points]
+        return [point for point, size in enumerate(sizes) if size not in sizes[:point]]
+
     def restart(self, point: int) -> Node:
         """Return the node after a crash at one of the points that this process went through."""
         journal, said = self.crash_points[point]

@@ -50,6 +50,7 @@ class Report:
     local_states: int = 0
     core_calls: int = 0
     congruence_checks: int = 0
+    outcomes_compared: int = 0
     quiescent: int = 0
     waiting: int = 0
     seconds: float = 0.0
