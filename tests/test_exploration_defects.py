@@ -150,3 +150,15 @@ def test_sending_before_persisting_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 def test_never_giving_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voter.Voter, "_give_up", lambda self, current, now_ms: False)
     assert "L1" in hunt(ONE_VIEW)
+
+
+def test_never_saying_a_nullify_in_the_second_view_is_found_in_glued_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_up = voter.Voter._give_up
+
+    def only_once(self: voter.Voter, current: Round, now_ms: int) -> bool:
+        return current.view == 1 and give_up(self, current, now_ms)
+
+    monkeypatch.setattr(voter.Voter, "_give_up", only_once)
+    assert "L1" in hunt(TWO_VIEWS)

@@ -66,6 +66,7 @@ class Explorer:
         self._heard_ids: dict[Heard, int] = {}
         self._heard_numbers: dict[tuple[int, int], int] = {}
         self._moves: dict[int, tuple[Move, ...]] = {}
+        self._alone: dict[int, tuple[Move, ...]] = {}
         self._claims: dict[tuple[int, ...], str | None] = {}
         self._merged = 0
         self.reached: dict[State, State] = {}
@@ -287,7 +288,7 @@ class Explorer:
             self._check(start)
             for state, after in self._walk(parents, start, began):
                 if after is None:
-                    self._check_quiescent(state)
+                    self._check_quiescent(self._completed(state) if self.scope.glued else state)
                 elif after not in parents:
                     parents[after] = state
                     state = after
@@ -320,7 +321,7 @@ class Explorer:
         self, parents: dict[State, State], start: State, began: float
     ) -> Iterator[tuple[State, State | None]]:
         """Yield each transition; with None, a state in which honest validators can do nothing more."""
-        report, level = self.report, [start]
+        report, level, expanded = self.report, [start], 0
         while level:
             following: list[State] = []
             for position, state in enumerate(level):
@@ -334,7 +335,9 @@ class Explorer:
                     if after not in parents:
                         yield state, after
                         following.append(after)
-                if not can_go_on and not self.scope.glued:
+                expanded += 1
+                is_sampled = self.scope.glued and expanded % self.scope.completion_every == 0
+                if is_sampled or not (can_go_on or self.scope.glued):
                     yield state, None
             report.depth += bool(following)
             level = following
@@ -369,6 +372,30 @@ class Explorer:
             node = self.nodes[local]
             if node.current_view <= self.scope.views:
                 raise Violation(f"L1: validator {node.index} stays in view {node.current_view} for good")
+
+    def _completed(self, state: State) -> State:
+        """Let honest validators go on alone, in an order that differs from state to state, to the end."""
+        ids, turn = list(unpack(state)), state
+        while True:
+            options = [
+                (position, move[0])
+                for position in range(HONEST_COUNT)
+                for move in self._honest_moves(ids[position], ids[position - 1], ids[position - 2])
+            ]
+            if not options:
+                return pack(ids)
+            turn = turn * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407 & (1 << 64) - 1
+            position, after = options[(turn >> 33) % len(options)]
+            ids[position] = after
+
+    def _honest_moves(self, local: int, first: int, second: int) -> tuple[Move, ...]:
+        heard = self._hear(self.judged[first], self.judged[second])
+        key = local << ID_BITS | heard
+        found = self._alone.get(key)
+        if found is None:
+            moves = self._single_moves(local, *self._heard[heard])
+            found = self._alone[key] = tuple(move for move in moves if move[2])
+        return found
 
     def _count_rare(self) -> None:
         """Count local states that show that the interesting situations occurred."""

@@ -23,6 +23,7 @@ class Scope:
     states_max: int | None = None
     seconds_max: float | None = None
     congruence_every: int = 97
+    completion_every: int = 53
 
     def within(self, seconds_max: float | None) -> "Scope":
         """Return the same scope, to be given up after a time."""
