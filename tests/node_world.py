@@ -19,8 +19,10 @@ from ledger.genesis import (
 from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import AnchorBatch, Operation, next_key_commitment
 from ledger.overlays import Executed
+from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.state import Parameters
 from ledger.transactions import Transaction, TransactionBody
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.consensus.config import Config
 from node.consensus.journal import JournalRecord
@@ -28,7 +30,10 @@ from node.driver import Driver
 from node.engine import Engines
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
+from node.reporter import Reporter
+from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.host import SyncParts, SyncTuning
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
@@ -103,10 +108,22 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
-    is_lost: Callable[[str, str, bytes], bool] = lambda source, target, data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
+    tuning: SyncTuning = field(default_factory=SyncTuning)
+    interval: int = SNAPSHOT_INTERVAL
+    chunk_size: int = CHUNK_LEAVES_SIZE
+    # Messages that a test changes or drops on the wire: source, target, data to data or None.
+    meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
+    # Who may be called a liar by whom, because the test makes it one.
+    liars: set[str] = field(default_factory=set)
+    punished: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def pins(self) -> Pins:
+        """What every node trusts: genesis."""
+        return Pins(TrustedRoot(TRUST_VERSION, self.genesis, ()))
 
     def start(self, member: str) -> "WorldNode":
         """Start a node from what its directory holds, and connect it."""
@@ -127,17 +144,17 @@ class World:
             other.driver.peer_down(member)
 
     def deliver(self, source: str, target: str, data: bytes) -> None:
-        """Put a message on the wire, which may lose it."""
-        if self.is_lost(source, target, data):
-            return
+        """Put a message on the wire."""
         self.count += 1
-        heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, data))
+        meddled = self.meddle(source, target, data)
+        if meddled is not None:
+            heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, meddled))
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
         end = self.now_ms + milliseconds
         while True:
-            deadline = min((node.driver.next_deadline_ms() for node in self.nodes.values()), default=end)
+            deadline = min((node.arm() for node in self.nodes.values()), default=end)
             upcoming = min(deadline, self.queue[0][0] if self.queue else end)
             if upcoming > end:
                 break
@@ -149,8 +166,8 @@ class World:
                 if source in self.nodes and target in self.nodes:
                     self.nodes[target].driver.receive(source, data)
             for node in list(self.nodes.values()):
-                if node.driver.next_deadline_ms() <= self.now_ms:
-                    node.driver.tick()
+                if node.arm() <= self.now_ms:
+                    node.tick()
         self.now_ms = end
 
     def _is_due(self) -> bool:
@@ -171,8 +188,10 @@ class WorldNode:
         self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
+        self.timer_ms: int | None = None
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
+        self.shelf = Shelf.open(home / "snapshots")
         self.engines = Engines(
             member=member,
             chain_id=world.genesis.content.chain_id,
@@ -190,6 +209,12 @@ class WorldNode:
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
+            sync=SyncParts(
+                world.pins, self.shelf, world.tuning, interval=world.interval, chunk_size=world.chunk_size
+            ),
+        )
+        self.reporter = Reporter(
+            member=member, member_key=private_key(f"{member} member"), driver=self.driver, clock=self
         )
 
     def _find_key(self, key: PublicKey) -> PrivateKey | None:
@@ -209,6 +234,18 @@ class WorldNode:
     def _became_final(self, path: list[Executed]) -> None:
         self.final += [each.id for executed in path for each in executed.block.transactions]
 
+    def arm(self) -> int:
+        """Return when the timer fires. Like a node's, it is moved forward only: a deadline is a moving target."""
+        due_ms = self.driver.next_deadline_ms()
+        self.timer_ms = due_ms if self.timer_ms is None else min(self.timer_ms, due_ms)
+        return self.timer_ms
+
+    def tick(self) -> None:
+        """Do what is due, and report what was seen."""
+        self.timer_ms = None
+        self.driver.tick()
+        self.reporter.report()
+
     def submit(self, transaction: Transaction) -> None:
         """Take a client's transaction."""
         self.driver.admit(transaction)
@@ -225,7 +262,8 @@ class WorldNode:
         return len(self.world.nodes) - 1
 
     def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
-        raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
+        assert peer_id in self.world.liars, f"{self.member} disconnects honest {peer_id}: {reason}"
+        self.world.punished.append((self.member, peer_id, reason))
 
     def wall_ms(self) -> int:
         return START_MS + 1_000 + self.world.now_ms + self.skew_ms
@@ -235,4 +273,6 @@ class WorldNode:
 
     def close(self) -> None:
         self.engines.close()
+        self.driver.close()
+        self.shelf.close()
         self.store.close()
