@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ledger.genesis import (
     DEVELOPMENT,
@@ -16,6 +16,7 @@ from ledger.genesis import (
 from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import next_key_commitment
 from ledger.state import Parameters
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 
 START_MS = 1_800_000_000_000
 MEMBERS = tuple(f"member-{letter}" for letter in "abcdefghijkl")
@@ -35,12 +36,17 @@ def validator_key(member: str, generation: int) -> PrivateKey:
     return private_key(f"{member} validator {generation}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Consortium:
     """A genesis and the keys of everybody in it: the first validators, and a spare that may become one."""
 
     genesis: Genesis
     members: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def pins(self) -> Pins:
+        """What every node trusts: genesis."""
+        return Pins(TrustedRoot(TRUST_VERSION, self.genesis, ()))
 
     @property
     def everybody(self) -> tuple[str, ...]:
