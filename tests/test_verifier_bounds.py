@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.state import Suspension
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from tests.attacks.edges import EDGES, HONEST, shown_by
@@ -23,6 +24,8 @@ from tests.attacks.forge import (
     honest_bearer,
     honest_of_suspended_issuer,
     honest_under_history,
+    make_scene,
+    show,
 )
 from tests.consortium import DAY_MS, LOAN, MINUTE_MS, REPORT, START_MS, hash_of
 
@@ -98,6 +101,13 @@ def test_a_proof_of_the_anchor_needs_neither_consent_nor_presentation() -> None:
     with pytest.raises(VerificationError) as refused:
         bare.verify()
     assert refused.value.code == "not-presented"
+
+
+def test_a_refusal_says_when_the_issuer_was_last_suspended() -> None:
+    twice = (Suspension(0, 0, RECORDED), Suspension(PLAIN, PLAIN, None))
+    with pytest.raises(VerificationError) as refused:
+        show(make_scene(suspensions=twice)).verify()
+    assert (refused.value.code, refused.value.found) == ("issuer-suspended", f"suspended at height {PLAIN}")
 
 
 def test_a_trusted_root_that_is_none_makes_no_verifier() -> None:
