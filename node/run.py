@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
+from ledger.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.clock import Clock, SystemClock
@@ -65,7 +65,7 @@ class NodeParts:
     settings: NodeSettings
     find_identity: Callable[[bytes], TlsIdentity | None]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
-    member_key: PrivateKey | None
+    find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
 
 
@@ -86,13 +86,14 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
     settings = home.require_node()
     # A passphrase that is wrong is said now, not at the next rotation.
     home.load_tls_identity(protection)
+    home.load_member_key(protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
         settings=settings,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
         find_validator_key=lambda key: home.find_validator_key(protection, key),
-        member_key=home.load_member_key(protection),
+        find_member_key=lambda key: home.find_member_key(protection, key),
         data=home.data,
     )
 
@@ -122,6 +123,7 @@ class NodeProcess:
         self._timer_ms = 0
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
+        self._reported: set[tuple[int, int]] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._engines = Engines(
             member=parts.member,
@@ -158,7 +160,7 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
-            member_key=parts.member_key,
+            member_key=self._find_member_key(),
             peers_connected=lambda: tuple(sorted(self._connected)),
         )
         self._api = make_api(self.node)
@@ -225,13 +227,24 @@ class NodeProcess:
             raise StartRefused("the registered TLS certificate", "another one", cure)
         return identity
 
+    def _find_member_key(self) -> PrivateKey | None:
+        member = find(self.store, Member, member_key(self._parts.member))
+        found = None if member is None else self._parts.find_member_key(member.key)
+        if found is None:
+            logger.error("node.member_key_missing member=%s: it relays nothing", self._parts.member)
+        return found
+
     def _became_final(self, path: list[Executed]) -> None:
-        if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
+        changed = {key for executed in path for key in executed.overlay.values}
+        if self._registration_keys & changed:
             self._update_peers()
+        if member_key(self._parts.member) in changed:
+            self.node.member_key = self._find_member_key()
         self.node.became_final(path)
 
     def _was_installed(self) -> None:
         self._update_peers()
+        self.node.member_key = self._find_member_key()
         self.node.became_final([])
 
     def _update_peers(self) -> None:
@@ -326,7 +339,19 @@ class NodeProcess:
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return
+        self._report_misbehaviour()
         self._arm()
+
+    def _report_misbehaviour(self) -> None:
+        """Have what the core saw put on record, once for each validator and epoch."""
+        for evidence in self.driver.evidence:
+            subject = evidence.first.subject
+            culprit = (subject.epoch, evidence.first.signer)
+            if culprit in self._reported:
+                continue
+            self._reported.add(culprit)
+            if not self.node.report_misbehaviour(evidence.first, evidence.second):
+                logger.error("node.misbehaviour_unreported epoch=%d view=%d", subject.epoch, subject.view)
 
     def _arm(self) -> None:
         deadline = self.driver.next_deadline_ms()

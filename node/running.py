@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from ledger.blocks import Block
-from ledger.certificates import QuorumCertificate
+from ledger.certificates import QuorumCertificate, Vote
 from ledger.codec import decode
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey
+from ledger.misbehaviour import find_validators, misbehaviour_report
 from ledger.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
 from ledger.overlays import Executed, State
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
@@ -71,7 +72,7 @@ class RunningNode:
         self._driver = driver
         self._store = store
         self._clock = clock
-        self._member_key = member_key
+        self.member_key = member_key
         self._peers_connected = peers_connected
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
         self._height_changed = asyncio.Condition()
@@ -152,19 +153,39 @@ class RunningNode:
 
         Raises LedgerError where they are anything else, NotReady where the node has no member key online.
         """
-        if self._member_key is None:
+        if self.member_key is None:
             raise NotReady("this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
             raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
+        transaction = self._sign(decoded, self.member_key)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def report_misbehaviour(self, first: Vote, second: Vote) -> bool:
+        """Submit two votes that exclude each other for the record; say whether this node could.
+
+        It is not waited for: every honest validator that saw both sends its own, and one is recorded.
+        """
+        validators = find_validators(self._store, first.subject.epoch)
+        if self.member_key is None or validators is None:
+            return False
+        transaction = self._sign((misbehaviour_report(first, second, validators),), self.member_key)
+        try:
+            if self._driver.admit(transaction):
+                self._driver.submit([transaction])
+        except (LedgerError, MempoolError) as error:
+            # Another validator's report may be on record already; that is as good.
+            return isinstance(error, LedgerError) and error.code == "already-recorded"
+        return True
+
+    def _sign(self, operations: tuple[Operation, ...], key: PrivateKey) -> Transaction:
         body = TransactionBody(
             chain_id=self._genesis.content.chain_id,
             sender=self._member,
             valid_until_ms=self._clock.wall_ms() + self._validity_ms(),
-            operations=decoded,
+            operations=operations,
         )
-        transaction = Transaction.sign(body, self._member_key)
-        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+        return Transaction.sign(body, key)
 
     def _validity_ms(self) -> int:
         return min(RELAY_VALIDITY_MS, require_parameters(self._store).transaction_horizon_ms)
