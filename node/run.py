@@ -57,8 +57,8 @@ class StartRefused(Exception):
 class NodeParts:
     """Everything that a node is made of.
 
-    `identity` is the one that the home began with. `find_validator_key` and `find_identity` look in the home for the
-    private half of what the chain registers, whenever it changes; they return None where it is not there.
+    `identity` is the one that the home began with. The others look in the home for the private half of what the chain
+    registers, whenever it changes; they return None where it is not there.
     """
 
     member: str
@@ -67,7 +67,7 @@ class NodeParts:
     identity: TlsIdentity
     find_identity: Callable[[bytes], TlsIdentity | None]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
-    member_key: PrivateKey | None
+    find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
 
 
@@ -86,8 +86,10 @@ class ApiServer(Protocol):
 def load_parts(home: Home, protection: Protection) -> NodeParts:
     """Return the parts of the node that a home describes. Raises ConfigError or KeyFileError."""
     settings = home.require_node()
+    # A passphrase that is wrong is said now, not at the next rotation.
     identity = home.load_tls_identity(protection)
     _check_own_certificate(home, identity)
+    home.load_member_key(protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
@@ -95,7 +97,7 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
         identity=identity,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
         find_validator_key=lambda key: home.find_validator_key(protection, key),
-        member_key=home.load_member_key(protection),
+        find_member_key=lambda key: home.find_member_key(protection, key),
         data=home.data,
     )
 
@@ -151,6 +153,7 @@ class NodeProcess:
                 addresses=parts.settings.peers,
                 first_identity=parts.identity,
                 find_identity=parts.find_identity,
+                find_member_key=parts.find_member_key,
             )
             self._network = self._make_network(delay_ms)
             self.driver = Driver(
@@ -172,12 +175,11 @@ class NodeProcess:
             self._shelf.close()
             self.store.close()
             raise
-        self._reporter = (
-            None
-            if parts.member_key is None
-            else Reporter(
-                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
-            )
+        self._reporter = Reporter(
+            member=parts.member,
+            find_member_key=self._registered.member_key,
+            driver=self.driver,
+            clock=self._clock,
         )
         self.node = RunningNode(
             genesis=parts.genesis,
@@ -185,7 +187,7 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
-            member_key=parts.member_key,
+            find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
         )
         self._api = make_api(self.node)
@@ -239,7 +241,7 @@ class NodeProcess:
         if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter is not None and self._reporter.is_needed:
+        if self._reporter.is_needed:
             # Not within the step that made this final.
             asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
