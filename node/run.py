@@ -241,9 +241,6 @@ class NodeProcess:
         if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter.is_needed:
-            # Not within the step that made this final.
-            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
@@ -322,6 +319,8 @@ class NodeProcess:
             return
         try:
             action()
+            if self._reporter.is_needed:
+                self._reporter.report()
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return
