@@ -17,6 +17,8 @@ from ledger.blocks import BlockError, Header, SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
 from ledger.execution import is_sealing
+from ledger.misbehaviour import misbehaviour_report
+from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
 from ledger.statepages import StatePageError
@@ -95,7 +97,7 @@ logger = logging.getLogger(__name__)
 BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
-EVIDENCE_MAX: Final = 64
+MISBEHAVIOUR_MAX: Final = 64
 
 
 class Transport(Protocol):
@@ -178,7 +180,8 @@ class Driver:
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
         self._is_sealing = is_sealing(chain.tip.state)
-        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+        self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
+        """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
         self._ticked_ms = clock.monotonic_ms()
         self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
@@ -421,12 +424,11 @@ class Driver:
             case Finalized():
                 self._finalize(effect.certificate)
             case Evidence():
-                self.evidence.append(effect)
-                logger.warning(
-                    "consensus.misbehaviour validator=%s view=%d",
-                    self._validators.validators[effect.first.signer].member,
-                    effect.first.subject.view,
-                )
+                member = self._validators.validators[effect.first.signer].member
+                report = misbehaviour_report(effect.first, effect.second, self._validators)
+                self.misbehaviour.append((member, report))
+                view = effect.first.subject.view
+                logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
             case Punish():
                 member = self._validators.validators[effect.peer].member
                 self._transport.disconnect(member, effect.reason, OFFENCE_S)
