@@ -172,6 +172,7 @@ class NodeProcess:
             clock=self._clock,
             member_key=parts.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
+            on_damage=self._fail,
         )
         self._api = make_api(self.node)
 
