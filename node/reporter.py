@@ -7,6 +7,7 @@ report the same: the first that is recorded stands, and the others are refused a
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,9 +38,16 @@ class _Case:
 class Reporter:
     """Reports for one member. Call `report` whenever something became final, outside the driver's own steps."""
 
-    def __init__(self, *, member: str, member_key: PrivateKey, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        member: str,
+        find_member_key: Callable[[], PrivateKey | None],
+        driver: Driver,
+        clock: Clock,
+    ) -> None:
         self._member = member
-        self._member_key = member_key
+        self._find_member_key = find_member_key
         self._driver = driver
         self._clock = clock
         self._cases: deque[_Case] = deque(maxlen=KEPT_MAX)
@@ -62,7 +70,11 @@ class Reporter:
             return False
         if case.transaction is not None and self._driver.mempool.find(case.transaction.id) is not None:
             return True
-        case.transaction = self._sign(case.operation)
+        key = self._find_member_key()
+        if key is None:
+            logger.error("misbehaviour.unreported validator=%s epoch=%d: no member key", case.member, epoch)
+            return False
+        case.transaction = self._sign(case.operation, key)
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)
@@ -76,7 +88,7 @@ class Reporter:
             return False
         return True
 
-    def _sign(self, operation: ReportMisbehaviour) -> Transaction:
+    def _sign(self, operation: ReportMisbehaviour, key: PrivateKey) -> Transaction:
         chain = self._driver.chain
         horizon_ms = min(VALIDITY_MS, require_parameters(chain.store).transaction_horizon_ms)
         body = TransactionBody(
@@ -85,4 +97,4 @@ class Reporter:
             valid_until_ms=self._clock.wall_ms() + horizon_ms,
             operations=(operation,),
         )
-        return Transaction.sign(body, self._member_key)
+        return Transaction.sign(body, key)

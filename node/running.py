@@ -63,7 +63,7 @@ class RunningNode:
         driver: Driver,
         store: Store,
         clock: Clock,
-        member_key: PrivateKey | None,
+        find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
         on_damage: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
@@ -72,7 +72,7 @@ class RunningNode:
         self._driver = driver
         self._store = store
         self._clock = clock
-        self._member_key = member_key
+        self._find_member_key = find_member_key
         self._peers_connected = peers_connected
         self._on_damage = on_damage
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
@@ -154,19 +154,23 @@ class RunningNode:
 
         Raises LedgerError where they are anything else, NotReady where the node has no member key online.
         """
-        if self._member_key is None:
+        key = self._find_member_key()
+        if key is None:
             raise NotReady("this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
             raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
+        transaction = self._sign(decoded, key)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def _sign(self, operations: tuple[Operation, ...], key: PrivateKey) -> Transaction:
         body = TransactionBody(
             chain_id=self._genesis.content.chain_id,
             sender=self._member,
             valid_until_ms=self._clock.wall_ms() + self._validity_ms(),
-            operations=decoded,
+            operations=operations,
         )
-        transaction = Transaction.sign(body, self._member_key)
-        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+        return Transaction.sign(body, key)
 
     def _validity_ms(self) -> int:
         return min(RELAY_VALIDITY_MS, require_parameters(self._store).transaction_horizon_ms)
