@@ -39,7 +39,7 @@ from node.clock import Clock
 from node.consensus.startup import Standing
 from node.driver import Driver
 from node.mempool import MempoolError
-from node.service import FINAL, PENDING, REFUSED, NotReady, ProvenValue, Status, Submission
+from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.storage.store import Store
 
 WAITING_MAX: Final = 20_000
@@ -65,6 +65,7 @@ class RunningNode:
         clock: Clock,
         find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
+        on_damage: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._genesis = genesis
         self._member = member
@@ -73,6 +74,7 @@ class RunningNode:
         self._clock = clock
         self._find_member_key = find_member_key
         self._peers_connected = peers_connected
+        self._on_damage = on_damage
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
         self._height_changed = asyncio.Condition()
         self._notifications: set[asyncio.Task[None]] = set()
@@ -245,8 +247,15 @@ class RunningNode:
     # -- blocks and status ------------------------------------------------------------------------------
 
     def find_block(self, height: int) -> Block | None:
-        """Return a final block."""
+        """Return a final block. Raises NotHeld where a snapshot stood in for it."""
+        first, end = self._store.gap()
+        if first <= height < end:
+            raise NotHeld("block", f"a height below {first} or from {end} on", f"{height}")
         return self._store.load_block(height)
+
+    def was_damaged(self, error: Exception) -> None:
+        """Take note that what is stored cannot be read: the node stops."""
+        self._on_damage(error)
 
     def find_certificate(self, height: int) -> QuorumCertificate | None:
         """Return the certificate of the lowest directly finalized block at or above `height`."""
@@ -269,6 +278,7 @@ class RunningNode:
     def status(self) -> Status:
         """Return what an operator asks first."""
         tip = self._store.tip()
+        first, end = self._store.gap()
         core = self._driver.core
         return Status(
             member=self._member,
@@ -286,6 +296,8 @@ class RunningNode:
             peers_connected=self._peers_connected(),
             mempool_count=self._driver.mempool.count,
             mempool_size=self._driver.mempool.size,
+            sync=self._driver.sync.progress(self._clock.monotonic_ms()),
+            missing_blocks=(first, end) if first < end else None,
         )
 
 
