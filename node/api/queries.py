@@ -26,6 +26,7 @@ from node.api.doors import (
     respond,
 )
 from node.service import NodeService, ProvenValue
+from node.turns import Turns
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
@@ -38,6 +39,7 @@ class Queries:
 
     def __init__(self, node: NodeService) -> None:
         self._node = node
+        self._turns = Turns()
 
     # -- proofs -----------------------------------------------------------------------------------------
 
@@ -101,13 +103,14 @@ class Queries:
         found: list[Json] = []
         size = 0
         for height in range(start, start + count):
-            block = self._node.find_block(height)
-            if block is None:
-                break
-            size += sum(len(transaction.encoded) for transaction in block.transactions)
-            if found and size > BLOCKS_SIZE_MAX:
-                break
-            found.append(self._block_json(block))
+            async with self._turns.turn():
+                block = self._node.find_block(height)
+                if block is None:
+                    break
+                size += sum(len(transaction.encoded) for transaction in block.transactions)
+                if found and size > BLOCKS_SIZE_MAX:
+                    break
+                found.append(self._block_json(block))
         return respond({"blocks": found})
 
     def _block_json(self, block: Block) -> dict[str, Json]:
