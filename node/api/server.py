@@ -22,6 +22,7 @@ from node.api.doors import (
     BODY_S,
     BODY_SIZE_MAX,
     CODE,
+    PARSING,
     WAIT_MS_MAX,
     Answer,
     Door,
@@ -41,6 +42,7 @@ from node.configfile import ConfigError
 from node.mempool import MempoolError
 from node.service import NodeService, NotReady
 from node.storage.tables import StoreError
+from node.turns import Turns
 
 BODIES_SIZE_MAX: Final = 16 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
@@ -71,6 +73,7 @@ class Api:
         submissions = Submissions(node, clock or SystemClock())
         self.doors = make_doors(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
+        application[PARSING] = Turns()
         for door in self.doors:
             application.router.add_route(
                 door.method, door.path, self._answer_of(door), expect_handler=_expect
