@@ -13,8 +13,8 @@ test: $(VENV)/installed check
 	$(BIN)/pytest
 
 check: $(VENV)/installed
-	$(BIN)/ruff format --check ledger node cli tests bench
-	$(BIN)/ruff check ledger node cli tests bench
+	$(BIN)/ruff format --check ledger node cli tests bench examples
+	$(BIN)/ruff check ledger node cli tests bench examples
 	$(BIN)/mypy
 
 # Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
