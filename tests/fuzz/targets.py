@@ -20,7 +20,6 @@ from ledger.state import Anchor, Consent, Member
 from ledger.transactions import Transaction
 from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import VerificationError
-from ledger.verifier import Verifier
 from node.consensus.journal import decode_record, encode_record
 from node.consensus.messages import decode_message, encode_message
 from node.messages import decode_peer_message, encode_peer_message
@@ -103,7 +102,7 @@ _HONEST: Final = {shown.proof_bytes for shown in (*_SHOWN, honest_from_checkpoin
 def _verified(shown: Shown, proof: bytes) -> None:
     """Show a proof to the bank: only an honest one may pass."""
     try:
-        Verifier(shown.trust).verify(shown.document, proof, request=shown.request, at_ms=shown.at_ms)
+        shown.verifier.verify(shown.document, proof, request=shown.request, at_ms=shown.at_ms)
     except VerificationError as refused:
         assert refused.step and refused.expected and refused.found
         return
