@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check soak mutate fuzz clean
+.PHONY: demo test check simulate soak mutate fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -26,6 +26,12 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[dev]'
 	touch $@
+
+# SEEDS histories from seed START on, in JOBS processes; OUT=file appends the figures, for campaigns in shards.
+SEEDS ?= 100
+START ?= 0
+simulate: $(VENV)/installed
+	$(BIN)/python -m tests.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
 
 # Every check of the verifier is necessary: a test fails without it. Takes half an hour.
 mutate: $(VENV)/installed

@@ -76,7 +76,7 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
         case SetParameters():
             _set_parameters(change, version, changes)
         case ChangeValidators():
-            _check_version("validators", require_validators(changes).epoch, version)
+            _check_validators(change, version, changes)
             change_validators(change.members, changes)
         case _:
             assert_never(change)
@@ -197,6 +197,13 @@ def _set_parameters(change: SetParameters, version: int | None, changes: Changes
     if change.parameters == change.current:
         raise _unchanged("parameters")
     changes.put(change.parameters)
+
+
+def _check_validators(change: ChangeValidators, version: int | None, state: StateView) -> None:
+    # Not the epoch: a validator could end one after the other by rotating its key, and make each change stale.
+    members = tuple(validator.member for validator in require_validators(state).current.validators)
+    if version is not None or members != change.current:
+        raise Refused("stale-version", "validators", f"the current {members}, and no version", "others")
 
 
 def _check_new(found: object, what: str, version: int | None) -> None:

@@ -10,6 +10,7 @@ Rule 3: a consent's id is the hash of the signed grant body, which holds chain i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
+from ledger.certificates import VOTE_TAGS, Vote
 from ledger.codec import encode
 from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
@@ -244,6 +245,23 @@ class CastVote:
     choice: Choice
 
 
+@dataclass(frozen=True, slots=True)
+class ReportMisbehaviour:
+    """By a validator: two votes of one validator that exclude each other, both signed by `key`."""
+
+    TAG: ClassVar[str] = "report_misbehaviour"
+
+    key: PublicKey
+    first: Vote
+    second: Vote
+
+    def verify(self, chain_id: bytes) -> None:
+        """Check both signatures. Raises SignatureError."""
+        for vote in (self.first, self.second):
+            subject = vote.subject
+            self.key.verify(VOTE_TAGS[subject.kind], subject.body(chain_id), vote.signature)
+
+
 Operation: TypeAlias = (
     AnchorBatch
     | RevokeDocument
@@ -256,6 +274,7 @@ Operation: TypeAlias = (
     | RotateTls
     | Propose
     | CastVote
+    | ReportMisbehaviour
 )
 OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     AnchorBatch,
@@ -269,6 +288,7 @@ OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     RotateTls,
     Propose,
     CastVote,
+    ReportMisbehaviour,
 )
 
 
@@ -286,6 +306,8 @@ def rotation_body(
 
 def signature_count(operation: Operation) -> int:
     """Return how many signatures an operation carries of its own."""
+    if isinstance(operation, ReportMisbehaviour):
+        return 2
     return 1 if isinstance(operation, Grant | Withdraw | RotateKey | RotateTls) else 0
 
 

@@ -164,10 +164,11 @@ class SetParameters:
 
 @dataclass(frozen=True, slots=True)
 class ChangeValidators:
-    """Let these members validate, with the validator keys that are registered for their nodes."""
+    """Let these members validate, by the keys registered for their nodes, provided that `current` still do."""
 
     TAG: ClassVar[str] = "change_validators"
 
+    current: Annotated[tuple[MemberId, ...], Items(VALIDATORS_MAX, minimum=1, increasing=True)]
     members: Annotated[tuple[MemberId, ...], Items(VALIDATORS_MAX, minimum=VALIDATORS_MIN, increasing=True)]
 
 

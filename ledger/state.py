@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
-from ledger.certificates import VALIDATORS_MAX, ValidatorSet
+from ledger.certificates import VALIDATORS_MAX, ValidatorSet, Vote
 from ledger.codec import Value, encode
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
@@ -229,6 +229,61 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerValidators:
+    """The set of the latest epoch that ended or is about to: its misbehaviour can still be reported."""
+
+    TAG: ClassVar[str] = "former_validators"
+
+    epoch: Height
+    validators: ValidatorSet
+
+    def state_key(self) -> bytes:
+        return FORMER_VALIDATORS_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class MisbehaviourPlace:
+    """What names a record of misbehaviour."""
+
+    epoch: Height
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class LatestMisbehaviour:
+    """The latest record of misbehaviour, from which all others are reached. No leaf where there is none."""
+
+    TAG: ClassVar[str] = "latest_misbehaviour"
+
+    latest: MisbehaviourPlace
+
+    def state_key(self) -> bytes:
+        return LATEST_MISBEHAVIOUR_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Two votes of one validator that exclude each other, both signed by `key`. One for each epoch.
+
+    `previous` is the record before, so that nobody can leave one out of a list unnoticed.
+    """
+
+    TAG: ClassVar[str] = "misbehaviour"
+
+    epoch: Height
+    member: MemberId
+    key: PublicKey
+    first: Vote
+    second: Vote
+    previous: MisbehaviourPlace | None
+    height: Height
+    time_ms: Milliseconds
+
+    def state_key(self) -> bytes:
+        return misbehaviour_key(self.epoch, self.member)
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """When and why a whole anchor was revoked."""
 
@@ -385,12 +440,18 @@ def verification_key(key: PublicKey, consent_id: bytes, slot: int) -> bytes:
     return state_key(encode((Verification.TAG, _key_value(key), consent_id, slot)))
 
 
+def misbehaviour_key(epoch: int, member: str) -> bytes:
+    return state_key(encode((Misbehaviour.TAG, epoch, member)))
+
+
 def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
 MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
+LATEST_MISBEHAVIOUR_KEY: Final = state_key(encode((LatestMisbehaviour.TAG,)))
+FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 
 

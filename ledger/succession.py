@@ -16,7 +16,16 @@ from ledger.certificates import CertificateError, Validator, ValidatorSet
 from ledger.keys import PublicKey
 from ledger.proposals import VALIDATORS_MIN
 from ledger.standing import Refused, require_active
-from ledger.state import Changes, Node, StateView, Validators, find, node_key, require_validators
+from ledger.state import (
+    Changes,
+    FormerValidators,
+    Node,
+    StateView,
+    Validators,
+    find,
+    node_key,
+    require_validators,
+)
 
 
 def change_validators(members: Sequence[str], changes: Changes) -> None:
@@ -56,6 +65,8 @@ def pend(chosen: Sequence[Validator], changes: Changes) -> None:
         raise Refused("validators", error.where, error.expected, error.found) from error
     check_succession(validators.current, pending)
     changes.put(Validators(validators.epoch, validators.current, pending))
+    # The epoch ends with the next block, and its misbehaviour may come to light after it.
+    changes.put(FormerValidators(validators.epoch, validators.current))
 
 
 def check_succession(current: ValidatorSet, pending: ValidatorSet) -> None:

@@ -14,6 +14,7 @@ from typing import assert_never
 
 from ledger.governance import apply_propose, apply_vote
 from ledger.keys import PublicKey
+from ledger.misbehaviour import apply_report
 from ledger.operations import (
     AnchorBatch,
     CastVote,
@@ -23,6 +24,7 @@ from ledger.operations import (
     Operation,
     Propose,
     RecordVerification,
+    ReportMisbehaviour,
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
@@ -128,6 +130,8 @@ def _apply(operation: Operation, sender: str, changes: Changes, context: BlockCo
             apply_propose(operation, sender, changes, context)
         case CastVote():
             apply_vote(operation, sender, changes, context)
+        case ReportMisbehaviour():
+            apply_report(operation, sender, changes, context)
         case _:
             assert_never(operation)
 

@@ -13,6 +13,7 @@ what was pinned once stays true, and an expired pin must not bring back the keys
 Rule 6: a path ends at the epoch of the header that it carries trust to, and carries nothing else.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -107,6 +108,18 @@ class Pins:
         genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
         self.every = (genesis, *root.checkpoints)
         """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
+
+    def beyond(self, sealed: SealedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
+        """Return pins that end in a block which the caller itself holds as final.
+
+        `epoch` and `validators` are those that decide the blocks on it. Genesis itself adds nothing.
+        """
+        if sealed.header.height == 0:
+            return self
+        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, 0, 2**53 - 1)
+        pins = copy(self)
+        pins.every = (*self.every, own)
+        return pins
 
     def at(self, at_ms: int) -> tuple[Checkpoint, ...]:
         """Return the pins that a path may start at, oldest first: genesis, and the checkpoints in their windows."""

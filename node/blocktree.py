@@ -7,6 +7,7 @@ Rule 3: when blocks become final, every branch that does not descend from them i
 stands on the store again, so that chains of overlays never grow longer than what is not final.
 """
 
+from collections.abc import KeysView
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -41,6 +42,10 @@ class BlockTree:
     def find(self, block_hash: bytes) -> Candidate | None:
         """Return a candidate by its hash."""
         return self._candidates.get(block_hash)
+
+    def hashes(self) -> KeysView[bytes]:
+        """Return the hashes of all candidates."""
+        return self._candidates.keys()
 
     def add(
         self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False

@@ -16,7 +16,7 @@ from typing import Final, Protocol, assert_never
 from ledger.blocks import BlockError, Header, SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import Divergence, is_sealing
+from ledger.execution import is_sealing
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
 from ledger.transactions import Transaction
@@ -67,17 +67,26 @@ from node.messages import (
     Consensus,
     FinalBlocks,
     Gossip,
+    NotHeld,
     PeerMessage,
     Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
     StoredBlock,
     WantBlock,
+    WantChunk,
     WantFinal,
+    WantSnapshot,
     WantTransactions,
     decode_peer_message,
     encode_peer_message,
 )
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
+from node.sync.host import SyncParts
+from node.sync.server import SyncServer
+from node.sync.sync import Sync
+from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +123,10 @@ class EngineSource(Protocol):
         """Return the engine of the epoch that a final seal opens."""
         ...
 
+    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Return the engine that goes on from the tip of a snapshot."""
+        ...
+
 
 class NodeStopped(Exception):
     """The node met its own broken invariant and stopped. The message says what to do."""
@@ -134,6 +147,8 @@ class Driver:
         on_final: Callable[[list[Executed]], None],
         on_refused: Callable[[Transaction, LedgerError], None],
         on_failure: Callable[[BaseException], None],
+        sync: SyncParts,
+        on_installed: Callable[[], None] = lambda: None,
     ) -> None:
         self._member = member
         self._engines = engines
@@ -162,6 +177,11 @@ class Driver:
         self._certified = (0, chain.tip.sealed.hash)
         self._is_sealing = is_sealing(chain.tip.state)
         self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+        self._on_installed = on_installed
+        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
+        self._server = SyncServer(chain, sync.shelf)
+        self._upkeep = Upkeep(chain.store, sync)
+        chain.before_commit = self._upkeep.before_commit
 
     @property
     def core(self) -> Simplex:
@@ -179,9 +199,14 @@ class Driver:
         self._raise_event(Started())
         self._tell_work()
 
+    def close(self) -> None:
+        """End what goes on in the background."""
+        self._upkeep.close()
+
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
         self._connected.add(peer)
+        self.sync.peer_up(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
@@ -194,6 +219,8 @@ class Driver:
     def peer_down(self, peer: str) -> None:
         """Take note of a lost connection."""
         self._connected.discard(peer)
+        self.sync.peer_down(peer)
+        self._server.forget(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerDown(index))
@@ -202,13 +229,19 @@ class Driver:
         """Do what time has made due, and what waits for missing data."""
         self._progress()
         self._raise_event(TimerFired())
+        self.sync.step(self._clock.monotonic_ms())
+        self._upkeep.step(is_installing=self.sync.is_installing)
 
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
         core_deadline = self.core.next_deadline_ms()
-        is_waiting = self._verifying or self._certifying or self._building or self.is_behind()
+        if self.sync.has_slice:
+            return now
+        is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
         limit = now + (ASK_AGAIN_MS // 5 if is_waiting else 1_000)
+        if self._upkeep.is_busy:
+            limit = min(limit, now + UPKEEP_PAUSE_MS)
         return limit if core_deadline is None else min(limit, core_deadline)
 
     def receive(self, peer: str, data: bytes) -> None:
@@ -234,17 +267,19 @@ class Driver:
                 self._serving.block(peer, message)
             case StoredBlock():
                 self._receive_block(message)
-            case WantFinal():
-                self._serving.final_blocks(peer, message)
-            case FinalBlocks():
-                self._receive_final(peer, message)
+            case WantFinal() | WantSnapshot() | WantChunk():
+                answer = self._server.answer(peer, message, self._clock.monotonic_ms())
+                if answer is not None:
+                    self._send(peer, answer)
+            case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
+                self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:
                 assert_never(message)
 
     def _receive_consensus(self, peer: str, message: Message) -> None:
         if epoch_of(message) > self.engine.epoch:
             # It is of no use to this engine, but its sender is past our seal.
-            self._ask_further(peer)
+            self.sync.note_ahead(peer)
         self._raise_event(Received(self._validators.index_of(peer), message))
 
     def _receive_proposal(self, peer: str, message: Proposal) -> None:
@@ -284,24 +319,6 @@ class Driver:
             return
         if self.chain.take_block(block, is_wanted=True) is not None:
             self._raise_event(BlockAvailable(sealed.hash))
-        self._progress()
-
-    def _receive_final(self, peer: str, message: FinalBlocks) -> None:
-        if not message.blocks or message.certificate is None:
-            return
-        first = SealedHeader.decode(message.blocks[0].header).header.height
-        if first != self.chain.tip.header.height + 1:
-            return
-        try:
-            path = self.chain.catch_up(message.blocks, message.certificate)
-        except Divergence as error:
-            raise self._stop(f"a final block executes to another result here: {error}") from error
-        self._questions.answered(_FINAL)
-        self._questions.answered(_FINAL + peer.encode())
-        self._became_final(path)
-        self._raise_event(Received(None, CertificateMessage(message.certificate)))
-        if message.tip_height > self.chain.tip.header.height:
-            self._ask_further(peer)
         self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
@@ -344,6 +361,9 @@ class Driver:
 
     def _raise_event(self, event: Event) -> None:
         self._events.append(event)
+        self._handle_events()
+
+    def _handle_events(self) -> None:
         if self._is_handling:
             return
         self._is_handling = True
@@ -463,8 +483,7 @@ class Driver:
         self._build()
         if self.is_behind():
             self._catch_up()
-        if self._events and not self._is_handling:
-            self._raise_event(self._events.popleft())
+        self._handle_events()
 
     def _progress_on(self, block_hash: bytes) -> None:
         verify = self._verifying.get(block_hash)
@@ -519,7 +538,8 @@ class Driver:
                 if self.chain.store.find_height(block_hash) is None:
                     self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
-                return True
+                # Final itself; but what stands on it below the tip was never executed, and never will be.
+                return not path
             path.append(candidate)
             block_hash = candidate.sealed.header.parent_hash
         for candidate in reversed(path):
@@ -573,14 +593,7 @@ class Driver:
         if path is not None:
             self._became_final(path)
             return
-        self._questions.ask(_FINAL, self._wanted_final(), self._validators_but_me())
-
-    def _ask_further(self, peer: str) -> None:
-        # A question of its own for each peer: one that claims to be ahead must not keep others from being asked.
-        self._questions.ask(_FINAL + peer.encode(), self._wanted_final(), [peer])
-
-    def _wanted_final(self) -> WantFinal:
-        return WantFinal(self.chain.tip.header.height + 1)
+        # What is not here, sync fetches.
 
     def _became_final(self, path: list[Executed]) -> None:
         tip = self.chain.tip
@@ -632,10 +645,49 @@ class Driver:
                 self.mempool.remove([identity])
                 self._on_refused(waiting, error)
 
+    # -- what sync asks of its node ---------------------------------------------------------------------
+
+    def send(self, peer: str, message: PeerMessage) -> bool:
+        """Queue a message for a peer; False where it is not connected."""
+        return self._transport.send(peer, encode_peer_message(message))
+
+    def punish(self, peer: str, reason: str) -> None:
+        """Disconnect a peer for a time."""
+        self._transport.disconnect(peer, reason, OFFENCE_S)
+
+    def stop(self, reason: str) -> Exception:
+        """Return the exception that ends the node."""
+        return self._stop(reason)
+
+    def commit_final(
+        self, path: list[Executed], certificate: QuorumCertificate | None, proof: QuorumCertificate
+    ) -> None:
+        """Make executed blocks on the tip final, and tell the core what proves it."""
+        self.chain.commit_final(path, certificate)
+        self._became_final(path)
+        self._raise_event(Received(None, CertificateMessage(proof)))
+        self._progress()
+
+    def installed(self) -> None:
+        """Go on from the tip of a snapshot, with an engine of its epoch."""
+        self.chain.restart()
+        self._refused_above.clear()
+        self.engine = self._engines.resume(self.engine, self.chain.tip, self.chain.store.tip_certificate())
+        self._begin_engine()
+        self._events.appendleft(Started())
+        self._on_installed()
+        self._handle_events()
+
+    # -- the next engine --------------------------------------------------------------------------------
+
     def _hand_over(self) -> None:
         """Start the next epoch's engine: the seal is final and on disk."""
         self._is_over = False
         self.engine = self._engines.succeed(self.engine, self.chain.tip)
+        self._begin_engine()
+        self._events.appendleft(Started())
+
+    def _begin_engine(self) -> None:
         logger.info(
             "epoch.opened epoch=%d height=%d validators=%d is_validator=%s",
             self.engine.epoch,
@@ -649,7 +701,6 @@ class Driver:
         self._certifying.clear()
         self._building = self._finalization = None
         self._certified, self._is_sealing = (0, self.chain.tip.sealed.hash), is_sealing(self.chain.tip.state)
-        self._events.append(Started())
         connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
         self._events.extend(PeerUp(index) for index in connected if index is not None)
         self._had_work = self._has_work()
@@ -661,7 +712,7 @@ class Driver:
         return [each.member for each in self._validators.validators if each.member != self._member]
 
     def _send(self, peer: str, message: PeerMessage) -> None:
-        self._transport.send(peer, encode_peer_message(message))
+        self.send(peer, message)
 
     def _broadcast(self, message: PeerMessage) -> None:
         self._transport.broadcast(encode_peer_message(message))
@@ -669,6 +720,3 @@ class Driver:
     def _stop(self, reason: str) -> NodeStopped:
         logger.critical("node.stopped reason=%s", reason)
         return NodeStopped(reason)
-
-
-_FINAL: Final = b"final blocks"

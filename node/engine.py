@@ -83,6 +83,18 @@ class Engines:
         )
         return self._vote(seal, None, records, me, key)
 
+    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Return the engine that goes on from the tip of a snapshot, with what the ended one remembers."""
+        me, key = self._part_in(tip)
+        if me is None or key is None:
+            return self._follow(tip, certificate)
+        records = (
+            self._begin_journal(tip, has_voted=False)
+            if self._journal is None
+            else ended.core.journal_snapshot()
+        )
+        return self._vote(tip, certificate, records, me, key)
+
     def close(self) -> None:
         """Release the journal."""
         if self._journal is not None:
@@ -145,6 +157,9 @@ class Engines:
             guard.sign,
             self._verifier(current.current),
         )
+        if core.finalized.view > finalized.view:
+            # A crash leaves one block between the two; more is a store that lost what it had.
+            logger.warning("store.behind stored_view=%d voted_view=%d", finalized.view, core.finalized.view)
         return Engine(current.epoch, current.current, me, core, self._journal, guard)
 
     def _verifier(self, validators: ValidatorSet) -> Callable[[Vote | QuorumCertificate], bool]:
@@ -160,6 +175,9 @@ class Engines:
 
 def _finalized(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:
     """Return the tip as its engine's core knows it: what opened the epoch is its view 0."""
-    if tip.header.is_seal or certificate is None:
+    if tip.header.is_seal:
         return FinalizedTip(0, tip.sealed.hash, None)
+    if certificate is None:
+        # Genesis, or a block that is final by the history of a later one.
+        return FinalizedTip(tip.header.view, tip.sealed.hash, None)
     return FinalizedTip(certificate.subject.view, tip.sealed.hash, certificate)

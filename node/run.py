@@ -18,6 +18,7 @@ from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
 from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
@@ -32,7 +33,9 @@ from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity
 from node.running import RunningNode
 from node.settings import NodeSettings
+from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.host import SyncParts
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +117,7 @@ class NodeProcess:
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(parts.data / "chain", parts.genesis)
+        self._shelf = self._open_shelf()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._pump: asyncio.Task[None] | None = None
@@ -139,10 +143,13 @@ class NodeProcess:
                 on_final=self._became_final,
                 on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
                 on_failure=self._fail,
+                sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf),
+                on_installed=self._was_installed,
             )
             self._check_engine()
         except BaseException:
             self._engines.close()
+            self._shelf.close()
             self.store.close()
             raise
         self.node = RunningNode(
@@ -166,6 +173,13 @@ class NodeProcess:
             expected = f"a clock at or after the genesis time {genesis_ms}"
             raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
 
+    def _open_shelf(self) -> Shelf:
+        try:
+            return Shelf.open(self._parts.data / "snapshots")
+        except BaseException:
+            self.store.close()
+            raise
+
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
             self._parts.data / "votes",
@@ -176,6 +190,13 @@ class NodeProcess:
         )
         if recovery.damage is not None:
             logger.error("votelog.damaged kind=%s detail=%s", recovery.damage.kind, recovery.damage.detail)
+        if recovery.dropped_torn or recovery.repaired_copies_count:
+            # A crash leaves a torn end; so does a cut file. The question at the start tells the two apart.
+            logger.warning(
+                "votelog.repaired torn_end=%s copies=%d",
+                recovery.dropped_torn,
+                recovery.repaired_copies_count,
+            )
         return journal, records
 
     def _require_registration(self) -> Node:
@@ -208,6 +229,10 @@ class NodeProcess:
         if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
             self._update_peers()
         self.node.became_final(path)
+
+    def _was_installed(self) -> None:
+        self._update_peers()
+        self.node.became_final([])
 
     def _update_peers(self) -> None:
         """Pin what the state registers now, and show what it registers for this node."""
@@ -275,6 +300,8 @@ class NodeProcess:
             await asyncio.gather(self._pump, return_exceptions=True)
         await self._network.close()
         self._engines.close()
+        self.driver.close()
+        self._shelf.close()
         self.store.close()
         logger.info("node.stopped member=%s", self._parts.member)
 

@@ -1,17 +1,27 @@
 """The consortium's governors at work: proposals, votes, and what tests put into the state beforehand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ledger.errors import LedgerError
 from ledger.operations import CastVote, Operation, Propose, next_key_commitment
 from ledger.overlays import Overlay
-from ledger.proposals import YES, Change, Proposal, proposal_key, require_governance
+from ledger.proposals import YES, Change, ChangeValidators, Proposal, proposal_key, require_governance
 from ledger.records import pack
 from ledger.state import Leaf, Member, Node, Suspension, find, member_key, require_validators
 from ledger.statepages import update
 from ledger.statetree import value_hash
 from ledger.transactions import Transaction
-from tests.consortium import CHAIN_ID, DAY_MS, START_MS, Ledger, key_of, make_transaction, member_key_of
+from tests.consortium import (
+    CHAIN_ID,
+    DAY_MS,
+    START_MS,
+    VALIDATORS,
+    Ledger,
+    key_of,
+    make_transaction,
+    member_key_of,
+)
 
 GOVERNORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 EXPIRES_MS = START_MS + 30 * DAY_MS
@@ -56,6 +66,11 @@ def member_of(ledger: Ledger, member: str) -> Member:
     found = find(ledger.tip.state, Member, member_key(member))
     assert found is not None
     return found
+
+
+def changing(members: Sequence[str], current: Sequence[str] = VALIDATORS) -> ChangeValidators:
+    """Return the change to a set of validators, by default from that of the genesis."""
+    return ChangeValidators(tuple(current), tuple(members))
 
 
 def proposing(

@@ -19,8 +19,10 @@ from ledger.genesis import (
 from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import AnchorBatch, Operation, next_key_commitment
 from ledger.overlays import Executed
+from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.state import Parameters
 from ledger.transactions import Transaction, TransactionBody
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.consensus.config import Config
 from node.consensus.journal import JournalRecord
@@ -28,7 +30,9 @@ from node.driver import Driver
 from node.engine import Engines
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
+from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.host import SyncParts, SyncTuning
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
@@ -107,6 +111,19 @@ class World:
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
+    tuning: SyncTuning = field(default_factory=SyncTuning)
+    interval: int = SNAPSHOT_INTERVAL
+    chunk_size: int = CHUNK_LEAVES_SIZE
+    # Messages that a test changes or drops on the wire: source, target, data to data or None.
+    meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
+    # Who may be called a liar by whom, because the test makes it one.
+    liars: set[str] = field(default_factory=set)
+    punished: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def pins(self) -> Pins:
+        """What every node trusts: genesis."""
+        return Pins(TrustedRoot(TRUST_VERSION, self.genesis, ()))
 
     def start(self, member: str) -> "WorldNode":
         """Start a node from what its directory holds, and connect it."""
@@ -131,7 +148,9 @@ class World:
         if self.is_lost(source, target, data):
             return
         self.count += 1
-        heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, data))
+        meddled = self.meddle(source, target, data)
+        if meddled is not None:
+            heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, meddled))
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
@@ -173,6 +192,7 @@ class WorldNode:
         self.final: list[bytes] = []
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
+        self.shelf = Shelf.open(home / "snapshots")
         self.engines = Engines(
             member=member,
             chain_id=world.genesis.content.chain_id,
@@ -190,6 +210,9 @@ class WorldNode:
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
+            sync=SyncParts(
+                world.pins, self.shelf, world.tuning, interval=world.interval, chunk_size=world.chunk_size
+            ),
         )
 
     def _find_key(self, key: PublicKey) -> PrivateKey | None:
@@ -225,7 +248,8 @@ class WorldNode:
         return len(self.world.nodes) - 1
 
     def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
-        raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
+        assert peer_id in self.world.liars, f"{self.member} disconnects honest {peer_id}: {reason}"
+        self.world.punished.append((self.member, peer_id, reason))
 
     def wall_ms(self) -> int:
         return START_MS + 1_000 + self.world.now_ms + self.skew_ms
@@ -235,4 +259,6 @@ class WorldNode:
 
     def close(self) -> None:
         self.engines.close()
+        self.driver.close()
+        self.shelf.close()
         self.store.close()

@@ -1,12 +1,14 @@
 """The driver over real stores, vote logs and signatures, in virtual time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ledger.blocks import SealedHeader, transactions_root
 from node.consensus.effects import Build
-from tests.node_world import START_MS, VALIDATORS, World, anchor_transaction
+from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction
 
 
 @pytest.fixture
@@ -161,3 +163,25 @@ def test_what_did_not_apply_on_an_abandoned_block_is_not_refused(world: World) -
     assert node.refused == [] and not node.driver._refused_above
     world.run(11_000)
     assert all(each.final == [transaction.id] for each in world.nodes.values())
+
+
+def grown_node(world: World) -> WorldNode:
+    world.run(1_000)
+    for number in range(4):
+        world.nodes["sz-operator"].submit(anchor_transaction(world.genesis, number, START_MS + world.now_ms))
+        world.run(300)
+    node = world.nodes["hk-bureau"]
+    assert node.driver.chain.tip.header.height >= 4
+    return node
+
+
+def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(world: World) -> None:
+    driver = grown_node(world).driver
+    passed, tip = driver.chain.store.find_header(2), driver.chain.tip.header
+    assert passed is not None
+    usurping = SealedHeader.encode(
+        replace(tip, parent_hash=passed.hash, height=tip.height + 1, transactions_root=transactions_root(()))
+    )
+    assert driver.chain.propose(usurping, ()) is not None
+    assert not driver._ensure_executed(usurping.hash)
+    assert driver._ensure_executed(passed.hash)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.audit import Audit, ProposalCourse
 from ledger.enactment import SUSPENSIONS_MAX
 from ledger.genesis import GenesisError
 from ledger.governance import PROPOSAL_DURATION_MAX_MS
@@ -18,7 +19,6 @@ from ledger.proposals import (
     Change,
     ChangeNames,
     ChangeRoles,
-    ChangeValidators,
     Decision,
     Proposal,
     ReinstateMember,
@@ -43,11 +43,13 @@ from tests.consortium import (
     PARAMETERS,
     START_MS,
     Ledger,
+    certify,
     genesis_member,
     hash_of,
     key_of,
     make_anchor,
     make_content,
+    make_genesis,
     make_rotation,
     make_transaction,
     member_key_of,
@@ -55,6 +57,7 @@ from tests.consortium import (
 from tests.governors import (
     EXPIRES_MS,
     GOVERNORS,
+    changing,
     enact,
     make_governors,
     member_of,
@@ -527,7 +530,7 @@ EVERY_CHANGE: tuple[Change, ...] = (
     SCHEMA,
     PURPOSE,
     SetParameters(PARAMETERS, PARAMETERS),
-    ChangeValidators(GOVERNORS),
+    changing(GOVERNORS),
 )
 
 
@@ -542,3 +545,26 @@ def test_a_change_counts_as_governance_and_a_rotation_does_not(ledger: Ledger) -
     ledger.record(make_transaction(BUREAU, make_rotation(BUREAU)))
     member: Member = member_of(ledger, BUREAU)
     assert (member.key_sequence, member.version) == (1, 0)
+
+
+# Audit
+
+
+def test_the_audit_tells_the_course_of_every_proposal() -> None:
+    ledger = Ledger.start()
+    passed = enact(ledger, SCHEMA)
+    rejected = propose(ledger, PURPOSE)
+    vote(ledger, rejected, OPERATOR, BANK, choice=NO)
+    waiting = propose(ledger, names_of("hk-bank"), 0)
+    ledger.record(make_transaction(BUREAU, make_rotation(BUREAU)))
+    audit = Audit(make_genesis())
+    for executed in ledger.blocks:
+        assert audit.replay(executed.block, certify(executed))
+    report = audit.finish()
+    assert report.is_clean
+    assert report.proposals == {
+        passed: ProposalCourse("add_schema", OPERATOR, 1, 3, "passed", 4),
+        rejected: ProposalCourse("add_purpose", OPERATOR, 5, 2, "rejected", 7),
+        waiting: ProposalCourse("change_names", OPERATOR, 8),
+    }
+    assert report.rotations == {BUREAU: 1}

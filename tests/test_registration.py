@@ -7,7 +7,17 @@ import pytest
 from ledger.operations import CastVote, Propose, next_key_commitment
 from ledger.proposals import AddMember, NodeRegistration, SetNode, require_governance
 from ledger.records import from_json, from_value, pack, to_json, to_value, unpack
-from ledger.state import Member, Node, find, member_key, node_key, require_members, require_validators
+from ledger.state import (
+    MEMBERS_MAX,
+    Member,
+    Members,
+    Node,
+    find,
+    member_key,
+    node_key,
+    require_members,
+    require_validators,
+)
 from ledger.tlscertificates import TlsCertificate
 from node.network.tls import TlsIdentity, check_certificate, make_identity, registrable
 from tests.consortium import SIDES, VALIDATORS, Ledger, key_of, make_anchor, make_transaction, member_key_of
@@ -18,6 +28,7 @@ from tests.governors import (
     member_of,
     propose,
     proposing,
+    put,
     refusal,
     register_validator,
     soon,
@@ -128,6 +139,14 @@ def test_a_member_comes_with_its_node(ledger: Ledger) -> None:
         tls_sequence=0,
     )
     assert require_validators(ledger.tip.state).current.index_of(NEW) is None
+
+
+def test_there_are_no_more_members_than_the_limit(ledger: Ledger) -> None:
+    ids = sorted((*SIDES, *(f"x{number:03}" for number in range(MEMBERS_MAX - len(SIDES) - 1))))
+    put(ledger, Members(tuple(ids)))
+    propose(ledger, adding())
+    put(ledger, Members(tuple(sorted((*ids, "y")))))
+    assert refusal(ledger, adding(), by="mainland-bank") == "too-many-members"
 
 
 # Nodes

@@ -148,6 +148,11 @@ def encode_key_pem(identity: TlsIdentity, passphrase: bytes) -> bytes:
     )
 
 
+def decode_certificate_pem(certificate: bytes) -> bytes:
+    """Return the DER of a certificate in PEM. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+
+
 def decode_identity_pem(*, certificate: bytes, key: bytes, passphrase: bytes) -> TlsIdentity:
     """Read back what the two encoders wrote. Raises ValueError for anything else or a wrong passphrase."""
     der = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)

@@ -21,11 +21,13 @@ from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
+from ledger.snapshots import Description
 from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
 from node.storage.leveldb import LevelDatabase
+from node.storage.sparestate import SpareState
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -33,12 +35,11 @@ from node.storage.tables import (
     LOCATION,
     META,
     NODE,
-    PAGE,
     PENDING,
     REPAIR,
     SEAL,
+    STATE_TABLES,
     TRANSACTION,
-    VALUE,
     StoreError,
     damaged,
     decode_number,
@@ -83,19 +84,31 @@ def _certificate_in(reader: Reader, height: int) -> QuorumCertificate | None:
     return None if encoded is None else decode_record(_decode_certificate, key, encoded)
 
 
+def state_in_use(reader: Reader) -> int:
+    """Return which of the STATE_TABLES are in use. Raises StoreError."""
+    key = META + b"state"
+    found = read_record(reader, key)
+    number = 0 if found is None else decode_number(key, found)
+    if number >= len(STATE_TABLES):
+        raise damaged(key, f"state tables {number}")
+    return number
+
+
 class Snapshot:
     """One version of the store: state, tip and certificate belong together."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._state = state_in_use(reader)
+        self._value_table, self._page_table = STATE_TABLES[self._state]
 
     def find_value(self, key: bytes) -> bytes | None:
         """Return a leaf's value."""
-        return read_record(self._reader, VALUE + key)
+        return read_record(self._reader, self._value_table + key)
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
-        return read_record(self._reader, PAGE + path)
+        return read_record(self._reader, self._page_table + path)
 
     def tip(self) -> Tip:
         """Return the finalized tip of this version."""
@@ -156,8 +169,8 @@ class Store(Snapshot):
 
         The database belongs to the store from here on, and is closed where the store cannot be opened.
         """
-        store = cls(database)
         try:
+            store = cls(database)
             store._begin(genesis)
             store._tip = store._stored_tip()
         except BaseException:
@@ -218,9 +231,10 @@ class Store(Snapshot):
         if len(self._pages) > PAGES_CACHED_MAX:
             self._pages.popitem(last=False)
 
-    def commit(self, executed: Sequence[Executed], certificate: QuorumCertificate) -> None:
+    def commit(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         """Make blocks that follow the tip final, in one synced batch; the certificate finalizes the last.
 
+        It is None where the last stands by the history of a certified block that is not here yet.
         Raises StoreError where the disk fails; the store then takes nothing more.
         """
         self._require_usable()
@@ -231,7 +245,8 @@ class Store(Snapshot):
             self._put_block(batch, each, history)
             history = each.history
         last = executed[-1]
-        batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
+        if certificate is not None:
+            batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
         self._put_tip(batch, last)
         for key in self._pending_keys(last.block.header.height):
             batch.delete(key)
@@ -241,13 +256,16 @@ class Store(Snapshot):
                 self._remember(path, page)
         self._tip = Tip(last.block.sealed, self, last.history)
 
-    def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate) -> None:
+    def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         assert executed, "a commit holds blocks"
         before = self.tip().sealed
         for each in executed:
             assert each.block.header.height == before.header.height + 1, "blocks are committed in order"
             assert each.block.header.parent_hash == before.hash, "blocks are committed on their parents"
             before = each.block.sealed
+        if certificate is None:
+            assert not before.header.is_seal, "a seal has its own finalization"
+            return
         subject = certificate.subject
         assert subject.kind == FINALIZE, "only a finalization makes a block final"
         assert subject.block_hash == before.hash, "the certificate finalizes the last block"
@@ -264,15 +282,15 @@ class Store(Snapshot):
             batch.put(TRANSACTION + place, transaction.encoded)
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
-            batch.put(VALUE + key, value)
+            batch.put(self._value_table + key, value)
         if block.header.is_seal:
             following = require_validators(executed.overlay).current
             batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
         for path, page in executed.overlay.pages.items():
             if page is None:
-                batch.delete(PAGE + path)
+                batch.delete(self._page_table + path)
             else:
-                batch.put(PAGE + path, page)
+                batch.put(self._page_table + path, page)
         after, nodes = history.append(block.hash)
         assert after == executed.history, "an executed block carries the history that its children extend"
         for node in nodes:
@@ -313,10 +331,22 @@ class Store(Snapshot):
         found = read_record(self._database, key)
         return None if found is None else decode_number(key, found)
 
+    def gap(self) -> tuple[int, int]:
+        """Return the heights, from the first to before the second, whose blocks a snapshot stood in for.
+
+        Equal where every block up to the tip is here.
+        """
+        key = META + b"gap"
+        found = read_record(self._database, key)
+        if found is None:
+            return 0, 0
+        return decode_number(key, found[:8]), decode_number(key, found[8:])
+
     def load_block(self, height: int) -> Block | None:
-        """Return the block at a height."""
+        """Return the block at a height; None where it is not held."""
         sealed = self.find_header(height)
-        if sealed is None:
+        first, end = self.gap()
+        if sealed is None or first <= height < end:
             return None
         transactions = tuple(
             decode_record(Transaction.decode, TRANSACTION + place, encoded)
@@ -379,13 +409,80 @@ class Store(Snapshot):
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
         return self._require(NODE + bytes([level]) + number_key(index))
 
-    def values(self) -> Iterator[tuple[bytes, bytes]]:
+    def values(self) -> Generator[tuple[bytes, bytes], None, None]:
         """Iterate over all leaves, as (state key, value)."""
-        return self._scan(VALUE)
+        return self._scan(self._value_table)
 
     def pages(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over all pages, as (path, page)."""
-        return self._scan(PAGE)
+        return self._scan(self._page_table)
+
+    # -- installing a snapshot --------------------------------------------------------------------------
+
+    def spare(self) -> SpareState:
+        """Return the state tables that are not in use."""
+        return SpareState(self._database, STATE_TABLES[1 - self._state], self._write)
+
+    def install(
+        self,
+        spare: SpareState,
+        description: Description,
+        certificate: QuorumCertificate | None,
+        handovers: Sequence[Handover],
+    ) -> None:
+        """Make a rebuilt state the one in use, and its block the tip, in one synced batch. Raises LedgerError.
+
+        The caller has verified the header: by `certificate`, or by the history of a certified block (None).
+        `handovers` end the epochs below the header's.
+        """
+        self._require_usable()
+        sealed = description.check()
+        spare.rebuilding.check(description)
+        before = self.tip().header.height
+        assert sealed.header.height > before, "a snapshot is above the tip"
+        batch = Batch()
+        history = self._put_snapshot_block(batch, sealed, description.history, certificate)
+        for handover in handovers:
+            self._put_seal(batch, SealedHeader.decode(handover.seal.header), handover)
+        if sealed.header.is_seal:
+            following = require_validators(spare).current
+            place = number_key(sealed.header.height)
+            batch.put(SEAL + number_key(sealed.header.epoch), place + pack(following))
+        first, end = self.gap()
+        begin = first if first < end else before + 1
+        batch.put(META + b"gap", number_key(begin) + number_key(sealed.header.height + 1))
+        batch.put(META + b"state", number_key(1 - self._state))
+        batch.put(META + b"height", number_key(sealed.header.height))
+        batch.put(META + b"history", pack(history))
+        for key in self._pending_keys(sealed.header.height):
+            batch.delete(key)
+        self._write(batch)
+        self._state = 1 - self._state
+        self._value_table, self._page_table = STATE_TABLES[self._state]
+        self._pages.clear()
+        self._tip = Tip(sealed, self, history)
+
+    @staticmethod
+    def _put_snapshot_block(
+        batch: Batch, sealed: SealedHeader, below: Frontier, certificate: QuorumCertificate | None
+    ) -> Frontier:
+        height = number_key(sealed.header.height)
+        batch.put(HEADER + height, sealed.encoded)
+        batch.put(HEIGHT + sealed.hash, height)
+        if certificate is not None:
+            batch.put(CERTIFICATE + height, pack(certificate))
+        history, completed = below.append(sealed.hash)
+        for node in (*below.nodes(), *completed):
+            batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
+        return history
+
+    @staticmethod
+    def _put_seal(batch: Batch, sealed: SealedHeader, handover: Handover) -> None:
+        height = number_key(sealed.header.height)
+        batch.put(HEADER + height, sealed.encoded)
+        batch.put(HEIGHT + sealed.hash, height)
+        batch.put(CERTIFICATE + height, pack(handover.seal.certificate))
+        batch.put(SEAL + number_key(sealed.header.epoch), height + pack(handover.next_validators))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

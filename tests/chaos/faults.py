@@ -32,6 +32,8 @@ class World:
     consortium: Consortium
     nodes: Nodes
     disks: Disks
+    pace: float = 1.0
+    """How long faults last, beside the usual."""
     repairs_count: int = 0
     healed_alone_count: int = 0
 
@@ -49,13 +51,13 @@ class World:
 Fault = Callable[[World, str, random.Random], Awaitable[str]]
 
 
-def _duration_s(source: random.Random) -> float:
-    return source.uniform(0.2, 2.5)
+def _duration_s(world: World, source: random.Random) -> float:
+    return world.pace * source.uniform(0.2, 2.5)
 
 
 async def kill(world: World, member: str, source: random.Random) -> str:
     """SIGKILL, a while of nothing, and a start."""
-    seconds = _duration_s(source)
+    seconds = _duration_s(world, source)
     world.nodes.kill(member)
     await asyncio.sleep(seconds)
     world.nodes.start(member)
@@ -64,7 +66,7 @@ async def kill(world: World, member: str, source: random.Random) -> str:
 
 async def stop(world: World, member: str, source: random.Random) -> str:
     """SIGTERM, as an operator stops a node, and a start."""
-    seconds = _duration_s(source)
+    seconds = _duration_s(world, source)
     await world.nodes.stop(member)
     await asyncio.sleep(seconds)
     world.nodes.start(member)
@@ -73,7 +75,7 @@ async def stop(world: World, member: str, source: random.Random) -> str:
 
 async def pause(world: World, member: str, source: random.Random) -> str:
     """SIGSTOP and SIGCONT: the process misses time and finds all of it at once."""
-    seconds = _duration_s(source)
+    seconds = _duration_s(world, source)
     world.nodes.pause(member)
     await asyncio.sleep(seconds)
     world.nodes.resume(member)
@@ -98,7 +100,7 @@ async def mute(world: World, member: str, source: random.Random) -> str:
 
 
 async def _stall(world: World, lanes: list[tuple[str, str]], source: random.Random) -> str:
-    seconds = _duration_s(source)
+    seconds = _duration_s(world, source)
     world.links.stall(lanes)
     await asyncio.sleep(seconds)
     world.links.heal(lanes)
@@ -107,7 +109,7 @@ async def _stall(world: World, lanes: list[tuple[str, str]], source: random.Rand
 
 async def cut(world: World, member: str, source: random.Random) -> str:
     """A node's connections break, and new ones are refused."""
-    seconds, lanes = _duration_s(source), lanes_of(member, world.members)
+    seconds, lanes = _duration_s(world, source), lanes_of(member, world.members)
     world.links.cut(lanes)
     await asyncio.sleep(seconds)
     world.links.heal(lanes)
@@ -116,7 +118,7 @@ async def cut(world: World, member: str, source: random.Random) -> str:
 
 async def slow(world: World, member: str, source: random.Random) -> str:
     """A node's links take long, and now and then much longer."""
-    seconds, lanes = _duration_s(source), lanes_of(member, world.members)
+    seconds, lanes = _duration_s(world, source), lanes_of(member, world.members)
     delay_ms, stall_chance = source.uniform(20, 300), source.choice((0.0, 0.05, 0.2))
     world.links.slow(lanes, delay_ms=delay_ms, stall_chance=stall_chance)
     await asyncio.sleep(seconds)
@@ -214,9 +216,9 @@ async def step_clock(world: World, member: str, source: random.Random) -> str:
     world.nodes.start_with_clock(member, first_ms)
     if not await world.nodes.wait_until_answering(member):
         raise Stuck(f"{member} ended with a wrong clock: {world.nodes.log_since_start(member)}")
-    await asyncio.sleep(_duration_s(source))
+    await asyncio.sleep(_duration_s(world, source))
     set_clock(world.nodes.home(member), second_ms)
-    await asyncio.sleep(_duration_s(source))
+    await asyncio.sleep(_duration_s(world, source))
     set_clock(world.nodes.home(member), 0)
     await asyncio.sleep(0.3)
     await world.nodes.stop(member)
@@ -247,7 +249,7 @@ async def split(world: World, source: random.Random) -> str:
     source.shuffle(members)
     some = members[: world.consortium.faulty_max + 1]
     others = [member for member in members if member not in some]
-    lanes, seconds = lanes_between(some, others), source.uniform(1, 6)
+    lanes, seconds = lanes_between(some, others), world.pace * source.uniform(1, 6)
     act = source.choice((world.links.stall, world.links.cut))
     act(lanes)
     await asyncio.sleep(seconds)
@@ -257,7 +259,7 @@ async def split(world: World, source: random.Random) -> str:
 
 async def pause_many(world: World, source: random.Random) -> str:
     """More than a third of the nodes stand still."""
-    victims, seconds = _many(world, source), source.uniform(1, 6)
+    victims, seconds = _many(world, source), world.pace * source.uniform(1, 6)
     for member in victims:
         world.nodes.pause(member)
     await asyncio.sleep(seconds)
@@ -268,7 +270,7 @@ async def pause_many(world: World, source: random.Random) -> str:
 
 async def kill_many(world: World, source: random.Random) -> str:
     """More than a third of the nodes die at once, perhaps all of them, and start again."""
-    victims, seconds = _many(world, source), source.uniform(0.2, 4)
+    victims, seconds = _many(world, source), world.pace * source.uniform(0.2, 4)
     for member in victims:
         world.nodes.kill(member)
     await asyncio.sleep(seconds)
@@ -298,7 +300,7 @@ async def reset_all(world: World, source: random.Random) -> str:
 async def slow_all(world: World, source: random.Random) -> str:
     """Every link is slow and lossy."""
     lanes = [lane for lane in lanes_between(world.members, world.members) if lane[0] != lane[1]]
-    seconds, delay_ms = source.uniform(1, 3), source.uniform(10, 120)
+    seconds, delay_ms = world.pace * source.uniform(1, 3), source.uniform(10, 120)
     world.links.slow(lanes, delay_ms=delay_ms, stall_chance=0.02)
     await asyncio.sleep(seconds)
     world.links.heal(lanes)

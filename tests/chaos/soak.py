@@ -13,15 +13,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ledger.blocks import Block
 from node.client.client import Client
 from tests.chaos.checker import Judgement, judge
 from tests.chaos.disks import Disks
-from tests.chaos.faults import ON_ONE, OUTAGES, WEATHER, Fault, World
+from tests.chaos.faults import ON_ONE, OUTAGES, WEATHER, Fault, Outage, World
 from tests.chaos.founding import Consortium, found
 from tests.chaos.history import History
 from tests.chaos.load import Load
@@ -32,6 +33,8 @@ FINALITY_S = 60.0
 OUTAGE_CHANCE = 0.12
 WEATHER_CHANCE = 0.08
 SCHEDULE_FILE = "schedule.jsonl"
+
+Act = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -63,11 +66,19 @@ class Soak:
     """A run. `await run(...)`, once."""
 
     def __init__(
-        self, directory: Path, *, seed: int, members_count: int, mounted: bool, say: Callable[[str], None]
+        self,
+        directory: Path,
+        *,
+        seed: int,
+        members_count: int,
+        mounted: bool,
+        say: Callable[[str], None],
+        pace: float = 1.0,
     ) -> None:
         self._directory = directory
         self._members_count = members_count
         self._is_mounted = mounted
+        self._pace = pace
         self._say = say
         self._source = random.Random(seed)
         self._load_source = random.Random(f"load {seed}")
@@ -80,7 +91,7 @@ class Soak:
         """Run faults until `is_over` (seconds, faults) says so, and judge. Processes are gone afterwards."""
         consortium = found(self._directory / "network", self._members_count, random.Random(0))
         nodes = Nodes(consortium)
-        world = World(consortium, nodes, Disks(nodes, mounted=self._is_mounted))
+        world = World(consortium, nodes, Disks(nodes, mounted=self._is_mounted), self._pace)
         load = Load(consortium, self.history, self._load_source, up=lambda: nodes.running())
         try:
             await self._begin(world, load)
@@ -113,38 +124,49 @@ class Soak:
     # -- faults -----------------------------------------------------------------------------------------
 
     async def _inject(self, world: World, load: Load, is_over: Callable[[float, int], bool]) -> None:
+        # Every kind once, so that a short run has them all; then as chance has it.
+        acts = self._each_once(world)
         while not is_over(time.monotonic() - self._began_s, self.figures.faults_count):
-            chance = self._source.random()
-            if chance < OUTAGE_CHANCE:
-                await self._outage(world)
-            elif chance < OUTAGE_CHANCE + WEATHER_CHANCE:
-                act = self._source.choice(WEATHER)
-                self._note(act.__name__, "all", await act(world, self._source))
-            else:
-                await self._faults_on_some(world)
+            await (acts.pop() if acts else self._random_act(world))()
             load.check()
             await self._recover(world)
 
-    async def _outage(self, world: World) -> None:
-        act = self._source.choice(OUTAGES)
+    def _each_once(self, world: World) -> list[Act]:
+        acts: list[Act] = [partial(self._faults_on_some, world, [kind]) for kind, _ in ON_ONE]
+        acts += [partial(self._outage, world, act) for act in OUTAGES]
+        acts += [partial(self._weather, world, act) for act in WEATHER]
+        self._source.shuffle(acts)
+        return acts
+
+    def _random_act(self, world: World) -> Act:
+        chance = self._source.random()
+        if chance < OUTAGE_CHANCE:
+            return partial(self._outage, world, self._source.choice(OUTAGES))
+        if chance < OUTAGE_CHANCE + WEATHER_CHANCE:
+            return partial(self._weather, world, self._source.choice(WEATHER))
+        count = self._source.randint(1, world.consortium.faulty_max)
+        kinds = [kind for kind, _ in ON_ONE]
+        weights = [weight for _, weight in ON_ONE]
+        return partial(self._faults_on_some, world, self._source.choices(kinds, weights, k=count))
+
+    async def _weather(self, world: World, act: Outage) -> None:
+        self._note(act.__name__, "all", await act(world, self._source))
+
+    async def _outage(self, world: World, act: Outage) -> None:
         self._is_outage = True
         self._note(act.__name__, "many", await act(world, self._source))
         seconds = await self._finality(world, RETURN_S)
         self._is_outage = False
         self.figures.slowest_return_s = max(self.figures.slowest_return_s, seconds)
 
-    async def _faults_on_some(self, world: World) -> None:
-        count = self._source.randint(1, world.consortium.faulty_max)
-        victims = self._source.sample(world.members, count)
-        kinds = [kind for kind, _ in ON_ONE]
-        weights = [weight for _, weight in ON_ONE]
-        chosen = self._source.choices(kinds, weights, k=count)
+    async def _faults_on_some(self, world: World, kinds: list[Fault]) -> None:
+        victims = self._source.sample(world.members, len(kinds))
         # Each has a source of its own: what one does must not depend on how fast the other is.
         sources = [random.Random(self._source.getrandbits(64)) for _ in victims]
         await asyncio.gather(
             *(
                 self._fault(world, kind, victim, source)
-                for kind, victim, source in zip(chosen, victims, sources, strict=True)
+                for kind, victim, source in zip(kinds, victims, sources, strict=True)
             )
         )
 
