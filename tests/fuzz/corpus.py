@@ -14,7 +14,8 @@ from ledger.codec import Value, encode
 from ledger.genesis import genesis_to_json
 from ledger.presentation import grant_consent
 from ledger.records import pack
-from ledger.trust import trusted_root_to_json
+from ledger.snapshots import Description
+from ledger.trust import TrustPath, trusted_root_to_json
 from node.consensus.journal import CertificateHeld, VoteCast, encode_record
 from node.consensus.messages import (
     CertificateMessage,
@@ -24,13 +25,19 @@ from node.consensus.messages import (
     encode_message,
 )
 from node.messages import (
+    CHUNK,
     Consensus,
     FinalBlocks,
     Gossip,
+    NotHeld,
     Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
     StoredBlock,
     WantBlock,
+    WantChunk,
     WantFinal,
+    WantSnapshot,
     WantTransactions,
     encode_peer_message,
 )
@@ -38,6 +45,7 @@ from node.network.hello import Hello, encode_hello
 from node.storage.voteframes import LogHeader, encode_group, encode_header
 from tests.attacks.forge import (
     PLAIN,
+    RECORDED,
     SETS,
     honest,
     honest_after_handovers,
@@ -139,15 +147,29 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     for name, message in messages.items():
         yield "consensus-message", name, encode_message(message)
     carried = encode_message(messages["vote"])
+    history = honest_under_history().proof.evidence.trust_path.history
+    assert history is not None
+    tip = shown.chain.tips[PLAIN]
+    chunk = encode(("chunk", (proof.evidence.issuer.value, proof.evidence.anchor.value)))
+    description = Description(
+        tip.sealed.encoded, shown.chain.tips[RECORDED].history, 2, 500, 1, hash_of("chunks")
+    )
+    yield "snapshot-chunk", "two-leaves", chunk
     block = StoredBlock(header, (transactions["anchor"].encoded,))
     peer_messages = {
         "consensus": Consensus(carried),
         "proposal": Proposal(carried, header, (hash_of("transaction"),)),
         "want-transactions": WantTransactions((hash_of("transaction"),)),
         "want-block": WantBlock(hash_of("block")),
-        "want-final": WantFinal(7),
+        "want-final": WantFinal(7, 64),
         "block": block,
-        "final-blocks": FinalBlocks((block,), certificate, 9),
+        "final-blocks": FinalBlocks(8, (block,), certificate, None, 9),
+        "final-blocks-in-history": FinalBlocks(8, (block,), None, history, 9),
+        "want-snapshot": WantSnapshot(0, 7),
+        "snapshot-offer": SnapshotOffer(description, certificate, TrustPath(0, (), None)),
+        "want-chunk": WantChunk(8_192, hash_of("chunks"), 3),
+        "snapshot-chunk": SnapshotChunk(8_192, hash_of("chunks"), 3, chunk, (hash_of("sibling"),)),
+        "not-held": NotHeld(CHUNK, 8_192, 3, 0, 9),
     }
     for name, sent in peer_messages.items():
         yield "peer-message", name, encode_peer_message(sent)

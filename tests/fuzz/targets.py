@@ -16,6 +16,7 @@ from ledger.genesis import genesis_to_json, parse_genesis
 from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
 from ledger.records import pack, parse_json, unpack
+from ledger.snapshots import decode_chunk
 from ledger.state import Anchor, Consent, Member
 from ledger.transactions import Transaction
 from ledger.trust import parse_trusted_root, trusted_root_to_json
@@ -71,6 +72,14 @@ def _trust(data: bytes) -> None:
     except LedgerError:
         return
     assert trusted_root_to_json(root)["genesis"]
+
+
+def _chunk(data: bytes) -> None:
+    try:
+        leaves = decode_chunk(data)
+    except LedgerError:
+        return
+    assert [key for key, _ in leaves] == sorted({key for key, _ in leaves})
 
 
 def _hello(data: bytes) -> None:
@@ -162,6 +171,7 @@ TARGETS: Final[dict[str, Target]] = {
     "peer-message": _canonical(lambda data: encode_peer_message(decode_peer_message(data))),
     "consensus-message": _canonical(lambda data: encode_message(decode_message(data))),
     "journal-record": _canonical(lambda data: encode_record(decode_record(data))),
+    "snapshot-chunk": _chunk,
     "hello": _hello,
     "vote-log": _vote_log,
     "vote-log-groups": _vote_log_groups,
