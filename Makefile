@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check simulate soak explore mutate clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -17,11 +17,29 @@ check: $(VENV)/installed
 	$(BIN)/ruff check ledger node cli tests bench
 	$(BIN)/mypy
 
+# Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
+soak: $(VENV)/installed
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
+
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[dev]'
 	touch $@
+
+# SEEDS histories from seed START on, in JOBS processes; OUT=file appends the figures, for campaigns in shards.
+SEEDS ?= 100
+START ?= 0
+simulate: $(VENV)/installed
+	$(BIN)/python -m tests.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+
+# Every schedule of the consensus core in a small world: make explore VIEWS=1|2|3 [MINUTES=…] (docs/exploration.md)
+explore: $(VENV)/installed
+	$(BIN)/python -m tests.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
+
+# Every check of the verifier is necessary: a test fails without it. Takes half an hour.
+mutate: $(VENV)/installed
+	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

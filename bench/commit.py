@@ -2,11 +2,10 @@
 
     python -m bench.commit --json
 
-The transactions are signed before the clock starts; one generator process submits them in batches to one node.
+The transactions are signed before the clock starts; a generator process for each node submits them in batches.
 The limit is what raw signature checks allow: every validator checks every signature, on all cores together.
 """
 
-import asyncio
 import multiprocessing
 import random
 import tempfile
@@ -16,70 +15,32 @@ from typing import Final
 
 import click
 
-from bench.report import Report, progress
+from bench.cluster import VALIDATORS, Cluster, cpu_seconds, running_cluster
+from bench.generator import Generator
+from bench.report import Report, percentile, progress
 from bench.verify import rate_of_signature_checks
-from cli.processes import start_node, stop_node
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
-from node.client.client import Client, Unreachable
-from node.consortium import Network, new_network
 from node.development import development_key
-from node.scenarios import load_scenarios, scenarios_directory
 
-VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
-BATCH: Final = 100
-CLIENTS: Final = 4
-READY_S: Final = 30.0
+SENDER: Final = "hk-bureau"
+SCHEMA: Final = "hk.credit-report"
 
 
-def sign_transactions(network: Network, count: int) -> list[Transaction]:
+def sign_transactions(chain_id: bytes, count: int) -> list[Transaction]:
     """Return that many signed transactions, each anchoring a root of its own."""
     source = random.Random(time.time_ns())
-    key = development_key("hk-bureau", "member")
+    key = development_key(SENDER, "member")
     valid_until_ms = time.time_ns() // 1_000_000 + 30 * 60_000
-    chain_id = network.genesis.content.chain_id
     return [
         Transaction.sign(
             TransactionBody(
-                chain_id,
-                "hk-bureau",
-                valid_until_ms,
-                (AnchorBatch(source.randbytes(32), 1, "hk.credit-report", None),),
+                chain_id, SENDER, valid_until_ms, (AnchorBatch(source.randbytes(32), 1, SCHEMA, None),)
             ),
             key,
         )
         for _ in range(count)
     ]
-
-
-async def wait_until_ready(url: str) -> None:
-    """Wait until a node serves. Raises TimeoutError."""
-    async with asyncio.timeout(READY_S), Client.connect(url) as client:
-        while True:
-            try:
-                await client.require_ready()
-                return
-            except Unreachable:
-                await asyncio.sleep(0.1)
-
-
-async def drive(urls: list[str], transactions: list[Transaction], seconds: float) -> tuple[int, float]:
-    """Submit batches until the time is up; return how many became final, and in how many seconds."""
-    batches = [transactions[at : at + BATCH] for at in range(0, len(transactions), BATCH)]
-    final_count = 0
-    start = time.perf_counter()
-
-    async def submit(client: Client) -> None:
-        nonlocal final_count
-        while batches and time.perf_counter() - start < seconds:
-            results = await client.submit(batches.pop(), wait_ms=30_000)
-            final_count += sum(result.state == "final" for result in results)
-            progress("committing", (time.perf_counter() - start) / seconds)
-
-    async with Client.connect(urls[0]) as client:
-        await asyncio.gather(*(submit(client) for _ in range(CLIENTS)))
-    progress("committing", 1)
-    return final_count, time.perf_counter() - start
 
 
 def rate_on_all_cores() -> float:
@@ -89,47 +50,68 @@ def rate_on_all_cores() -> float:
         return sum(pool.map(rate_of_signature_checks, [5_000] * cores))
 
 
+def drive(
+    cluster: Cluster, transactions: list[Transaction], *, clients: int, batch: int, seconds: float
+) -> dict[str, float]:
+    """Submit to all nodes at once; return what became final and what it cost."""
+    share = len(transactions) // len(cluster.urls)
+    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+        generators = [
+            Generator(
+                url,
+                transactions[index * share : (index + 1) * share],
+                Path(directory),
+                clients=clients,
+                batch=batch,
+                seconds=seconds,
+            )
+            for index, url in enumerate(cluster.urls)
+        ]
+        before = [cpu_seconds(process) for process in cluster.processes]
+        start = time.perf_counter()
+        for generator in generators:
+            generator.go()
+        outcomes = [generator.outcome() for generator in generators]
+        elapsed = time.perf_counter() - start
+        used = [cpu_seconds(process) for process in cluster.processes]
+    times = sorted(second for outcome in outcomes for second in outcome.request_seconds)
+    return {
+        "final": sum(outcome.final_count for outcome in outcomes),
+        "seconds": elapsed,
+        "node_cpu_share": sum(b - a for a, b in zip(before, used, strict=True)) / elapsed,
+        "generator_cpu_share": sum(outcome.cpu_seconds for outcome in outcomes) / elapsed,
+        "request_ms_p50": 1_000 * percentile(times, 50),
+        "request_ms_p99": 1_000 * percentile(times, 99),
+    }
+
+
 @click.command()
 @click.option("--seconds", default=20.0, show_default=True, help="How long to submit.")
-@click.option("--transactions", default=40_000, show_default=True, help="How many to sign in advance.")
+@click.option("--transactions", default=100_000, show_default=True, help="How many to sign in advance.")
+@click.option("--clients", default=4, show_default=True, help="Requests under way at each node.")
+@click.option("--batch", default=200, show_default=True, help="Transactions in a request.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (the only form).")
-def main(seconds: float, transactions: int, as_json: bool) -> None:
+def main(seconds: float, transactions: int, clients: int, batch: int, as_json: bool) -> None:
     """Measure sustained commits on four validator processes with TLS, LevelDB and synced vote logs."""
     del as_json
+    progress("raw signature checks", 0)
     checks = rate_on_all_cores()
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
-        network = new_network(
-            Path(directory) / "network",
-            development=True,
-            passphrase=None,
-            base_port=None,
-            random=random.SystemRandom().randbytes,
-            now_ms=time.time_ns() // 1_000_000,
-            scenarios=load_scenarios(scenarios_directory()),
-        )
-        homes = [network.homes[member] for member in VALIDATORS]
-        urls = [f"http://{home.require_node().api}" for home in homes]
-        processes = [start_node(home.path, passphrase_file=None) for home in homes]
-        try:
-            for url in urls:
-                asyncio.run(wait_until_ready(url))
-            signed = sign_transactions(network, transactions)
-            final_count, elapsed = asyncio.run(drive(urls, signed, seconds))
-        finally:
-            for process, home in zip(processes, homes, strict=True):
-                stop_node(process.pid, home.path)
-                process.wait()
+    with running_cluster() as cluster:
+        progress("signing", 0.1)
+        signed = sign_transactions(cluster.network.genesis.content.chain_id, transactions)
+        progress("committing", 0.3)
+        found = drive(cluster, signed, clients=clients, batch=batch, seconds=seconds)
+    progress("committing", 1)
     Report(
         name="commit",
-        figure=final_count / elapsed,
+        figure=found["final"] / found["seconds"],
         unit="transactions final per second",
         limit=checks / len(VALIDATORS),
         limit_is="raw signature checks per second on all idle cores / 4 validators",
         details={
-            "final": final_count,
-            "seconds": round(elapsed, 2),
-            "batch": BATCH,
-            "clients": CLIENTS,
+            **{key: round(value, 2) for key, value in found.items()},
+            "batch": batch,
+            "clients_per_node": clients,
             "signature_checks_per_second": round(checks),
         },
     ).print()

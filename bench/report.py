@@ -4,9 +4,11 @@ Rule 1: a figure stands beside the limit that was measured in the same run on th
 """
 
 import json
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -57,9 +59,12 @@ def progress(label: str, done: float) -> None:
         sys.stderr.flush()
 
 
-def _cores() -> int:
-    import os
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return the value that this percentage of ordered values does not exceed; 0 of none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
+
+def _cores() -> int:
     return os.cpu_count() or 1
 
 

@@ -13,7 +13,7 @@ import click
 from cli.exits import FINE, NO, wrong_usage
 from cli.files import FILE, read_genesis
 from cli.output import Progress, fields, json_option, print_answer
-from ledger.audit import Audit, AuditReport, ConsentUse, Finding
+from ledger.audit import Audit, AuditReport, ConsentUse, Finding, ProposalCourse
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.records import Json
@@ -132,7 +132,13 @@ def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_js
         "revocations": dict(report.revocations),
         "verifications": dict(report.verifications),
         "relays": dict(report.relays),
+        "rotations": dict(report.rotations),
         "consents": consents,
+        "proposals": [_proposal_json(*each) for each in report.proposals.items()],
+        "misbehaviour": [
+            {"member": m.member, "epoch": m.epoch, "view": m.view, "height": m.height}
+            for m in report.misbehaviour
+        ],
         "findings": findings,
     }
     print_answer(as_json=as_json, value=value, lines=_report_lines(report, genesis, compared))
@@ -146,6 +152,18 @@ def _consent_json(use: ConsentUse) -> dict[str, Json]:
         "granted_height": use.granted_height,
         "ended_height": use.ended_height,
         "verification_heights": list(use.verification_heights),
+    }
+
+
+def _proposal_json(identity: bytes, course: ProposalCourse) -> dict[str, Json]:
+    return {
+        "id": identity.hex(),
+        "change": course.change,
+        "proposer": course.proposer,
+        "proposed_height": course.proposed_height,
+        "votes_count": course.votes_count,
+        "status": course.status,
+        "decided_height": course.decided_height,
     }
 
 
@@ -168,10 +186,26 @@ def _report_lines(report: AuditReport, genesis: Genesis, compared: str) -> list[
     if len(report.findings) > FINDINGS_SHOWN_MAX:
         lines.append(f"  ! and {len(report.findings) - FINDINGS_SHOWN_MAX} more; --json lists all")
     lines += ["", "Who did what"]
-    members = sorted({*report.anchors, *report.revocations, *report.verifications, *report.relays})
+    members = sorted(
+        {
+            *report.anchors,
+            *report.revocations,
+            *report.verifications,
+            *report.relays,
+            *report.rotations,
+        }
+    )
     lines += fields([(names.get(member, member), _deeds(report, member)) for member in members])
     lines += ["", f"Consents: {len(report.consents)}"]
     lines += [f"  {_consent_words(consent_id, use)}" for consent_id, use in report.consents.items()]
+    lines += ["", f"Proposals: {len(report.proposals)}"]
+    lines += [f"  {_proposal_words(*each)}" for each in report.proposals.items()]
+    lines += ["", f"Misbehaviour of validators: {len(report.misbehaviour)}"]
+    lines += [
+        f"  {found.member} signed two votes that exclude each other in view {found.view} of epoch "
+        f"{found.epoch}, recorded at block {found.height}"
+        for found in report.misbehaviour
+    ]
     return lines
 
 
@@ -181,8 +215,17 @@ def _deeds(report: AuditReport, member: str) -> str:
         (report.revocations[member], "revocations", ""),
         (report.verifications[member], "recorded verifications", ""),
         (report.relays[member], "relayed for holders", ""),
+        (report.rotations[member], "key rotations", ""),
     )
     return ", ".join(f"{what}: {count}{more}" for count, what, more in counted if count)
+
+
+def _proposal_words(identity: bytes, course: ProposalCourse) -> str:
+    outcome = "not decided" if course.status is None else f"{course.status} at block {course.decided_height}"
+    return (
+        f"{identity.hex()[:16]}: {course.change} by {course.proposer} at block {course.proposed_height}, "
+        f"{course.votes_count} votes, {outcome}"
+    )
 
 
 def _consent_words(consent_id: bytes, use: ConsentUse) -> str:

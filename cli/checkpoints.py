@@ -28,6 +28,7 @@ def fetch_checkpoint(root: TrustedRoot, height: int, url: str) -> Checkpoint:
 async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
     headers: list[SealedHeader] = []
     async with connect(url) as reader:
+        path = await reader.trust_path()
         while len(headers) < BLOCKS_ABOVE_MAX:
             blocks = await reader.blocks(height + len(headers))
             if not blocks:
@@ -35,7 +36,7 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
             for block, certificate in blocks:
                 headers.append(block.sealed)
                 if certificate is not None:
-                    return _verified(root, height, headers, certificate)
+                    return _verified(root, height, headers, certificate, path)
     raise CommandError(
         NO,
         f"block {height}",
@@ -49,13 +50,18 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
 
 
 def _verified(
-    root: TrustedRoot, height: int, headers: list[SealedHeader], certificate: QuorumCertificate
+    root: TrustedRoot,
+    height: int,
+    headers: list[SealedHeader],
+    certificate: QuorumCertificate,
+    served: TrustPath,
 ) -> Checkpoint:
     pinned, certified = headers[0], headers[-1]
+    epoch = certified.header.epoch
+    path = TrustPath(0, served.handovers[:epoch], None)
     try:
         if pinned.header.height != height:
             raise LedgerError("block", f"height {height}", f"{pinned.header.height}")
-        path = TrustPath(0, (), None)
         verify_header(Pins(root), certified.encoded, certificate, path, at_ms=now_ms())
         for below, above in pairwise(headers):
             if above.header.parent_hash != below.hash:
@@ -71,13 +77,14 @@ def _verified(
             cure="Do not pin what this node serves; ask another node, and tell the operator.",
             code=error.code,
         ) from error
-    # Genesis names the only validators so far: verify_header accepted no other epoch.
-    assert pinned.header.epoch == certified.header.epoch == 0, "a path without handovers stays in epoch 0"
+    # A seal has a certificate of its own, so the walk up to the first one stayed in an epoch.
+    assert pinned.header.epoch == epoch, "a seal is finalized directly"
+    sets = (root.genesis.content.validators, *(handover.next_validators for handover in path.handovers))
     return Checkpoint(
         height=pinned.header.height,
         block_hash=pinned.hash,
-        epoch=certified.header.epoch,
-        validators=root.genesis.content.validators,
+        epoch=epoch,
+        validators=sets[epoch],
         valid_from_ms=0,
         valid_until_ms=VALID_UNTIL_MS,
     )

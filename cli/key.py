@@ -1,5 +1,6 @@
-"""`luohu key`: signing keys in encrypted files."""
+"""`luohu key`: signing keys in encrypted files, and their rotation."""
 
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -7,17 +8,19 @@ import click
 
 from cli.files import FILE, read_file, refuse_existing
 from cli.output import fields, json_option, print_answer
-from cli.passphrases import passphrase_for, passphrase_option
+from cli.passphrases import passphrase_for, passphrase_option, protection_for
+from cli.times import now_ms
 from ledger.keys import SEED_SIZE, PrivateKey
 from ledger.operations import next_key_commitment
 from node.keyfiles import KEY_FILE_SIZE_MAX, DevelopmentKey, Protection, create_key_file, load_key_file
 
+ROLES = ("member", "validator", "tls")
 _ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
 
 
 @click.group("key")
 def key() -> None:
-    """Make and show signing keys."""
+    """Make, show and rotate keys."""
 
 
 @key.command("new")
@@ -56,6 +59,52 @@ def show(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
         # Only the public key is shown, so it does no harm that the private one lies in the clear.
         protection = DevelopmentKey()
     _print_key(str(path), load_key_file(path, protection, expected=None), as_json=as_json)
+
+
+@key.command("rotate")
+@click.option(
+    "--role", type=click.Choice(ROLES), required=True, help="Which key: the member's, or its node's."
+)
+@click.option("--home", "home_path", type=FILE, required=True, help="The member's home.")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@passphrase_option
+@json_option
+def rotate(role: str, home_path: Path, url: str, passphrase_file: Path | None, as_json: bool) -> None:
+    """Replace a key by the next one, and commit to the one after, which is written to the home first.
+
+    The member's key signs its operations, the validator's its node's votes (from the next epoch on), the TLS
+    certificate is what its node shows to peers. A running node finds the new one in its home. Back the home up
+    afterwards. After a crash, call it again: a rotation that took effect is finished first.
+
+    \b
+    Example:
+      luohu key rotate --role member --home network/hk-bureau --url http://127.0.0.1:7201
+    """
+    from cli.nodes import connect
+    from node.client.rotation import Rotated, Rotation
+    from node.home import Home
+
+    home = Home.open(home_path)
+    protection = protection_for(
+        f"the keys of {home.member}", passphrase_file, is_development=home.is_development
+    )
+
+    async def run() -> Rotated:
+        async with connect(url) as client:
+            rotation = Rotation(client, home, protection, now_ms)
+            if role == "member":
+                return await rotation.rotate_member_key()
+            if role == "validator":
+                return await rotation.rotate_validator_key()
+            return await rotation.rotate_tls_certificate()
+
+    rotated = asyncio.run(run())
+    said = "was recorded before" if rotated.height is None else f"recorded in block {rotated.height}"
+    print_answer(
+        as_json=as_json,
+        value={"role": role, "sequence": rotated.sequence, "height": rotated.height},
+        lines=[f"rotation {rotated.sequence} of the {role} key of {home.member}: {said}"],
+    )
 
 
 def _print_key(headline: str, private: PrivateKey, *, as_json: bool) -> None:

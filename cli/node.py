@@ -31,17 +31,17 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     Example:
       luohu node start --home network/hk-bureau
     """
-    from cli.nodes import configure_log, node_parts
+    from cli.nodes import configure_log
     from node.api.server import Api
     from node.home import Home
-    from node.run import run_node
+    from node.run import load_parts, run_node
 
     home = Home.open(path)
     home.require_node()
     protection: Protection = protection_for(
         f"the keys of {home.member}", passphrase_file, is_development=home.is_development
     )
-    parts = node_parts(home, protection)
+    parts = load_parts(home, protection)
     configure_log()
 
     def say_ready() -> None:
@@ -83,6 +83,7 @@ def status(url: str, as_json: bool) -> int:
     rows = [
         ("member", f"{found.member} ({found.kind})"),
         ("block", f"{found.height} {found.block_hash}"),
+        ("epoch", f"{found.epoch}"),
         ("time", show_time(found.time_ms)),
         ("voting", "yes" if found.is_voting else "no"),
         ("peers", ", ".join(found.peers_connected) or "none"),

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.exits import wrong_usage
-from ledger.keys import PrivateKey
 from ledger.records import Json
-from ledger.state import VALIDATOR
 from node.client.client import Client, NodeStatus, Unreachable
-from node.configfile import ConfigError
-from node.home import Home
-from node.keyfiles import Protection
-from node.run import NodeParts
-from node.settings import NODE_FILE
 
 _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 
@@ -27,37 +20,6 @@ class NodeReport:
 
     status: NodeStatus
     waits_for: str | None
-
-
-def node_parts(home: Home, protection: Protection) -> NodeParts:
-    """Return what a node on this home is made of. Raises ConfigError or KeyFileError."""
-    member = next((each for each in home.genesis.content.members if each.id == home.member), None)
-    is_validator = member is not None and member.node is not None and member.node.kind == VALIDATOR
-    validator_key: PrivateKey | None = home.load_validator_key(protection) if is_validator else None
-    identity = home.load_tls_identity(protection)
-    _check_own_certificate(home, identity.certificate)
-    return NodeParts(
-        member=home.member,
-        genesis=home.genesis,
-        settings=home.require_node(),
-        identity=identity,
-        validator_key=validator_key,
-        member_key=home.load_member_key(protection),
-        data=home.data,
-    )
-
-
-def _check_own_certificate(home: Home, certificate: bytes) -> None:
-    """Check that genesis does not give this home's certificate to another member. Raises ConfigError."""
-    for member in home.genesis.content.members:
-        if (
-            member.node is not None
-            and member.node.tls_certificate == certificate
-            and member.id != home.member
-        ):
-            where = f"{home.path / NODE_FILE}: member"
-            cure = "name the member whose keys lie in this home"
-            raise ConfigError(where, f"{member.id}, whose certificate this is", ascii(home.member), cure)
 
 
 def configure_log() -> None:
@@ -101,6 +63,7 @@ def report_json(url: str, report: NodeReport) -> dict[str, Json]:
         "waits_for": report.waits_for,
         "member": status.member,
         "kind": status.kind,
+        "epoch": status.epoch,
         "chain_id": status.chain_id,
         "height": status.height,
         "block_hash": status.block_hash,

@@ -31,7 +31,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("cli.demo", "demo", "Play the whole story on this machine, in about a minute."),
     "network": Entry("cli.network", "network", "Make a development network and run its nodes."),
     "node": Entry("cli.node", "node", "Run one node; ask a running one how it is."),
-    "key": Entry("cli.key", "key", "Make and show signing keys."),
+    "key": Entry("cli.key", "key", "Make, show and rotate keys."),
     "wallet": Entry("cli.wallet", "wallet", "A resident's wallet: holder keys and consent keys."),
     "anchor": Entry("cli.anchor", "anchor", "Issuer: anchor documents; proofs appear beside them."),
     "revoke": Entry("cli.anchor", "revoke", "Issuer: revoke a document or a whole anchor."),
@@ -40,6 +40,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "record": Entry("cli.record", "record", "Recipient: record on the ledger that it verified."),
     "trust": Entry("cli.trust", "trust", "Make and check the trusted root, trust.json."),
+    "governance": Entry(
+        "cli.governance", "governance", "Governors: propose changes, vote, see what came of it."
+    ),
     "audit": Entry("cli.audit", "audit", "Replay the chain from genesis and report."),
 }
 

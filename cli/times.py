@@ -56,6 +56,12 @@ def parse_duration(text: str) -> int:
     return milliseconds
 
 
+def end_of_day(milliseconds: int) -> int:
+    """Return the last millisecond of the day in UTC+8 that a time lies in."""
+    offset_ms = 8 * 3_600_000
+    return ((milliseconds + offset_ms) // DAY_MS + 1) * DAY_MS - offset_ms - 1
+
+
 def show_time(milliseconds: int) -> str:
     """Return a time for people, in UTC+8."""
     try:

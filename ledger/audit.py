@@ -9,7 +9,7 @@ on; where it cannot, the audit ends with the finding that stopped it.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from ledger.blocks import Block
@@ -20,17 +20,22 @@ from ledger.execution import execute_block
 from ledger.genesis import Genesis, genesis_block
 from ledger.operations import (
     AnchorBatch,
+    CastVote,
     CloseConsent,
     Grant,
     Operation,
+    Propose,
     RecordVerification,
+    ReportMisbehaviour,
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
+    RotateTls,
     Withdraw,
 )
 from ledger.overlays import Executed, Tip
-from ledger.state import require_validators
+from ledger.proposals import Proposal, proposal_key
+from ledger.state import find, require_validators
 from ledger.transactions import VerifiedTransactions
 
 
@@ -59,6 +64,28 @@ class ConsentUse:
     verification_heights: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ProposalCourse:
+    """A proposal as the chain shows it: what was asked, by whom, and how it was decided."""
+
+    change: str
+    proposer: str
+    proposed_height: int
+    votes_count: int = 0
+    status: str | None = None
+    decided_height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MisbehaviourFound:
+    """Misbehaviour on record: whose, in which view, and where it was recorded."""
+
+    member: str
+    epoch: int
+    view: int
+    height: int
+
+
 @dataclass(slots=True)
 class AuditReport:
     """What happened on the chain, and what is wrong with it."""
@@ -75,6 +102,9 @@ class AuditReport:
     consents: dict[bytes, ConsentUse] = field(default_factory=dict)
     verifications: Counter[str] = field(default_factory=Counter)
     relays: Counter[str] = field(default_factory=Counter)
+    rotations: Counter[str] = field(default_factory=Counter)
+    proposals: dict[bytes, ProposalCourse] = field(default_factory=dict)
+    misbehaviour: list[MisbehaviourFound] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -121,6 +151,7 @@ class Audit:
         self._state.take(start)
         self._tip = Tip(start.block.sealed, self._state, start.history)
         self._verified = VerifiedTransactions()
+        self._sets: dict[int, ValidatorSet] = {}
 
     @property
     def height(self) -> int:
@@ -130,6 +161,7 @@ class Audit:
     def replay(self, block: Block, certificate: QuorumCertificate | None) -> bool:
         """Replay the next block; say whether the audit can go on."""
         validators = require_validators(self._state).current
+        self._sets[block.header.epoch] = validators
         try:
             executed = execute_block(self._tip, block, verified=self._verified)
         except LedgerError as error:
@@ -231,10 +263,36 @@ class Audit:
             case RecordVerification():
                 report.verifications[sender] += 1
                 self._use_consent(operation.consent_id, height)
-            case RotateKey():
-                pass
+            case RotateKey() | RotateTls():
+                report.rotations[sender] += 1
+            case Propose():
+                self._count_proposal(operation, sender, height)
+            case CastVote():
+                self._count_ballot(operation)
+            case ReportMisbehaviour():
+                self._count_misbehaviour(operation, height)
             case _:
                 assert_never(operation)
+
+    def _count_proposal(self, operation: Propose, sender: str, height: int) -> None:
+        identity = operation.proposal_id(chain_id=self.report.chain_id, proposer=sender)
+        self.report.proposals[identity] = ProposalCourse(operation.change.TAG, sender, height)
+
+    def _count_ballot(self, operation: CastVote) -> None:
+        course = self.report.proposals[operation.proposal]
+        counted = replace(course, votes_count=course.votes_count + 1)
+        proposal = find(self._state, Proposal, proposal_key(operation.proposal))
+        if proposal is not None and proposal.decision is not None:
+            counted = replace(
+                counted, status=proposal.decision.status, decided_height=proposal.decision.height
+            )
+        self.report.proposals[operation.proposal] = counted
+
+    def _count_misbehaviour(self, operation: ReportMisbehaviour, height: int) -> None:
+        subject = operation.first.subject
+        validators = self._sets[subject.epoch]
+        member = validators.validators[operation.first.signer].member
+        self.report.misbehaviour.append(MisbehaviourFound(member, subject.epoch, subject.view, height))
 
     def _end_consent(self, consent_id: bytes, height: int) -> None:
         use = self.report.consents.get(consent_id)

@@ -2,7 +2,8 @@
 
 Rule 1: the chain id is the SHA-256 of the canonical genesis content; the governors' signatures stand outside.
 Rule 2: every governor of the genesis signs the chain id.
-Rule 3: each side of the border has at least two governors; at least one member validates.
+Rule 3: each side of the border has at least two governors, all together at most GOVERNORS_MAX; at least one
+member validates.
 Rule 4: block 0 follows from the content alone.
 """
 
@@ -18,6 +19,7 @@ from ledger.errors import LedgerError
 from ledger.keys import SUITE, PrivateKey, PublicKey
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Overlay, Tip
+from ledger.proposals import GOVERNORS_MAX, Governance
 from ledger.records import (
     Code,
     Hash,
@@ -40,12 +42,14 @@ from ledger.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
+    MEMBERS_MAX,
     OBSERVER,
     VALIDATOR,
     Changes,
     Jurisdiction,
     Leaf,
     Member,
+    Members,
     Name,
     Node,
     NodeKind,
@@ -117,7 +121,7 @@ class GenesisContent:
     use: Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
     time_ms: Milliseconds
     parameters: Parameters
-    members: Annotated[tuple[GenesisMember, ...], Items(256, minimum=1)]
+    members: Annotated[tuple[GenesisMember, ...], Items(MEMBERS_MAX, minimum=1)]
     schemas: Annotated[tuple[GenesisSchema, ...], Items(256)]
     purposes: Annotated[tuple[PurposeCode, ...], Items(256, increasing=True)]
 
@@ -137,6 +141,9 @@ class GenesisContent:
         count = sum(member.node is not None and member.node.kind == VALIDATOR for member in self.members)
         if not 1 <= count <= VALIDATORS_MAX:
             raise GenesisError("genesis validators", f"1 to {VALIDATORS_MAX}", f"{count}")
+        count = sum(GOVERNOR in member.roles for member in self.members)
+        if count > GOVERNORS_MAX:
+            raise GenesisError("genesis governors", f"at most {GOVERNORS_MAX}", f"{count}")
 
     @property
     def chain_id(self) -> bytes:
@@ -251,7 +258,13 @@ def genesis_tip(content: GenesisContent) -> Tip:
 
 
 def _leaves(content: GenesisContent) -> list[Leaf]:
-    leaves: list[Leaf] = [content.parameters, Validators(0, content.validators, None)]
+    governors = tuple(member.id for member in content.members if GOVERNOR in member.roles)
+    leaves: list[Leaf] = [
+        content.parameters,
+        Validators(0, content.validators, None),
+        Members(tuple(member.id for member in content.members)),
+        Governance(governors, 0, None),
+    ]
     leaves += [Schema(schema.code, schema.bearer, 0) for schema in content.schemas]
     leaves += [Purpose(code, 0) for code in content.purposes]
     for member in content.members:
@@ -280,7 +293,6 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
                     next_validator_key=member.node.next_validator_key,
                     tls_certificate=member.node.tls_certificate,
                     tls_sequence=0,
-                    next_tls=None,
                 )
             )
     return leaves

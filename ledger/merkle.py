@@ -77,6 +77,15 @@ class Frontier:
         peaks.append(current)
         return Frontier(self.size + 1, tuple(peaks)), tuple(completed)
 
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the complete subtrees with their places: all that paths of later leaves need of these."""
+        found, first = [], 0
+        levels = [level for level in reversed(range(self.size.bit_length())) if self.size >> level & 1]
+        for level, peak in zip(levels, self.peaks, strict=True):
+            found.append(Node(level, first >> level, peak))
+            first += 1 << level
+        return tuple(found)
+
     def root(self) -> bytes:
         """Return the root over everything appended so far."""
         return _joined(self.peaks) if self.peaks else _EMPTY_ROOT

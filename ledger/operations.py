@@ -1,7 +1,8 @@
 """Operations: everything that can change the ledger (docs/formats.md, Operations).
 
 Rule 1: an operation holds fixed-size bytes, integers, identifiers of registered things and codes, and nothing
-else: there is no field in which personal data could land.
+else: there is no field in which personal data could land. The one exception are members' names, which appear
+in proposals and take effect by the governors' votes.
 Rule 2: a holder's grant and withdrawal are bodies signed by the consent key itself and carried by any member.
 Rule 3: a consent's id is the hash of the signed grant body, which holds chain id, nonce and deadline.
 """
@@ -9,10 +10,12 @@ Rule 3: a consent's id is the hash of the signed grant body, which holds chain i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
+from ledger.certificates import VOTE_TAGS, Vote
 from ledger.codec import encode
 from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
+from ledger.proposals import Change, Choice, proposal_id
 from ledger.records import (
     Code,
     Hash,
@@ -24,20 +27,25 @@ from ledger.records import (
     SignatureBytes,
     Uint,
     pack,
+    to_value,
     unpack,
 )
 from ledger.state import ConsentTerms, LeafCount, Outcome, RevocationReason
+from ledger.tlscertificates import TlsCertificate
 
 GRANT_TAG: Final = "luohu/grant/1"
 CONSENT_TAG: Final = "luohu/consent/1"
 WITHDRAWAL_TAG: Final = "luohu/withdrawal/1"
 NEXT_KEY_TAG: Final = "luohu/next-key/1"
 ROTATION_TAG: Final = "luohu/rotation/1"
+TLS_CERTIFICATE_TAG: Final = "luohu/tls-certificate/1"
 
 GRANT_BODY_SIZE_MAX: Final = 1_024
 WITHDRAWAL_BODY_SIZE_MAX: Final = 128
 
 MEMBER_KEY: Final = "member"
+VALIDATOR_KEY: Final = "validator"
+TLS_KEY: Final = "tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +169,97 @@ class RecordVerification:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """By a member: replace its key by the one whose hash it committed to before, and commit to the next."""
+    """By a member: replace its key, or its validator's, by the one whose hash it committed to before.
+
+    `next_key` commits to the one after it. The revealed `key` signs.
+    """
 
     TAG: ClassVar[str] = "rotate_key"
 
-    role: Annotated[str, Code((MEMBER_KEY,))]
+    role: Annotated[str, Code((MEMBER_KEY, VALIDATOR_KEY))]
     sequence: Integer
     key: PublicKey
     next_key: Hash
     signature: SignatureBytes
+
+    def signed_body(self, *, chain_id: bytes, member: str) -> bytes:
+        """Return what the revealed key signs."""
+        return rotation_body(
+            chain_id=chain_id,
+            member=member,
+            role=self.role,
+            sequence=self.sequence,
+            key=self.key,
+            next_key=self.next_key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RotateTls:
+    """By a member: replace its node's TLS certificate.
+
+    `key` is the member's next key, which signs but stays next: a thief of the current key does not have it.
+    """
+
+    TAG: ClassVar[str] = "rotate_tls"
+
+    sequence: Integer
+    certificate: TlsCertificate
+    key: PublicKey
+    signature: SignatureBytes
+
+    def signed_body(self, *, chain_id: bytes, member: str) -> bytes:
+        """Return what the member's next key signs."""
+        return rotation_body(
+            chain_id=chain_id,
+            member=member,
+            role=TLS_KEY,
+            sequence=self.sequence,
+            key=self.key,
+            next_key=tagged_digest(TLS_CERTIFICATE_TAG, pack(self.certificate)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """By a governor: propose a change of the record version that it expects, None where there is no record."""
+
+    TAG: ClassVar[str] = "propose"
+
+    change: Change
+    expected_version: Integer | None
+    expires_ms: Milliseconds
+
+    def proposal_id(self, *, chain_id: bytes, proposer: str) -> bytes:
+        """Return the 32-byte id that this proposal has when `proposer` sends it."""
+        return proposal_id(chain_id=chain_id, proposer=proposer, proposed=to_value(self))
+
+
+@dataclass(frozen=True, slots=True)
+class CastVote:
+    """By a governor: vote on a proposal, once and for all."""
+
+    TAG: ClassVar[str] = "vote"
+
+    proposal: Hash
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMisbehaviour:
+    """By a validator: two votes of one validator that exclude each other, both signed by `key`."""
+
+    TAG: ClassVar[str] = "report_misbehaviour"
+
+    key: PublicKey
+    first: Vote
+    second: Vote
+
+    def verify(self, chain_id: bytes) -> None:
+        """Check both signatures. Raises SignatureError."""
+        for vote in (self.first, self.second):
+            subject = vote.subject
+            self.key.verify(VOTE_TAGS[subject.kind], subject.body(chain_id), vote.signature)
 
 
 Operation: TypeAlias = (
@@ -181,6 +271,10 @@ Operation: TypeAlias = (
     | CloseConsent
     | RecordVerification
     | RotateKey
+    | RotateTls
+    | Propose
+    | CastVote
+    | ReportMisbehaviour
 )
 OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     AnchorBatch,
@@ -191,6 +285,10 @@ OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
     CloseConsent,
     RecordVerification,
     RotateKey,
+    RotateTls,
+    Propose,
+    CastVote,
+    ReportMisbehaviour,
 )
 
 
@@ -208,7 +306,9 @@ def rotation_body(
 
 def signature_count(operation: Operation) -> int:
     """Return how many signatures an operation carries of its own."""
-    return 1 if isinstance(operation, Grant | Withdraw | RotateKey) else 0
+    if isinstance(operation, ReportMisbehaviour):
+        return 2
+    return 1 if isinstance(operation, Grant | Withdraw | RotateKey | RotateTls) else 0
 
 
 def check_chain(chain_id: bytes, found: bytes, what: str) -> None:

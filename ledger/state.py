@@ -10,9 +10,10 @@ Rule 3: nothing here is personal: identifiers of institutions and codes, hashes,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Protocol, TypeAlias, TypeVar
+from functools import lru_cache
+from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
-from ledger.certificates import VALIDATORS_MAX, ValidatorSet
+from ledger.certificates import VALIDATORS_MAX, ValidatorSet, Vote
 from ledger.codec import Value, encode
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
@@ -26,6 +27,7 @@ from ledger.records import (
     Milliseconds,
     Octets,
     PurposeCode,
+    Record,
     SchemaCode,
     Text,
     Uint,
@@ -67,12 +69,22 @@ TransferBasis = Annotated[
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
+MEMBERS_MAX: Final = 256
+
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
 CROSS_BORDER: Final = 4
 
 BY_HOLDER: Final = "holder"
 BY_RECIPIENT: Final = "recipient"
+
+
+class Leaf(Record, Protocol):
+    """Any record that lies in the state: it names its own key."""
+
+    TAG: ClassVar[str]
+
+    def state_key(self) -> bytes: ...
 
 
 class StateError(LedgerError):
@@ -125,6 +137,18 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Members:
+    """The ids of all members, active and suspended. A member is never removed."""
+
+    TAG: ClassVar[str] = "members"
+
+    ids: Annotated[tuple[MemberId, ...], Items(MEMBERS_MAX, minimum=1, increasing=True)]
+
+    def state_key(self) -> bytes:
+        return MEMBERS_KEY
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A member's node: its validator key where it validates, and its TLS certificate (DER)."""
 
@@ -137,7 +161,6 @@ class Node:
     next_validator_key: Hash | None
     tls_certificate: Annotated[bytes, Octets(1, 2048)]
     tls_sequence: Integer
-    next_tls: Hash | None
 
     def state_key(self) -> bytes:
         return node_key(self.member)
@@ -203,6 +226,61 @@ class Validators:
         """Return what the seal makes of it: the pending set, current in the next epoch."""
         assert self.pending is not None, "only a pending set succeeds"
         return Validators(self.epoch + 1, self.pending, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FormerValidators:
+    """The set of the latest epoch that ended or is about to: its misbehaviour can still be reported."""
+
+    TAG: ClassVar[str] = "former_validators"
+
+    epoch: Height
+    validators: ValidatorSet
+
+    def state_key(self) -> bytes:
+        return FORMER_VALIDATORS_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class MisbehaviourPlace:
+    """What names a record of misbehaviour."""
+
+    epoch: Height
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class LatestMisbehaviour:
+    """The latest record of misbehaviour, from which all others are reached. No leaf where there is none."""
+
+    TAG: ClassVar[str] = "latest_misbehaviour"
+
+    latest: MisbehaviourPlace
+
+    def state_key(self) -> bytes:
+        return LATEST_MISBEHAVIOUR_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Two votes of one validator that exclude each other, both signed by `key`. One for each epoch.
+
+    `previous` is the record before, so that nobody can leave one out of a list unnoticed.
+    """
+
+    TAG: ClassVar[str] = "misbehaviour"
+
+    epoch: Height
+    member: MemberId
+    key: PublicKey
+    first: Vote
+    second: Vote
+    previous: MisbehaviourPlace | None
+    height: Height
+    time_ms: Milliseconds
+
+    def state_key(self) -> bytes:
+        return misbehaviour_key(self.epoch, self.member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,21 +402,6 @@ class Verification:
         return verification_key(self.consent_key, self.consent_id, self.slot)
 
 
-Leaf: TypeAlias = (
-    Member | Node | Schema | Purpose | Parameters | Validators | Anchor | Revocation | Consent | Verification
-)
-LEAF_CLASSES: Final[tuple[type[Leaf], ...]] = (
-    Member,
-    Node,
-    Schema,
-    Purpose,
-    Parameters,
-    Validators,
-    Anchor,
-    Revocation,
-    Consent,
-    Verification,
-)
 # A validator set holds at most VALIDATORS_MAX validators; the longest leaf holds two of them.
 LEAF_SIZE_MAX: Final = 2 * VALIDATORS_MAX * 80 + 4096
 
@@ -377,11 +440,18 @@ def verification_key(key: PublicKey, consent_id: bytes, slot: int) -> bytes:
     return state_key(encode((Verification.TAG, _key_value(key), consent_id, slot)))
 
 
+def misbehaviour_key(epoch: int, member: str) -> bytes:
+    return state_key(encode((Misbehaviour.TAG, epoch, member)))
+
+
 def _key_value(key: PublicKey) -> Value:
     return (key.algorithm, key.data)
 
 
+MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
+LATEST_MISBEHAVIOUR_KEY: Final = state_key(encode((LatestMisbehaviour.TAG,)))
+FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
 VALIDATORS_KEY: Final = state_key(encode((Validators.TAG,)))
 
 
@@ -395,6 +465,14 @@ class StateView(Protocol):
 
 def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     """Return the leaf of `shape` that `value` encodes, checked to belong under `key`. Raises LedgerError."""
+    if shape not in _OFTEN_READ:
+        return _decode(shape, key, value)
+    leaf = _decode_often(shape, key, value)
+    assert isinstance(leaf, shape), "what was decoded as a shape is of it"
+    return leaf
+
+
+def _decode(shape: type[L], key: bytes, value: bytes) -> L:
     leaf = unpack(shape, value, size_max=LEAF_SIZE_MAX)
     if leaf.state_key() != key:
         expected = f"the {shape.TAG} of key {key.hex()}"
@@ -402,10 +480,26 @@ def decode_leaf(shape: type[L], key: bytes, value: bytes) -> L:
     return leaf
 
 
+# Few records, read for every transaction or block. A decoded leaf never changes, so all readers may share it.
+_OFTEN_READ: Final = frozenset({Member, Members, Schema, Purpose, Parameters, Validators})
+
+
+@lru_cache(maxsize=512)
+def _decode_often(shape: type[Leaf], key: bytes, value: bytes) -> Leaf:
+    return _decode(shape, key, value)
+
+
 def find(state: StateView, shape: type[L], key: bytes) -> L | None:
     """Return the leaf of `shape` under `key`, or None where the state holds none."""
     value = state.find_value(key)
     return None if value is None else decode_leaf(shape, key, value)
+
+
+def require_members(state: StateView) -> Members:
+    """Return the ids of all members, which every state from genesis on holds."""
+    members = find(state, Members, MEMBERS_KEY)
+    assert members is not None, "a state without members"
+    return members
 
 
 def require_parameters(state: StateView) -> Parameters:

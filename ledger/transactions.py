@@ -19,9 +19,10 @@ from ledger.operations import (
     ROTATION_TAG,
     Grant,
     Operation,
+    ReportMisbehaviour,
     RotateKey,
+    RotateTls,
     Withdraw,
-    rotation_body,
     signature_count,
 )
 from ledger.records import Hash, Items, MemberId, Milliseconds, Octets, SignatureBytes, pack, unpack
@@ -87,21 +88,16 @@ class Transaction:
         return 1 + sum(signature_count(operation) for operation in self.body.operations)
 
     def verify(self, sender_key: PublicKey) -> None:
-        """Check the sender's signature and every holder's and revealed key's. Raises LedgerError."""
+        """Check the sender's signature and every one that its operations carry. Raises LedgerError."""
         sender_key.verify(TRANSACTION_TAG, self.body_bytes, self.signature)
         for operation in self.body.operations:
             if isinstance(operation, Grant | Withdraw):
                 operation.verify()
-            elif isinstance(operation, RotateKey):
-                body = rotation_body(
-                    chain_id=self.body.chain_id,
-                    member=self.body.sender,
-                    role=operation.role,
-                    sequence=operation.sequence,
-                    key=operation.key,
-                    next_key=operation.next_key,
-                )
+            elif isinstance(operation, RotateKey | RotateTls):
+                body = operation.signed_body(chain_id=self.body.chain_id, member=self.body.sender)
                 operation.key.verify(ROTATION_TAG, body, operation.signature)
+            elif isinstance(operation, ReportMisbehaviour):
+                operation.verify(self.body.chain_id)
 
 
 def check_one_author(operations: Sequence[Operation]) -> None:

@@ -9,25 +9,32 @@ Rule 4: suspension stops a member's own operations and grants that name it, and 
 Rule 5: a consent ends for good: a withdrawal that arrives before its grant blocks it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
-from ledger.errors import LedgerError
+from ledger.governance import apply_propose, apply_vote
 from ledger.keys import PublicKey
+from ledger.misbehaviour import apply_report
 from ledger.operations import (
     AnchorBatch,
+    CastVote,
     CloseConsent,
     Grant,
     GrantBody,
     Operation,
+    Propose,
     RecordVerification,
+    ReportMisbehaviour,
     RevokeAnchor,
     RevokeDocument,
     RotateKey,
+    RotateTls,
     Withdraw,
     check_chain,
-    next_key_commitment,
 )
+from ledger.rotations import check_not_recorded, rotate_key, rotate_tls
+from ledger.standing import BlockContext as BlockContext
+from ledger.standing import Refused, already_recorded, require_active, require_member
 from ledger.state import (
     BY_HOLDER,
     BY_RECIPIENT,
@@ -41,7 +48,6 @@ from ledger.state import (
     Ended,
     Granted,
     Member,
-    Parameters,
     Purpose,
     Revocation,
     Revoked,
@@ -60,24 +66,6 @@ from ledger.state import (
 from ledger.transactions import Transaction, VerifiedTransactions
 
 
-class Refused(LedgerError):
-    """A transaction that does not apply to this state. The code says why."""
-
-    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
-        super().__init__(where, expected, found)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class BlockContext:
-    """What a transaction may know about the block that records it."""
-
-    chain_id: bytes
-    height: int
-    time_ms: int
-    parameters: Parameters
-
-
 def verify_transaction(
     transaction: Transaction, parent: StateView, chain_id: bytes, verified: VerifiedTransactions
 ) -> None:
@@ -86,6 +74,7 @@ def verify_transaction(
     sender = find(parent, Member, member_key(transaction.body.sender))
     if sender is None:
         raise Refused("unregistered", "transaction sender", "a registered member", transaction.body.sender)
+    check_not_recorded(transaction.body, sender)
     verified.verify(transaction, sender.key)
 
 
@@ -120,44 +109,31 @@ def _check_valid_until(valid_until_ms: int, context: BlockContext) -> None:
 def _apply(operation: Operation, sender: str, changes: Changes, context: BlockContext) -> None:
     match operation:
         case AnchorBatch():
-            _anchor(operation, _require_active(changes, sender, ISSUER), changes, context)
+            _anchor(operation, require_active(changes, sender, ISSUER), changes, context)
         case RevokeDocument():
-            _revoke_document(operation, _require_active(changes, sender, ISSUER), changes, context)
+            _revoke_document(operation, require_active(changes, sender, ISSUER), changes, context)
         case RevokeAnchor():
-            _revoke_anchor(operation, _require_active(changes, sender, ISSUER), changes, context)
+            _revoke_anchor(operation, require_active(changes, sender, ISSUER), changes, context)
         case Grant():
             _grant(operation, changes, context)
         case Withdraw():
             _withdraw(operation, changes, context)
         case CloseConsent():
-            _close_consent(operation, _require_member(changes, sender), changes, context)
+            _close_consent(operation, require_member(changes, sender), changes, context)
         case RecordVerification():
-            _record_verification(operation, _require_active(changes, sender, RECIPIENT), changes, context)
+            _record_verification(operation, require_active(changes, sender, RECIPIENT), changes, context)
         case RotateKey():
-            _rotate_key(operation, _require_active(changes, sender, None), changes)
+            rotate_key(operation, require_active(changes, sender, None), changes)
+        case RotateTls():
+            rotate_tls(operation, require_active(changes, sender, None), changes)
+        case Propose():
+            apply_propose(operation, sender, changes, context)
+        case CastVote():
+            apply_vote(operation, sender, changes, context)
+        case ReportMisbehaviour():
+            apply_report(operation, sender, changes, context)
         case _:
             assert_never(operation)
-
-
-def _require_member(state: StateView, member_id: str) -> Member:
-    member = find(state, Member, member_key(member_id))
-    if member is None:
-        raise Refused("unregistered", "member", "a registered member", member_id)
-    return member
-
-
-def _require_active(state: StateView, member_id: str, role: str | None) -> Member:
-    member = _require_member(state, member_id)
-    if role is not None and role not in member.roles:
-        raise Refused("forbidden-role", f"member {member_id}", f"the role {role}", ", ".join(member.roles))
-    if member.is_suspended:
-        raise Refused(
-            "suspended",
-            f"member {member_id}",
-            "active",
-            f"suspended at height {member.suspensions[-1].suspended_at}",
-        )
-    return member
 
 
 def _anchor(operation: AnchorBatch, issuer: Member, changes: Changes, context: BlockContext) -> None:
@@ -166,7 +142,7 @@ def _anchor(operation: AnchorBatch, issuer: Member, changes: Changes, context: B
         raise Refused("unknown-schema", "schema", "a registered schema", operation.schema)
     recorded = find(changes, Anchor, anchor_key(issuer.id, operation.root))
     if recorded is not None:
-        raise _already_recorded("anchor", recorded.height)
+        raise already_recorded("anchor", recorded.height)
     if operation.expires_ms is not None and operation.expires_ms <= context.time_ms:
         raise Refused(
             "expired", "expires_ms", f"after the block's time {context.time_ms}", f"{operation.expires_ms}"
@@ -193,7 +169,7 @@ def _revoke_document(
 ) -> None:
     recorded = find(changes, Revocation, revocation_key(issuer.id, operation.commitment))
     if recorded is not None:
-        raise _already_recorded("revocation", recorded.height)
+        raise already_recorded("revocation", recorded.height)
     changes.put(
         Revocation(issuer.id, operation.commitment, operation.reason, context.height, context.time_ms)
     )
@@ -204,7 +180,7 @@ def _revoke_anchor(operation: RevokeAnchor, issuer: Member, changes: Changes, co
     if anchor is None:
         raise Refused("unknown-anchor", "anchor", f"an anchor of {issuer.id}", operation.root.hex())
     if anchor.revoked is not None:
-        raise _already_recorded("revocation", anchor.revoked.height)
+        raise already_recorded("revocation", anchor.revoked.height)
     changes.put(replace(anchor, revoked=Revoked(operation.reason, context.height, context.time_ms)))
 
 
@@ -233,8 +209,8 @@ def _check_grant(body: GrantBody, state: StateView, context: BlockContext) -> No
     if not max(now, terms.from_ms) < terms.until_ms <= latest:
         expected = f"after {max(now, terms.from_ms)} and at most {latest}"
         raise Refused("consent-period", "grant until_ms", expected, f"{terms.until_ms}")
-    issuer = _require_active(state, terms.issuer, ISSUER)
-    recipient = _require_active(state, terms.recipient, RECIPIENT)
+    issuer = require_active(state, terms.issuer, ISSUER)
+    recipient = require_active(state, terms.recipient, RECIPIENT)
     _check_codes(terms, state)
     direction = f"{issuer.jurisdiction}-{recipient.jurisdiction}"
     if terms.direction != direction:
@@ -266,7 +242,7 @@ def _withdraw(operation: Withdraw, changes: Changes, context: BlockContext) -> N
 def _close_consent(operation: CloseConsent, sender: Member, changes: Changes, context: BlockContext) -> None:
     consent = _require_consent(operation.consent_key, operation.consent_id, sender, changes)
     if consent.ended is not None:
-        raise _already_recorded("end of the consent", consent.ended.height)
+        raise already_recorded("end of the consent", consent.ended.height)
     changes.put(replace(consent, ended=Ended(BY_RECIPIENT, context.height, context.time_ms)))
 
 
@@ -276,7 +252,7 @@ def _record_verification(
     key = verification_key(operation.consent_key, operation.consent_id, operation.slot)
     recorded = find(changes, Verification, key)
     if recorded is not None and _is_same(recorded, operation, recipient):
-        raise _already_recorded("verification", recorded.height)
+        raise already_recorded("verification", recorded.height)
     consent = _require_consent(operation.consent_key, operation.consent_id, recipient, changes)
     assert consent.granted is not None, "a required consent was granted"
     terms = consent.granted.terms
@@ -322,36 +298,3 @@ def _require_consent(key: PublicKey, consent_id: bytes, recipient: Member, state
     if consent.granted.terms.recipient != recipient.id:
         raise Refused("forbidden", "consent recipient", consent.granted.terms.recipient, recipient.id)
     return consent
-
-
-def _rotate_key(operation: RotateKey, member: Member, changes: Changes) -> None:
-    # The transaction was verified: the current key signed it, the revealed key signed the rotation.
-    if operation.sequence == member.key_sequence and operation.key == member.key:
-        raise Refused(
-            "already-recorded", "rotation", "a rotation not yet recorded", f"sequence {member.key_sequence}"
-        )
-    if operation.sequence != member.key_sequence + 1:
-        raise Refused(
-            "wrong-sequence", "rotation", f"sequence {member.key_sequence + 1}", f"{operation.sequence}"
-        )
-    if next_key_commitment(operation.key) != member.next_key:
-        raise Refused(
-            "unexpected-key",
-            "rotation",
-            f"the key committed to as {member.next_key.hex()}",
-            f"{operation.key}",
-        )
-    operation.key.check_prime_order()
-    changes.put(
-        replace(
-            member,
-            key=operation.key,
-            key_sequence=operation.sequence,
-            next_key=operation.next_key,
-            version=member.version + 1,
-        )
-    )
-
-
-def _already_recorded(what: str, height: int) -> Refused:
-    return Refused("already-recorded", what, f"a {what} not yet recorded", f"one recorded at height {height}")

@@ -8,8 +8,12 @@ Rule 3: a header of the newest pin's epoch or later stands by its quorum certifi
 inclusion under a newer trusted header's history root, since retired validators' keys leak.
 Rule 4: a header at a pinned height must be the pinned block; a path that passes a pin's epoch must reach the
 pin's validator set.
+Rule 5: the window of a checkpoint says when paths may start at it. Outside it, rules 3 and 4 still hold of it:
+what was pinned once stays true, and an expired pin must not bring back the keys that it retired.
+Rule 6: a path ends at the epoch of the header that it carries trust to, and carries nothing else.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -75,6 +79,12 @@ class TrustedRoot:
         epochs = [checkpoint.epoch for checkpoint in self.checkpoints]
         if epochs != sorted(epochs):
             raise TrustError("trusted root", "checkpoints whose epochs never fall", f"{epochs}")
+        sets = {0: self.genesis.content.validators}
+        for checkpoint in self.checkpoints:
+            if sets.setdefault(checkpoint.epoch, checkpoint.validators) != checkpoint.validators:
+                raise TrustError(
+                    "trusted root", "one validator set for each epoch", f"two of {checkpoint.epoch}"
+                )
 
     @property
     def chain_id(self) -> bytes:
@@ -90,19 +100,33 @@ class TrustedRoot:
 class Pins:
     """What a trusted root pins, with all that follows from genesis alone computed once."""
 
-    __slots__ = ("_checkpoints", "_genesis", "chain_id")
+    __slots__ = ("chain_id", "every")
 
     def __init__(self, root: TrustedRoot) -> None:
         content = root.genesis.content
         block = genesis_block(content).block
         self.chain_id = block.header.chain_id
-        self._genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
-        self._checkpoints = root.checkpoints
+        genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
+        self.every = (genesis, *root.checkpoints)
+        """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
+
+    def beyond(self, sealed: SealedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
+        """Return pins that end in a block which the caller itself holds as final.
+
+        `epoch` and `validators` are those that decide the blocks on it. Genesis itself adds nothing.
+        """
+        if sealed.header.height == 0:
+            return self
+        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, 0, 2**53 - 1)
+        pins = copy(self)
+        pins.every = (*self.every, own)
+        return pins
 
     def at(self, at_ms: int) -> tuple[Checkpoint, ...]:
-        """Return what is pinned at a time, oldest first: genesis, then the checkpoints in their windows."""
-        current = (c for c in self._checkpoints if c.valid_from_ms <= at_ms <= c.valid_until_ms)
-        return (self._genesis, *current)
+        """Return the pins that a path may start at, oldest first: genesis, and the checkpoints in their windows."""
+        genesis, *checkpoints = self.every
+        current = (c for c in checkpoints if c.valid_from_ms <= at_ms <= c.valid_until_ms)
+        return (genesis, *current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,76 +182,68 @@ def verify_header(
 
     `certificate` finalizes the header itself; it is None exactly where `path.history` carries the trust.
     """
-    pins = trusted.at(at_ms)
-    newest = pins[-1]
+    start = _require_start(trusted.at(at_ms), path.from_epoch)
     sealed = SealedHeader.decode(header)
-    sets = _walk(trusted.chain_id, pins, path)
+    epoch, validators = _walk(trusted, start, path.handovers)
+    _check_recent(trusted, epoch)
     if path.history is None:
         if certificate is None:
             raise TrustError("trust path", "a certificate or a history", "neither")
-        _check_certified(trusted.chain_id, sealed, certificate, sets, newest)
+        _check_certified(trusted, sealed, certificate, epoch, validators)
     else:
         if certificate is not None:
             raise TrustError("trust path", "a certificate or a history", "both")
         newer = SealedHeader.decode(path.history.newer.header)
-        _check_certified(trusted.chain_id, newer, path.history.newer.certificate, sets, newest)
+        _check_certified(trusted, newer, path.history.newer.certificate, epoch, validators)
         _check_history(sealed, newer, path.history.path)
-        _check_pinned(newer, pins)
-    if sealed.header.chain_id != trusted.chain_id:
-        raise TrustError("header", f"chain {trusted.chain_id.hex()}", sealed.header.chain_id.hex())
-    _check_pinned(sealed, pins)
-    return TrustedHeader(sealed, newest)
+        if sealed.header.chain_id != trusted.chain_id:
+            raise TrustError("header", f"chain {trusted.chain_id.hex()}", sealed.header.chain_id.hex())
+        _check_pinned(trusted, sealed)
+    return TrustedHeader(sealed, start)
 
 
-def _walk(chain_id: bytes, pins: tuple[Checkpoint, ...], path: TrustPath) -> dict[int, ValidatorSet]:
-    pinned = {pin.epoch: pin.validators for pin in pins}
-    current = pinned.get(path.from_epoch)
-    if current is None:
-        raise TrustError(
-            "trust path", f"a start at a pinned epoch {sorted(pinned)}", f"epoch {path.from_epoch}"
-        )
-    epoch, sets = path.from_epoch, {path.from_epoch: current}
-    for handover in path.handovers:
+def _require_start(pins: tuple[Checkpoint, ...], from_epoch: int) -> Checkpoint:
+    starts = [pin for pin in pins if pin.epoch == from_epoch]
+    if not starts:
+        epochs = sorted({pin.epoch for pin in pins})
+        raise TrustError("trust path", f"a start at a pinned epoch {epochs}", f"epoch {from_epoch}")
+    return starts[-1]
+
+
+def _walk(trusted: Pins, start: Checkpoint, handovers: tuple[Handover, ...]) -> tuple[int, ValidatorSet]:
+    """Return the epoch that the path ends at, and its validators."""
+    pinned = {pin.epoch: pin.validators for pin in trusted.every}
+    epoch, validators = start.epoch, start.validators
+    for handover in handovers:
         sealed = SealedHeader.decode(handover.seal.header)
-        _check_certificate(chain_id, sealed, handover.seal.certificate, epoch, current)
-        named = handover.next_validators.digest()
-        if sealed.header.next_validators_hash != named:
+        _check_certified(trusted, sealed, handover.seal.certificate, epoch, validators)
+        if sealed.header.next_validators_hash != handover.next_validators.digest():
             raise TrustError(
                 f"handover from epoch {epoch}", "a seal that names the next set", "another header"
             )
-        epoch, current = epoch + 1, handover.next_validators
-        if epoch in pinned and pinned[epoch] != current:
+        epoch, validators = epoch + 1, handover.next_validators
+        if pinned.get(epoch, validators) != validators:
             raise TrustError(f"handover to epoch {epoch}", "the pinned validator set", "another one")
-        sets[epoch] = current
-    return sets
+    return epoch, validators
 
 
-def _check_certified(
-    chain_id: bytes,
-    sealed: SealedHeader,
-    certificate: QuorumCertificate,
-    sets: dict[int, ValidatorSet],
-    newest: Checkpoint,
-) -> None:
-    epoch = sealed.header.epoch
+def _check_recent(trusted: Pins, epoch: int) -> None:
+    newest = trusted.every[-1]
     if epoch < newest.epoch:
         expected = f"a header of epoch {newest.epoch} or later, or a history under one"
         raise TrustError("header epoch", expected, f"epoch {epoch}")
-    if epoch not in sets:
-        raise TrustError("trust path", f"handovers up to epoch {epoch}", f"up to epoch {max(sets)}")
-    _check_certificate(chain_id, sealed, certificate, epoch, sets[epoch])
 
 
-def _check_certificate(
-    chain_id: bytes,
+def _check_certified(
+    trusted: Pins,
     sealed: SealedHeader,
     certificate: QuorumCertificate,
     epoch: int,
     validators: ValidatorSet,
 ) -> None:
     header, subject = sealed.header, certificate.subject
-    if header.chain_id != chain_id:
-        raise TrustError("header", f"chain {chain_id.hex()}", header.chain_id.hex())
+    if header.chain_id != trusted.chain_id:
+        raise TrustError("header", f"chain {trusted.chain_id.hex()}", header.chain_id.hex())
     if header.epoch != epoch or header.validators_hash != validators.digest():
         raise TrustError(
             "header", f"epoch {epoch} and its trusted validators", f"epoch {header.epoch}, others"
@@ -238,7 +254,8 @@ def _check_certificate(
         raise TrustError("quorum certificate", f"of block {sealed.hash.hex()}", "of another block or epoch")
     if not header.may_be_certified_in(subject.view):
         raise TrustError("quorum certificate", f"view {header.view}", f"view {subject.view}")
-    certificate.verify(chain_id, validators)
+    certificate.verify(trusted.chain_id, validators)
+    _check_pinned(trusted, sealed)
 
 
 def _check_history(sealed: SealedHeader, newer: SealedHeader, path: TreePath) -> None:
@@ -248,8 +265,8 @@ def _check_history(sealed: SealedHeader, newer: SealedHeader, path: TreePath) ->
     verify_inclusion(sealed.hash, path, size=newer.header.height, root=newer.header.history_root)
 
 
-def _check_pinned(sealed: SealedHeader, pins: tuple[Checkpoint, ...]) -> None:
-    for pin in pins:
+def _check_pinned(trusted: Pins, sealed: SealedHeader) -> None:
+    for pin in trusted.every:
         if pin.height == sealed.header.height and pin.block_hash != sealed.hash:
             raise TrustError("header", f"the pinned block {pin.block_hash.hex()}", sealed.hash.hex())
 

@@ -230,9 +230,9 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "wrong-terms": Refusal(
         STEP_CONSENT,
         Sentence(
-            "The holder's consent does not cover this issuer or kind of document.",
-            "持有人的授权不涵盖该签发机构或此类文件。",
-            "持有人的授權不涵蓋該簽發機構或此類文件。",
+            "The holder's consent does not cover what this bank asks for.",
+            "持有人的授权与本行的请求不符。",
+            "持有人的授權與本行的請求不符。",
         ),
         _CONSENT,
     ),

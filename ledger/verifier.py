@@ -50,6 +50,9 @@ from ledger.verdicts import (
 
 MAX_AGE_MS: Final = 24 * 3_600_000
 
+# What the holder agreed to must be what the bank asks for. A consent may last longer, and for more uses.
+_ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notice_version")
+
 Document: TypeAlias = bytes | BinaryIO | Iterable[bytes]
 """A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces."""
 
@@ -338,6 +341,15 @@ def _check_terms(granted: Granted, facts: _Facts, request: RequestBody) -> None:
         raise VerificationError(
             "wrong-terms", "consent schemas", facts.metadata.schema, ", ".join(terms.schemas)
         )
+    for name in _ASKED:
+        asked, agreed = getattr(request, name), getattr(terms, name)
+        if asked != agreed:
+            where = f"consent {name.replace('_', ' ')}"
+            raise VerificationError("wrong-terms", where, _show(asked), _show(agreed))
+
+
+def _show(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else f"{value}"
 
 
 def _check_active(consent: Consent, granted: Granted, facts: _Facts, at_ms: int) -> None:

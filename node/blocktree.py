@@ -1,11 +1,13 @@
 """The blocks above the finalized tip: candidates, their bodies, and what executing them gave.
 
 Rule 1: a block is executed only on an executed parent or the finalized tip.
-Rule 2: at most CANDIDATES_MAX blocks are held; a proposer past its share in a view is refused.
+Rule 2: at most CANDIDATES_MAX blocks are held; a proposer past its share in a view is refused, unless the block
+is wanted by its hash: else two junk proposals would keep out a third that a quorum notarized.
 Rule 3: when blocks become final, every branch that does not descend from them is dropped, and what remains
 stands on the store again, so that chains of overlays never grow longer than what is not final.
 """
 
+from collections.abc import KeysView
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -41,14 +43,27 @@ class BlockTree:
         """Return a candidate by its hash."""
         return self._candidates.get(block_hash)
 
-    def add(self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...]) -> Candidate | None:
-        """Return the candidate for a header, new or known; None where a limit leaves no room for it."""
+    def hashes(self) -> KeysView[bytes]:
+        """Return the hashes of all candidates."""
+        return self._candidates.keys()
+
+    def add(
+        self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
+    ) -> Candidate | None:
+        """Return the candidate for a header, new or known; None where a limit leaves no room for it.
+
+        What is wanted by its hash, since a quorum or a leader stands for it, is not limited by its view.
+        """
         known = self._candidates.get(sealed.hash)
         if known is not None:
             return known
-        view = sealed.header.view
-        in_view = sum(candidate.sealed.header.view == view for candidate in self._candidates.values())
-        if in_view >= CANDIDATES_PER_VIEW_MAX or len(self._candidates) >= CANDIDATES_MAX:
+        place = (sealed.header.epoch, sealed.header.view)
+        in_view = sum(
+            (each.sealed.header.epoch, each.sealed.header.view) == place for each in self._candidates.values()
+        )
+        if in_view >= CANDIDATES_PER_VIEW_MAX and not is_wanted:
+            return None
+        if len(self._candidates) >= CANDIDATES_MAX:
             return None
         candidate = Candidate(sealed, transaction_ids)
         self._candidates[sealed.hash] = candidate

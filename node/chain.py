@@ -6,19 +6,19 @@ Rule 2: a block counts as executed here only when its bytes are durable here.
 Rule 3: a certificate moves the chain only along blocks that were executed here.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import build_block, execute_block
+from ledger.execution import build_block
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
-from ledger.state import require_parameters
+from ledger.state import require_parameters, require_validators
 from ledger.transactions import Transaction, VerifiedTransactions
 from ledger.transition import BlockContext, apply_transaction, verify_transaction
 from node.blocktree import UNFINALIZED_MAX, BlockTree, Candidate
+from node.bodies import Bodies
 from node.messages import MESSAGE_SIZE_MAX, StoredBlock
 from node.storage.store import Store
 
@@ -26,12 +26,12 @@ from node.storage.store import Store
 class Chain:
     """Store, block tree and the memory of verified transactions."""
 
-    def __init__(self, store: Store, validators: ValidatorSet) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self.validators = validators
+        self.before_commit: Callable[[Sequence[Executed]], None] = lambda _path: None
         self.verified = VerifiedTransactions()
         self.tree = BlockTree(store.tip())
-        self._bodies: dict[bytes, dict[bytes, Transaction]] = {}
+        self._bodies = Bodies()
         for encoded in store.pending():
             self.take_block(unpack(StoredBlock, encoded, size_max=MESSAGE_SIZE_MAX), is_durable=True)
 
@@ -41,14 +41,24 @@ class Chain:
         return self.tree.tip
 
     @property
+    def validators(self) -> ValidatorSet:
+        """The set that decides the blocks on the finalized tip."""
+        return require_validators(self.tip.state).current
+
+    @property
     def chain_id(self) -> bytes:
         """The 32-byte chain id."""
         return self.tip.header.chain_id
 
     # -- candidates -------------------------------------------------------------------------------------
 
-    def propose(self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...]) -> Candidate | None:
-        """Take a proposed header and its transactions' ids. Raises BlockError where they do not match."""
+    def propose(
+        self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
+    ) -> Candidate | None:
+        """Take a proposed header and its transactions' ids. Raises BlockError where they do not match.
+
+        A block that is wanted by its hash has room whatever else was proposed in its view.
+        """
         if sealed.header.chain_id != self.chain_id:
             raise BlockError("proposal", f"chain {self.chain_id.hex()}", sealed.header.chain_id.hex())
         if len(set(transaction_ids)) != len(transaction_ids):
@@ -57,35 +67,32 @@ class Chain:
             raise BlockError("proposal", "transactions under the header's root", "others")
         if sealed.header.height <= self.tip.header.height:
             return None
-        candidate = self.tree.add(sealed, transaction_ids)
+        candidate = self.tree.add(sealed, transaction_ids, is_wanted=is_wanted)
         if candidate is not None:
-            self._bodies.setdefault(sealed.hash, {})
+            self._bodies.name(sealed.hash, transaction_ids)
         return candidate
 
-    def take_block(self, stored: StoredBlock, *, is_durable: bool = False) -> Candidate | None:
+    def take_block(
+        self, stored: StoredBlock, *, is_durable: bool = False, is_wanted: bool = False
+    ) -> Candidate | None:
         """Take a whole block that is not final. Raises LedgerError where it is none."""
         sealed = SealedHeader.decode(stored.header)
         transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
-        candidate = self.propose(sealed, tuple(transaction.id for transaction in transactions))
+        ids = tuple(transaction.id for transaction in transactions)
+        candidate = self.propose(sealed, ids, is_wanted=is_wanted or is_durable)
         if candidate is not None:
             candidate.is_durable = candidate.is_durable or is_durable
-            self._bodies[sealed.hash].update({transaction.id: transaction for transaction in transactions})
+            for transaction in transactions:
+                self._bodies.take(transaction)
         return candidate
 
     def take_transaction(self, transaction: Transaction) -> bool:
         """Keep a transaction for the candidates that name it; say whether any does."""
-        is_wanted = False
-        for block_hash, bodies in self._bodies.items():
-            candidate = self.tree.find(block_hash)
-            if candidate is not None and transaction.id in candidate.transaction_ids:
-                bodies[transaction.id] = transaction
-                is_wanted = True
-        return is_wanted
+        return self._bodies.take(transaction)
 
     def missing(self, candidate: Candidate) -> list[bytes]:
         """Return the ids of the transactions of a candidate that are not here."""
-        bodies = self._bodies.get(candidate.sealed.hash, {})
-        return [identity for identity in candidate.transaction_ids if identity not in bodies]
+        return self._bodies.missing(candidate.sealed.hash)
 
     def execute(self, candidate: Candidate) -> Executed:
         """Execute a candidate whose parent and transactions are here, and make it durable.
@@ -93,7 +100,7 @@ class Chain:
         Raises BlockError where it breaks a rule.
         """
         if candidate.executed is None:
-            bodies = self._bodies[candidate.sealed.hash]
+            bodies = self._bodies.of_block(candidate.sealed.hash)
             transactions = tuple(bodies[identity] for identity in candidate.transaction_ids)
             self.tree.execute(candidate, Block(candidate.sealed, transactions), self.verified)
         assert candidate.executed is not None, "an executed candidate"
@@ -113,9 +120,9 @@ class Chain:
             parent, candidates, view=view, proposer=proposer, now_ms=now_ms, verified=self.verified
         )
         candidate = self.tree.add_built(executed)
-        self._bodies[executed.block.hash] = {
-            transaction.id: transaction for transaction in executed.block.transactions
-        }
+        self._bodies.name(executed.block.hash, candidate.transaction_ids)
+        for transaction in executed.block.transactions:
+            self._bodies.take(transaction)
         self._make_durable(candidate)
         return executed, refused
 
@@ -125,7 +132,7 @@ class Chain:
         if candidate is not None:
             if self.missing(candidate):
                 return None
-            bodies = self._bodies[block_hash]
+            bodies = self._bodies.of_block(block_hash)
             return StoredBlock(
                 candidate.sealed.encoded,
                 tuple(bodies[identity].encoded for identity in candidate.transaction_ids),
@@ -136,11 +143,7 @@ class Chain:
 
     def find_body(self, transaction_id: bytes) -> Transaction | None:
         """Return a transaction of any candidate."""
-        for bodies in self._bodies.values():
-            found = bodies.get(transaction_id)
-            if found is not None:
-                return found
-        return None
+        return self._bodies.find(transaction_id)
 
     def ids_above_tip(self, block_hash: bytes) -> set[bytes]:
         """Return the ids of all transactions from above the tip up to a block."""
@@ -163,52 +166,20 @@ class Chain:
             self._commit(path, certificate)
         return path
 
-    def catch_up(self, blocks: Sequence[StoredBlock], certificate: QuorumCertificate) -> list[Executed]:
-        """Take final blocks that follow the tip; the certificate finalizes the last. Raises LedgerError."""
-        decoded = [
-            Block(
-                SealedHeader.decode(each.header),
-                tuple(Transaction.decode(encoded) for encoded in each.transactions),
-            )
-            for each in blocks
-        ]
-        last = decoded[-1]
-        subject = certificate.subject
-        if subject.kind != FINALIZE or subject.block_hash != last.hash or subject.view != last.header.view:
-            raise BlockError(
-                "final blocks", "a finalization of the last block", f"a {subject.kind} of another"
-            )
-        certificate.verify(self.chain_id, self.validators)
-        self._check_linked(decoded)
-        parent, path = self.tip, []
-        for block in decoded:
-            executed = execute_block(parent, block, verified=self.verified)
-            path.append(executed)
-            parent = executed.tip()
+    def commit_final(self, path: list[Executed], certificate: QuorumCertificate | None) -> None:
+        """Make executed blocks on the tip final. That they are was verified before they were executed."""
         self._commit(path, certificate)
-        return path
 
-    def _check_linked(self, blocks: Sequence[Block]) -> None:
-        # Linked to a certified header by their hashes, the blocks are the quorum's before any is executed.
-        following = blocks[0]
-        if following.header.parent_hash != self.tip.sealed.hash:
-            raise BlockError("final blocks", "a first block on our tip", f"height {following.header.height}")
-        for before, after in itertools.pairwise(blocks):
-            if after.header.parent_hash != before.hash:
-                raise BlockError("final blocks", "blocks that follow each other", f"{after.header.height}")
-        for block in blocks:
-            ids = tuple(transaction.id for transaction in block.transactions)
-            if transactions_root(ids) != block.header.transactions_root:
-                raise BlockError(f"final block {block.header.height}", "the header's transactions", "others")
+    def restart(self) -> None:
+        """Go on from the store's tip, which a snapshot replaced. Nothing above it is known."""
+        self.tree = BlockTree(self.store.tip())
+        self._bodies = Bodies()
 
-    def _commit(self, path: list[Executed], certificate: QuorumCertificate) -> None:
+    def _commit(self, path: list[Executed], certificate: QuorumCertificate | None) -> None:
+        self.before_commit(path)
         self.store.commit(path, certificate)
         self.tree.finalize(self.store.tip())
-        self._bodies = {
-            block_hash: bodies
-            for block_hash, bodies in self._bodies.items()
-            if self.tree.find(block_hash) is not None
-        }
+        self._bodies.keep(self.tree.hashes())
 
     def _make_durable(self, candidate: Candidate) -> None:
         if not candidate.is_durable:

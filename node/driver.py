@@ -5,6 +5,7 @@ Rule 2: a `Persist` is synced before any later effect is performed. A failed wri
 Rule 3: before a block is reported built, verified or certified, all its bytes are durable here.
 Rule 4: what is missing is fetched and answered late; only a block that breaks a rule is answered as invalid.
 Rule 5: a notarized block that executes to another result here stops the node: a quorum differs from us.
+Rule 6: when an epoch's seal is final here, its engine ends and the next one starts (docs/epochs.md).
 """
 
 import logging
@@ -12,14 +13,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, assert_never
 
-from ledger.blocks import BlockError, SealedHeader
+from ledger.blocks import BlockError, Header, SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import Divergence
-from ledger.overlays import Executed
+from ledger.execution import is_sealing
+from ledger.misbehaviour import misbehaviour_report
+from ledger.operations import ReportMisbehaviour
+from ledger.overlays import Executed, Tip
+from ledger.standing import Refused
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
-from node.chain import Chain, stored
+from node.chain import Chain
 from node.clock import Clock
 from node.consensus.core import Simplex
 from node.consensus.effects import (
@@ -57,32 +61,41 @@ from node.consensus.messages import (
     ProposalMessage,
     decode_message,
     encode_message,
+    epoch_of,
 )
+from node.engine import Engine
 from node.mempool import Mempool, MempoolError
 from node.messages import (
-    CATCH_UP_BLOCKS_MAX,
-    CATCH_UP_SIZE_MAX,
-    GOSSIP_SIZE_MAX,
     Consensus,
     FinalBlocks,
     Gossip,
+    NotHeld,
     PeerMessage,
     Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
     StoredBlock,
     WantBlock,
+    WantChunk,
     WantFinal,
+    WantSnapshot,
     WantTransactions,
     decode_peer_message,
     encode_peer_message,
 )
+from node.questions import ASK_AGAIN_MS, Questions
+from node.serving import Serving, gossips
+from node.sync.host import SyncParts
+from node.sync.server import SyncServer
+from node.sync.sync import Sync
+from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 
 logger = logging.getLogger(__name__)
 
 BLOCK_AGE_MAX_MS: Final = 60_000
-ASK_AGAIN_MS: Final = 500
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
-EVIDENCE_MAX: Final = 64
+MISBEHAVIOUR_MAX: Final = 64
 
 
 class Transport(Protocol):
@@ -101,19 +114,19 @@ class Transport(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """Where the core's records are made durable."""
+class EngineSource(Protocol):
+    """What makes the engines, one for each epoch; `node.engine.Engines` does."""
 
-    def persist(self, effect: Persist) -> None:
-        """Return once the records are on disk. Raises OSError, after which the node must stop."""
+    def open(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Return the engine that goes on from the stored tip."""
         ...
 
-    def finalized(self, core: Simplex) -> None:
-        """Take note of finality: records below it may be dropped."""
+    def succeed(self, ended: Engine, seal: Tip) -> Engine:
+        """Return the engine of the epoch that a final seal opens."""
         ...
 
-    def amnesia_ended(self, core: Simplex) -> None:
-        """Take note that this validator votes again."""
+    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Return the engine that goes on from the tip of a snapshot."""
         ...
 
 
@@ -128,24 +141,22 @@ class Driver:
         self,
         *,
         member: str,
-        validators: ValidatorSet,
-        core: Simplex,
+        engines: EngineSource,
         chain: Chain,
         mempool: Mempool,
-        journal: Journal,
         transport: Transport,
         clock: Clock,
         on_final: Callable[[list[Executed]], None],
         on_refused: Callable[[Transaction, LedgerError], None],
         on_failure: Callable[[BaseException], None],
+        sync: SyncParts,
+        on_installed: Callable[[], None] = lambda: None,
     ) -> None:
         self._member = member
-        self._validators = validators
-        self._me = validators.index_of(member)
-        self.core = core
+        self._engines = engines
+        self.engine = engines.open(chain.tip, chain.store.tip_certificate())
         self.chain = chain
         self.mempool = mempool
-        self._journal = journal
         self._transport = transport
         self._clock = clock
         self._on_final = on_final
@@ -156,14 +167,34 @@ class Driver:
         self._verifying: dict[bytes, Verify] = {}
         self._certifying: dict[bytes, Certify] = {}
         self._building: Build | None = None
-        self._asked_ms: dict[bytes, int] = {}
-        self._ask_count = 0
         self._connected: set[str] = set()
-        self._finalization: QuorumCertificate | None = chain.store.tip_certificate()
-        self._refused_above: dict[bytes, tuple[int, LedgerError]] = {}
+        self._questions = Questions(self._send, self._connected, clock)
+        self._serving = Serving(self._send, chain, mempool)
+        # The newest finalization whose block is not final here yet.
+        self._finalization: QuorumCertificate | None = None
+        # By what height the parent on which it did not apply is final, or abandoned.
+        self._refused_above: dict[bytes, int] = {}
         self._had_work = False
-        self._certified = (chain.tip.header.view, chain.tip.sealed.hash)
-        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+        self._is_over = False
+        self._certified = (0, chain.tip.sealed.hash)
+        self._is_sealing = is_sealing(chain.tip.state)
+        self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
+        """Who misbehaved, and what shows it, until somebody takes it to report it."""
+        self._on_installed = on_installed
+        self._ticked_ms = clock.monotonic_ms()
+        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
+        self._server = SyncServer(chain, sync.shelf)
+        self._upkeep = Upkeep(chain.store, sync)
+        chain.before_commit = self._upkeep.before_commit
+
+    @property
+    def core(self) -> Simplex:
+        """The core of the present epoch."""
+        return self.engine.core
+
+    @property
+    def _validators(self) -> ValidatorSet:
+        return self.engine.validators
 
     # -- what comes in ----------------------------------------------------------------------------------
 
@@ -172,14 +203,19 @@ class Driver:
         self._raise_event(Started())
         self._tell_work()
 
+    def close(self) -> None:
+        """End what goes on in the background."""
+        self._upkeep.close()
+
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
         self._connected.add(peer)
+        self.sync.peer_up(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
             return
-        final = self.core.finalized.certificate
+        final = self.chain.store.tip_certificate()
         if final is not None:
             # The core speaks with validators only; an observer learns here how far the chain is.
             self._send(peer, Consensus(encode_message(CertificateMessage(final))))
@@ -187,25 +223,31 @@ class Driver:
     def peer_down(self, peer: str) -> None:
         """Take note of a lost connection."""
         self._connected.discard(peer)
+        self.sync.peer_down(peer)
+        self._server.forget(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerDown(index))
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
-        expired = self.mempool.expire(self._clock.wall_ms())
-        for transaction in expired:
-            error = BlockError("valid_until_ms", "inclusion in time", "none until it expired")
-            self._on_refused(transaction, error)
+        self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
         self._raise_event(TimerFired())
+        self.sync.step(self._clock.monotonic_ms())
+        self._upkeep.step(is_installing=self.sync.is_installing)
 
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
+        if self.sync.has_slice:
+            return now
+        is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
+        pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
+        if self._upkeep.is_busy:
+            pause_ms = UPKEEP_PAUSE_MS
         core_deadline = self.core.next_deadline_ms()
-        is_waiting = self._verifying or self._certifying or self._building or self.is_behind()
-        limit = now + (ASK_AGAIN_MS // 5 if is_waiting else 1_000)
+        limit = max(now, self._ticked_ms + pause_ms)
         return limit if core_deadline is None else min(limit, core_deadline)
 
     def receive(self, peer: str, data: bytes) -> None:
@@ -226,21 +268,24 @@ class Driver:
             case Gossip():
                 self._receive_gossip(message)
             case WantTransactions():
-                self._serve_transactions(peer, message)
+                self._serving.transactions(peer, message)
             case WantBlock():
-                block = self.chain.stored_block(message.block_hash)
-                if block is not None:
-                    self._send(peer, block)
+                self._serving.block(peer, message)
             case StoredBlock():
                 self._receive_block(message)
-            case WantFinal():
-                self._serve_final(peer, message.height)
-            case FinalBlocks():
-                self._receive_final(message)
+            case WantFinal() | WantSnapshot() | WantChunk():
+                answer = self._server.answer(peer, message, self._clock.monotonic_ms())
+                if answer is not None:
+                    self._send(peer, answer)
+            case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
+                self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:
                 assert_never(message)
 
     def _receive_consensus(self, peer: str, message: Message) -> None:
+        if epoch_of(message) > self.engine.epoch:
+            # It is of no use to this engine, but its sender is past our seal.
+            self.sync.note_ahead(peer)
         self._raise_event(Received(self._validators.index_of(peer), message))
 
     def _receive_proposal(self, peer: str, message: Proposal) -> None:
@@ -249,13 +294,16 @@ class Driver:
         if not isinstance(core_message, ProposalMessage):
             raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
         subject = core_message.vote.subject
-        if subject.block_hash != sealed.hash or subject.view != sealed.header.view:
+        if subject.block_hash != sealed.hash or not sealed.header.may_be_certified_in(subject.view):
             raise BlockError("proposal", "a vote for its own header", "a vote for another block")
-        if self._me is None:
+        if self.engine.me is None:
+            self._receive_consensus(peer, core_message)
             return
-        candidate = self.chain.propose(sealed, message.transaction_ids)
-        if candidate is not None:
-            self._collect(candidate)
+        # A seal that is proposed again is here already, or is asked for by its hash.
+        if subject.view == sealed.header.view:
+            candidate = self.chain.propose(sealed, message.transaction_ids)
+            if candidate is not None:
+                self._collect(candidate)
         self._receive_consensus(peer, core_message)
         self._progress()
 
@@ -273,25 +321,10 @@ class Driver:
 
     def _receive_block(self, block: StoredBlock) -> None:
         sealed = SealedHeader.decode(block.header)
-        if sealed.hash not in self._asked_ms:
+        if not self._questions.is_asked(sealed.hash):
             return
-        if self.chain.take_block(block) is not None:
+        if self.chain.take_block(block, is_wanted=True) is not None:
             self._raise_event(BlockAvailable(sealed.hash))
-        self._progress()
-
-    def _receive_final(self, message: FinalBlocks) -> None:
-        if not message.blocks or message.certificate is None:
-            return
-        first = SealedHeader.decode(message.blocks[0].header).header.height
-        if first != self.chain.tip.header.height + 1:
-            return
-        try:
-            path = self.chain.catch_up(message.blocks, message.certificate)
-        except Divergence as error:
-            raise self._stop(f"a final block executes to another result here: {error}") from error
-        self._became_final(path)
-        self._raise_event(Received(None, CertificateMessage(message.certificate)))
-        self._asked_ms.pop(_FINAL, None)
         self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
@@ -309,16 +342,8 @@ class Driver:
 
     def submit(self, transactions: list[Transaction]) -> None:
         """Spread transactions that were admitted here, and have a block made of them."""
-        batch: list[bytes] = []
-        size = 0
-        for transaction in transactions:
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._broadcast(Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._broadcast(Gossip(tuple(batch)))
+        for gossip in gossips(transactions):
+            self._broadcast(gossip)
         self._tell_work()
 
     def _tell_work(self) -> None:
@@ -328,8 +353,13 @@ class Driver:
             self._raise_event(WorkChanged(has_work))
 
     def _has_work(self) -> bool:
+        if self.is_behind():
+            # What is wanted above an old tip may be there already: a node that catches up obliges nobody.
+            return False
         if self.chain.tip.header.height == 0:
             # Proofs stand on a certified header: a new chain makes its first block at once.
+            return True
+        if self._is_sealing:
             return True
         above = self.chain.ids_above_tip(self._certified[1])
         return any(
@@ -340,6 +370,9 @@ class Driver:
 
     def _raise_event(self, event: Event) -> None:
         self._events.append(event)
+        self._handle_events()
+
+    def _handle_events(self) -> None:
         if self._is_handling:
             return
         self._is_handling = True
@@ -348,6 +381,8 @@ class Driver:
                 following = self._events.popleft()
                 for effect in self.core.handle(following, self._clock.monotonic_ms()):
                     self._perform(effect)
+                if self._is_over:
+                    self._hand_over()
         except BaseException as error:
             # Whoever called us may be a client's request: the node ends all the same.
             self._on_failure(error)
@@ -358,7 +393,7 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Persist():
-                self._journal.persist(effect)
+                self.engine.journal.persist(effect)
             case Broadcast():
                 self._broadcast(self._envelope(effect.message))
             case Send():
@@ -380,21 +415,20 @@ class Driver:
                 }
             case RequestBlock():
                 members = [self._validators.validators[peer].member for peer in effect.peers]
-                self._ask(effect.block_hash, WantBlock(effect.block_hash), members)
+                self._questions.ask(effect.block_hash, WantBlock(effect.block_hash), members)
             case Finalized():
                 self._finalize(effect.certificate)
             case Evidence():
-                self.evidence.append(effect)
-                logger.warning(
-                    "consensus.misbehaviour validator=%s view=%d",
-                    self._validators.validators[effect.first.signer].member,
-                    effect.first.subject.view,
-                )
+                member = self._validators.validators[effect.first.signer].member
+                report = misbehaviour_report(effect.first, effect.second, self._validators)
+                self.misbehaviour.append((member, report))
+                view = effect.first.subject.view
+                logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
             case Punish():
                 member = self._validators.validators[effect.peer].member
                 self._transport.disconnect(member, effect.reason, OFFENCE_S)
             case AmnesiaEnded():
-                self._journal.amnesia_ended(self.core)
+                self.engine.journal.amnesia_ended(self.core)
                 logger.warning("consensus.amnesia_ended")
             case Trace():
                 fields = " ".join(f"{name}={value}" for name, value in effect.fields)
@@ -420,6 +454,15 @@ class Driver:
         if effect is None or not self._ensure_executed(effect.parent_hash):
             return
         self._building = None
+        parent = self.chain.tree.find_tip(effect.parent_hash)
+        if parent is None:
+            # Finality passed this parent while the block waited for it: nobody wants the block any more.
+            self._events.append(Built(effect.view, None))
+            return
+        if self._is_own_seal(parent.header):
+            # Nothing stands on a seal in its own epoch: it is proposed again until it is final.
+            self._events.append(Built(effect.view, effect.parent_hash))
+            return
         above = self.chain.ids_above_tip(effect.parent_hash)
         candidates = [
             transaction
@@ -435,8 +478,8 @@ class Driver:
         )
         assert built is not None, "the parent is executed"
         executed, refused = built
-        for transaction, error in refused:
-            self._refused_above[transaction.id] = (executed.block.header.height - 1, error)
+        for transaction, _ in refused:
+            self._refused_above[transaction.id] = executed.block.header.height - 1
         self._events.append(Built(effect.view, executed.block.hash))
 
     # -- verification and certification -----------------------------------------------------------------
@@ -448,8 +491,7 @@ class Driver:
         self._build()
         if self.is_behind():
             self._catch_up()
-        if self._events and not self._is_handling:
-            self._raise_event(self._events.popleft())
+        self._handle_events()
 
     def _progress_on(self, block_hash: bytes) -> None:
         verify = self._verifying.get(block_hash)
@@ -461,7 +503,7 @@ class Driver:
         certify = self._certifying.get(block_hash)
         if certify is not None and self._certify(certify):
             del self._certifying[block_hash]
-            self._certified = max(self._certified, (certify.view, block_hash))
+            self._note_certified(certify.view, block_hash)
             self._events.append(Certified(certify.view, block_hash, True))
             self._tell_work()
 
@@ -472,6 +514,11 @@ class Driver:
             return None if self.chain.store.find_height(verify.block_hash) is None else True
         header = candidate.sealed.header
         now_ms = self._clock.wall_ms()
+        if verify.block_hash == verify.parent_hash:
+            # Certified here before, or the core would not ask: the age rule is for fresh blocks.
+            return self._is_own_seal(header)
+        if header.epoch != self.engine.epoch:
+            return False
         if header.parent_hash != verify.parent_hash or header.view != verify.view:
             return False
         if header.time_ms > now_ms:
@@ -497,9 +544,10 @@ class Driver:
             candidate = self.chain.tree.find(block_hash)
             if candidate is None:
                 if self.chain.store.find_height(block_hash) is None:
-                    self._ask(block_hash, WantBlock(block_hash), self._validators_but_me())
+                    self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
-                return True
+                # Final itself; but what stands on it below the tip was never executed, and never will be.
+                return not path
             path.append(candidate)
             block_hash = candidate.sealed.header.parent_hash
         for candidate in reversed(path):
@@ -509,7 +557,7 @@ class Driver:
                 leader = candidate.sealed.header.proposer
                 others = self._validators_but_me()
                 order = [leader, *others] if leader is not None and leader != self._member else others
-                self._ask(key, WantTransactions(tuple(missing)), order)
+                self._questions.ask(key, WantTransactions(tuple(missing)), order)
                 return False
             self.chain.execute(candidate)
         return True
@@ -523,42 +571,56 @@ class Driver:
 
     # -- finality ---------------------------------------------------------------------------------------
 
+    def _note_certified(self, view: int, block_hash: bytes) -> None:
+        if (view, block_hash) < self._certified:
+            return
+        self._certified = (view, block_hash)
+        tip = self.chain.tree.find_tip(block_hash)
+        assert tip is not None, "what is certified is executed"
+        self._is_sealing = self._is_own_seal(tip.header) or is_sealing(tip.state)
+
+    def _is_own_seal(self, header: Header) -> bool:
+        return header.is_seal and header.epoch == self.engine.epoch
+
     def _finalize(self, certificate: QuorumCertificate) -> None:
-        if self._finalization is None or certificate.subject.view > self._finalization.subject.view:
+        block_hash = certificate.subject.block_hash
+        assert block_hash is not None, "a finalization names a block"
+        if self.chain.store.find_height(block_hash) is None:
             self._finalization = certificate
         self._catch_up()
+        self._tell_work()
 
     def is_behind(self) -> bool:
         """Say whether others made blocks final that are not here yet."""
-        final = self._finalization
-        return final is not None and final.subject.view > self.chain.tip.header.view
+        return self._finalization is not None
 
     def _catch_up(self) -> None:
         """Move the chain to the newest finalization, along blocks that are here or with blocks of others."""
-        final = self._finalization
-        if final is None or not self.is_behind():
+        if self._finalization is None:
             return
-        path = self.chain.commit(final)
+        path = self.chain.commit(self._finalization)
         if path is not None:
             self._became_final(path)
             return
-        height = self.chain.tip.header.height + 1
-        self._ask(_FINAL, WantFinal(height), self._validators_but_me())
+        # What is not here, sync fetches.
 
     def _became_final(self, path: list[Executed]) -> None:
+        tip = self.chain.tip
+        final = self._finalization
+        if final is not None and final.subject.block_hash is not None:
+            is_reached = self.chain.store.find_height(final.subject.block_hash) is not None
+            self._finalization = None if is_reached else final
         if not path:
             return
-        tip = self.chain.tip
+        if tip.header.view >= self._certified[0] or self._is_own_seal(tip.header):
+            self._certified = (tip.header.view, tip.sealed.hash)
+            self._is_sealing = is_sealing(tip.state)
+        self._is_over = self._is_over or self._is_own_seal(tip.header)
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
         self.mempool.remove(final_ids)
-        for identity, (height, error) in list(self._refused_above.items()):
-            if height <= tip.header.height:
-                del self._refused_above[identity]
-                transaction = self.mempool.find(identity)
-                if transaction is not None:
-                    self.mempool.remove([identity])
-                    self._on_refused(transaction, error)
-        self._journal.finalized(self.core)
+        self._refuse(tip.header)
+        self.engine.note_final(tip.header)
+        self.engine.journal.finalized(self.core)
         self._on_final(path)
         logger.info(
             "block.finalized height=%d view=%d txs=%d", tip.header.height, tip.header.view, len(final_ids)
@@ -567,55 +629,99 @@ class Driver:
         self._had_work = has_work
         self._events.append(WorkChanged(has_work))
 
-    # -- what others ask --------------------------------------------------------------------------------
+    def _refuse(self, tip: Header) -> None:
+        """Refuse what can be recorded no longer, and what did not apply above the tip and does not on it.
 
-    def _serve_transactions(self, peer: str, message: WantTransactions) -> None:
-        batch: list[bytes] = []
-        size = 0
-        for identity in message.ids:
-            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
-            if transaction is None:
+        Both are judged by the tip's own state and time: this node's clock may be wrong, and the block on which
+        something did not apply may have been abandoned.
+        """
+        for transaction in self.mempool.expire(tip.time_ms):
+            expected, found = (
+                f"a block until {transaction.body.valid_until_ms}",
+                f"a final one of {tip.time_ms}",
+            )
+            self._on_refused(transaction, Refused("expired", "valid_until_ms", expected, found))
+        for identity, height in list(self._refused_above.items()):
+            if height > tip.height:
                 continue
-            if batch and size + len(transaction.encoded) > GOSSIP_SIZE_MAX:
-                self._send(peer, Gossip(tuple(batch)))
-                batch, size = [], 0
-            batch.append(transaction.encoded)
-            size += len(transaction.encoded)
-        if batch:
-            self._send(peer, Gossip(tuple(batch)))
+            del self._refused_above[identity]
+            waiting = self.mempool.find(identity)
+            if waiting is None:
+                continue
+            try:
+                self.chain.check_transaction(waiting, tip.time_ms)
+            except LedgerError as error:
+                self.mempool.remove([identity])
+                self._on_refused(waiting, error)
 
-    def _serve_final(self, peer: str, height: int) -> None:
-        store = self.chain.store
-        blocks = store.blocks_from(height, CATCH_UP_BLOCKS_MAX, CATCH_UP_SIZE_MAX)
-        while blocks:
-            certificate = store.find_certificate(blocks[-1].header.height)
-            if certificate is not None:
-                tip_height = self.chain.tip.header.height
-                self._send(peer, FinalBlocks(tuple(map(stored, blocks)), certificate, tip_height))
-                return
-            blocks = blocks[:-1]
+    # -- what sync asks of its node ---------------------------------------------------------------------
+
+    def send(self, peer: str, message: PeerMessage) -> bool:
+        """Queue a message for a peer; False where it is not connected."""
+        return self._transport.send(peer, encode_peer_message(message))
+
+    def punish(self, peer: str, reason: str) -> None:
+        """Disconnect a peer for a time."""
+        self._transport.disconnect(peer, reason, OFFENCE_S)
+
+    def stop(self, reason: str) -> Exception:
+        """Return the exception that ends the node."""
+        return self._stop(reason)
+
+    def commit_final(
+        self, path: list[Executed], certificate: QuorumCertificate | None, proof: QuorumCertificate
+    ) -> None:
+        """Make executed blocks on the tip final, and tell the core what proves it."""
+        self.chain.commit_final(path, certificate)
+        self._became_final(path)
+        self._raise_event(Received(None, CertificateMessage(proof)))
+        self._progress()
+
+    def installed(self) -> None:
+        """Go on from the tip of a snapshot, with an engine of its epoch."""
+        self.chain.restart()
+        self._refused_above.clear()
+        self.engine = self._engines.resume(self.engine, self.chain.tip, self.chain.store.tip_certificate())
+        self._begin_engine()
+        self._events.appendleft(Started())
+        self._on_installed()
+        self._handle_events()
+
+    # -- the next engine --------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Start the next epoch's engine: the seal is final and on disk."""
+        self._is_over = False
+        self.engine = self._engines.succeed(self.engine, self.chain.tip)
+        self._begin_engine()
+        self._events.appendleft(Started())
+
+    def _begin_engine(self) -> None:
+        logger.info(
+            "epoch.opened epoch=%d height=%d validators=%d is_validator=%s",
+            self.engine.epoch,
+            self.chain.tip.header.height,
+            len(self._validators),
+            self.engine.me is not None,
+        )
+        # What the ended core waited for, and what was meant for it, is of no use to this one.
+        self._events.clear()
+        self._verifying.clear()
+        self._certifying.clear()
+        self._building = self._finalization = None
+        self._certified, self._is_sealing = (0, self.chain.tip.sealed.hash), is_sealing(self.chain.tip.state)
+        connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
+        self._events.extend(PeerUp(index) for index in connected if index is not None)
+        self._had_work = self._has_work()
+        self._events.append(WorkChanged(self._had_work))
 
     # -- sending ----------------------------------------------------------------------------------------
 
     def _validators_but_me(self) -> list[str]:
         return [each.member for each in self._validators.validators if each.member != self._member]
 
-    def _ask(self, key: bytes, message: PeerMessage, members: list[str]) -> None:
-        """Ask one connected member, another each time, at most once in a while for each key."""
-        now = self._clock.monotonic_ms()
-        if now < self._asked_ms.get(key, 0) or not members:
-            return
-        connected = [member for member in members if member in self._connected]
-        if not connected:
-            return
-        if len(self._asked_ms) >= WAITING_MAX:
-            self._asked_ms = {key: due for key, due in self._asked_ms.items() if due > now}
-        self._asked_ms[key] = now + ASK_AGAIN_MS
-        self._ask_count += 1
-        self._send(connected[self._ask_count % len(connected)], message)
-
     def _send(self, peer: str, message: PeerMessage) -> None:
-        self._transport.send(peer, encode_peer_message(message))
+        self.send(peer, message)
 
     def _broadcast(self, message: PeerMessage) -> None:
         self._transport.broadcast(encode_peer_message(message))
@@ -623,6 +729,3 @@ class Driver:
     def _stop(self, reason: str) -> NodeStopped:
         logger.critical("node.stopped reason=%s", reason)
         return NodeStopped(reason)
-
-
-_FINAL: Final = b"final blocks"

@@ -23,14 +23,40 @@ PRIVATE_MODE: Final = 0o600
 EXPOSED_BITS: Final = 0o077
 
 
+class Lock(Protocol):
+    """An exclusive lock that somebody holds."""
+
+    def release(self) -> None:
+        """Release the lock; a second release does nothing."""
+        ...
+
+
 class FileOperations(Protocol):
-    """What changes a disk. Tests swap it to cut the power at each step; reads are not part of it."""
+    """A disk. Tests swap it to cut the power at each step, and for one that is all in memory."""
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether a name is taken."""
+
+    def is_same(self, path: Path, other: Path) -> bool:
+        """Tell whether two names that exist are one file."""
+
+    def lock(self, path: Path) -> Lock:
+        """Take the lock at `path` without waiting. Raises FileLocked, or OSError where it cannot be made."""
 
     def create(self, path: Path) -> int:
         """Create a file that does not exist, mode 0600, and return its descriptor."""
 
     def open(self, path: Path) -> int:
         """Open an existing file for reading and writing and return its descriptor."""
+
+    def close(self, descriptor: int) -> None:
+        """Give a descriptor back."""
+
+    def size(self, descriptor: int) -> int:
+        """Return a file's size in bytes."""
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Return up to `size` bytes at `offset`, or raise OSError."""
 
     def write_at(self, descriptor: int, data: bytes, offset: int) -> None:
         """Write all of `data` at `offset`, or raise OSError."""
@@ -58,12 +84,34 @@ class FileOperations(Protocol):
 class PosixFiles:
     """The real disk."""
 
+    def exists(self, path: Path) -> bool:
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_same(self, path: Path, other: Path) -> bool:
+        return path.samefile(other)
+
+    def lock(self, path: Path) -> "FileLock":
+        return FileLock(path)
+
     def create(self, path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(path, flags, PRIVATE_MODE)
 
     def open(self, path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        return os.pread(descriptor, size, offset)
 
     def write_at(self, descriptor: int, data: bytes, offset: int) -> None:
         left = memoryview(data)
@@ -123,7 +171,7 @@ def write_fresh(files: FileOperations, path: Path, content: bytes) -> None:
         files.write_at(descriptor, content, 0)
         files.sync(descriptor)
     finally:
-        os.close(descriptor)
+        files.close(descriptor)
 
 
 def create_file(files: FileOperations, path: Path, content: bytes) -> None:

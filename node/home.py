@@ -6,13 +6,15 @@ Rule 2: a chain whose use is development, or that has a published development ke
 addresses; a published key is given out by such a home alone.
 Rule 3: keys in the clear are written and read only for a development chain.
 Rule 4: a member without a node has a home too: its genesis, its id and its member keys.
+Rule 5: the next key is on disk before a rotation commits to it. Keys of validators and TLS are found by what the
+chain registers, whatever their file's name; `member.pem` is always the member's current key.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from ledger.genesis import (
     parse_genesis,
 )
 from ledger.keys import PrivateKey, PublicKey
+from ledger.operations import next_key_commitment
 from node.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
 from node.development import has_published_key, is_published
 from node.durablefile import POSIX_FILES, write_fresh
@@ -41,10 +44,13 @@ KEYS: Final = "keys"
 DATA: Final = "data"
 MEMBER_KEY: Final = "member.pem"
 MEMBER_NEXT_KEY: Final = "member-next.pem"
+MEMBER_AFTER_KEY: Final = "member-after.pem"
 VALIDATOR_KEY: Final = "validator.pem"
 VALIDATOR_NEXT_KEY: Final = "validator-next.pem"
 TLS_KEY: Final = "tls.pem"
 TLS_CERTIFICATE: Final = "tls.crt"
+VALIDATOR_KEYS: Final = "validator*.pem"
+TLS_CERTIFICATES: Final = "tls*.crt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +168,92 @@ class Home:
         """Return the validator key that the next rotation reveals. Raises ConfigError or KeyFileError."""
         return self._load_key(VALIDATOR_NEXT_KEY, protection, expected)
 
+    def find_validator_key(self, protection: Protection, key: PublicKey) -> PrivateKey | None:
+        """Return the private half of a validator key, or None where this home does not have it.
+
+        Rotations add files and move none, so that a running node finds the key of every epoch. Raises
+        ConfigError or KeyFileError where a key file cannot be read.
+        """
+        return self._find_key(VALIDATOR_KEYS, protection, lambda found: found == key)
+
+    def find_committed_key(self, protection: Protection, role: str, commitment: bytes) -> PrivateKey | None:
+        """Return the key of a role that was committed to, or None where this home does not have it."""
+        pattern = f"{role}*.pem"
+        return self._find_key(pattern, protection, lambda found: next_key_commitment(found) == commitment)
+
+    def require_fresh_key(self, name: str, protection: Protection, fresh: PrivateKey) -> PrivateKey:
+        """Return the key in a file that is there already, or write `fresh` into it, durably, and return that."""
+        path = self.path / KEYS / name
+        if not path.exists():
+            _check_protection(self.genesis.content, protection, where=str(path))
+            create_key_file(path, fresh, protection)
+        return self._load_key(name, protection, None)
+
+    def promote_next_member_key(self, protection: Protection, registered: PublicKey, sequence: int) -> bool:
+        """Make the registered key the one in `member.pem`; say whether anything was to be done.
+
+        The replaced key stays as `member-retired-N.pem`. May be called again after a crash at any step.
+        """
+        keys = self.path / KEYS
+        current, following, after = (keys / name for name in (MEMBER_KEY, MEMBER_NEXT_KEY, MEMBER_AFTER_KEY))
+        is_moving = self._load_key(MEMBER_KEY, protection, None).public != registered
+        if is_moving:
+            self._load_key(MEMBER_NEXT_KEY, protection, registered)
+            retired = keys / f"member-retired-{sequence - 1}.pem"
+            if not retired.exists():
+                retired.hardlink_to(current)
+            following.replace(current)
+        if after.exists() and not following.exists():
+            after.replace(following)
+            is_moving = True
+        POSIX_FILES.sync_directory(keys)
+        return is_moving
+
+    def find_tls_identity(self, protection: Protection, certificate: bytes) -> TlsIdentity | None:
+        """Return the identity with this TLS certificate (DER), or None where this home does not have it.
+
+        Raises ConfigError or KeyFileError where its files cannot be read.
+        """
+        for path in sorted((self.path / KEYS).glob(TLS_CERTIFICATES), reverse=True):
+            if not path.with_suffix(".pem").exists():
+                continue
+            found = self._load_tls(path.stem, protection)
+            if found.certificate == certificate:
+                return found
+        return None
+
+    def require_fresh_tls_identity(
+        self, name: str, protection: Protection, fresh: TlsIdentity
+    ) -> TlsIdentity:
+        """Return the identity in files that are there already, or write `fresh` into them, and return that."""
+        key, certificate = self.path / KEYS / f"{name}.pem", self.path / KEYS / f"{name}.crt"
+        if not certificate.exists():
+            # A crash came between the two: a key whose certificate was never written was never shown.
+            key.unlink(missing_ok=True)
+            _check_protection(self.genesis.content, protection, where=str(key))
+            create_tls_files(key=key, certificate=certificate, identity=fresh, protection=protection)
+        return self._load_tls(name, protection)
+
     def load_tls_identity(self, protection: Protection) -> TlsIdentity:
-        """Return the node's TLS key and certificate. Raises ConfigError or KeyFileError."""
-        _check_protection(self.genesis.content, protection, where=str(self.path / KEYS / TLS_KEY))
+        """Return the TLS key and certificate that the node began with. Raises ConfigError or KeyFileError."""
+        return self._load_tls("tls", protection)
+
+    def _load_tls(self, name: str, protection: Protection) -> TlsIdentity:
+        keys = self.path / KEYS
+        _check_protection(self.genesis.content, protection, where=str(keys / f"{name}.pem"))
         return load_tls_files(
-            key=self.path / KEYS / TLS_KEY,
-            certificate=self.path / KEYS / TLS_CERTIFICATE,
-            protection=protection,
+            key=keys / f"{name}.pem", certificate=keys / f"{name}.crt", protection=protection
         )
+
+    def _find_key(
+        self, pattern: str, protection: Protection, is_wanted: Callable[[PublicKey], bool]
+    ) -> PrivateKey | None:
+        # Newest first: what is looked for is seldom an old one, and each file costs the work of a passphrase.
+        for path in sorted((self.path / KEYS).glob(pattern), reverse=True):
+            found = self._load_key(path.name, protection, None)
+            if is_wanted(found.public):
+                return found
+        return None
 
     def _load_key(self, name: str, protection: Protection, expected: PublicKey | None) -> PrivateKey:
         path = self.path / KEYS / name

@@ -5,14 +5,54 @@ Rule 2: the log is rewritten only with what the core itself says is still alive.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from node.consensus.core import Simplex
 from node.consensus.effects import Persist
 from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode_record
+from node.durablefile import POSIX_FILES, FileOperations
 from node.storage.votelog import Recovery, VoteLog
 
 COMPACT_RECORDS: Final = 8_192
+
+
+class Journal(Protocol):
+    """Where the core's records are made durable."""
+
+    def persist(self, effect: Persist) -> None:
+        """Return once the records are on disk. Raises OSError, after which the node must stop."""
+        ...
+
+    def finalized(self, core: Simplex) -> None:
+        """Take note of finality: records below it may be dropped."""
+        ...
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Take note that this validator votes again."""
+        ...
+
+    def close(self) -> None:
+        """Release what is open."""
+        ...
+
+
+class _NoJournal:
+    """Who follows signs nothing and so remembers nothing: what it accepts, its store holds."""
+
+    def persist(self, effect: Persist) -> None:
+        """Keep nothing."""
+
+    def finalized(self, core: Simplex) -> None:
+        """Keep nothing."""
+
+    def amnesia_ended(self, core: Simplex) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+NO_JOURNAL: Final[Journal] = _NoJournal()
 
 
 class VoteLogJournal:
@@ -24,14 +64,21 @@ class VoteLogJournal:
 
     @classmethod
     def open(
-        cls, path: Path, *, chain_id: bytes, validator: str, epoch: int, has_voted: bool
+        cls,
+        path: Path,
+        *,
+        chain_id: bytes,
+        validator: str,
+        epoch: int,
+        has_voted: bool,
+        files: FileOperations = POSIX_FILES,
     ) -> tuple["VoteLogJournal", tuple[JournalRecord, ...], Recovery]:
         """Open the journal; return its records and what was found. Raises VoteLogError or EncodingError.
 
         A damaged log adds an amnesia record: the validator observes until it is safe to vote.
         """
         log, recovery = VoteLog.open(
-            path, chain_id=chain_id, validator=validator, expected_existing=has_voted
+            path, chain_id=chain_id, validator=validator, expected_existing=has_voted, files=files
         )
         records = tuple(decode_record(record) for record in recovery.records)
         if log.is_amnesiac and not any(isinstance(record, Amnesia) for record in records):

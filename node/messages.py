@@ -11,14 +11,21 @@ from typing import Annotated, ClassVar, Final, TypeAlias, cast
 from ledger.blocks import BLOCK_TRANSACTIONS_MAX, HEADER_SIZE_MAX
 from ledger.certificates import QuorumCertificate
 from ledger.codec import decode, encode
-from ledger.records import Hash, Height, Items, Octets, Uint, to_value, union_from_value
+from ledger.merkle import SIBLINGS_MAX
+from ledger.records import Code, Hash, Height, Items, Octets, Uint, to_value, union_from_value
+from ledger.snapshots import CHUNK_SIZE_MAX, ChunkIndex, Description
 from ledger.transactions import TRANSACTION_SIZE_MAX
+from ledger.trust import History, TrustPath
 
 MESSAGE_SIZE_MAX: Final = 6 * 1024 * 1024
 GOSSIP_SIZE_MAX: Final = 2 * 1024 * 1024
 CATCH_UP_BLOCKS_MAX: Final = 64
 CATCH_UP_SIZE_MAX: Final = 4 * 1024 * 1024
 CONSENSUS_MESSAGE_SIZE_MAX: Final = 64 * 1024
+
+BLOCKS: Final = "blocks"
+SNAPSHOT: Final = "snapshot"
+CHUNK: Final = "chunk"
 
 HeaderBytes = Annotated[bytes, Octets(1, HEADER_SIZE_MAX)]
 TransactionBytes = Annotated[bytes, Octets(1, TRANSACTION_SIZE_MAX)]
@@ -91,21 +98,96 @@ class WantFinal:
     TAG: ClassVar[str] = "want-final"
 
     height: Height
+    count: Annotated[int, Uint(CATCH_UP_BLOCKS_MAX, minimum=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class FinalBlocks:
-    """Consecutive final blocks; the certificate finalizes the last of them."""
+    """Consecutive final blocks; the last stands by its certificate, or by the history of a certified one."""
 
     TAG: ClassVar[str] = "final-blocks"
 
-    blocks: Annotated[tuple[StoredBlock, ...], Items(CATCH_UP_BLOCKS_MAX)]
+    height: Height
+    blocks: Annotated[tuple[StoredBlock, ...], Items(CATCH_UP_BLOCKS_MAX, minimum=1)]
     certificate: QuorumCertificate | None
-    tip_height: Annotated[int, Uint(2**53 - 1)]
+    history: History | None
+    tip_height: Height
 
 
+@dataclass(frozen=True, slots=True)
+class WantSnapshot:
+    """Ask for the newest snapshot above a height, with a trust path from an epoch."""
+
+    TAG: ClassVar[str] = "want-snapshot"
+
+    from_epoch: Height
+    above: Height
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffer:
+    """A snapshot that the sender holds, and why its block is final."""
+
+    TAG: ClassVar[str] = "snapshot-offer"
+
+    description: Description
+    certificate: QuorumCertificate | None
+    trust_path: TrustPath
+
+
+@dataclass(frozen=True, slots=True)
+class WantChunk:
+    """Ask for a chunk of a snapshot."""
+
+    TAG: ClassVar[str] = "want-chunk"
+
+    height: Height
+    chunks_root: Hash
+    index: ChunkIndex
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotChunk:
+    """A chunk of a snapshot, with its path under the root."""
+
+    TAG: ClassVar[str] = "snapshot-chunk"
+
+    height: Height
+    chunks_root: Hash
+    index: ChunkIndex
+    chunk: Annotated[bytes, Octets(1, CHUNK_SIZE_MAX)]
+    siblings: Annotated[tuple[Hash, ...], Items(SIBLINGS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class NotHeld:
+    """The answer to a request that the sender cannot serve, so that another is asked at once."""
+
+    TAG: ClassVar[str] = "not-held"
+
+    what: Annotated[str, Code((BLOCKS, SNAPSHOT, CHUNK))]
+    height: Height
+    index: ChunkIndex
+    from_height: Height
+    tip_height: Height
+
+
+SyncRequest: TypeAlias = WantFinal | WantSnapshot | WantChunk
+SyncAnswer: TypeAlias = FinalBlocks | SnapshotOffer | SnapshotChunk | NotHeld
 PeerMessage: TypeAlias = (
-    Consensus | Proposal | Gossip | WantTransactions | WantBlock | StoredBlock | WantFinal | FinalBlocks
+    Consensus
+    | Proposal
+    | Gossip
+    | WantTransactions
+    | WantBlock
+    | StoredBlock
+    | WantFinal
+    | FinalBlocks
+    | WantSnapshot
+    | SnapshotOffer
+    | WantChunk
+    | SnapshotChunk
+    | NotHeld
 )
 
 

@@ -14,34 +14,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from ledger.certificates import QuorumCertificate, Vote
-from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.keys import PrivateKey
+from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import OBSERVER, VALIDATOR, Node, find, node_key
+from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
-from node.clock import SystemClock
-from node.consensus.core import Simplex
-from node.consensus.effects import Persist
-from node.consensus.journal import JournalRecord, VoteCast
-from node.consensus.rounds import FinalizedTip
+from node.clock import Clock, SystemClock
+from node.consensus.journal import JournalRecord
 from node.driver import Driver
+from node.engine import Engines
 from node.home import Home
-from node.journal import VoteLogJournal
+from node.journal import Journal, VoteLogJournal
 from node.keyfiles import Protection
 from node.mempool import Mempool
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity
+from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NodeSettings
-from node.storage.signer import SignerGuard
+from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.host import SyncParts
 
 logger = logging.getLogger(__name__)
 
-EPOCH: Final = 0
 CLOCK_TOLERANCE_MS: Final = 60_000
 
 
@@ -57,13 +55,17 @@ class StartRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeParts:
-    """Everything that a node is made of. `validator_key` is None for observers."""
+    """Everything that a node is made of.
+
+    `find_validator_key` and `find_identity` look in the home for the private half of what the chain registers,
+    whenever it changes; they return None where it is not there.
+    """
 
     member: str
     genesis: Genesis
     settings: NodeSettings
-    identity: TlsIdentity
-    validator_key: PrivateKey | None
+    find_identity: Callable[[bytes], TlsIdentity | None]
+    find_validator_key: Callable[[PublicKey], PrivateKey | None]
     member_key: PrivateKey | None
     data: Path
 
@@ -82,82 +84,85 @@ class ApiServer(Protocol):
 
 def load_parts(home: Home, protection: Protection) -> NodeParts:
     """Return the parts of the node that a home describes. Raises ConfigError or KeyFileError."""
-    content = home.genesis.content
-    registered = next(member for member in content.members if member.id == home.member)
-    if registered.node is None:
-        cure = "Members without a node use the API of another one's, with --url."
-        raise StartRefused(f"a home of a node in {home.path}", f"{home.member}, which runs none", cure)
-    validator_key = None
-    if registered.node.kind == VALIDATOR:
-        validator_key = home.load_validator_key(protection, expected=registered.node.validator_key)
+    settings = home.require_node()
+    # A passphrase that is wrong is said now, not at the next rotation.
+    home.load_tls_identity(protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
-        settings=home.require_node(),
-        identity=home.load_tls_identity(protection),
-        validator_key=validator_key,
+        settings=settings,
+        find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
+        find_validator_key=lambda key: home.find_validator_key(protection, key),
         member_key=home.load_member_key(protection),
         data=home.data,
     )
 
 
-class _NoJournal:
-    """An observer signs nothing and so remembers nothing."""
-
-    def persist(self, effect: Persist) -> None:
-        """Keep nothing: what an observer accepts, its store holds."""
-
-    def finalized(self, core: Simplex) -> None:
-        """Keep nothing."""
-
-    def amnesia_ended(self, core: Simplex) -> None:
-        """Keep nothing."""
-
-    def close(self) -> None:
-        """Close nothing."""
-
-
 class NodeProcess:
     """One running node. `start`, then wait for `failed` or stop it."""
 
-    def __init__(self, parts: NodeParts, make_api: Callable[[RunningNode], ApiServer]) -> None:
-        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError."""
+    def __init__(
+        self,
+        parts: NodeParts,
+        make_api: Callable[[RunningNode], ApiServer],
+        *,
+        clock: Clock | None = None,
+        delay_ms: float = 0.0,
+    ) -> None:
+        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError.
+
+        `delay_ms` holds back every message to a peer; it exists for measurement on loopback only.
+        """
         self._parts = parts
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._check_start()
-        content = parts.genesis.content
-        self._chain_id, self._validators = content.chain_id, content.validators
         parts.data.mkdir(parents=True, exist_ok=True)
         self.store = Store.open(parts.data / "chain", parts.genesis)
+        self._shelf = self._open_shelf()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
-        self._guard: SignerGuard | None = None
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._engines = Engines(
+            member=parts.member,
+            chain_id=parts.genesis.content.chain_id,
+            tuning=parts.settings.tuning,
+            find_key=parts.find_validator_key,
+            open_journal=self._open_journal,
+        )
         try:
-            self._journal, core = self._open_core()
+            self._registration = self._require_registration()
+            self._network = self._make_network(delay_ms)
+            self.driver = Driver(
+                member=parts.member,
+                engines=self._engines,
+                chain=Chain(self.store),
+                mempool=Mempool(),
+                transport=self._network,
+                clock=self._clock,
+                on_final=self._became_final,
+                on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
+                on_failure=self._fail,
+                sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf),
+                on_installed=self._was_installed,
+            )
+            self._check_engine()
         except BaseException:
+            self._engines.close()
+            self._shelf.close()
             self.store.close()
             raise
-        self._network = self._make_network()
-        self.driver = Driver(
-            member=parts.member,
-            validators=self._validators,
-            core=core,
-            chain=Chain(self.store, self._validators),
-            mempool=Mempool(),
-            journal=self._journal,
-            transport=self._network,
-            clock=self._clock,
-            on_final=self._became_final,
-            on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
-            on_failure=self._fail,
+        self._reporter = (
+            None
+            if parts.member_key is None
+            else Reporter(
+                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
+            )
         )
         self.node = RunningNode(
             genesis=parts.genesis,
             member=parts.member,
-            kind=VALIDATOR if parts.validator_key is not None else OBSERVER,
             driver=self.driver,
             store=self.store,
             clock=self._clock,
@@ -176,96 +181,109 @@ class NodeProcess:
             expected = f"a clock at or after the genesis time {genesis_ms}"
             raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
 
-    def _open_core(self) -> tuple[VoteLogJournal | _NoJournal, Simplex]:
-        parts, store = self._parts, self.store
-        tip = store.tip()
-        finalized = FinalizedTip(tip.header.view, tip.sealed.hash, store.tip_certificate())
-        me = self._validators.index_of(parts.member)
-        if me is None or parts.validator_key is None:
-            if me is not None or parts.validator_key is not None:
-                expected = "a validator key exactly where genesis names this member a validator"
-                cure = "Use the genesis.json and the keys of this home."
-                raise StartRefused(expected, "the opposite", cure)
-            core = Simplex(
-                parts.settings.tuning, self._validators, None, EPOCH, (), finalized, None, self._verify
-            )
-            return _NoJournal(), core
-        if self._validators.validators[me].key != parts.validator_key.public:
-            cure = "Use the validator key of this home."
-            raise StartRefused(
-                f"validator key {self._validators.validators[me].key}", f"{parts.validator_key.public}", cure
-            )
+    def _open_shelf(self) -> Shelf:
+        try:
+            return Shelf.open(self._parts.data / "snapshots")
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
-            parts.data / "votes",
-            chain_id=self._chain_id,
-            validator=parts.member,
-            epoch=EPOCH,
-            has_voted=tip.header.height > 0,
+            self._parts.data / "votes",
+            chain_id=self._parts.genesis.content.chain_id,
+            validator=self._parts.member,
+            epoch=epoch,
+            has_voted=has_voted,
         )
         if recovery.damage is not None:
             logger.error("votelog.damaged kind=%s detail=%s", recovery.damage.kind, recovery.damage.detail)
-        guard = self._make_guard(parts.validator_key, records, finalized.view)
-        core = Simplex(
-            parts.settings.tuning,
-            self._validators,
-            me,
-            EPOCH,
-            records,
-            finalized,
-            guard.sign,
-            self._verify,
-        )
-        return journal, core
+        if recovery.dropped_torn or recovery.repaired_copies_count:
+            # A crash leaves a torn end; so does a cut file. The question at the start tells the two apart.
+            logger.warning(
+                "votelog.repaired torn_end=%s copies=%d",
+                recovery.dropped_torn,
+                recovery.repaired_copies_count,
+            )
+        return journal, records
 
-    def _make_guard(
-        self, key: PrivateKey, records: tuple[JournalRecord, ...], floor_view: int
-    ) -> SignerGuard:
-        signed = [record.vote.subject for record in records if isinstance(record, VoteCast)]
-        self._guard = SignerGuard(
-            key, chain_id=self._chain_id, signed=signed, floor_epoch=EPOCH, floor_view=floor_view
-        )
-        return self._guard
+    def _require_registration(self) -> Node:
+        found = find(self.store, Node, node_key(self._parts.member))
+        if found is None:
+            expected = (
+                f"a member with a registered node in the state at height {self.store.tip().header.height}"
+            )
+            cure = "Have the node registered by governance, or use another node's API with --url."
+            raise StartRefused(expected, f"{self._parts.member}, which has none", cure)
+        return found
+
+    def _check_engine(self) -> None:
+        engine = self.driver.engine
+        if engine.me is None and engine.validators.index_of(self._parts.member) is not None:
+            raise StartRefused(
+                f"the validator key that epoch {engine.epoch} names for {self._parts.member}",
+                "no such key in the home's keys",
+                "Use the keys of this home; if the key is lost, governance sets another.",
+            )
+
+    def _require_identity(self) -> TlsIdentity:
+        identity = self._parts.find_identity(self._registration.tls_certificate)
+        if identity is None:
+            cure = "Use the TLS certificate of this home; if its key is lost, governance sets another."
+            raise StartRefused("the registered TLS certificate", "another one", cure)
+        return identity
 
     def _became_final(self, path: list[Executed]) -> None:
-        if self._guard is not None:
-            self._guard.raise_floor(epoch=EPOCH, view=path[-1].block.header.view)
+        if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
+            self._update_peers()
         self.node.became_final(path)
+        if self._reporter is not None and self._reporter.is_needed:
+            # Not within the step that made this final.
+            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
-    def _verify(self, signed: Vote | QuorumCertificate) -> bool:
-        try:
-            signed.verify(self._chain_id, self._validators)
-        except LedgerError:
-            return False
-        return True
+    def _was_installed(self) -> None:
+        self._update_peers()
+        self.node.became_final([])
 
-    def _make_network(self) -> PeerNetwork:
-        parts = self._parts
+    def _update_peers(self) -> None:
+        """Pin what the state registers now, and show what it registers for this node."""
+        found = find(self.store, Node, node_key(self._parts.member))
+        identity = None
+        if found is not None and found.tls_certificate != self._registration.tls_certificate:
+            self._registration = found
+            identity = self._parts.find_identity(found.tls_certificate)
+            if identity is None:
+                logger.error("node.identity_missing member=%s: peers refuse this node", self._parts.member)
+        self._network.update_peers(self._registered_peers(), identity)
+
+    def _registered_peers(self) -> dict[str, Peer]:
         peers: dict[str, Peer] = {}
-        for member in parts.genesis.content.members:
-            node = find(self.store, Node, node_key(member.id))
-            if node is None:
+        members = require_members(self.store).ids
+        self._registration_keys = {MEMBERS_KEY, *map(node_key, members)}
+        for member in members:
+            node = find(self.store, Node, node_key(member))
+            if node is None or member == self._parts.member:
                 continue
-            if member.id == parts.member:
-                if node.tls_certificate != parts.identity.certificate:
-                    cure = "Use the TLS certificate of this home."
-                    raise StartRefused("the registered TLS certificate", "another one", cure)
-                continue
-            address = parts.settings.peers.get(member.id)
+            address = self._parts.settings.peers.get(node.member)
             try:
-                peers[member.id] = Peer(
+                peers[node.member] = Peer(
                     node.tls_certificate, None if address is None else str(address), PeerKind(node.kind)
                 )
             except ValueError as error:
                 # One bad registration must not stop everybody else's node.
-                logger.error("peer.unusable member=%s error=%s", member.id, error)
+                logger.error("peer.unusable member=%s error=%s", node.member, error)
+        return peers
+
+    def _make_network(self, delay_ms: float) -> PeerNetwork:
         return PeerNetwork(
-            node_id=parts.member,
-            identity=parts.identity,
-            chain_id=self._chain_id,
-            peers=peers,
+            node_id=self._parts.member,
+            identity=self._require_identity(),
+            chain_id=self._parts.genesis.content.chain_id,
+            peers=self._registered_peers(),
             random_source=random.SystemRandom(),
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
+            delay_ms=delay_ms,
         )
 
     async def start(self) -> None:
@@ -292,7 +310,9 @@ class NodeProcess:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
         await self._network.close()
-        self._journal.close()
+        self._engines.close()
+        self.driver.close()
+        self._shelf.close()
         self.store.close()
         logger.info("node.stopped member=%s", self._parts.member)
 
@@ -344,9 +364,10 @@ async def run_node(
     make_api: Callable[[RunningNode], ApiServer],
     *,
     on_ready: Callable[[], None] = lambda: None,
+    clock: Clock | None = None,
 ) -> None:
     """Run a node until SIGINT or SIGTERM. Raises what it failed with."""
-    process = NodeProcess(parts, make_api)
+    process = NodeProcess(parts, make_api, clock=clock)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

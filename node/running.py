@@ -20,18 +20,21 @@ from ledger.overlays import Executed, State
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
 from ledger.records import union_from_value
 from ledger.state import (
+    OBSERVER,
+    VALIDATOR,
     Consent,
     anchor_key,
     consent_key,
     find,
     member_key,
+    require_members,
     require_parameters,
     revocation_key,
 )
 from ledger.statepages import prove
 from ledger.statetree import AbsenceProof, InclusionProof
 from ledger.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
-from ledger.trust import Certified, TrustError, TrustPath
+from ledger.trust import HANDOVERS_MAX, Certified, Handover, TrustError, TrustPath
 from node.clock import Clock
 from node.consensus.startup import Standing
 from node.driver import Driver
@@ -57,7 +60,6 @@ class RunningNode:
         *,
         genesis: Genesis,
         member: str,
-        kind: str,
         driver: Driver,
         store: Store,
         clock: Clock,
@@ -66,7 +68,6 @@ class RunningNode:
     ) -> None:
         self._genesis = genesis
         self._member = member
-        self._kind = kind
         self._driver = driver
         self._store = store
         self._clock = clock
@@ -183,13 +184,12 @@ class RunningNode:
 
     def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
-        if request.from_epoch != 0:
-            raise TrustError("from_epoch", "0, the only epoch so far", f"{request.from_epoch}")
         if (request.consent_key is None) != (request.consent_id is None):
             raise UnknownLeaf("consent", "consent key and id, or neither", "one of them")
         with self._store.snapshot() as snapshot:
             root = snapshot.tip().header.state_root
             at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
+            path = self._trust_path(request.from_epoch, snapshot.tip().header.epoch)
             anchor = _prove_leaf(snapshot, root, anchor_key(request.issuer, request.root), "anchor")
             issuer = _prove_leaf(snapshot, root, member_key(request.issuer), "issuer")
             unrevoked = prove(snapshot, root, revocation_key(request.issuer, request.commitment))
@@ -199,9 +199,11 @@ class RunningNode:
             if request.consent_key is not None and request.consent_id is not None:
                 key = consent_key(request.consent_key, request.consent_id)
                 consent = _consent_evidence(snapshot, root, key)
-            return Evidence(
-                at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, unrevoked, consent
-            )
+            return Evidence(at.header, at.certificate, path, anchor, issuer, unrevoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        """Return the ids of all members, in order."""
+        return require_members(self._store).ids
 
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
@@ -209,11 +211,26 @@ class RunningNode:
             root = snapshot.tip().header.state_root
             at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
             value, proof = snapshot.find_value(key), prove(snapshot, root, key)
-            path = TrustPath(0, (), None)
+            path = self._trust_path(0, snapshot.tip().header.epoch)
             if isinstance(proof, AbsenceProof):
                 return ProvenValue(None, None, proof, at, path)
             assert value is not None, "a present leaf has a value"
             return ProvenValue(value, ProvenLeaf(value, proof), None, at, path)
+
+    def _trust_path(self, from_epoch: int, to_epoch: int) -> TrustPath:
+        """Return the handovers that lead from one epoch to another. Raises TrustError or NotReady."""
+        if from_epoch > to_epoch:
+            raise NotReady(f"this node is in epoch {to_epoch}, the pin in epoch {from_epoch}")
+        if to_epoch - from_epoch > HANDOVERS_MAX:
+            expected = f"a pin at most {HANDOVERS_MAX} epochs below {to_epoch}"
+            raise TrustError("from_epoch", expected, f"{from_epoch}")
+        handovers = tuple(self._require_handover(epoch) for epoch in range(from_epoch, to_epoch))
+        return TrustPath(from_epoch, handovers, None)
+
+    def _require_handover(self, epoch: int) -> Handover:
+        found = self._store.find_handover(epoch)
+        assert found is not None, "an epoch that is over has a seal"
+        return found
 
     @staticmethod
     def _certified(header: bytes, certificate: QuorumCertificate | None) -> Certified:
@@ -251,7 +268,8 @@ class RunningNode:
         core = self._driver.core
         return Status(
             member=self._member,
-            kind=self._kind,
+            kind=OBSERVER if self._driver.engine.me is None else VALIDATOR,
+            epoch=self._driver.engine.epoch,
             chain_id=tip.header.chain_id,
             height=tip.header.height,
             block_hash=tip.sealed.hash,

@@ -54,6 +54,7 @@ class Status:
 
     member: MemberId
     kind: str
+    epoch: Height
     chain_id: Hash
     height: Height
     block_hash: Hash
@@ -101,6 +102,10 @@ class NodeService(Protocol):
 
     def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
+        ...
+
+    def member_ids(self) -> tuple[str, ...]:
+        """Return the ids of all members, in order."""
         ...
 
     def prove(self, key: bytes) -> ProvenValue:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from node.durablefile import PosixFiles
+from node.durablefile import FileLock, PosixFiles
 
 _NUMBERS = itertools.count()
 
@@ -41,6 +41,24 @@ class CrashingDisk:
         self.steps_count = 0
         self.failing: dict[str, OSError] = {}
         self.log: list[str] = []
+
+    def exists(self, path: Path) -> bool:
+        return self._disk.exists(path)
+
+    def is_same(self, path: Path, other: Path) -> bool:
+        return self._disk.is_same(path, other)
+
+    def lock(self, path: Path) -> FileLock:
+        return self._disk.lock(path)
+
+    def close(self, descriptor: int) -> None:
+        self._disk.close(descriptor)
+
+    def size(self, descriptor: int) -> int:
+        return self._disk.size(descriptor)
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        return self._disk.read_at(descriptor, size, offset)
 
     def create(self, path: Path) -> int:
         self._step("create")

@@ -17,7 +17,7 @@ from ledger.genesis import Genesis, genesis_block
 from ledger.operations import Grant, Operation, Withdraw
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
 from ledger.records import union_from_value
-from ledger.state import Consent, anchor_key, consent_key, find, member_key, revocation_key
+from ledger.state import Consent, anchor_key, consent_key, find, member_key, require_members, revocation_key
 from ledger.statepages import prove
 from ledger.statetree import AbsenceProof, InclusionProof
 from ledger.transactions import Transaction, TransactionError
@@ -85,6 +85,7 @@ class MemoryNode:
         return Status(
             member=RELAY,
             kind="validator",
+            epoch=header.epoch,
             chain_id=header.chain_id,
             height=header.height,
             block_hash=self.ledger.tip.sealed.hash,
@@ -150,6 +151,9 @@ class MemoryNode:
                 raise UnknownLeaf("consent", "a granted consent", "none")
             consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
         return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        return require_members(self.ledger.tip.state).ids
 
     def prove(self, key: bytes) -> ProvenValue:
         at, path, proof = self._certified(), TrustPath(0, (), None), self._proof(key)

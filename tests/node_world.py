@@ -2,10 +2,10 @@
 
 import heapq
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import (
     DEVELOPMENT,
@@ -16,23 +16,35 @@ from ledger.genesis import (
     GenesisSchema,
     sign_genesis,
 )
-from ledger.keys import PrivateKey
-from ledger.operations import AnchorBatch, next_key_commitment
+from ledger.keys import PrivateKey, PublicKey
+from ledger.operations import AnchorBatch, Operation, next_key_commitment
 from ledger.overlays import Executed
+from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.state import Parameters
 from ledger.transactions import Transaction, TransactionBody
+from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.consensus.config import Config
-from node.consensus.core import Simplex
-from node.consensus.rounds import FinalizedTip
+from node.consensus.journal import JournalRecord
 from node.driver import Driver
-from node.journal import VoteLogJournal
+from node.engine import Engines
+from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
+from node.reporter import Reporter
+from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.host import SyncParts, SyncTuning
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
-SIDES = {"hk-bureau": "HK", "hk-operator": "HK", "mainland-bank": "CN", "sz-operator": "CN"}
+FIVE = ("hk-bank", *VALIDATORS)
+SIDES = {
+    "hk-bank": "HK",
+    "hk-bureau": "HK",
+    "hk-operator": "HK",
+    "mainland-bank": "CN",
+    "sz-operator": "CN",
+}
 
 
 def private_key(name: str) -> PrivateKey:
@@ -40,8 +52,8 @@ def private_key(name: str) -> PrivateKey:
     return PrivateKey.from_seed(random.Random(name).randbytes(32))
 
 
-def make_genesis() -> Genesis:
-    """Return a genesis of four validators, of which the Hong Kong bureau issues."""
+def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
+    """Return a genesis of these validators; every one of them governs and issues."""
     members = tuple(
         GenesisMember(
             id=member,
@@ -59,7 +71,7 @@ def make_genesis() -> Genesis:
                 b"certificate of " + member.encode(),
             ),
         )
-        for member in VALIDATORS
+        for member in validators
     )
     parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
     content = GenesisContent(
@@ -73,16 +85,19 @@ def make_genesis() -> Genesis:
         (GenesisSchema("hk.credit-report", 0),),
         ("consumer-credit.loan",),
     )
-    return sign_genesis(content, {member: private_key(f"{member} member") for member in VALIDATORS})
+    return sign_genesis(content, {member: private_key(f"{member} member") for member in validators})
+
+
+def sign(genesis: Genesis, sender: str, now_ms: int, *operations: Operation) -> Transaction:
+    """Return a member's signed transaction."""
+    body = TransactionBody(genesis.content.chain_id, sender, now_ms + 60_000, operations)
+    return Transaction.sign(body, private_key(f"{sender} member"))
 
 
 def anchor_transaction(genesis: Genesis, number: int, now_ms: int, sender: str = "hk-bureau") -> Transaction:
     """Return a signed transaction that anchors a batch of its own."""
     root = random.Random(number).randbytes(32)
-    body = TransactionBody(
-        genesis.content.chain_id, sender, now_ms + 60_000, (AnchorBatch(root, 1, "hk.credit-report", None),)
-    )
-    return Transaction.sign(body, private_key(f"{sender} member"))
+    return sign(genesis, sender, now_ms, AnchorBatch(root, 1, "hk.credit-report", None))
 
 
 @dataclass(slots=True)
@@ -96,6 +111,19 @@ class World:
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
+    tuning: SyncTuning = field(default_factory=SyncTuning)
+    interval: int = SNAPSHOT_INTERVAL
+    chunk_size: int = CHUNK_LEAVES_SIZE
+    # Messages that a test changes or drops on the wire: source, target, data to data or None.
+    meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
+    # Who may be called a liar by whom, because the test makes it one.
+    liars: set[str] = field(default_factory=set)
+    punished: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def pins(self) -> Pins:
+        """What every node trusts: genesis."""
+        return Pins(TrustedRoot(TRUST_VERSION, self.genesis, ()))
 
     def start(self, member: str) -> "WorldNode":
         """Start a node from what its directory holds, and connect it."""
@@ -118,13 +146,15 @@ class World:
     def deliver(self, source: str, target: str, data: bytes) -> None:
         """Put a message on the wire."""
         self.count += 1
-        heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, data))
+        meddled = self.meddle(source, target, data)
+        if meddled is not None:
+            heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, meddled))
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
         end = self.now_ms + milliseconds
         while True:
-            deadline = min((node.driver.next_deadline_ms() for node in self.nodes.values()), default=end)
+            deadline = min((node.arm() for node in self.nodes.values()), default=end)
             upcoming = min(deadline, self.queue[0][0] if self.queue else end)
             if upcoming > end:
                 break
@@ -136,8 +166,8 @@ class World:
                 if source in self.nodes and target in self.nodes:
                     self.nodes[target].driver.receive(source, data)
             for node in list(self.nodes.values()):
-                if node.driver.next_deadline_ms() <= self.now_ms:
-                    node.driver.tick()
+                if node.arm() <= self.now_ms:
+                    node.tick()
         self.now_ms = end
 
     def _is_due(self) -> bool:
@@ -155,54 +185,66 @@ class WorldNode:
     def __init__(self, world: World, member: str) -> None:
         self.world = world
         self.member = member
+        self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
-        content = world.genesis.content
-        validators = content.validators
+        self.timer_ms: int | None = None
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
-        tip, certificate = self.store.tip(), self.store.tip_certificate()
-        self.journal, records, _ = VoteLogJournal.open(
-            home / "votes", chain_id=content.chain_id, validator=member, epoch=0, has_voted=False
-        )
-        key = private_key(f"{member} validator")
-
-        def sign(subject: Subject) -> bytes:
-            return key.sign(VOTE_TAGS[subject.kind], subject.body(content.chain_id))
-
-        def verify(signed: Vote | QuorumCertificate) -> bool:
-            try:
-                signed.verify(content.chain_id, validators)
-            except LedgerError:
-                return False
-            return True
-
-        core = Simplex(
-            Config(),
-            validators,
-            validators.index_of(member),
-            0,
-            records,
-            FinalizedTip(tip.header.view, tip.sealed.hash, certificate),
-            sign,
-            verify,
+        self.shelf = Shelf.open(home / "snapshots")
+        self.engines = Engines(
+            member=member,
+            chain_id=world.genesis.content.chain_id,
+            tuning=Config(),
+            find_key=self._find_key,
+            open_journal=self._open_journal,
         )
         self.driver = Driver(
             member=member,
-            validators=validators,
-            core=core,
-            chain=Chain(self.store, validators),
+            engines=self.engines,
+            chain=Chain(self.store),
             mempool=Mempool(),
-            journal=self.journal,
             transport=self,
             clock=self,
             on_final=self._became_final,
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
+            sync=SyncParts(
+                world.pins, self.shelf, world.tuning, interval=world.interval, chunk_size=world.chunk_size
+            ),
         )
+        self.reporter = Reporter(
+            member=member, member_key=private_key(f"{member} member"), driver=self.driver, clock=self
+        )
+
+    def _find_key(self, key: PublicKey) -> PrivateKey | None:
+        own = (private_key(f"{self.member} validator"), private_key(f"{self.member} next validator"))
+        return next((each for each in own if each.public == key), None)
+
+    def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
+        journal, records, _ = VoteLogJournal.open(
+            self.world.directory / self.member / "votes",
+            chain_id=self.world.genesis.content.chain_id,
+            validator=self.member,
+            epoch=epoch,
+            has_voted=has_voted,
+        )
+        return journal, records
 
     def _became_final(self, path: list[Executed]) -> None:
         self.final += [each.id for executed in path for each in executed.block.transactions]
+
+    def arm(self) -> int:
+        """Return when the timer fires. Like a node's, it is moved forward only: a deadline is a moving target."""
+        due_ms = self.driver.next_deadline_ms()
+        self.timer_ms = due_ms if self.timer_ms is None else min(self.timer_ms, due_ms)
+        return self.timer_ms
+
+    def tick(self) -> None:
+        """Do what is due, and report what was seen."""
+        self.timer_ms = None
+        self.driver.tick()
+        self.reporter.report()
 
     def submit(self, transaction: Transaction) -> None:
         """Take a client's transaction."""
@@ -220,14 +262,17 @@ class WorldNode:
         return len(self.world.nodes) - 1
 
     def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
-        raise AssertionError(f"{self.member} disconnects honest {peer_id}: {reason}")
+        assert peer_id in self.world.liars, f"{self.member} disconnects honest {peer_id}: {reason}"
+        self.world.punished.append((self.member, peer_id, reason))
 
     def wall_ms(self) -> int:
-        return START_MS + 1_000 + self.world.now_ms
+        return START_MS + 1_000 + self.world.now_ms + self.skew_ms
 
     def monotonic_ms(self) -> int:
         return self.world.now_ms
 
     def close(self) -> None:
-        self.journal.close()
+        self.engines.close()
+        self.driver.close()
+        self.shelf.close()
         self.store.close()

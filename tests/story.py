@@ -71,7 +71,6 @@ def running(world: World) -> RunningNode:
     return RunningNode(
         genesis=world.genesis,
         member="sz-operator",
-        kind="validator",
         driver=node.driver,
         store=node.store,
         clock=node,

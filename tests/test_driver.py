@@ -1,11 +1,14 @@
 """The driver over real stores, vote logs and signatures, in virtual time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.node_world import START_MS, VALIDATORS, World, anchor_transaction
+from ledger.blocks import SealedHeader, transactions_root
+from node.consensus.effects import Build
+from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction
 
 
 @pytest.fixture
@@ -99,3 +102,86 @@ def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:
     assert not node.driver.admit(transaction)
     world.run(11_000)
     assert all(node.final == [transaction.id] for node in world.nodes.values())
+
+
+def test_a_block_whose_parent_finality_has_passed_is_not_built_and_costs_a_turn_only(world: World) -> None:
+    world.run(2_000)
+    sent = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node = world.nodes["sz-operator"]
+    node.submit(sent)
+    world.run(1_000)
+    store, tip = node.driver.chain.store, node.driver.chain.tip
+    passed = store.find_header(tip.header.height - 1)
+    assert passed is not None
+    # As after a catch-up: the leader waited for a parent that others have made final, and more on it.
+    node.driver._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
+    node.driver.tick()
+    assert node.driver._building is None
+    last = anchor_transaction(world.genesis, 2, START_MS + world.now_ms)
+    node.submit(last)
+    world.run(5_000)
+    assert all(each.final == [sent.id, last.id] for each in world.nodes.values())
+
+
+def test_a_node_whose_clock_is_wrong_calls_nothing_expired_that_others_record(world: World) -> None:
+    world.run(2_000)
+    fast = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    fast.driver.admit(transaction)
+    fast.skew_ms = 90_000
+    fast.driver.tick()
+    assert fast.refused == []
+    fast.driver.submit([transaction])
+    world.run(5_000)
+    assert all(node.final == [transaction.id] and node.refused == [] for node in world.nodes.values())
+
+
+def test_nothing_is_called_expired_before_a_final_block_is_past_its_time(world: World) -> None:
+    world.run(2_000)
+    for member in ("hk-operator", "mainland-bank"):
+        world.kill(member)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.submit(transaction)
+    world.run(70_000)
+    assert node.refused == [] and node.driver.mempool.count == 1
+    for member in ("hk-operator", "mainland-bank"):
+        world.start(member)
+    world.run(20_000)
+    assert [(refused.id, error.code) for refused, error in node.refused] == [(transaction.id, "expired")]
+    assert node.driver.mempool.count == 0
+    assert all(each.final == [] for each in world.nodes.values())
+
+
+def test_what_did_not_apply_on_an_abandoned_block_is_not_refused(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver.admit(transaction)
+    node.driver._refused_above[transaction.id] = node.driver.chain.tip.header.height + 1
+    world.run(11_000)
+    assert node.refused == [] and not node.driver._refused_above
+    world.run(11_000)
+    assert all(each.final == [transaction.id] for each in world.nodes.values())
+
+
+def grown_node(world: World) -> WorldNode:
+    world.run(1_000)
+    for number in range(4):
+        world.nodes["sz-operator"].submit(anchor_transaction(world.genesis, number, START_MS + world.now_ms))
+        world.run(300)
+    node = world.nodes["hk-bureau"]
+    assert node.driver.chain.tip.header.height >= 4
+    return node
+
+
+def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(world: World) -> None:
+    driver = grown_node(world).driver
+    passed, tip = driver.chain.store.find_header(2), driver.chain.tip.header
+    assert passed is not None
+    usurping = SealedHeader.encode(
+        replace(tip, parent_hash=passed.hash, height=tip.height + 1, transactions_root=transactions_root(()))
+    )
+    assert driver.chain.propose(usurping, ()) is not None
+    assert not driver._ensure_executed(usurping.hash)
+    assert driver._ensure_executed(passed.hash)

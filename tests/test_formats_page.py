@@ -16,6 +16,8 @@ MODULES = (
     "certificates",
     "state",
     "operations",
+    "proposals",
+    "tlscertificates",
     "blocks",
     "commitments",
     "genesis",
@@ -23,9 +25,10 @@ MODULES = (
     "presentation",
     "trust",
     "proofs",
+    "snapshots",
 )
 # Results and wrappers that are never encoded.
-UNWRITTEN = {"PrivateKey", "SealedHeader", "Block", "TrustedHeader", "Pins"}
+UNWRITTEN = {"PrivateKey", "SealedHeader", "Block", "TrustedHeader", "Pins", "Rebuilding"}
 
 
 def records() -> list[type[Record]]:

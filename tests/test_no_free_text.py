@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Union, get_args, get_origin
 
 import pytest
 
+from ledger import proposals
 from ledger.operations import (
     GRANT_BODY_SIZE_MAX,
     OPERATION_CLASSES,
@@ -14,6 +15,7 @@ from ledger.operations import (
     Grant,
     GrantBody,
     Operation,
+    Propose,
     Withdraw,
     WithdrawalBody,
 )
@@ -70,13 +72,32 @@ def _is_harmless(rule: object) -> bool:
             return False
 
 
+# Members' names, which governors decide on: the only text that there is.
+NAMES = [
+    f"Propose.change: {change}.{name}"
+    for change in ("AddMember", "ChangeNames")
+    for name in ("name_zh_hans", "name_zh_hant", "name_en")
+]
+
+
 @pytest.mark.parametrize("operation_class", OPERATION_CLASSES)
-def test_no_field_of_an_operation_holds_free_text(operation_class: type[Operation]) -> None:
-    assert list(find_free_text(operation_class)) == []
+def test_no_field_of_an_operation_holds_free_text_but_members_names(
+    operation_class: type[Operation],
+) -> None:
+    assert list(find_free_text(operation_class)) == (NAMES if operation_class is Propose else [])
 
 
 def test_nothing_else_in_a_transaction_does_either() -> None:
-    assert list(find_free_text(TransactionBody)) == []
+    found = [
+        place.removeprefix("TransactionBody.operations[]: ") for place in find_free_text(TransactionBody)
+    ]
+    assert found == NAMES
+
+
+def test_the_names_are_names_and_nothing_longer() -> None:
+    for place in NAMES:
+        shape, _, field = place.partition(": ")[2].partition(".")
+        assert shape_of(vars(proposals)[shape])[field] == Name
 
 
 def test_the_list_of_operations_is_the_union_that_a_transaction_holds() -> None:

@@ -276,7 +276,7 @@ async def ask_for_everything(running: RunningNetwork, capture: Capture) -> None:
         if (found := process.store.load_block(height)) is not None
         for transaction in found.transactions
     )
-    for question in (WantFinal(1), WantBlock(block.hash), WantTransactions(ids)):
+    for question in (WantFinal(1, 64), WantBlock(block.hash), WantTransactions(ids)):
         assert process._network.send(other, encode_peer_message(question))
     deadline = asyncio.get_running_loop().time() + 10
     while not {"block", "final-blocks"} <= capture.peer_kinds()[0]:

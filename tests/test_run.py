@@ -9,12 +9,13 @@ import pytest
 
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
+from node.configfile import ConfigError
 from node.consortium import Network, new_network
 from node.development import development_key
 from node.driver import NodeStopped
 from node.home import Home
 from node.keyfiles import DevelopmentKey
-from node.run import ApiServer, NodeProcess, StartRefused, load_parts
+from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode
 from node.scenarios import load_scenarios, scenarios_directory
 from node.service import FINAL, REFUSED, Submission
@@ -121,7 +122,7 @@ def test_a_home_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_a_member_without_a_node_has_none_to_start(tmp_path: Path) -> None:
     network = make_network(tmp_path / "network")
-    with pytest.raises(StartRefused, match="--url"):
+    with pytest.raises(ConfigError, match="name the home of a member with a node"):
         load_parts(network.homes["hk-bank"], DevelopmentKey())
 
 
@@ -169,3 +170,31 @@ def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
         assert not any(process.failed.done() for process in processes.values())
 
     asyncio.run(live())
+
+
+class WrongClock:
+    """A wall clock that somebody set wrong."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self._wall_ms = wall_ms
+
+    def wall_ms(self) -> int:
+        return self._wall_ms
+
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def test_a_node_reads_the_clock_that_it_is_given_and_refuses_one_before_genesis(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    genesis_ms = network.genesis.content.time_ms
+
+    async def live(clock: WrongClock) -> None:
+        parts = load_parts(network.homes["sz-operator"], DevelopmentKey())
+        process = NodeProcess(parts, make_api, clock=clock)
+        await process.start()
+        await process.stop()
+
+    with pytest.raises(StartRefused, match="clock"):
+        asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS - 1)))
+    asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS)))

@@ -172,7 +172,7 @@ async def gossip(running: RunningNetwork, victim: str, *transactions: Transactio
     async with peer_of(running, victim) as socket:
         await socket.send_bytes(encode_peer_message(Gossip(tuple(each.encoded for each in transactions))))
         # A node handles a peer's messages in order: with the answer to this one, it is done with the first.
-        await socket.send_bytes(encode_peer_message(WantFinal(1)))
+        await socket.send_bytes(encode_peer_message(WantFinal(1, 64)))
         async with asyncio.timeout(15):
             while True:
                 answer = await socket.receive()

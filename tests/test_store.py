@@ -19,6 +19,7 @@ from ledger.statepages import check_pages, prove
 from ledger.statetree import InclusionProof, verify_present
 from node.chain import Chain
 from node.storage import store as store_module
+from node.storage.database import Batch, Database, DatabaseError
 from node.storage.store import SCHEMA_VERSION, Store, StoreError
 from node.storage.tables import number_key
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
@@ -65,7 +66,7 @@ def build(chain: Chain, number: int) -> Executed:
 
 
 def grow(store: Store, count: int) -> list[Executed]:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     path = []
     for number in range(1, count + 1):
         executed = build(chain, number)
@@ -114,7 +115,7 @@ def test_a_snapshot_is_one_version_whatever_is_committed_meanwhile(store: Store)
     (first,) = grow(store, 1)
     key = next(iter(first.overlay.values))
     with store.snapshot() as snapshot:
-        grow_more = Chain(store, GENESIS.content.validators)
+        grow_more = Chain(store)
         grow_more.commit(certify(build(grow_more, 77)))
         assert snapshot.tip().header.height == 1
         root = snapshot.tip().header.state_root
@@ -137,13 +138,13 @@ def test_every_block_is_provable_under_the_newest_history_root(store: Store) -> 
 
 def test_blocks_that_are_not_final_survive_and_go_when_their_height_is_final(path: Path) -> None:
     store = Store.open(path, GENESIS)
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     executed = build(chain, 1)
     store.close()
     again = Store.open(path, GENESIS)
     try:
         assert len(list(again.pending())) == 1
-        restored = Chain(again, GENESIS.content.validators)
+        restored = Chain(again)
         candidate = restored.tree.find(executed.block.hash)
         assert candidate is not None
         restored.execute(candidate)
@@ -167,7 +168,7 @@ def test_a_store_in_use_is_refused_and_names_the_other_door(store: Store, path: 
 
 
 def test_a_commit_that_does_not_follow_the_tip_is_our_own_fault(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     certificate = certify(first)
     store.commit([first], certificate)
@@ -179,7 +180,7 @@ def test_a_commit_that_does_not_follow_the_tip_is_our_own_fault(store: Store) ->
 def test_a_flipped_byte_in_a_table_is_an_error_and_never_a_missing_record(path: Path) -> None:
     store = Store.open(path, GENESIS)
     grow(store, 40)
-    store._database.compact_range()
+    store._database._database.compact_range()
     store.close()
     tables = sorted(path.glob("*.ldb"))
     assert tables, "the test needs a table on disk"
@@ -214,17 +215,17 @@ def read_everything(path: Path) -> int:
         store.close()
 
 
-class FailingDisk:
-    """A database whose writes fail."""
+class FullDisk:
+    """A database that takes no writes."""
 
-    def __init__(self, database: plyvel.DB) -> None:
-        self._database = database
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._database, name)
+        return getattr(self.database, name)
 
-    def put(self, key: bytes, value: bytes, *, sync: bool) -> None:
-        raise plyvel.IOError(b"IO error: No space left on device")
+    def write(self, batch: Batch, *, is_synced: bool) -> None:
+        raise DatabaseError("IO error: No space left on device")
 
 
 def edit(path: Path, change: Callable[[plyvel.DB], object]) -> None:
@@ -319,7 +320,7 @@ def test_damage_is_not_mistaken_for_a_lock_whatever_the_path_is_called(tmp_path:
     path = tmp_path / "blocks" / "LOCK" / "chain"
     store = Store.open(path, GENESIS)
     grow(store, 3)
-    store._database.compact_range()
+    store._database._database.compact_range()
     store.close()
     for table in path.glob("*.ldb"):
         table.unlink()
@@ -343,12 +344,12 @@ def test_an_unknown_storage_version_is_refused(path: Path) -> None:
 
 
 def test_after_a_failed_write_the_store_takes_nothing_more(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     executed = build(chain, 1)
-    store._database = FailingDisk(store._database)
+    store._database = full = FullDisk(store._database)
     with pytest.raises(StoreError, match="No space left"):
         store.put_pending(1, bytes(32), b"a block")
-    store._database = store._database._database
+    store._database = full.database
     with pytest.raises(StoreError, match="Restart"):
         store.put_pending(1, bytes(32), b"a block")
     with pytest.raises(StoreError, match="Restart"):
@@ -432,7 +433,7 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
 
 def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 5)
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     for number in range(1, 4):
         chain.commit(certify(build(chain, number)))
         pages = dict(store.pages())
@@ -444,7 +445,7 @@ def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest
 
 
 def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     certificate = certify(first)
     subject = certificate.subject
@@ -463,7 +464,7 @@ def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:
 
 
 def test_a_block_made_final_through_its_child_has_no_certificate_of_its_own(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     built = chain.build(first.block.hash, [], view=2, proposer=VALIDATORS[2], now_ms=START_MS + 2)
     assert built is not None
@@ -488,7 +489,7 @@ def test_catching_up_gets_blocks_within_count_and_bytes_but_at_least_one(store: 
 
 
 def test_a_commit_keeps_the_unfinalized_blocks_above_it(store: Store) -> None:
-    chain = Chain(store, GENESIS.content.validators)
+    chain = Chain(store)
     first = build(chain, 1)
     store.put_pending(2, bytes(32), b"above")
     store.commit([first], certify(first))

@@ -39,6 +39,7 @@ class Metrics:
         status = self._node.status()
         gauges = (
             ("luohu_height", "Height of the newest final block.", status.height),
+            ("luohu_epoch", "Epoch of the validator set.", status.epoch),
             ("luohu_view", "View that the protocol is in.", status.view),
             ("luohu_finalized_view", "View of the newest final block.", status.finalized_view),
             ("luohu_peers_connected", "Peers connected now.", len(status.peers_connected)),

@@ -53,7 +53,7 @@ class Queries:
 
     async def members(self, _request: web.Request) -> web.StreamResponse:
         """Return every member's record as it stands."""
-        keys = [member_key(member) for member in self._members()]
+        keys = [member_key(member) for member in self._node.member_ids()]
         proven = [(key, self._node.prove(key)) for key in keys]
         found: list[Json] = [
             to_json(decode_leaf(Member, key, each.value)) for key, each in proven if each.value is not None
@@ -65,14 +65,10 @@ class Queries:
         member = request.match_info["member"]
         if not member.isascii() or len(member) > MEMBER_ID_SIZE_MAX:
             raise EncodingError("member", f"at most {MEMBER_ID_SIZE_MAX} ASCII characters", f"{member!a:.80}")
-        if member not in self._members():
+        if member not in self._node.member_ids():
             # Said without a proof, which a node before its first final block cannot give.
             raise not_found(Member.TAG, member)
         return self._leaf(Member, member_key(member), member)
-
-    def _members(self) -> list[str]:
-        """Return the ids of all members. No operation registers one yet, so genesis has them all."""
-        return [member.id for member in self._node.genesis.content.members]
 
     async def consent(self, request: web.Request) -> web.StreamResponse:
         """Return a consent's record with its proof."""
@@ -136,6 +132,7 @@ class Queries:
             {
                 "member": status.member,
                 "kind": status.kind,
+                "epoch": status.epoch,
                 "chain_id": status.chain_id.hex(),
                 "height": status.height,
                 "block_hash": status.block_hash.hex(),

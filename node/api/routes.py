@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from ledger.records import Json
+from node.api.decisions import RECORDS_MAX, Decisions
 from node.api.doors import Door, respond
 from node.api.events import Events
 from node.api.metrics import Metrics
@@ -13,11 +14,13 @@ from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, Queries
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
 
 _BLOCKS_QUERY: Final = {"from": "The first height.", "count": f"How many, at most {BLOCKS_MAX}."}
+_COUNT_QUERY: Final = {"count": f"How many, at most {RECORDS_MAX}."}
+_PROPOSALS_QUERY: Final = {"from": "The id of the first one; by default the latest's.", **_COUNT_QUERY}
 _EVENTS_QUERY: Final = {"from": "The cursor after which to start: height, or height.index."}
 
 
 def make_doors(
-    submissions: Submissions, queries: Queries, events: Events, metrics: Metrics
+    submissions: Submissions, queries: Queries, decisions: Decisions, events: Events, metrics: Metrics
 ) -> tuple[Door, ...]:
     """Return all doors of the API."""
 
@@ -51,6 +54,22 @@ def make_doors(
         Door("GET", "/v1/members", "Every member's record as it stands.", queries.members),
         Door("GET", "/v1/members/{member}", "A member's record with its proof.", queries.member),
         Door("GET", "/v1/consents/{key}/{id}", "A consent's record with its proof.", queries.consent),
+        Door(
+            "GET",
+            "/v1/proposals",
+            "Proposals, newest first.",
+            decisions.proposals,
+            query=_PROPOSALS_QUERY,
+        ),
+        Door("GET", "/v1/proposals/{id}", "A proposal with its votes and its proof.", decisions.proposal),
+        Door("GET", "/v1/validators", "The validator sets, current and pending.", decisions.validators),
+        Door(
+            "GET",
+            "/v1/misbehaviour",
+            "Misbehaviour of validators on record, newest first.",
+            decisions.misbehaviour,
+            query=_COUNT_QUERY,
+        ),
         Door("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
         Door("GET", "/v1/blocks/{height}", "One final block.", queries.block),
         Door("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ledger.errors import LedgerError
 from node.api.connection import IDLE_S, connections_of
+from node.api.decisions import Decisions
 from node.api.doors import (
     BODY_S,
     BODY_SIZE_MAX,
@@ -65,7 +66,7 @@ class Api:
         self._events = Events(node)
         self._metrics = Metrics(node, self._events)
         submissions = Submissions(node, clock or SystemClock())
-        self.doors = make_doors(submissions, Queries(node), self._events, self._metrics)
+        self.doors = make_doors(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         for door in self.doors:
             application.router.add_route(

@@ -25,9 +25,24 @@ from ledger.genesis import Genesis, genesis_from_json
 from ledger.keys import PublicKey
 from ledger.operations import Grant, Withdraw
 from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
+from ledger.proposals import Proposal
 from ledger.records import Json, from_json, pack, parse_json, to_json, unpack
-from ledger.state import Consent, Member, consent_key, decode_leaf, member_key
+from ledger.state import (
+    PARAMETERS_KEY,
+    VALIDATORS_KEY,
+    Consent,
+    Member,
+    Misbehaviour,
+    Node,
+    Parameters,
+    Validators,
+    consent_key,
+    decode_leaf,
+    member_key,
+    node_key,
+)
 from ledger.transactions import Transaction
+from ledger.trust import TrustPath
 from node.service import FINAL, PENDING, REFUSED
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
@@ -96,6 +111,7 @@ class NodeStatus:
 
     member: str
     kind: str
+    epoch: int
     chain_id: str
     height: int
     block_hash: str
@@ -179,6 +195,42 @@ class Client:
         with _decoding():
             return decode_leaf(Consent, place, value)
 
+    async def proposal(self, proposal: bytes) -> tuple[Proposal, str]:
+        """Return a proposal, and whether it is open, passed, rejected or expired."""
+        return _proposal(await self._get(f"/v1/proposals/{proposal.hex()}"))
+
+    async def proposals(self, start: bytes | None = None) -> tuple[list[tuple[Proposal, str]], bytes | None]:
+        """Return some proposals with what has become of them, newest first, and where to go on."""
+        answer = await self._get("/v1/proposals" + ("" if start is None else f"?from={start.hex()}"))
+        listed = _list(answer, "proposals")
+        following = None if answer.get("next") is None else _hex(answer, "next")
+        with _decoding():
+            return [_proposal(_object(each)) for each in listed], following
+
+    async def validators(self) -> Validators:
+        """Return the current and the pending validator set."""
+        value = await self._state_value(VALIDATORS_KEY, "validators")
+        with _decoding():
+            return decode_leaf(Validators, VALIDATORS_KEY, value)
+
+    async def parameters(self) -> Parameters:
+        """Return the limits that bind every block."""
+        value = await self._state_value(PARAMETERS_KEY, "parameters")
+        with _decoding():
+            return decode_leaf(Parameters, PARAMETERS_KEY, value)
+
+    async def node(self, member: str) -> Node:
+        """Return the registration of a member's node."""
+        value = await self._state_value(node_key(member), f"node of {member}")
+        with _decoding():
+            return decode_leaf(Node, node_key(member), value)
+
+    async def misbehaviour(self) -> list[Misbehaviour]:
+        """Return misbehaviour on record, newest first."""
+        answer = await self._get("/v1/misbehaviour")
+        with _decoding():
+            return [from_json(Misbehaviour, each) for each in _list(answer, "misbehaviour")]
+
     async def _state_value(self, key: bytes, what: str) -> bytes:
         answer = await self._get(f"/v1/state/{key.hex()}")
         if answer.get("value") is None:
@@ -187,6 +239,12 @@ class Client:
         return _hex(answer, "value")
 
     # -- the chain --------------------------------------------------------------------------------------
+
+    async def trust_path(self) -> TrustPath:
+        """Return the handovers from genesis to the node's present epoch. Nothing of it is verified."""
+        answer = await self._get(f"/v1/state/{VALIDATORS_KEY.hex()}")
+        with _decoding():
+            return from_json(TrustPath, answer.get("trust_path"))
 
     async def blocks(self, start: int) -> list[tuple[Block, QuorumCertificate | None]]:
         """Return some final blocks from a height on, with the certificates of those that have their own."""
@@ -213,6 +271,7 @@ class Client:
         return NodeStatus(
             member=_text(answer, "member"),
             kind=_text(answer, "kind"),
+            epoch=_number(answer, "epoch"),
             chain_id=_hex(answer, "chain_id").hex(),
             height=_number(answer, "height"),
             block_hash=_hex(answer, "block_hash").hex(),
@@ -318,6 +377,11 @@ def _event(fields: dict[str, str]) -> Event:
         return Event(
             fields["event"], fields["id"], _object(parse_json(fields["data"], size_max=EVENT_SIZE_MAX))
         )
+
+
+def _proposal(answer: dict[str, Json]) -> tuple[Proposal, str]:
+    with _decoding():
+        return from_json(Proposal, answer.get("record")), _text(answer, "status")
 
 
 def _bad(where: str, expected: str, found: str) -> BadAnswer:

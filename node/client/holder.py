@@ -91,17 +91,21 @@ async def refresh(client: Client, proof: Proof, consent: ConsentFile | None) -> 
     """Return the proof with evidence of now; a presentation for the same consent is kept."""
     presentation = proof.presentation
     key = consent_id = None
+    # The bank's newest pin, which its request names, makes the shortest path; every bank pins genesis.
+    from_epoch = 0
     if consent is not None:
         key, consent_id = consent.consent_key, consent.consent_id
+        from_epoch = consent.request.decoded().pin.epoch
     elif presentation is not None:
         key, consent_id = presentation.consent_key, presentation.consent_id
+        from_epoch = proof.evidence.trust_path.from_epoch
     request = EvidenceRequest(
         issuer=proof.opening.decoded_metadata().issuer,
         root=proof.anchor_root,
         commitment=proof.opening.commitment(),
         consent_key=key,
         consent_id=consent_id,
-        from_epoch=0,
+        from_epoch=from_epoch,
     )
     evidence = await client.evidence(request)
     keeps = presentation is not None and presentation.consent_id == consent_id

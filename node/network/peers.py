@@ -178,8 +178,12 @@ class PeerNetwork:
         self._inbox.forget(peer_id)
         self._end(link, CLOSE_TIMED_REFUSAL, f"refused for {seconds:.1f} s: {reason}")
 
-    def update_peers(self, peers: Mapping[str, Peer]) -> None:
-        """Replace the registry: drop who is gone or has another certificate, dial who is new or moved."""
+    def update_peers(self, peers: Mapping[str, Peer], identity: TlsIdentity | None = None) -> None:
+        """Replace the registry: drop who is gone or has another certificate, dial who is new or moved.
+
+        An `identity` replaces what this node shows on connections that are made from now on.
+        """
+        self._identity = identity or self._identity
         registry = self._without_self(peers)
         self._client_context, self._listener.context = self._make_contexts(registry)
         before, self._registry = self._registry, registry

@@ -20,11 +20,15 @@ from pathlib import Path
 from secrets import token_hex
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.digests import digest
+from ledger.records import pack
+from ledger.tlscertificates import SERIAL_SIZE, TlsCertificate
 
 CERTIFICATE_SIZE_MAX = 4096
 """The largest certificate accepted, in bytes of DER. Ours have about 500."""
@@ -103,6 +107,33 @@ def make_identity(node_id: str) -> TlsIdentity:
     return TlsIdentity(certificate.public_bytes(serialization.Encoding.DER), _encode_key(key))
 
 
+def registrable(certificate: bytes, node_id: str) -> TlsCertificate:
+    """Return the parts of a certificate that an operation registers. Raises ValueError where it is not ours."""
+    try:
+        parts = _parts(_decode_certificate(certificate))
+    except (ValueError, OverflowError, UnsupportedAlgorithm) as error:
+        raise ValueError("certificate: expected one that `luohu` made, found one of another form") from error
+    if parts.der(node_id) != certificate:
+        raise ValueError(f"certificate: expected one that `luohu` made for {node_id}, found another")
+    return parts
+
+
+def _parts(certificate: x509.Certificate) -> TlsCertificate:
+    key = certificate.public_key()
+    names = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or len(names) != 1:
+        raise ValueError("certificate: expected a P-256 key and one number in the name, found others")
+    point, (r, s) = key.public_numbers(), decode_dss_signature(certificate.signature)
+    parts = TlsCertificate(
+        serial=certificate.serial_number.to_bytes(SERIAL_SIZE, "big"),
+        name_number=bytes.fromhex(str(names[0].value)),
+        point=point.x.to_bytes(32, "big") + point.y.to_bytes(32, "big"),
+        signature=r.to_bytes(32, "big") + s.to_bytes(32, "big"),
+    )
+    pack(parts)
+    return parts
+
+
 def encode_certificate_pem(identity: TlsIdentity) -> bytes:
     """Return the certificate as PEM."""
     return _decode_certificate(identity.certificate).public_bytes(serialization.Encoding.PEM)
@@ -115,6 +146,11 @@ def encode_key_pem(identity: TlsIdentity, passphrase: bytes) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase),
     )
+
+
+def decode_certificate_pem(certificate: bytes) -> bytes:
+    """Return the DER of a certificate in PEM. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
 
 
 def decode_identity_pem(*, certificate: bytes, key: bytes, passphrase: bytes) -> TlsIdentity:

@@ -1,4 +1,4 @@
-"""The chain and its finalized state in LevelDB.
+"""The chain and its finalized state, in one database.
 
 Rule 1: everything that becomes final is one synced batch: a crash leaves whole blocks or none.
 Rule 2: checksums are verified on every read; what is damaged is named, never served.
@@ -15,15 +15,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-import plyvel
-
 from ledger.blocks import Block, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate
+from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
 from ledger.genesis import Genesis, genesis_block
 from ledger.merkle import Frontier
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
+from ledger.snapshots import Description
+from ledger.state import require_validators
 from ledger.transactions import Transaction
+from ledger.trust import Certified, Handover
+from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
+from node.storage.leveldb import LevelDatabase
+from node.storage.sparestate import SpareState
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -31,12 +35,11 @@ from node.storage.tables import (
     LOCATION,
     META,
     NODE,
-    PAGE,
     PENDING,
     REPAIR,
+    SEAL,
+    STATE_TABLES,
     TRANSACTION,
-    VALUE,
-    Reader,
     StoreError,
     damaged,
     decode_number,
@@ -44,22 +47,20 @@ from node.storage.tables import (
     number_key,
     read_record,
     reading,
-    reason_of,
 )
 
 __all__ = ("Snapshot", "Store", "StoreError")
 
-SCHEMA_VERSION: Final = b"1"
+SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
-
-# What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
-_DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
-# LevelDB's texts for a lock that this process, and that another process, holds.
-_HELD: Final = ("already held by process", "temporarily unavailable")
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
     return unpack(QuorumCertificate, encoded)
+
+
+def _decode_validators(encoded: bytes) -> ValidatorSet:
+    return unpack(ValidatorSet, encoded)
 
 
 def _decode_frontier(encoded: bytes) -> Frontier:
@@ -83,19 +84,31 @@ def _certificate_in(reader: Reader, height: int) -> QuorumCertificate | None:
     return None if encoded is None else decode_record(_decode_certificate, key, encoded)
 
 
+def state_in_use(reader: Reader) -> int:
+    """Return which of the STATE_TABLES are in use. Raises StoreError."""
+    key = META + b"state"
+    found = read_record(reader, key)
+    number = 0 if found is None else decode_number(key, found)
+    if number >= len(STATE_TABLES):
+        raise damaged(key, f"state tables {number}")
+    return number
+
+
 class Snapshot:
     """One version of the store: state, tip and certificate belong together."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._state = state_in_use(reader)
+        self._value_table, self._page_table = STATE_TABLES[self._state]
 
     def find_value(self, key: bytes) -> bytes | None:
         """Return a leaf's value."""
-        return read_record(self._reader, VALUE + key)
+        return read_record(self._reader, self._value_table + key)
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
-        return read_record(self._reader, PAGE + path)
+        return read_record(self._reader, self._page_table + path)
 
     def tip(self) -> Tip:
         """Return the finalized tip of this version."""
@@ -127,7 +140,7 @@ class Snapshot:
 class Store(Snapshot):
     """The open store. It is the state of the finalized tip. Not for use from two threads at once."""
 
-    def __init__(self, database: "plyvel.DB") -> None:
+    def __init__(self, database: Database) -> None:
         """Use `Store.open`."""
         super().__init__(database)
         self._database = database
@@ -138,17 +151,26 @@ class Store(Snapshot):
     @classmethod
     def open(cls, path: Path, genesis: Genesis) -> "Store":
         """Open the store of a chain, or create it with block 0. Raises StoreError."""
-        _check_place(path)
         try:
-            database = plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True)
-        except plyvel.Error as error:
-            reason = reason_of(error)
-            if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
-                cure = "Stop the node that runs on this home, or ask it through --url."
-                raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
-            raise StoreError(f"a readable database in {path}", reason, REPAIR) from error
-        store = cls(database)
+            database = LevelDatabase.open(path)
+        except DatabaseLocked as error:
+            cure = "Stop the node that runs on this home, or ask it through --url."
+            raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
+        except DatabaseError as error:
+            raise StoreError(f"a readable database in {path}", str(error), REPAIR) from error
+        except OSError as error:
+            cure = "Check the path and who owns it."
+            raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
+        return cls.over(database, genesis)
+
+    @classmethod
+    def over(cls, database: Database, genesis: Genesis) -> "Store":
+        """Open the store that a database holds, or create it with block 0. Raises StoreError.
+
+        The database belongs to the store from here on, and is closed where the store cannot be opened.
+        """
         try:
+            store = cls(database)
             store._begin(genesis)
             store._tip = store._stored_tip()
         except BaseException:
@@ -168,11 +190,12 @@ class Store(Snapshot):
                 if next(records, None) is not None:
                     raise StoreError("a chain id", "records without one", REPAIR)
             start = genesis_block(genesis.content)
-            with self._writing(), self._database.write_batch(transaction=True, sync=True) as batch:
-                batch.put(META + b"chain", chain_id)
-                batch.put(META + b"schema", SCHEMA_VERSION)
-                self._put_block(batch, start, Frontier())
-                self._put_tip(batch, start)
+            batch = Batch()
+            batch.put(META + b"chain", chain_id)
+            batch.put(META + b"schema", SCHEMA_VERSION)
+            self._put_block(batch, start, Frontier())
+            self._put_tip(batch, start)
+            self._write(batch)
             return
         if found != chain_id:
             cure = "Use the genesis.json that this home was made with."
@@ -208,45 +231,48 @@ class Store(Snapshot):
         if len(self._pages) > PAGES_CACHED_MAX:
             self._pages.popitem(last=False)
 
-    def commit(self, executed: Sequence[Executed], certificate: QuorumCertificate) -> None:
+    def commit(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         """Make blocks that follow the tip final, in one synced batch; the certificate finalizes the last.
 
+        It is None where the last stands by the history of a certified block that is not here yet.
         Raises StoreError where the disk fails; the store then takes nothing more.
         """
         self._require_usable()
         self._check_follows(executed, certificate)
         history = self.tip().history
-        overtaken = self._pending_keys(executed[-1].block.header.height)
-        with self._writing():
-            batch = self._database.write_batch(transaction=True, sync=True)
-            for each in executed:
-                self._put_block(batch, each, history)
-                history = each.history
-            last = executed[-1]
+        batch = Batch()
+        for each in executed:
+            self._put_block(batch, each, history)
+            history = each.history
+        last = executed[-1]
+        if certificate is not None:
             batch.put(CERTIFICATE + number_key(last.block.header.height), pack(certificate))
-            self._put_tip(batch, last)
-            for key in overtaken:
-                batch.delete(key)
-            batch.write()
+        self._put_tip(batch, last)
+        for key in self._pending_keys(last.block.header.height):
+            batch.delete(key)
+        self._write(batch)
         for each in executed:
             for path, page in each.overlay.pages.items():
                 self._remember(path, page)
         self._tip = Tip(last.block.sealed, self, last.history)
 
-    def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate) -> None:
+    def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         assert executed, "a commit holds blocks"
         before = self.tip().sealed
         for each in executed:
             assert each.block.header.height == before.header.height + 1, "blocks are committed in order"
             assert each.block.header.parent_hash == before.hash, "blocks are committed on their parents"
             before = each.block.sealed
+        if certificate is None:
+            assert not before.header.is_seal, "a seal has its own finalization"
+            return
         subject = certificate.subject
         assert subject.kind == FINALIZE, "only a finalization makes a block final"
         assert subject.block_hash == before.hash, "the certificate finalizes the last block"
         # Later than the header's for a seal that was proposed again.
         assert subject.view >= before.header.view, "the certificate is of the block's view"
 
-    def _put_block(self, batch: "plyvel.WriteBatch", executed: Executed, history: Frontier) -> None:
+    def _put_block(self, batch: Batch, executed: Executed, history: Frontier) -> None:
         block = executed.block
         height = number_key(block.header.height)
         batch.put(HEADER + height, block.sealed.encoded)
@@ -256,19 +282,22 @@ class Store(Snapshot):
             batch.put(TRANSACTION + place, transaction.encoded)
             batch.put(LOCATION + transaction.id, place)
         for key, value in executed.overlay.values.items():
-            batch.put(VALUE + key, value)
+            batch.put(self._value_table + key, value)
+        if block.header.is_seal:
+            following = require_validators(executed.overlay).current
+            batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
         for path, page in executed.overlay.pages.items():
             if page is None:
-                batch.delete(PAGE + path)
+                batch.delete(self._page_table + path)
             else:
-                batch.put(PAGE + path, page)
+                batch.put(self._page_table + path, page)
         after, nodes = history.append(block.hash)
         assert after == executed.history, "an executed block carries the history that its children extend"
         for node in nodes:
             batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
 
     @staticmethod
-    def _put_tip(batch: "plyvel.WriteBatch", executed: Executed) -> None:
+    def _put_tip(batch: Batch, executed: Executed) -> None:
         batch.put(META + b"height", number_key(executed.block.header.height))
         batch.put(META + b"history", pack(executed.history))
 
@@ -277,8 +306,9 @@ class Store(Snapshot):
     def put_pending(self, height: int, block_hash: bytes, encoded: bytes) -> None:
         """Keep a block that is not final, durably. Raises StoreError where the disk fails."""
         self._require_usable()
-        with self._writing():
-            self._database.put(PENDING + number_key(height) + block_hash, encoded, sync=True)
+        batch = Batch()
+        batch.put(PENDING + number_key(height) + block_hash, encoded)
+        self._write(batch)
 
     def pending(self) -> Iterator[bytes]:
         """Iterate over the blocks that are kept and not final, lowest first."""
@@ -286,13 +316,8 @@ class Store(Snapshot):
 
     def _pending_keys(self, height_max: int) -> list[bytes]:
         stop = PENDING + number_key(height_max + 1)
-        with (
-            reading(PENDING),
-            self._database.iterator(
-                start=PENDING, stop=stop, include_value=False, verify_checksums=True
-            ) as found,
-        ):
-            return list(found)
+        with reading(PENDING), closing(self._database.iterate(PENDING, stop)) as found:
+            return [key for key, _ in found]
 
     # -- lookups ----------------------------------------------------------------------------------------
 
@@ -306,10 +331,22 @@ class Store(Snapshot):
         found = read_record(self._database, key)
         return None if found is None else decode_number(key, found)
 
+    def gap(self) -> tuple[int, int]:
+        """Return the heights, from the first to before the second, whose blocks a snapshot stood in for.
+
+        Equal where every block up to the tip is here.
+        """
+        key = META + b"gap"
+        found = read_record(self._database, key)
+        if found is None:
+            return 0, 0
+        return decode_number(key, found[:8]), decode_number(key, found[8:])
+
     def load_block(self, height: int) -> Block | None:
-        """Return the block at a height."""
+        """Return the block at a height; None where it is not held."""
         sealed = self.find_header(height)
-        if sealed is None:
+        first, end = self.gap()
+        if sealed is None or first <= height < end:
             return None
         transactions = tuple(
             decode_record(Transaction.decode, TRANSACTION + place, encoded)
@@ -350,38 +387,112 @@ class Store(Snapshot):
     def next_certificate(self, height: int) -> tuple[int, QuorumCertificate] | None:
         """Return the lowest directly finalized height at or above one, with its certificate."""
         start, stop = CERTIFICATE + number_key(height), CERTIFICATE + b"\xff" * 9
-        with (
-            reading(CERTIFICATE),
-            self._database.iterator(start=start, stop=stop, verify_checksums=True) as found,
-        ):
+        with reading(CERTIFICATE), closing(self._database.iterate(start, stop)) as found:
             for key, encoded in found:
                 return decode_number(key, key[1:]), decode_record(_decode_certificate, key, encoded)
         return None
+
+    def find_handover(self, epoch: int) -> Handover | None:
+        """Return how an epoch ended: its finalized seal, and the set that it names. None while it lasts."""
+        key = SEAL + number_key(epoch)
+        found = read_record(self._database, key)
+        if found is None:
+            return None
+        height = decode_number(key, found[:8])
+        sealed, certificate = self.find_header(height), self.find_certificate(height)
+        if sealed is None or certificate is None:
+            raise damaged(key, f"no finalized block at height {height}")
+        following = decode_record(_decode_validators, key, found[8:])
+        return Handover(Certified(sealed.encoded, certificate), following)
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
         return self._require(NODE + bytes([level]) + number_key(index))
 
-    def values(self) -> Iterator[tuple[bytes, bytes]]:
+    def values(self) -> Generator[tuple[bytes, bytes], None, None]:
         """Iterate over all leaves, as (state key, value)."""
-        return self._scan(VALUE)
+        return self._scan(self._value_table)
 
     def pages(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over all pages, as (path, page)."""
-        return self._scan(PAGE)
+        return self._scan(self._page_table)
+
+    # -- installing a snapshot --------------------------------------------------------------------------
+
+    def spare(self) -> SpareState:
+        """Return the state tables that are not in use."""
+        return SpareState(self._database, STATE_TABLES[1 - self._state], self._write)
+
+    def install(
+        self,
+        spare: SpareState,
+        description: Description,
+        certificate: QuorumCertificate | None,
+        handovers: Sequence[Handover],
+    ) -> None:
+        """Make a rebuilt state the one in use, and its block the tip, in one synced batch. Raises LedgerError.
+
+        The caller has verified the header: by `certificate`, or by the history of a certified block (None).
+        `handovers` end the epochs below the header's.
+        """
+        self._require_usable()
+        sealed = description.check()
+        spare.rebuilding.check(description)
+        before = self.tip().header.height
+        assert sealed.header.height > before, "a snapshot is above the tip"
+        batch = Batch()
+        history = self._put_snapshot_block(batch, sealed, description.history, certificate)
+        for handover in handovers:
+            self._put_seal(batch, SealedHeader.decode(handover.seal.header), handover)
+        if sealed.header.is_seal:
+            following = require_validators(spare).current
+            place = number_key(sealed.header.height)
+            batch.put(SEAL + number_key(sealed.header.epoch), place + pack(following))
+        first, end = self.gap()
+        begin = first if first < end else before + 1
+        batch.put(META + b"gap", number_key(begin) + number_key(sealed.header.height + 1))
+        batch.put(META + b"state", number_key(1 - self._state))
+        batch.put(META + b"height", number_key(sealed.header.height))
+        batch.put(META + b"history", pack(history))
+        for key in self._pending_keys(sealed.header.height):
+            batch.delete(key)
+        self._write(batch)
+        self._state = 1 - self._state
+        self._value_table, self._page_table = STATE_TABLES[self._state]
+        self._pages.clear()
+        self._tip = Tip(sealed, self, history)
+
+    @staticmethod
+    def _put_snapshot_block(
+        batch: Batch, sealed: SealedHeader, below: Frontier, certificate: QuorumCertificate | None
+    ) -> Frontier:
+        height = number_key(sealed.header.height)
+        batch.put(HEADER + height, sealed.encoded)
+        batch.put(HEIGHT + sealed.hash, height)
+        if certificate is not None:
+            batch.put(CERTIFICATE + height, pack(certificate))
+        history, completed = below.append(sealed.hash)
+        for node in (*below.nodes(), *completed):
+            batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
+        return history
+
+    @staticmethod
+    def _put_seal(batch: Batch, sealed: SealedHeader, handover: Handover) -> None:
+        height = number_key(sealed.header.height)
+        batch.put(HEADER + height, sealed.encoded)
+        batch.put(HEIGHT + sealed.hash, height)
+        batch.put(CERTIFICATE + height, pack(handover.seal.certificate))
+        batch.put(SEAL + number_key(sealed.header.epoch), height + pack(handover.next_validators))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Read one version, whatever is committed meanwhile."""
-        snapshot = self._database.snapshot()
-        try:
-            yield Snapshot(snapshot)
-        finally:
-            snapshot.close()
+        with self._database.snapshot() as version:
+            yield Snapshot(version)
 
     def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
         start = table + prefix
-        with reading(start), self._database.iterator(prefix=start, verify_checksums=True) as found:
+        with reading(start), closing(self._database.iterate(start, prefix_end(start))) as found:
             for key, value in found:
                 yield key[1:], value
 
@@ -389,25 +500,10 @@ class Store(Snapshot):
         if self._failure is not None:
             raise StoreError("a store that takes writes", self._failure, "Restart the node.")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write(self, batch: Batch) -> None:
         try:
-            yield
-        except (plyvel.Error, OSError) as error:
-            self._failure = f"an earlier failed write: {reason_of(error)}"
+            self._database.write(batch, is_synced=True)
+        except DatabaseError as error:
+            self._failure = f"an earlier failed write: {error}"
             cure = "Check the disk (space, permissions, errors), then restart the node."
-            raise StoreError("a durable write", reason_of(error), cure) from error
-
-
-def _check_place(path: Path) -> None:
-    """Check that a database can be at `path`, and that none lies there without its beginning."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        is_without_current = not (path / "CURRENT").exists()
-        orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
-    except OSError as error:
-        cure = "Check the path and who owns it."
-        raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
-    # LevelDB would begin an empty database here and delete these files.
-    if is_without_current and orphans:
-        raise StoreError(f"the file CURRENT in {path}", f"only {', '.join(sorted(orphans))}", REPAIR)
+            raise StoreError("a durable write", str(error), cure) from error

@@ -11,20 +11,24 @@ Tables, by the first byte of the key; integers are 8 bytes, big-endian:
     T height, index -> transaction                        t transaction id -> height, index
     C height -> certificate   V state key -> leaf value   P page path -> page
     N level (1 byte), index -> history node               U height, block hash -> unfinalized block
+    E epoch -> height of its seal, next validators
+    v, p: the spare state tables. Metadata "state" says which pair is in use; a snapshot is installed in the other
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeVar
-
-import plyvel
+from typing import Final, TypeVar
 
 from ledger.errors import LedgerError
+from node.storage.database import DatabaseError, Reader
 
 _NUMBER_SIZE: Final = 8
 
 META, HEADER, HEIGHT, TRANSACTION, LOCATION = b"M", b"H", b"h", b"T", b"t"
 CERTIFICATE, VALUE, PAGE, NODE, PENDING = b"C", b"V", b"P", b"N", b"U"
+SEAL = b"E"
+STATE_TABLES: Final = ((VALUE, PAGE), (b"v", b"p"))
+"""Pairs of value and page tables: one is in use, the other spare (docs/sync.md, Install)."""
 _NAMES: Final = {
     META: "metadata",
     HEADER: "header",
@@ -34,8 +38,11 @@ _NAMES: Final = {
     CERTIFICATE: "quorum certificate",
     VALUE: "state value",
     PAGE: "state page",
+    b"v": "state value",
+    b"p": "state page",
     NODE: "history node",
     PENDING: "unfinalized block",
+    SEAL: "end of an epoch",
 }
 
 REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
@@ -53,32 +60,18 @@ class StoreError(Exception):
         self.cure = cure
 
 
-class Reader(Protocol):
-    """The database, or a snapshot of it."""
-
-    def get(self, key: bytes, *, verify_checksums: bool) -> bytes | None:
-        """Return the value under a key, or None."""
-
-
 def damaged(key: bytes, found: str) -> StoreError:
     """Return the error that names the record under `key`, or the table that it begins with."""
     name = _NAMES.get(key[:1], f"table {key[:1].hex()}")
     return StoreError(f"an intact record ({name} {key[1:].hex()})", found, REPAIR)
 
 
-def reason_of(error: Exception) -> str:
-    """Return an error's text: LevelDB's arrive as bytes."""
-    return " ".join(
-        part.decode(errors="replace") if isinstance(part, bytes) else f"{part}" for part in error.args
-    )
-
-
 def read_record(reader: Reader, key: bytes) -> bytes | None:
     """Return the record under a key, or None. Raises StoreError."""
     try:
-        return reader.get(key, verify_checksums=True)
-    except plyvel.Error as error:
-        raise damaged(key, reason_of(error)) from error
+        return reader.get(key)
+    except DatabaseError as error:
+        raise damaged(key, str(error)) from error
 
 
 def decode_record(decode: Callable[[bytes], T], key: bytes, value: bytes) -> T:
@@ -94,8 +87,8 @@ def reading(start: bytes) -> Iterator[None]:
     """Read on from the key `start`. Raises StoreError where the database cannot."""
     try:
         yield
-    except plyvel.Error as error:
-        raise damaged(start, reason_of(error)) from error
+    except DatabaseError as error:
+        raise damaged(start, str(error)) from error
 
 
 def number_key(number: int) -> bytes:

@@ -16,7 +16,6 @@ Rule 6: one process uses a log, and only the validator and chain that it was mad
 
 import enum
 import errno
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from typing import Final
 
 from ledger.digests import HASH_SIZE
 from ledger.errors import EncodingError
-from node.durablefile import POSIX_FILES, FileLock, FileLocked, FileOperations, write_fresh
+from node.durablefile import POSIX_FILES, FileLocked, FileOperations, Lock, write_fresh
 from node.storage.voteframes import (
     PAGE_SIZE,
     FrameError,
@@ -103,7 +102,7 @@ class VoteLog:
         "size",
     )
 
-    def __init__(self, files: FileOperations, path: Path, header: LogHeader, lock: FileLock) -> None:
+    def __init__(self, files: FileOperations, path: Path, header: LogHeader, lock: Lock) -> None:
         """Use `VoteLog.open`."""
         self._files = files
         self._path = path
@@ -131,7 +130,7 @@ class VoteLog:
         is missing then is damage, not a first start.
         """
         try:
-            lock = FileLock(path.with_name(path.name + ".lock"))
+            lock = files.lock(path.with_name(path.name + ".lock"))
         except FileLocked as error:
             raise VoteLogLocked(str(error)) from error
         except OSError as error:
@@ -201,19 +200,19 @@ class VoteLog:
     def close(self) -> None:
         """Release the file and its lock. Everything appended is durable already."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._files.close(self._descriptor)
             self._descriptor = None
         self._lock.release()
 
     def _recover(self, expected_existing: bool) -> Recovery:
-        if not _exists(self._path):
+        if not self._files.exists(self._path):
             return self._start_fresh(expected_existing)
         self._descriptor = self._files.open(self._path)
-        self.size = os.fstat(self._descriptor).st_size
+        self.size = self._files.size(self._descriptor)
         if self.size > LOG_SIZE_MAX:
             detail = f"expected at most {LOG_SIZE_MAX} bytes, found {self.size}"
             return self._recover_damaged((), DamageKind.RECORDS, detail)
-        data = _read_pages(self._descriptor, self.size)
+        data = self._read_pages(self._descriptor)
         try:
             found = decode_header(data)
         except FrameError as error:
@@ -226,6 +225,18 @@ class VoteLog:
         self._check_ours(header)
         self._header = header
         return self._recover_groups(data, 2 - header_copies_count)
+
+    def _read_pages(self, descriptor: int) -> bytes:
+        return b"".join(self._read_page(descriptor, start) for start in range(0, self.size, PAGE_SIZE))
+
+    def _read_page(self, descriptor: int, start: int) -> bytes:
+        try:
+            return self._files.read_at(descriptor, PAGE_SIZE, start)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # A page that the disk cannot read is damage. Never zeros: those would look like an unwritten page.
+            return _UNREADABLE_PAGE
 
     def _start_fresh(self, expected_existing: bool) -> Recovery:
         self._rewrite((), amnesia=int(expected_existing))
@@ -259,8 +270,8 @@ class VoteLog:
     def _keep_aside(self) -> Path:
         for number in range(1, KEPT_FILES_MAX + 1):
             kept = self._path.with_name(f"{self._path.name}.damaged-{number}")
-            if _exists(kept):
-                if kept.samefile(self._path):
+            if self._files.exists(kept):
+                if self._files.is_same(kept, self._path):
                     return kept
                 continue
             self._files.link(self._path, kept)
@@ -299,7 +310,7 @@ class VoteLog:
         except OSError as error:
             raise self._give_up("compaction", error) from error
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._files.close(self._descriptor)
         self._descriptor = descriptor
         self._header = header
         self._groups_count = len(content) - 1
@@ -330,25 +341,3 @@ class VoteLog:
 
 def _fresh_header(chain_id: bytes, validator: str, *, amnesia: int) -> LogHeader:
     return LogHeader(chain_id, validator, secrets.token_bytes(HASH_SIZE), amnesia)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _read_pages(descriptor: int, size: int) -> bytes:
-    return b"".join(_read_page(descriptor, start) for start in range(0, size, PAGE_SIZE))
-
-
-def _read_page(descriptor: int, start: int) -> bytes:
-    try:
-        return os.pread(descriptor, PAGE_SIZE, start)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        # A page that the disk cannot read is damage. Never zeros: those would look like an unwritten page.
-        return _UNREADABLE_PAGE

@@ -1,0 +1,108 @@
+"""Four durable validator processes on loopback, as an operator would start them, for the time of a benchmark.
+
+Rule 1: keys, TLS, disks and vote logs are those of any node. A delay in the connections, where one is asked for,
+is the only difference.
+"""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cli.processes import LOG_FILE
+from node.client.client import Client, Unreachable
+from node.consortium import Network, new_network
+from node.scenarios import load_scenarios, scenarios_directory
+
+VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
+READY_S: Final = 60.0
+STOP_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running network: its files, and each validator's process and URL, in the order of VALIDATORS."""
+
+    network: Network
+    urls: tuple[str, ...]
+    processes: "tuple[subprocess.Popen[bytes], ...]"
+
+    def home(self, index: int) -> Path:
+        """Return a validator's home directory."""
+        return self.network.homes[VALIDATORS[index]].path
+
+
+@contextmanager
+def running_cluster(*, delay_ms: float = 0.0) -> Iterator[Cluster]:
+    """Start a network, wait until every node serves, and stop and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+        network = new_network(
+            Path(directory) / "network",
+            development=True,
+            passphrase=None,
+            base_port=None,
+            random=random.SystemRandom().randbytes,
+            now_ms=time.time_ns() // 1_000_000,
+            scenarios=load_scenarios(scenarios_directory()),
+        )
+        homes = [network.homes[member] for member in VALIDATORS]
+        urls = tuple(f"http://{home.require_node().api}" for home in homes)
+        processes = tuple(start(home.path, delay_ms) for home in homes)
+        try:
+            for url in urls:
+                asyncio.run(wait_until_ready(url))
+            yield Cluster(network, urls, processes)
+        finally:
+            stop(processes)
+
+
+def start(home: Path, delay_ms: float) -> "subprocess.Popen[bytes]":
+    """Start one node's process, its log in its home."""
+    command = [sys.executable, "-m", "bench.node", "--home", str(home), "--delay-ms", str(delay_ms)]
+    descriptor = os.open(home / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def stop(processes: "tuple[subprocess.Popen[bytes], ...]") -> None:
+    """End processes, and wait for their end."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def wait_until_ready(url: str) -> None:
+    """Wait until a node serves. Raises TimeoutError."""
+    async with asyncio.timeout(READY_S), Client.connect(url) as client:
+        while True:
+            try:
+                await client.require_ready()
+                return
+            except Unreachable:
+                await asyncio.sleep(0.1)
+
+
+def cpu_seconds(process: "subprocess.Popen[bytes]") -> float:
+    """Return the processor time that a process has used, in seconds; of Linux only."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(process: "subprocess.Popen[bytes]") -> int:
+    """Return the resident memory of a process, in bytes; of Linux only."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,191 @@
+"""`luohu governance`: what governors propose, how they vote, and what came of it.
+
+Rule 1: a proposal is shown as its id names it: what a node shows under an id is recomputed, not believed.
+Rule 2: nothing is proposed or voted twice: what is recorded already is said, and counts as done.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from cli.exits import wrong_usage
+from cli.files import FILE
+from cli.homes import SigningMember, open_member
+from cli.nodes import connect
+from cli.output import fields, json_option, print_answer
+from cli.passphrases import passphrase_option
+from cli.proposing import propose
+from cli.times import now_ms, show_time
+from ledger.proposals import NO, YES, Proposal, named_member
+from ledger.records import Json, to_json
+
+ID_DIGITS: Final = 64
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@click.group("governance")
+def governance() -> None:
+    """Propose changes to the network, vote on them, and see what came of it."""
+
+
+governance.add_command(propose)
+
+
+@governance.command("vote")
+@click.argument("proposal", metavar="ID")
+@click.argument("choice", metavar="yes|no", type=click.Choice((YES, NO)))
+@click.option("--home", "home_path", type=FILE, required=True, help="The home of the governor, who signs.")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@passphrase_option
+@json_option
+def vote(
+    proposal: str, choice: str, home_path: Path, url: str, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Vote on a proposal. A vote is final; the one that passes a proposal also puts it into force.
+
+    \b
+    Example:
+      luohu governance vote 5e0c...91 yes --home network/hk-bureau --url http://127.0.0.1:7201
+    """
+    from node.client.client import Result
+    from node.client.governor import cast_vote, read_proposal
+
+    identity = parse_id(proposal)
+    member = open_member(home_path, passphrase_file)
+
+    async def submit(member: SigningMember) -> tuple[Result | None, Proposal, str]:
+        async with connect(url) as client:
+            await read_proposal(client, identity, chain_id=member.chain_id)
+            result = await cast_vote(
+                client,
+                identity,
+                choice,
+                chain_id=member.chain_id,
+                member=member.id,
+                key=member.key,
+                now_ms=now_ms(),
+            )
+            return result, *await read_proposal(client, identity, chain_id=member.chain_id)
+
+    result, found, status = asyncio.run(submit(member))
+    said = "recorded before" if result is None else f"recorded in block {result.height}"
+    print_answer(
+        as_json=as_json,
+        value={
+            "vote": choice,
+            "height": None if result is None else result.height,
+            **proposal_json(found, status),
+        },
+        lines=[f"{said}: {choice} by {member.id}", *proposal_lines(found, status)],
+    )
+
+
+@governance.command("show")
+@click.argument("proposal", metavar="ID")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@json_option
+def show(proposal: str, url: str, as_json: bool) -> None:
+    """Show a proposal: what it changes, who voted how, and what came of it.
+
+    \b
+    Example:
+      luohu governance show 5e0c...91 --url http://127.0.0.1:7201
+    """
+    from node.client.governor import read_proposal
+
+    identity = parse_id(proposal)
+
+    async def ask() -> tuple[Proposal, str]:
+        async with connect(url) as client:
+            chain_id = bytes.fromhex((await client.status()).chain_id)
+            return await read_proposal(client, identity, chain_id=chain_id)
+
+    found, status = asyncio.run(ask())
+    print_answer(as_json=as_json, value=proposal_json(found, status), lines=proposal_lines(found, status))
+
+
+@governance.command("list")
+@click.option("--all", "is_all", is_flag=True, help="All that there ever were.  [default: the latest]")
+@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@json_option
+def list_proposals(is_all: bool, url: str, as_json: bool) -> None:
+    """List proposals, newest first.
+
+    \b
+    Example:
+      luohu governance list --url http://127.0.0.1:7201
+    """
+
+    async def ask() -> list[tuple[Proposal, str]]:
+        async with connect(url) as client:
+            found, following = await client.proposals()
+            while is_all and following is not None:
+                more, following = await client.proposals(following)
+                found += more
+            return found
+
+    found = asyncio.run(ask())
+    listed: list[Json] = [proposal_json(*each) for each in found]
+    lines = [f"{len(found)} proposals"]
+    for proposal, status in found:
+        lines.append(f"  {proposal.id.hex()}  {status:<8}  {_headline(proposal)}")
+    print_answer(as_json=as_json, value={"proposals": listed}, lines=lines)
+
+
+def parse_id(text: str) -> bytes:
+    """Return a proposal's id. Raises CommandError: a part of one could be that of another."""
+    try:
+        identity = bytes.fromhex(text) if len(text) == ID_DIGITS else b""
+    except ValueError:
+        identity = b""
+    if not identity:
+        raise wrong_usage(
+            "proposal",
+            expected=f"an id of {ID_DIGITS} hexadecimal digits, whole",
+            found=ascii(text)[:80],
+            cure="`luohu governance list --url URL` shows the ids.",
+        )
+    return identity
+
+
+def proposal_json(proposal: Proposal, status: str) -> dict[str, Json]:
+    """Return the JSON form of a proposal and what has become of it."""
+    return {"proposal": to_json(proposal), "status": status}
+
+
+def proposal_lines(proposal: Proposal, status: str) -> list[str]:
+    """Return a proposal in words."""
+    rows = [
+        ("id", proposal.id.hex()),
+        ("status", status),
+        ("proposed", f"by {proposal.proposer} in block {proposal.height}, {show_time(proposal.time_ms)}"),
+        ("open until", show_time(proposal.expires_ms)),
+    ]
+    named = named_member(proposal.change)
+    if named is not None:
+        rows.append(("about", f"{named}, version {proposal.expected_version}, which has no vote"))
+    rows += [(name, _show(value)) for name, value in to_json(proposal.change).items() if name != "type"]
+    rows += [
+        ("vote", f"{each.choice} by {each.governor} in block {each.height}") for each in proposal.ballots
+    ]
+    if proposal.decision is not None:
+        rows.append((proposal.decision.status, f"in block {proposal.decision.height}"))
+    return [f"{proposal.change.TAG.replace('_', ' ')}", *fields(rows)]
+
+
+def _headline(proposal: Proposal) -> str:
+    change = proposal.change
+    named = named_member(change) or getattr(change, "code", getattr(change, "id", ""))
+    return f"{change.TAG.replace('_', ' ')} {named}".strip() + f", {len(proposal.ballots)} votes"
+
+
+def _show(value: Json) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_show(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_show(each) for each in value)
+    return "none" if value is None else f"{value}"

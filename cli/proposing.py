@@ -1,0 +1,441 @@
+"""`luohu governance propose`: one command for each change that governors may decide.
+
+Rule 1: what is proposed is checked by the rules before governors vote: a change that would not take effect now
+is refused, with the reason.
+Rule 2: who proposes votes for it in the same transaction, unless told not to or where the change names the
+proposer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+import click
+
+from cli.exits import wrong_usage
+from cli.files import FILE, read_file
+from cli.homes import open_member
+from cli.nodes import connect
+from cli.output import fields as rows_of
+from cli.output import json_option, print_answer
+from cli.passphrases import passphrase_option
+from cli.times import end_of_day, now_ms, show_time, to_moment
+from ledger.errors import LedgerError
+from ledger.keys import PublicKey
+from ledger.proposals import (
+    AddMember,
+    AddPurpose,
+    AddSchema,
+    Change,
+    ChangeNames,
+    ChangeRoles,
+    ChangeValidators,
+    NodeRegistration,
+    ReinstateMember,
+    SetMemberKeys,
+    SetNode,
+    SetParameters,
+    SuspendMember,
+)
+from ledger.records import pack, to_json
+from ledger.state import HONG_KONG, MAINLAND, OBSERVER, ROLES, VALIDATOR, Parameters
+
+CERTIFICATE_SIZE_MAX: Final = 16 * 1024
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Proposing:
+    """How a change is proposed: by whom, over which node, until when."""
+
+    home: Path
+    url: str
+    expires_ms: int | None
+    is_voting: bool
+    passphrase_file: Path | None
+    as_json: bool
+
+
+@click.group("propose")
+def propose() -> None:
+    """Propose a change: a member, its keys or node, a code, the limits, the validators."""
+
+
+def _options(command: F) -> F:
+    """Add the options that all proposals take, as one argument `how`."""
+
+    def collected(
+        home_path: Path,
+        url: str,
+        expires: int | None,
+        without_vote: bool,
+        passphrase_file: Path | None,
+        as_json: bool,
+        **arguments: object,
+    ) -> object:
+        how = Proposing(home_path, url, expires, not without_vote, passphrase_file, as_json)
+        return command(how=how, **arguments)
+
+    collected.__doc__ = command.__doc__
+    collected.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    result = cast(F, collected)
+    for option in (
+        json_option,
+        passphrase_option,
+        click.option("--without-vote", is_flag=True, help="Propose only; do not vote for it."),
+        click.option(
+            "--expires", type=to_moment, metavar="DATE", help="Until when votes count.  [default: 14 days]"
+        ),
+        click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201."),
+        click.option(
+            "--home", "home_path", type=FILE, required=True, help="The home of the governor, who signs."
+        ),
+    ):
+        result = option(result)
+    return result
+
+
+@propose.command("schema")
+@click.argument("code", metavar="CODE")
+@click.option("--bearer", is_flag=True, help="Documents of it need no holder key.")
+@_options
+def schema(how: Proposing, code: str, bearer: bool) -> None:
+    """Register a kind of document.
+
+    \b
+    Example:
+      luohu governance propose schema hk.medical-record --home network/hk-operator --url http://127.0.0.1:7201
+    """
+    _propose(how, AddSchema(code, int(bearer)))
+
+
+@propose.command("purpose")
+@click.argument("code", metavar="CODE")
+@_options
+def purpose(how: Proposing, code: str) -> None:
+    """Register what a recipient may use a document for.
+
+    \b
+    Example:
+      luohu governance propose purpose medical.referral --home network/hk-operator --url http://127.0.0.1:7201
+    """
+    _propose(how, AddPurpose(code))
+
+
+@propose.command("suspend")
+@click.argument("member", metavar="MEMBER")
+@click.option(
+    "--distrust-from",
+    type=int,
+    required=True,
+    metavar="HEIGHT",
+    help="Anchors from this block on never verify.",
+)
+@_options
+def suspend(how: Proposing, member: str, distrust_from: int) -> None:
+    """End a member's operations; repeated with an earlier height, distrust more of its anchors.
+
+    \b
+    Example:
+      luohu governance propose suspend hk-bureau --distrust-from 8120 --home ... --url ...
+    """
+    _propose(how, SuspendMember(member, distrust_from))
+
+
+@propose.command("reinstate")
+@click.argument("member", metavar="MEMBER")
+@_options
+def reinstate(how: Proposing, member: str) -> None:
+    """End a member's suspension. What was distrusted stays so.
+
+    \b
+    Example:
+      luohu governance propose reinstate hk-bureau --home ... --url ...
+    """
+    _propose(how, ReinstateMember(member))
+
+
+@propose.command("roles")
+@click.argument("member", metavar="MEMBER")
+@click.argument("roles", metavar="ROLE...", nargs=-1, required=True, type=click.Choice(ROLES))
+@_options
+def roles(how: Proposing, member: str, roles: tuple[str, ...]) -> None:
+    """Replace a member's roles.
+
+    \b
+    Example:
+      luohu governance propose roles hk-bureau governor issuer --home ... --url ...
+    """
+    _propose(how, ChangeRoles(member, tuple(sorted(set(roles)))))
+
+
+def _names(command: F) -> F:
+    result = command
+    for name, language in (
+        ("en", "English"),
+        ("zh-hant", "traditional Chinese"),
+        ("zh-hans", "simplified Chinese"),
+    ):
+        option = click.option(
+            f"--name-{name}", required=True, metavar="NAME", help=f"The legal name in {language}."
+        )
+        result = option(result)
+    return result
+
+
+@propose.command("names")
+@click.argument("member", metavar="MEMBER")
+@_names
+@_options
+def names(how: Proposing, member: str, name_zh_hans: str, name_zh_hant: str, name_en: str) -> None:
+    """Replace a member's legal names.
+
+    \b
+    Example:
+      luohu governance propose names hk-bureau --name-zh-hans ... --name-zh-hant ... \\
+        --name-en "Hong Kong Credit Bureau" --home ... --url ...
+    """
+    _propose(how, ChangeNames(member, name_zh_hans, name_zh_hant, name_en))
+
+
+def _keys(command: F) -> F:
+    next_key = click.option(
+        "--next-key", required=True, metavar="HASH", help="The commitment, as `luohu key show` prints it."
+    )
+    key = click.option(
+        "--key", required=True, metavar="KEY", help="The public key, as `luohu key show` prints it."
+    )
+    return key(next_key(command))
+
+
+@propose.command("keys")
+@click.argument("member", metavar="MEMBER")
+@_keys
+@_options
+def keys(how: Proposing, member: str, key: str, next_key: str) -> None:
+    """Replace the keys of a member that lost its key or its next one.
+
+    \b
+    Example:
+      luohu governance propose keys hk-bureau --key ed25519:... --next-key 7f31... --home ... --url ...
+    """
+    _propose(how, SetMemberKeys(member, _key(key), _hash(next_key)))
+
+
+def _node(command: F) -> F:
+    result = command
+    for option in (
+        click.option(
+            "--next-validator-key", metavar="HASH", help="The commitment to its next validator key."
+        ),
+        click.option("--validator-key", metavar="KEY", help="Its validator key; none for an observer."),
+    ):
+        result = option(result)
+    return result
+
+
+@propose.command("node")
+@click.argument("member", metavar="MEMBER")
+@click.option(
+    "--tls", type=FILE, required=True, metavar="tls.crt", help="Its TLS certificate, as its home has it."
+)
+@_node
+@_options
+def node(
+    how: Proposing, member: str, tls: Path, validator_key: str | None, next_validator_key: str | None
+) -> None:
+    """Register a member's node, or replace its certificate and keys.
+
+    \b
+    Example:
+      luohu governance propose node hk-bank --tls tls.crt --home ... --url ...
+      luohu governance propose node hk-bank --tls tls.crt --validator-key ed25519:... \\
+        --next-validator-key 7f31... --home ... --url ...
+    """
+    _propose(how, SetNode(member, _registration(member, tls, validator_key, next_validator_key)))
+
+
+@propose.command("member")
+@click.argument("member", metavar="MEMBER")
+@click.option(
+    "--side", required=True, type=click.Choice((MAINLAND, HONG_KONG)), help="CN for the mainland, HK."
+)
+@click.option(
+    "--role", "roles", required=True, multiple=True, type=click.Choice(ROLES), help="May be repeated."
+)
+@click.option("--tls", type=FILE, metavar="tls.crt", help="Its node's TLS certificate; none without a node.")
+@_node
+@_keys
+@_names
+@_options
+def member(
+    how: Proposing,
+    member: str,
+    side: str,
+    roles: tuple[str, ...],
+    tls: Path | None,
+    validator_key: str | None,
+    next_validator_key: str | None,
+    key: str,
+    next_key: str,
+    name_zh_hans: str,
+    name_zh_hant: str,
+    name_en: str,
+) -> None:
+    """Register a member, with its node or without one.
+
+    \b
+    Example:
+      luohu governance propose member hk-clinic --side HK --role issuer --key ed25519:... \\
+        --next-key 7f31... --name-zh-hans ... --name-zh-hant ... --name-en "A clinic" --home ... --url ...
+    """
+    registration = None if tls is None else _registration(member, tls, validator_key, next_validator_key)
+    _propose(
+        how,
+        AddMember(
+            id=member,
+            name_zh_hans=name_zh_hans,
+            name_zh_hant=name_zh_hant,
+            name_en=name_en,
+            jurisdiction=side,
+            roles=tuple(sorted(set(roles))),
+            key=_key(key),
+            next_key=_hash(next_key),
+            node=registration,
+        ),
+    )
+
+
+@propose.command("validators")
+@click.argument("members", metavar="MEMBER...", nargs=-1, required=True)
+@_options
+def validators(how: Proposing, members: tuple[str, ...]) -> None:
+    """Let exactly these members validate, from the next epoch on.
+
+    \b
+    Example:
+      luohu governance propose validators hk-bank hk-operator mainland-bank sz-operator --home ... --url ...
+    """
+
+    async def current() -> tuple[str, ...]:
+        async with connect(how.url) as client:
+            found = await client.validators()
+            return tuple(validator.member for validator in found.current.validators)
+
+    _propose(how, ChangeValidators(asyncio.run(current()), tuple(sorted(set(members)))))
+
+
+@propose.command("parameters")
+@click.argument("values", metavar="NAME=NUMBER...", nargs=-1, required=True)
+@_options
+def parameters(how: Proposing, values: tuple[str, ...]) -> None:
+    """Change limits that bind every block.
+
+    \b
+    Example:
+      luohu governance propose parameters block_size_max=1048576 --home ... --url ...
+    """
+
+    async def current() -> Parameters:
+        async with connect(how.url) as client:
+            return await client.parameters()
+
+    known = [field.name for field in fields(Parameters)]
+    changed: dict[str, int] = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        if name not in known or not (number.isascii() and number.isdigit()):
+            expected = f"NAME=NUMBER with a name of {', '.join(known)}"
+            raise _wrong("parameters", expected, value)
+        changed[name] = int(number)
+    before = asyncio.run(current())
+    _propose(how, SetParameters(before, replace(before, **changed)))
+
+
+def _propose(how: Proposing, change: Change) -> None:
+    from node.client.client import Result
+    from node.client.governor import PROPOSAL_MS
+    from node.client.governor import propose as submit
+
+    try:
+        pack(change)
+    except LedgerError as error:
+        raise _wrong(error.where, error.expected, error.found) from error
+    member = open_member(how.home, how.passphrase_file)
+    expires_ms = how.expires_ms or end_of_day(now_ms() + PROPOSAL_MS)
+
+    async def run() -> tuple[bytes, Result | None]:
+        async with connect(how.url) as client:
+            return await submit(
+                client,
+                change,
+                chain_id=member.chain_id,
+                member=member.id,
+                key=member.key,
+                expires_ms=expires_ms,
+                now_ms=now_ms(),
+                is_voting=how.is_voting,
+            )
+
+    identity, result = asyncio.run(run())
+    height = None if result is None else result.height
+    said = "proposed before" if result is None else f"proposed in block {height}"
+    print_answer(
+        as_json=how.as_json,
+        value={
+            "proposal": identity.hex(),
+            "height": height,
+            "expires_ms": expires_ms,
+            "change": to_json(change),
+        },
+        lines=[
+            f"{said}: {change.TAG.replace('_', ' ')}",
+            *rows_of([("id", identity.hex()), ("open until", show_time(expires_ms))]),
+            f"  others vote: luohu governance vote {identity.hex()} yes --home HOME --url URL",
+        ],
+    )
+
+
+def _registration(
+    member: str, tls: Path, validator_key: str | None, next_validator_key: str | None
+) -> NodeRegistration:
+    from node.network.tls import decode_certificate_pem, registrable
+
+    try:
+        certificate = registrable(
+            decode_certificate_pem(read_file(tls, size_max=CERTIFICATE_SIZE_MAX)), member
+        )
+    except ValueError as error:
+        found = str(error)[:160]
+        raise _wrong(str(tls), f"the TLS certificate that `luohu` made for {member}", found) from error
+    return NodeRegistration(
+        kind=OBSERVER if validator_key is None else VALIDATOR,
+        validator_key=None if validator_key is None else _key(validator_key),
+        next_validator_key=None if next_validator_key is None else _hash(next_validator_key),
+        certificate=certificate,
+    )
+
+
+def _key(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_text(text)
+    except LedgerError as error:
+        raise _wrong("key", error.expected, error.found) from error
+
+
+def _hash(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise _wrong("next key", "64 hexadecimal digits, as `luohu key show` prints", ascii(text)[:80])
+    return found
+
+
+def _wrong(where: str, expected: str, found: str) -> Exception:
+    cure = "Correct it; `--help` on the command shows an example."
+    return wrong_usage(where or "change", expected=expected, found=found, cure=cure)

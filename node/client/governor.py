@@ -1,0 +1,85 @@
+"""What a governor does: propose a change, read proposals, and vote.
+
+Rule 1: a proposal names what it expects of the record that it changes, as the node shows it just before.
+Rule 2: a vote is cast for an id, and an id is a hash of all that is proposed: what a node shows under it is
+recomputed, so that no node can have a governor vote for something else than was read.
+Rule 3: all of it may be repeated after any crash: what is recorded is recorded once.
+"""
+
+from typing import Final
+
+from ledger.keys import PrivateKey
+from ledger.operations import CastVote, Operation, Propose
+from ledger.proposals import YES, Change, Proposal, named_member
+from node.client.client import BadAnswer, Client, Result
+from node.client.recipient import sign_operations, submit_once
+
+PROPOSAL_MS: Final = 14 * 86_400_000
+
+
+async def expected_version(client: Client, change: Change) -> int | None:
+    """Return what a proposal of this change expects now: the version of the member that it names, or none."""
+    member = named_member(change)
+    return None if member is None else (await client.member(member)).version
+
+
+async def propose(
+    client: Client,
+    change: Change,
+    *,
+    chain_id: bytes,
+    member: str,
+    key: PrivateKey,
+    expires_ms: int,
+    now_ms: int,
+    is_voting: bool = True,
+) -> tuple[bytes, Result | None]:
+    """Propose a change and vote for it, unless said otherwise or not asked; return its id.
+
+    The result is None where it was proposed before. Raises Refused or Unreachable.
+    """
+    operation = Propose(change, await expected_version(client, change), expires_ms)
+    identity = operation.proposal_id(chain_id=chain_id, proposer=member)
+    operations: tuple[Operation, ...] = (operation,)
+    if is_voting and named_member(change) != member:
+        operations = (operation, CastVote(identity, YES))
+    signed = sign_operations(chain_id=chain_id, member=member, key=key, now_ms=now_ms, operations=operations)
+    return identity, await submit_once(client, signed)
+
+
+async def cast_vote(
+    client: Client,
+    proposal: bytes,
+    choice: str,
+    *,
+    chain_id: bytes,
+    member: str,
+    key: PrivateKey,
+    now_ms: int,
+) -> Result | None:
+    """Vote on a proposal; None where this vote was recorded before. Raises Refused or Unreachable."""
+    signed = sign_operations(
+        chain_id=chain_id,
+        member=member,
+        key=key,
+        now_ms=now_ms,
+        operations=(CastVote(proposal, choice),),
+    )
+    return await submit_once(client, signed)
+
+
+async def read_proposal(client: Client, proposal: bytes, *, chain_id: bytes) -> tuple[Proposal, str]:
+    """Return a proposal that is checked to be what its id names, and what has become of it."""
+    found, status = await client.proposal(proposal)
+    check_identity(found, proposal, chain_id=chain_id)
+    return found, status
+
+
+def check_identity(found: Proposal, proposal: bytes, *, chain_id: bytes) -> None:
+    """Check that a proposal is what its id names. Raises BadAnswer."""
+    operation = Propose(found.change, found.expected_version, found.expires_ms)
+    computed = operation.proposal_id(chain_id=chain_id, proposer=found.proposer)
+    if proposal != computed or found.id != computed:
+        cure = "Do not vote by this node: what it shows is not what the id names. Ask another node."
+        expected, other = f"the proposal {proposal.hex()}", computed.hex()
+        raise BadAnswer("bad-answer", "proposal", expected=expected, found=other, cure=cure)

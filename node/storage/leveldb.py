@@ -1,0 +1,114 @@
+"""The database in LevelDB.
+
+Rule 1: a directory that holds data of a database without its CURRENT file is refused: LevelDB would begin an
+empty database there and delete the files.
+Rule 2: LevelDB's errors, whose texts are bytes, leave this module as DatabaseError.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import plyvel
+
+from node.storage.database import Batch, DatabaseError, DatabaseLocked, Reader
+
+# What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
+_DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
+# LevelDB's texts for a lock that this process, and that another process, holds.
+_HELD: Final = ("already held by process", "temporarily unavailable")
+
+
+class _Snapshot:
+    """One version of a database."""
+
+    def __init__(self, snapshot: "plyvel.Snapshot") -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        return _read(self._snapshot, key)
+
+
+class LevelDatabase:
+    """A database in a directory of its own."""
+
+    def __init__(self, database: "plyvel.DB") -> None:
+        """Use `LevelDatabase.open`."""
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> "LevelDatabase":
+        """Open the database at `path`, or create it. Raises DatabaseError, or OSError about the path."""
+        path.mkdir(parents=True, exist_ok=True)
+        is_without_current = not (path / "CURRENT").exists()
+        orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
+        if is_without_current and orphans:
+            raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
+        with _translated():
+            return cls(plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key, or None."""
+        return _read(self._database, key)
+
+    def iterate(self, start: bytes, stop: bytes | None) -> Generator[tuple[bytes, bytes], None, None]:
+        """Yield keys from `start` up to `stop` with their values."""
+        # Not plyvel's `iterator`: where the last block is damaged, that one takes it for the end.
+        with _translated(), closing(self._database.raw_iterator(verify_checksums=True)) as found:
+            found.seek(start)
+            while found.valid():
+                key, value = found.item()
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+                found.next()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Reader]:
+        """Read one version."""
+        snapshot = self._database.snapshot()
+        try:
+            yield _Snapshot(snapshot)
+        finally:
+            snapshot.close()
+
+    def write(self, batch: Batch, *, is_synced: bool) -> None:
+        """Make the changes, all or none."""
+        with _translated():
+            written = self._database.write_batch(transaction=True, sync=is_synced)
+            for key, value in batch.changes.items():
+                if value is None:
+                    written.delete(key)
+                else:
+                    written.put(key, value)
+            written.write()
+
+    def close(self) -> None:
+        """Release the database."""
+        self._database.close()
+
+
+def _read(reader: "plyvel.DB | plyvel.Snapshot", key: bytes) -> bytes | None:
+    try:
+        found: bytes | None = reader.get(key, verify_checksums=True)
+    except (plyvel.Error, OSError) as error:
+        raise DatabaseError(_reason_of(error)) from error
+    return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (plyvel.Error, OSError) as error:
+        reason = _reason_of(error)
+        if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
+            raise DatabaseLocked(reason) from error
+        raise DatabaseError(reason) from error
+
+
+def _reason_of(error: Exception) -> str:
+    return " ".join(
+        part.decode(errors="replace") if isinstance(part, bytes) else f"{part}" for part in error.args
+    )

@@ -1,0 +1,228 @@
+"""Catching up by blocks (docs/sync.md, Blocks).
+
+Rule 1: spans above the tip are asked for from several peers at once. An answer waits, unread but for its headers, until
+the tip reaches it.
+Rule 2: then its last header is verified (certificate, or history of a certified block) by the validators of the tip's
+state, and the others by their links to it; transactions by their root. Only then is anything executed.
+Rule 3: one step executes one block. Blocks under a quorum's certificate that execute otherwise stop the node.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.errors import LedgerError
+from ledger.execution import execute_block
+from ledger.overlays import Executed, Tip
+from ledger.state import require_validators
+from ledger.transactions import Transaction
+from ledger.trust import Pins, TrustPath, verify_header
+from node.chain import Chain
+from node.messages import FinalBlocks, NotHeld, StoredBlock, WantFinal
+from node.sync.host import SyncHost, SyncTuning
+from node.sync.sources import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    peer: str
+    count: int
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    peer: str
+    headers: tuple[SealedHeader, ...]
+    message: FinalBlocks
+
+
+@dataclass(slots=True)
+class _Applying:
+    piece: _Piece
+    tip_hash: bytes
+    blocks: Iterator[tuple[SealedHeader, StoredBlock]]
+    path: list[Executed] = field(default_factory=list)
+
+    def parent(self, tip: Tip) -> Tip:
+        return self.path[-1].tip() if self.path else tip
+
+
+class BlockFetch:
+    """The blocks above the tip, on their way."""
+
+    def __init__(
+        self, chain: Chain, pins: Pins, sources: Sources, host: SyncHost, tuning: SyncTuning
+    ) -> None:
+        self._chain = chain
+        self._pins = pins
+        self._sources = sources
+        self._host = host
+        self._tuning = tuning
+        self._asked: dict[int, _Asked] = {}
+        self._pieces: dict[int, _Piece] = {}
+        self._applying: _Applying | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `step` has something to do."""
+        return self._applying is not None or self._chain.tip.header.height + 1 in self._pieces
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Who is asked for blocks now."""
+        return sorted({asked.peer for asked in self._asked.values()})
+
+    def clear(self) -> None:
+        """Forget everything that was asked for or came."""
+        for height in list(self._asked):
+            self._settle(height)
+        self._pieces.clear()
+        self._applying = None
+
+    def ask(self, now_ms: int, target_height: int) -> None:
+        """Ask for what is missing up to a height, as far as peers are free."""
+        height = self._chain.tip.header.height + 1
+        self._pieces = {start: piece for start, piece in self._pieces.items() if start >= height}
+        for _ in range(self._tuning.spans_max):
+            if height > target_height:
+                return
+            piece, asked = self._pieces.get(height), self._asked.get(height)
+            if piece is not None:
+                height += len(piece.headers)
+            elif asked is not None:
+                height += asked.count
+            else:
+                is_next = height == self._chain.tip.header.height + 1
+                count = self._tuning.span if is_next else min(self._tuning.span, target_height - height + 1)
+                if not self._ask_one(now_ms, height, count):
+                    return
+                height += count
+
+    def expire(self, now_ms: int) -> None:
+        """Give up questions that nobody answered."""
+        for height, asked in list(self._asked.items()):
+            if now_ms >= asked.due_ms:
+                self._settle(height)
+                self._sources.stalled(asked.peer, now_ms, f"final blocks from height {height}")
+
+    def forget(self, peer: str) -> None:
+        """Take note that a peer is gone, with what it was asked for."""
+        for height, asked in list(self._asked.items()):
+            if asked.peer == peer:
+                self._settle(height)
+
+    def receive(self, peer: str, message: FinalBlocks) -> bool:
+        """Keep an answer; say whether it was asked for. Raises LedgerError where it is malformed."""
+        asked = self._asked.get(message.height)
+        if asked is None or asked.peer != peer:
+            return False
+        self._settle(message.height)
+        headers = tuple(SealedHeader.decode(each.header) for each in message.blocks)
+        first = headers[0].header.height
+        if first != message.height or len(headers) > asked.count:
+            raise BlockError("final blocks", f"{asked.count} from height {message.height}", f"{first}")
+        if (message.certificate is None) == (message.history is None):
+            raise BlockError("final blocks", "a certificate or a history", "both or neither")
+        if message.height > self._chain.tip.header.height:
+            self._pieces[message.height] = _Piece(peer, headers, message)
+        return True
+
+    def not_held(self, peer: str, message: NotHeld, now_ms: int) -> None:
+        """Take note that a peer cannot answer."""
+        asked = self._asked.get(message.height)
+        if asked is None or asked.peer != peer:
+            return
+        self._settle(message.height)
+        if message.from_height <= message.height <= message.tip_height:
+            self._sources.stalled(peer, now_ms, f"the block at height {message.height}, which it claims")
+            return
+        self._sources.note_claim(peer, tip_height=message.tip_height, from_height=message.from_height)
+
+    def step(self, now_ms: int) -> bool:
+        """Verify an answer or execute one block; say whether anything became final."""
+        tip = self._chain.tip
+        applying = self._applying
+        if applying is not None and applying.tip_hash != tip.sealed.hash:
+            # Consensus was faster.
+            self._applying = applying = None
+        if applying is None:
+            return self._begin(now_ms, tip)
+        try:
+            following = next(applying.blocks, None)
+            block = None if following is None else _decode(*following)
+        except LedgerError as error:
+            self._refuse(applying.piece, now_ms, error)
+            return False
+        if block is not None:
+            self._execute(applying, block, tip)
+            return False
+        self._applying = None
+        message = applying.piece.message
+        proof = message.certificate
+        if proof is None:
+            assert message.history is not None, "an answer has one of the two"
+            proof = message.history.newer.certificate
+        self._host.commit_final(applying.path, message.certificate, proof)
+        return True
+
+    def _begin(self, now_ms: int, tip: Tip) -> bool:
+        piece = self._pieces.pop(tip.header.height + 1, None)
+        if piece is None:
+            return False
+        try:
+            self._verify(piece, tip)
+        except LedgerError as error:
+            self._refuse(piece, now_ms, error)
+            return False
+        blocks = iter(zip(piece.headers, piece.message.blocks, strict=True))
+        self._applying = _Applying(piece, tip.sealed.hash, blocks)
+        return False
+
+    def _verify(self, piece: _Piece, tip: Tip) -> None:
+        headers = piece.headers
+        if headers[0].header.parent_hash != tip.sealed.hash:
+            raise BlockError("final blocks", "a first block on our tip", f"height {headers[0].header.height}")
+        for before, after in pairwise(headers):
+            if after.header.parent_hash != before.hash:
+                raise BlockError("final blocks", "blocks that follow each other", f"{after.header.height}")
+            if before.header.is_seal:
+                raise BlockError("final blocks", "a seal only as the last block", "blocks beyond one")
+        if headers[-1].header.is_seal and piece.message.certificate is None:
+            raise BlockError("final blocks", "a seal's own certificate", "a history")
+        current = require_validators(tip.state)
+        pins = self._pins.beyond(tip.sealed, current.epoch, current.current)
+        path = TrustPath(current.epoch, (), piece.message.history)
+        verify_header(pins, headers[-1].encoded, piece.message.certificate, path, at_ms=0)
+
+    def _execute(self, applying: _Applying, block: Block, tip: Tip) -> None:
+        try:
+            executed = execute_block(applying.parent(tip), block, verified=self._chain.verified)
+        except LedgerError as error:
+            raise self._host.stop(f"a final block executes to another result here: {error}") from error
+        applying.path.append(executed)
+
+    def _refuse(self, piece: _Piece, now_ms: int, error: LedgerError) -> None:
+        self._applying = None
+        self._sources.lied(piece.peer, now_ms, error)
+
+    def _ask_one(self, now_ms: int, height: int, count: int) -> bool:
+        is_next = height == self._chain.tip.header.height + 1
+        peer = self._sources.pick_for(now_ms, height, is_next=is_next)
+        if peer is None or not self._host.send(peer, WantFinal(height, count)):
+            return False
+        self._sources.note_asked(peer)
+        self._asked[height] = _Asked(peer, count, now_ms + self._tuning.reply_ms)
+        return True
+
+    def _settle(self, height: int) -> None:
+        self._sources.note_answered(self._asked.pop(height).peer)
+
+
+def _decode(sealed: SealedHeader, stored: StoredBlock) -> Block:
+    """Return the block whose header is trusted. Raises LedgerError where these are not its transactions."""
+    transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
+    if transactions_root(tuple(each.id for each in transactions)) != sealed.header.transactions_root:
+        raise BlockError(f"final block {sealed.header.height}", "the header's transactions", "others")
+    return Block(sealed, transactions)

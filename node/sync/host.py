@@ -1,0 +1,84 @@
+"""What catching up needs of its node, and the times and sizes that it goes by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ledger.certificates import QuorumCertificate
+from ledger.overlays import Executed
+from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
+from ledger.trust import Pins
+from node.messages import SyncAnswer, SyncRequest
+from node.storage.shelf import Shelf
+
+
+class SyncHost(Protocol):
+    """The node, as its sync sees it."""
+
+    def is_behind(self) -> bool:
+        """Say whether something is final that is not here."""
+        ...
+
+    def send(self, peer: str, message: SyncRequest | SyncAnswer) -> bool:
+        """Queue a message for a peer; False where it is not connected."""
+        ...
+
+    def punish(self, peer: str, reason: str) -> None:
+        """Disconnect a peer for a time."""
+        ...
+
+    def commit_final(
+        self, path: list[Executed], certificate: QuorumCertificate | None, proof: QuorumCertificate
+    ) -> None:
+        """Make executed blocks on the tip final. It was verified that they are: by `certificate` over the last,
+
+        or by the history of a later block, over which `proof` then is.
+        """
+        ...
+
+    def stop(self, reason: str) -> Exception:
+        """Return the exception that ends the node."""
+        ...
+
+    def installed(self) -> None:
+        """Go on from the store's new tip: a snapshot was installed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTuning:
+    """Times in milliseconds, counts of blocks, and the distance from which a snapshot is worth it."""
+
+    span: int = 32
+    spans_max: int = 8
+    reply_ms: int = 5_000
+    offers_ms: int = 3_000
+    ask_again_ms: int = 500
+    probe_ms: int = 5_000
+    report_ms: int = 5_000
+    retry_offers_ms: int = 60_000
+    snapshot_distance: int = 2 * SNAPSHOT_INTERVAL
+
+
+@dataclass(frozen=True, slots=True)
+class SyncParts:
+    """What a node's sync is made of. Tests shorten the interval and the chunks; on one chain they are the same."""
+
+    pins: Pins
+    shelf: Shelf
+    tuning: SyncTuning = field(default_factory=SyncTuning)
+    interval: int = SNAPSHOT_INTERVAL
+    chunk_size: int = CHUNK_LEAVES_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """How far catching up is. `done` and `total` count blocks or chunks; the target is a claim."""
+
+    phase: str
+    height: int
+    target_height: int
+    done: int
+    total: int
+    peers: Sequence[str]
+    stalled_ms: int

@@ -1,0 +1,147 @@
+"""Serving those who catch up: final blocks, snapshots and their chunks, to any peer that asks.
+
+Rule 1: every question gets an answer, if need be that the node does not hold it.
+Rule 2: what a peer is given is bounded by a budget of bytes that refills with time. Past it questions are dropped: the
+asker goes to another.
+"""
+
+from typing import Final
+
+from ledger.certificates import QuorumCertificate
+from ledger.merkle import inclusion_path_from_nodes
+from ledger.records import pack
+from ledger.trust import HANDOVERS_MAX, Certified, Handover, History, TrustPath
+from node.chain import Chain, stored
+from node.messages import (
+    BLOCKS,
+    CATCH_UP_SIZE_MAX,
+    CHUNK,
+    SNAPSHOT,
+    FinalBlocks,
+    NotHeld,
+    SnapshotChunk,
+    SnapshotOffer,
+    SyncAnswer,
+    SyncRequest,
+    WantChunk,
+    WantFinal,
+    WantSnapshot,
+)
+from node.storage.shelf import Shelf
+
+BUDGET_MAX: Final = 32 * 1024 * 1024
+BUDGET_PER_MS: Final = 16 * 1024
+QUESTION_COST: Final = 16 * 1024
+OFFER_SIZE_MAX: Final = 4 * 1024 * 1024
+PEERS_MAX: Final = 512
+
+
+class SyncServer:
+    """Answers what others ask of this node's chain and shelf."""
+
+    def __init__(self, chain: Chain, shelf: Shelf) -> None:
+        self._chain = chain
+        self._shelf = shelf
+        self._budgets: dict[str, tuple[int, int]] = {}
+
+    def forget(self, peer: str) -> None:
+        """Take note that a peer is gone. Its budget stays spent: coming back does not refill it."""
+        if len(self._budgets) > PEERS_MAX:
+            self._budgets.pop(peer, None)
+
+    def answer(self, peer: str, message: SyncRequest, now_ms: int) -> SyncAnswer | None:
+        """Return the answer to a question; None past the peer's budget."""
+        left = self._budget(peer, now_ms)
+        if left <= 0:
+            return None
+        answer, size = self._answer(message)
+        self._budgets[peer] = (left - size - QUESTION_COST, now_ms)
+        return answer
+
+    def _budget(self, peer: str, now_ms: int) -> int:
+        left, at_ms = self._budgets.get(peer, (BUDGET_MAX, now_ms))
+        return min(BUDGET_MAX, left + BUDGET_PER_MS * max(0, now_ms - at_ms))
+
+    def _answer(self, message: SyncRequest) -> tuple[SyncAnswer, int]:
+        match message:
+            case WantFinal():
+                return self._blocks(message)
+            case WantSnapshot():
+                return self._offer(message)
+            case WantChunk():
+                return self._chunk(message)
+
+    # -- blocks -----------------------------------------------------------------------------------------
+
+    def _blocks(self, message: WantFinal) -> tuple[SyncAnswer, int]:
+        store = self._chain.store
+        blocks = store.blocks_from(message.height, message.count, CATCH_UP_SIZE_MAX)
+        for index, block in enumerate(blocks):
+            if block.header.is_seal:
+                blocks = blocks[: index + 1]
+                break
+        if not blocks:
+            return self._not_held(BLOCKS, message.height), 0
+        certificate, history = self._proof(blocks[-1].header.height)
+        if certificate is None and history is None:
+            return self._not_held(BLOCKS, message.height), 0
+        sent = tuple(map(stored, blocks))
+        size = sum(len(each.header) + sum(map(len, each.transactions)) for each in sent)
+        tip_height = self._chain.tip.header.height
+        return FinalBlocks(message.height, sent, certificate, history, tip_height), size
+
+    def _proof(self, height: int) -> tuple[QuorumCertificate | None, History | None]:
+        """Why the block at a height is final: its certificate, or its place below a certified block."""
+        store = self._chain.store
+        found = store.next_certificate(height)
+        if found is None:
+            return None, None
+        certified_height, certificate = found
+        if certified_height == height:
+            return certificate, None
+        newer = store.find_header(certified_height)
+        if newer is None:
+            return None, None
+        path = inclusion_path_from_nodes(height, certified_height, store.load_history_node)
+        return None, History(Certified(newer.encoded, certificate), path)
+
+    # -- snapshots --------------------------------------------------------------------------------------
+
+    def _offer(self, message: WantSnapshot) -> tuple[SyncAnswer, int]:
+        entry = self._shelf.newest()
+        if entry is None:
+            return self._not_held(SNAPSHOT, message.above), 0
+        header = entry.description.sealed().header
+        handovers = self._handovers(message.from_epoch, header.epoch)
+        certificate, history = self._proof(header.height)
+        is_held = header.height > message.above and (certificate is not None or history is not None)
+        if not is_held or handovers is None:
+            return self._not_held(SNAPSHOT, message.above), 0
+        offer = SnapshotOffer(
+            entry.description, certificate, TrustPath(message.from_epoch, handovers, history)
+        )
+        size = len(pack(offer))
+        return (offer, size) if size <= OFFER_SIZE_MAX else (self._not_held(SNAPSHOT, message.above), 0)
+
+    def _handovers(self, from_epoch: int, to_epoch: int) -> tuple[Handover, ...] | None:
+        if not 0 <= to_epoch - from_epoch <= HANDOVERS_MAX:
+            return None
+        found = [self._chain.store.find_handover(epoch) for epoch in range(from_epoch, to_epoch)]
+        handovers = tuple(each for each in found if each is not None)
+        return handovers if len(handovers) == len(found) else None
+
+    def _chunk(self, message: WantChunk) -> tuple[SyncAnswer, int]:
+        entry = self._shelf.find(message.height)
+        if entry is None or entry.description.chunks_root != message.chunks_root:
+            return self._not_held(CHUNK, message.height, message.index), 0
+        found = self._shelf.load_chunk(entry, message.index)
+        if found is None:
+            return self._not_held(CHUNK, message.height, message.index), 0
+        chunk, siblings = found
+        answer = SnapshotChunk(message.height, message.chunks_root, message.index, chunk, siblings)
+        return answer, len(chunk)
+
+    def _not_held(self, what: str, height: int, index: int = 0) -> NotHeld:
+        first, end = self._chain.store.gap()
+        from_height = end if first < end else 0
+        return NotHeld(what, height, index, from_height, self._chain.tip.header.height)

@@ -1,0 +1,372 @@
+"""Catching up by a snapshot (docs/sync.md, Offers, Chunks, Install).
+
+Rule 1: an offer counts once its header is verified by a trust path from the tip's own epoch.
+Rule 2: what most validators offer is taken; a description that f + 1 of them state is true. Any other costs at most one
+download, since nothing is installed that does not give the header's state root.
+Rule 3: chunks are checked under the root as they arrive, and written down: a restart asks only for the rest.
+Rule 4: one step installs one chunk. The switch to the new state is one batch.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ledger.blocks import SealedHeader
+from ledger.errors import LedgerError
+from ledger.merkle import Frontier
+from ledger.snapshots import Description, SnapshotError, check_chunk, decode_chunk
+from ledger.state import require_validators
+from ledger.trust import Pins, verify_header
+from node.chain import Chain
+from node.messages import CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
+from node.storage.shelf import Entry, Shelf
+from node.storage.sparestate import SpareState
+from node.sync.host import SyncHost, SyncTuning
+from node.sync.sources import Sources
+
+logger = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    """Where a node that takes a snapshot stands."""
+
+    NONE = "none"
+    OFFERS = "offers"
+    CHUNKS = "chunks"
+    INSTALL = "install"
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """A snapshot that was chosen: who stated it, and what is here."""
+
+    offer: SnapshotOffer
+    entry: Entry
+    stated_by: set[str]
+    here: set[int]
+    asked: dict[int, tuple[str, int]] = field(default_factory=dict)
+    next_index: int = 0
+
+    @property
+    def height(self) -> int:
+        return self.offer.description.sealed().header.height
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.here) == self.offer.description.chunks_count
+
+
+@dataclass(slots=True)
+class _Install:
+    """An installation, chunk by chunk."""
+
+    spare: SpareState
+    index: int = 0
+    tree: Frontier = field(default_factory=Frontier)
+
+
+class SnapshotFetch:
+    """One snapshot at a time, from the question for offers to the switch."""
+
+    def __init__(
+        self, chain: Chain, shelf: Shelf, pins: Pins, sources: Sources, host: SyncHost, tuning: SyncTuning
+    ) -> None:
+        self._chain = chain
+        self._shelf = shelf
+        self._pins = pins
+        self._sources = sources
+        self._host = host
+        self._tuning = tuning
+        self.phase = Phase.NONE
+        self._due_ms = 0
+        self._awaited: set[str] = set()
+        self._offers: dict[str, SnapshotOffer] = {}
+        self._forged: set[Description] = set()
+        self._fetch: _Fetch | None = None
+        self._install: _Install | None = None
+
+    # -- offers -----------------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int) -> None:
+        """Ask everybody for their newest snapshot."""
+        self.phase = Phase.OFFERS
+        self._due_ms = now_ms + self._tuning.offers_ms
+        self._offers = {}
+        self._awaited = set()
+        for peer in self._sources.peers(now_ms):
+            self.ask_offer(peer)
+        logger.info("sync.offers_asked peers=%s", ",".join(sorted(self._awaited)))
+
+    def ask_offer(self, peer: str) -> None:
+        """Ask one more peer, that came later."""
+        if self.phase is Phase.NONE:
+            return
+        if self._host.send(peer, self._question()):
+            self._awaited.add(peer)
+
+    def receive_offer(self, peer: str, offer: SnapshotOffer) -> None:
+        """Take an offer. Raises LedgerError where it does not verify."""
+        if peer not in self._awaited:
+            return
+        self._awaited.discard(peer)
+        sealed = self._verify(offer)
+        if offer.description in self._forged or sealed.header.height <= self._question().above:
+            return
+        self._offers[peer] = offer
+        if self._fetch is not None and self._fetch.offer.description == offer.description:
+            self._fetch.stated_by.add(peer)
+
+    def not_held(self, peer: str, message: NotHeld) -> None:
+        """Take note that a peer has no snapshot to offer, or lacks a chunk."""
+        self._awaited.discard(peer)
+        fetch = self._fetch
+        if message.what == CHUNK and fetch is not None:
+            asked = fetch.asked.get(message.index)
+            if asked is not None and asked[0] == peer:
+                self._settle(fetch, message.index)
+                fetch.stated_by.discard(peer)
+
+    def forget(self, peer: str) -> None:
+        """Take note that a peer is gone."""
+        self._awaited.discard(peer)
+        self._offers.pop(peer, None)
+        if self._fetch is not None:
+            self._fetch.stated_by.discard(peer)
+            for index, (asked, _) in list(self._fetch.asked.items()):
+                if asked == peer:
+                    self._settle(self._fetch, index)
+
+    def _question(self) -> WantSnapshot:
+        tip = self._chain.tip
+        epoch = require_validators(tip.state).epoch
+        return WantSnapshot(epoch, tip.header.height + self._tuning.snapshot_distance)
+
+    def _verify(self, offer: SnapshotOffer) -> SealedHeader:
+        sealed = offer.description.check()
+        if sealed.header.is_seal and offer.certificate is None:
+            raise SnapshotError("snapshot offer", "a seal's own certificate", "a history")
+        tip = self._chain.tip
+        current = require_validators(tip.state)
+        if offer.trust_path.from_epoch != current.epoch:
+            raise SnapshotError("snapshot offer", f"a path from epoch {current.epoch}", "another")
+        pins = self._pins.beyond(tip.sealed, current.epoch, current.current)
+        verify_header(pins, offer.description.header, offer.certificate, offer.trust_path, at_ms=0)
+        return sealed
+
+    def _choose(self) -> None:
+        """Take the description that most validators state, the one already begun among equals."""
+        stated: dict[Description, set[str]] = {}
+        for peer, offer in self._offers.items():
+            stated.setdefault(offer.description, set()).add(peer)
+        if not stated:
+            self.phase = Phase.NONE
+            logger.info("sync.no_snapshot")
+            return
+        known = None if self._shelf.fetching is None else self._shelf.fetching.description
+        current = require_validators(self._chain.tip.state).current
+
+        def weight(description: Description) -> tuple[bool, bool, int, int]:
+            count = sum(current.index_of(peer) is not None for peer in stated[description])
+            return (
+                count > current.faulty_max,
+                description == known,
+                description.sealed().header.height,
+                count,
+            )
+
+        chosen = max(stated, key=weight)
+        self._fetch_from(chosen, stated[chosen])
+
+    def _fetch_from(self, description: Description, peers: set[str]) -> None:
+        entry = self._shelf.fetching
+        if entry is None or entry.description != description:
+            entry = self._shelf.begin_fetch(description)
+        here = {index for index in self._shelf.fetched(entry) if index < description.chunks_count}
+        offer = self._offers[min(peers)]
+        self._fetch = _Fetch(offer, entry, peers, here)
+        self.phase = Phase.CHUNKS
+        logger.info(
+            "sync.snapshot_chosen height=%d chunks=%d here=%d peers=%s",
+            self._fetch.height,
+            description.chunks_count,
+            len(here),
+            ",".join(sorted(peers)),
+        )
+
+    # -- chunks -----------------------------------------------------------------------------------------
+
+    def receive_chunk(self, peer: str, message: SnapshotChunk) -> bool:
+        """Take a chunk; say whether it was asked for. Raises LedgerError where it is another one."""
+        fetch = self._fetch
+        if fetch is None or fetch.offer.description.chunks_root != message.chunks_root:
+            return False
+        asked = fetch.asked.get(message.index)
+        if asked is None or asked[0] != peer:
+            return False
+        self._settle(fetch, message.index)
+        check_chunk(fetch.offer.description, message.index, message.chunk, message.siblings)
+        self._shelf.put_fetched(fetch.entry, message.index, message.chunk)
+        fetch.here.add(message.index)
+        return True
+
+    def expire(self, now_ms: int) -> None:
+        """Give up questions that nobody answered."""
+        fetch = self._fetch
+        if fetch is None:
+            return
+        for index, (peer, due_ms) in list(fetch.asked.items()):
+            if now_ms >= due_ms:
+                self._settle(fetch, index)
+                self._sources.stalled(peer, now_ms, f"chunk {index} of the snapshot at {fetch.height}")
+
+    def _ask_chunks(self, now_ms: int, fetch: _Fetch) -> None:
+        count = fetch.offer.description.chunks_count
+        for _ in range(count):
+            index = self._next_missing(fetch, count)
+            if index is None:
+                return
+            peer = self._sources.pick_among(now_ms, fetch.stated_by)
+            question = WantChunk(fetch.height, fetch.offer.description.chunks_root, index)
+            if peer is None or not self._host.send(peer, question):
+                return
+            self._sources.note_asked(peer)
+            fetch.asked[index] = (peer, now_ms + self._tuning.reply_ms)
+
+    @staticmethod
+    def _next_missing(fetch: _Fetch, count: int) -> int | None:
+        while fetch.next_index < count and fetch.next_index in fetch.here:
+            fetch.next_index += 1
+        for index in range(fetch.next_index, count):
+            if index not in fetch.here and index not in fetch.asked:
+                return index
+        return None
+
+    def _settle(self, fetch: _Fetch, index: int) -> None:
+        self._sources.note_answered(fetch.asked.pop(index)[0])
+
+    # -- the way ----------------------------------------------------------------------------------------
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `step` has work that waits for nobody."""
+        return self.phase is Phase.INSTALL
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Who is asked now."""
+        if self._fetch is None:
+            return sorted(self._awaited)
+        return sorted({peer for peer, _ in self._fetch.asked.values()})
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """The height of the snapshot that is taken, its chunks that are here or installed, and all of them."""
+        if self._fetch is None:
+            return 0, 0, 0
+        total = self._fetch.offer.description.chunks_count
+        done = len(self._fetch.here) if self._install is None else self._install.index
+        return self._fetch.height, done, total
+
+    def step(self, now_ms: int) -> None:
+        """Do what is due. Raises ShelfError or StoreError where the disk fails."""
+        if self.phase is Phase.OFFERS and (now_ms >= self._due_ms or not self._awaited):
+            self._choose()
+        if self.phase is Phase.CHUNKS:
+            self._step_chunks(now_ms)
+        elif self.phase is Phase.INSTALL:
+            self._step_install(now_ms)
+
+    def _step_chunks(self, now_ms: int) -> None:
+        fetch = self._fetch
+        assert fetch is not None, "chunks are those of a snapshot that was chosen"
+        if fetch.is_complete:
+            self._install = _Install(self._chain.store.spare())
+            self.phase = Phase.INSTALL
+            return
+        if not fetch.stated_by:
+            logger.warning("sync.snapshot_abandoned height=%d reason=nobody offers it", fetch.height)
+            self._restart(now_ms)
+            return
+        self._ask_chunks(now_ms, fetch)
+
+    def _step_install(self, now_ms: int) -> None:
+        fetch, install = self._fetch, self._install
+        assert fetch is not None and install is not None, "what is installed was fetched"
+        if install.index == 0 and install.spare.clear():
+            return
+        if install.index < fetch.offer.description.chunks_count:
+            self._install_chunk(now_ms, fetch, install)
+        else:
+            self._switch(now_ms, fetch, install)
+
+    def _install_chunk(self, now_ms: int, fetch: _Fetch, install: _Install) -> None:
+        chunk = self._shelf.load_raw(fetch.entry, install.index)
+        if chunk is None:
+            self._fetch_again(fetch, install.index)
+            return
+        try:
+            leaves = decode_chunk(chunk)
+            install.spare.add(leaves)
+        except LedgerError as error:
+            self._was_forged(now_ms, fetch, error)
+            return
+        install.tree, nodes = install.tree.append(chunk)
+        self._shelf.put_nodes(fetch.entry.place, nodes)
+        install.index += 1
+
+    def _switch(self, now_ms: int, fetch: _Fetch, install: _Install) -> None:
+        description = fetch.offer.description
+        if self._chain.tip.header.height >= fetch.height:
+            logger.info("sync.snapshot_overtaken height=%d", fetch.height)
+            self.abandon()
+            return
+        if install.tree.root() != description.chunks_root:
+            logger.warning("sync.shelf_damaged height=%d", fetch.height)
+            self._restart(now_ms)
+            return
+        try:
+            install.spare.rebuilding.check(description)
+        except LedgerError as error:
+            self._was_forged(now_ms, fetch, error)
+            return
+        epoch = description.sealed().header.epoch
+        handovers = [
+            each
+            for each in fetch.offer.trust_path.handovers
+            if SealedHeader.decode(each.seal.header).header.epoch < epoch
+        ]
+        self._chain.store.install(install.spare, description, fetch.offer.certificate, handovers)
+        self._shelf.finish(fetch.entry)
+        logger.info("sync.snapshot_installed height=%d", fetch.height)
+        self._stop()
+        self._host.installed()
+
+    def abandon(self) -> None:
+        """Stop; what was fetched stays on the shelf."""
+        self._stop()
+
+    def _fetch_again(self, fetch: _Fetch, index: int) -> None:
+        logger.warning("sync.chunk_damaged height=%d index=%d", fetch.height, index)
+        self._shelf.drop_chunk(fetch.entry, index)
+        fetch.here.discard(index)
+        fetch.next_index = 0
+        self._install = None
+        self.phase = Phase.CHUNKS
+
+    def _was_forged(self, now_ms: int, fetch: _Fetch, error: LedgerError) -> None:
+        self._forged.add(fetch.offer.description)
+        for peer in sorted(fetch.stated_by):
+            self._sources.lied(peer, now_ms, error)
+        self._restart(now_ms)
+
+    def _restart(self, now_ms: int) -> None:
+        self._shelf.drop_fetch()
+        self._stop()
+        self.begin(now_ms)
+
+    def _stop(self) -> None:
+        if self._fetch is not None:
+            for index in list(self._fetch.asked):
+                self._settle(self._fetch, index)
+        self._fetch = self._install = None
+        self.phase = Phase.NONE

@@ -1,0 +1,46 @@
+"""`make abuse`: every flood for some seconds, one line each, exit code 1 where one costs others too much."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.abuse.floods import FLOODS
+from tests.abuse.measure import Bench, Cost
+
+FINALITY_S = 1.0
+RSS_MAX_MIB = 512
+
+
+async def measure(kinds: list[str], seconds: float) -> list[Cost]:
+    """Return the cost of each flood, printing each as it is known."""
+    costs: list[Cost] = []
+    with tempfile.TemporaryDirectory(prefix="luohu-abuse-") as directory:
+        async with Bench(Path(directory)) as bench:
+            for kind in [None, *kinds]:
+                costs.append(await bench.cost_of(kind, seconds))
+                print(costs[-1], flush=True)
+    return costs
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.abuse", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("kinds", nargs="*", default=sorted(FLOODS), metavar="KIND")
+    arguments = parser.parse_args()
+    costs = asyncio.run(measure(arguments.kinds, arguments.seconds))
+    worst = [cost for cost in costs if not is_bounded(cost)]
+    print(f"abuse floods={len(costs) - 1} over_bound={','.join(cost.kind for cost in worst) or 'none'}")
+    sys.exit(1 if worst else 0)
+
+
+def is_bounded(cost: Cost) -> bool:
+    """Say whether a flood left others their second and the flooded node its memory."""
+    is_quick = cost.percentile_s(99) < FINALITY_S and not cost.failures
+    return is_quick and cost.rss_max_mib < RSS_MAX_MIB and not cost.ended
+
+
+if __name__ == "__main__":
+    main()

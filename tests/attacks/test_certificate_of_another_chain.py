@@ -1,0 +1,16 @@
+"""Signatures of the same validators, made on another chain."""
+
+from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
+from tests.consortium import hash_of
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = shown.chain.tips[PLAIN].sealed
+    return shown.evidence_with(certificate=certify(sealed, SETS[0], chain_id=hash_of("another chain")))
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_certificate_of_another_chain_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,15 @@
+"""A genuine certificate over this block in a later view: only a seal is finalized in a view that is not its own."""
+
+from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = shown.chain.tips[PLAIN].sealed
+    return shown.evidence_with(certificate=certify(sealed, SETS[0], view=sealed.header.view + 1))
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_certificate_of_another_view_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,15 @@
+"""A header whose time is moved, so that an old proof looks fresh."""
+
+from tests.attacks.forge import NOW_MS, PLAIN, Forgery, Shown, header_with, honest
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = header_with(shown.chain.tips[PLAIN].sealed, time_ms=NOW_MS)
+    return shown.evidence_with(header=sealed.encoded)
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_header_time_moved_is_refused() -> None:
+    FORGERY.check()

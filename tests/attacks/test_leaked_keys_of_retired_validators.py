@@ -1,0 +1,29 @@
+"""A fresh header of the first epoch, signed with its validators' leaked keys."""
+
+from ledger.trust import TrustPath
+from tests.attacks.forge import (
+    NOW_MS,
+    PLAIN,
+    SETS,
+    Forgery,
+    Shown,
+    certify,
+    header_with,
+    honest_from_checkpoint,
+)
+from tests.consortium import hash_of
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = header_with(
+        shown.chain.tips[PLAIN].sealed, height=1_000, view=1_000, time_ms=NOW_MS, state_root=hash_of("mine")
+    )
+    path = TrustPath(0, shown.chain.handovers(0, 2), None)
+    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, SETS[0]), trust_path=path)
+
+
+FORGERY = Forgery(honest_from_checkpoint, forge, step="trust", code="untrusted-header")
+
+
+def test_leaked_keys_of_retired_validators_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,15 @@
+"""A certificate with one signature less than a quorum."""
+
+from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = shown.chain.tips[PLAIN].sealed
+    return shown.evidence_with(certificate=certify(sealed, SETS[0], signers=(0, 1)))
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_quorum_short_by_one_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,19 @@
+"""A salt of 65 bytes, which an HMAC would hash first."""
+
+from typing import Any
+
+from tests.attacks.forge import Forgery, Shown, honest
+
+
+def forge(shown: Shown) -> Shown:
+    def edit(proof: list[Any]) -> None:
+        proof[2][3] = proof[2][3] * 2 + b"\0"
+
+    return shown.value_with(edit)
+
+
+FORGERY = Forgery(honest, forge, step="files", code="proof-malformed")
+
+
+def test_salt_too_long_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,38 @@
+"""Another seal at a pinned height, signed with that epoch's leaked keys."""
+
+from dataclasses import replace
+
+from ledger.state import anchor_key
+from ledger.trust import Certified, Handover
+from tests.attacks.forge import (
+    FIRST_SEAL,
+    ISSUER,
+    MIDDLE,
+    SETS,
+    STRANGERS,
+    Forgery,
+    Shown,
+    certify,
+    header_with,
+    honest_after_handovers,
+)
+
+
+def forge(shown: Shown) -> Shown:
+    pin = shown.chain.checkpoint(FIRST_SEAL)
+    seal = header_with(shown.chain.tips[FIRST_SEAL].sealed, next_validators_hash=STRANGERS.digest())
+    handover = Handover(Certified(seal.encoded, certify(seal, SETS[0])), STRANGERS)
+    sealed = header_with(shown.chain.tips[MIDDLE].sealed, validators_hash=STRANGERS.digest())
+    forged = replace(shown, trust=replace(shown.trust, checkpoints=(pin,)))
+    return forged.path_with(handovers=(handover,)).evidence_with(
+        header=sealed.encoded,
+        certificate=certify(sealed, STRANGERS),
+        anchor=shown.chain.prove(MIDDLE, anchor_key(ISSUER, shown.proof.anchor_root)),
+    )
+
+
+FORGERY = Forgery(honest_after_handovers, forge, step="trust", code="untrusted-header")
+
+
+def test_seal_forked_at_the_pinned_height_is_refused() -> None:
+    FORGERY.check()

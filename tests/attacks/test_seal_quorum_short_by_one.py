@@ -1,0 +1,20 @@
+"""A handover by a seal with one signature less than a quorum."""
+
+from dataclasses import replace
+
+from tests.attacks.forge import FIRST_SEAL, SETS, Forgery, Shown, certify, honest_after_handovers
+
+
+def forge(shown: Shown) -> Shown:
+    first, second = shown.proof.evidence.trust_path.handovers
+    certificate = certify(shown.chain.tips[FIRST_SEAL].sealed, SETS[0], signers=(0, 3))
+    return shown.path_with(
+        handovers=(replace(first, seal=replace(first.seal, certificate=certificate)), second)
+    )
+
+
+FORGERY = Forgery(honest_after_handovers, forge, step="trust", code="untrusted-header")
+
+
+def test_seal_quorum_short_by_one_is_refused() -> None:
+    FORGERY.check()

@@ -1,0 +1,15 @@
+"""A certificate whose signers do not increase: a second encoding of the same quorum."""
+
+from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = shown.chain.tips[PLAIN].sealed
+    return shown.evidence_with(certificate=certify(sealed, SETS[0], signers=(0, 2, 1)))
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_unordered_signers_is_refused() -> None:
+    FORGERY.check()

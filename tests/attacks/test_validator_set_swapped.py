@@ -1,0 +1,15 @@
+"""A header that names strangers as its validators, and is signed by them."""
+
+from tests.attacks.forge import PLAIN, STRANGERS, Forgery, Shown, certify, header_with, honest
+
+
+def forge(shown: Shown) -> Shown:
+    sealed = header_with(shown.chain.tips[PLAIN].sealed, validators_hash=STRANGERS.digest())
+    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, STRANGERS))
+
+
+FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")
+
+
+def test_validator_set_swapped_is_refused() -> None:
+    FORGERY.check()

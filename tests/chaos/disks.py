@@ -1,0 +1,85 @@
+"""The disks of the nodes: one small file system each where that is permitted, so that it can be full.
+
+Rule 1: mounts are made in a mount namespace of the run (`python -m tests.chaos` sees to that), so nothing of them is
+left however the run ends.
+Rule 2: where mounting is not permitted, a process is refused to write past the size that its files have.
+Rule 3: a wiped disk keeps what was on it beside the new data, as evidence.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.chaos.nodes import Nodes
+
+ROOM = "4g"
+LIMIT_SIZE = 4_096
+SHRINK_ATTEMPTS_MAX = 50
+
+
+class Disks:
+    """What each node's data lies on."""
+
+    def __init__(self, nodes: Nodes, *, mounted: bool) -> None:
+        self._nodes = nodes
+        self._is_mounted = mounted
+        self._wiped_count = 0
+
+    @property
+    def how(self) -> str:
+        """How a disk is filled here."""
+        return "tmpfs without room" if self._is_mounted else "RLIMIT_FSIZE"
+
+    def prepare(self, member: str) -> None:
+        """Give a node's data a file system of its own, before its first start."""
+        if self._is_mounted:
+            data = self._data(member)
+            data.mkdir(exist_ok=True)
+            _run("mount", "-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "tmpfs", str(data))
+
+    @contextmanager
+    def filled(self, member: str) -> Iterator[None]:
+        """Leave a node's disk without room."""
+        if not self._is_mounted:
+            self._nodes.limit_files(member, LIMIT_SIZE)
+            yield
+            return
+        data = self._data(member)
+        _shrink(data)
+        try:
+            yield
+        finally:
+            _run("mount", "-o", f"remount,size={ROOM}", str(data))
+
+    def wipe(self, member: str) -> None:
+        """Move a node's data aside: it begins anew from its peers, with its votes forgotten."""
+        data = self._data(member)
+        self._wiped_count += 1
+        aside = data / f"aside-{self._wiped_count}"
+        found = [each for each in data.iterdir() if not each.name.startswith("aside-")]
+        aside.mkdir()
+        for each in found:
+            each.rename(aside / each.name)
+
+    def _data(self, member: str) -> Path:
+        return self._nodes.home(member) / "data"
+
+
+def _shrink(data: Path) -> None:
+    """Make a file system as small as what is on it, which may grow meanwhile."""
+    for attempt in range(1, SHRINK_ATTEMPTS_MAX + 1):
+        found = os.statvfs(data)
+        used = (found.f_blocks - found.f_bfree + attempt) * found.f_frsize
+        try:
+            _run("mount", "-o", f"remount,size={used}", str(data))
+        except subprocess.CalledProcessError:
+            if attempt == SHRINK_ATTEMPTS_MAX:
+                raise
+        else:
+            return
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)

@@ -1,0 +1,310 @@
+"""The faults: what each does to one node, or to the network, and how it is taken back.
+
+Rule 1: a fault on one node leaves that node whole when it returns: it heals by itself, or `repair` heals it.
+Rule 2: chance comes from the run's seed alone, so that a schedule can be repeated; time is real.
+Rule 3: every damage that stopped a node is named in its log.
+"""
+
+import asyncio
+import random
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.chaos.damage import KINDS, inflict
+from tests.chaos.disks import Disks
+from tests.chaos.founding import Consortium
+from tests.chaos.links import Links, lanes_between, lanes_of
+from tests.chaos.nodes import LOG_SHOWN_MAX, Nodes, Stuck
+from tests.chaos.steppedclock import set_clock
+
+CLOCK_OFFSETS_MS = (-3_600_000, -90_000, -5_000, 5_000, 90_000, 3_600_000)
+FULL_S = 30.0
+DAMAGE_NAMED = re.compile(r"stored chain|votelog\.damaged|expected a usable vote log|votes: expected")
+SCAN_CLEAN, SCAN_DAMAGED = 0, 3
+
+
+@dataclass(slots=True)
+class World:
+    """What faults act upon."""
+
+    consortium: Consortium
+    nodes: Nodes
+    disks: Disks
+    pace: float = 1.0
+    """How long faults last, beside the usual."""
+    repairs_count: int = 0
+    healed_alone_count: int = 0
+
+    @property
+    def links(self) -> Links:
+        """The links between the nodes."""
+        return self.consortium.links
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members."""
+        return self.consortium.members
+
+
+Fault = Callable[[World, str, random.Random], Awaitable[str]]
+
+
+def _duration_s(world: World, source: random.Random) -> float:
+    return world.pace * source.uniform(0.2, 2.5)
+
+
+async def kill(world: World, member: str, source: random.Random) -> str:
+    """SIGKILL, a while of nothing, and a start."""
+    seconds = _duration_s(world, source)
+    world.nodes.kill(member)
+    await asyncio.sleep(seconds)
+    world.nodes.start(member)
+    return f"down {seconds:.1f} s"
+
+
+async def stop(world: World, member: str, source: random.Random) -> str:
+    """SIGTERM, as an operator stops a node, and a start."""
+    seconds = _duration_s(world, source)
+    await world.nodes.stop(member)
+    await asyncio.sleep(seconds)
+    world.nodes.start(member)
+    return f"down {seconds:.1f} s"
+
+
+async def pause(world: World, member: str, source: random.Random) -> str:
+    """SIGSTOP and SIGCONT: the process misses time and finds all of it at once."""
+    seconds = _duration_s(world, source)
+    world.nodes.pause(member)
+    await asyncio.sleep(seconds)
+    world.nodes.resume(member)
+    return f"{seconds:.1f} s"
+
+
+async def isolate(world: World, member: str, source: random.Random) -> str:
+    """Nothing passes to or from a node; connections stay as they are."""
+    return await _stall(world, lanes_of(member, world.members), source)
+
+
+async def deafen(world: World, member: str, source: random.Random) -> str:
+    """Nothing reaches a node; what it says arrives."""
+    lanes = [lane for lane in lanes_of(member, world.members) if lane[1] == member]
+    return await _stall(world, lanes, source)
+
+
+async def mute(world: World, member: str, source: random.Random) -> str:
+    """Nothing leaves a node; it hears everything."""
+    lanes = [lane for lane in lanes_of(member, world.members) if lane[0] == member]
+    return await _stall(world, lanes, source)
+
+
+async def _stall(world: World, lanes: list[tuple[str, str]], source: random.Random) -> str:
+    seconds = _duration_s(world, source)
+    world.links.stall(lanes)
+    await asyncio.sleep(seconds)
+    world.links.heal(lanes)
+    return f"{seconds:.1f} s"
+
+
+async def cut(world: World, member: str, source: random.Random) -> str:
+    """A node's connections break, and new ones are refused."""
+    seconds, lanes = _duration_s(world, source), lanes_of(member, world.members)
+    world.links.cut(lanes)
+    await asyncio.sleep(seconds)
+    world.links.heal(lanes)
+    return f"{seconds:.1f} s"
+
+
+async def slow(world: World, member: str, source: random.Random) -> str:
+    """A node's links take long, and now and then much longer."""
+    seconds, lanes = _duration_s(world, source), lanes_of(member, world.members)
+    delay_ms, stall_chance = source.uniform(20, 300), source.choice((0.0, 0.05, 0.2))
+    world.links.slow(lanes, delay_ms=delay_ms, stall_chance=stall_chance)
+    await asyncio.sleep(seconds)
+    world.links.heal(lanes)
+    return f"{seconds:.1f} s, {delay_ms:.0f} ms, stalls {stall_chance}"
+
+
+async def fill_disk(world: World, member: str, source: random.Random) -> str:
+    """A node's disk is full: it must stop by itself, and start once there is room."""
+    with world.disks.filled(member):
+        await _until_ended(world, member)
+        await asyncio.sleep(source.uniform(0, 1))
+    world.nodes.forget(member)
+    world.nodes.start(member)
+    return world.disks.how
+
+
+async def refuse_writes(world: World, member: str, source: random.Random) -> str:
+    """A process may write no file past a size (RLIMIT_FSIZE): it must stop by itself."""
+    size = source.choice((4_096, 16_384, 65_536))
+    world.nodes.limit_files(member, size)
+    await _until_ended(world, member)
+    world.nodes.forget(member)
+    world.nodes.start(member)
+    return f"at {size} bytes"
+
+
+async def _until_ended(world: World, member: str) -> None:
+    waited_s = 0.0
+    while not world.nodes.has_ended(member):
+        if waited_s > FULL_S:
+            raise Stuck(f"{member} goes on for {FULL_S:.0f} s though its disk takes nothing")
+        waited_s += 0.05
+        await asyncio.sleep(0.05)
+
+
+async def damage(world: World, member: str, source: random.Random) -> str:
+    """A file of a node is damaged while the node is down; the node heals, or is repaired."""
+    world.nodes.kill(member)
+    inflicted = None
+    data = world.consortium.homes[member].data
+    while inflicted is None:
+        inflicted = inflict(data, *source.choice(KINDS), source)
+    world.nodes.start(member)
+    how = await _see_to(world, member)
+    return f"{inflicted}: {how}"
+
+
+async def _see_to(world: World, member: str) -> str:
+    """Have a node whose files were damaged whole and running again; say how."""
+    if not await world.nodes.wait_until_answering(member):
+        return await _repair(world, member, "refused to start")
+    await asyncio.sleep(0.5)
+    if world.nodes.has_ended(member):
+        return await _repair(world, member, "stopped by itself")
+    named = DAMAGE_NAMED.search(world.nodes.log_since_start(member))
+    await world.nodes.stop(member)
+    scan = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.chaos.scan",
+        str(world.nodes.home(member)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await scan.communicate()
+    if scan.returncode == SCAN_DAMAGED:
+        world.disks.wipe(member)
+        world.repairs_count += 1
+        world.nodes.start(member)
+        return f"served on; a scan names it: {output.decode()[:300].strip()}; repaired"
+    if scan.returncode != SCAN_CLEAN:
+        raise Stuck(f"the scan of {member} failed: {output.decode()[-LOG_SHOWN_MAX:]}")
+    world.healed_alone_count += 1
+    world.nodes.start(member)
+    return f"healed by itself{', naming it' if named else ''}"
+
+
+async def _repair(world: World, member: str, how: str) -> str:
+    log = world.nodes.log_since_start(member)
+    named = DAMAGE_NAMED.search(log)
+    if named is None:
+        raise Stuck(f"{member} {how} without naming the damage: {log[-LOG_SHOWN_MAX:]}")
+    world.nodes.forget(member)
+    world.disks.wipe(member)
+    world.repairs_count += 1
+    world.nodes.start(member)
+    shown = " ".join(log[named.start() :].split())
+    return f"{how}, naming it: {shown[:300]}; repaired"
+
+
+async def step_clock(world: World, member: str, source: random.Random) -> str:
+    """A node's wall clock is wrong, and is stepped while it runs."""
+    first_ms, second_ms = source.sample(CLOCK_OFFSETS_MS, 2)
+    await world.nodes.stop(member)
+    world.nodes.start_with_clock(member, first_ms)
+    if not await world.nodes.wait_until_answering(member):
+        raise Stuck(f"{member} ended with a wrong clock: {world.nodes.log_since_start(member)}")
+    await asyncio.sleep(_duration_s(world, source))
+    set_clock(world.nodes.home(member), second_ms)
+    await asyncio.sleep(_duration_s(world, source))
+    set_clock(world.nodes.home(member), 0)
+    await asyncio.sleep(0.3)
+    await world.nodes.stop(member)
+    world.nodes.start(member)
+    return f"{first_ms} ms, then {second_ms} ms, then right"
+
+
+# Each with how often it is chosen, beside the others.
+ON_ONE: tuple[tuple[Fault, int], ...] = (
+    (kill, 5),
+    (stop, 1),
+    (pause, 4),
+    (isolate, 3),
+    (deafen, 2),
+    (mute, 2),
+    (cut, 3),
+    (slow, 3),
+    (fill_disk, 2),
+    (refuse_writes, 1),
+    (damage, 8),
+    (step_clock, 3),
+)
+
+
+async def split(world: World, source: random.Random) -> str:
+    """The network falls into two parts, neither of which has a quorum."""
+    members = list(world.members)
+    source.shuffle(members)
+    some = members[: world.consortium.faulty_max + 1]
+    others = [member for member in members if member not in some]
+    lanes, seconds = lanes_between(some, others), world.pace * source.uniform(1, 6)
+    act = source.choice((world.links.stall, world.links.cut))
+    act(lanes)
+    await asyncio.sleep(seconds)
+    world.links.heal(lanes)
+    return f"{' '.join(sorted(some))} apart {seconds:.1f} s ({act.__name__})"
+
+
+async def pause_many(world: World, source: random.Random) -> str:
+    """More than a third of the nodes stand still."""
+    victims, seconds = _many(world, source), world.pace * source.uniform(1, 6)
+    for member in victims:
+        world.nodes.pause(member)
+    await asyncio.sleep(seconds)
+    for member in victims:
+        world.nodes.resume(member)
+    return f"{len(victims)} for {seconds:.1f} s"
+
+
+async def kill_many(world: World, source: random.Random) -> str:
+    """More than a third of the nodes die at once, perhaps all of them, and start again."""
+    victims, seconds = _many(world, source), world.pace * source.uniform(0.2, 4)
+    for member in victims:
+        world.nodes.kill(member)
+    await asyncio.sleep(seconds)
+    for member in victims:
+        world.nodes.start(member)
+    for member in victims:
+        if not await world.nodes.wait_until_answering(member):
+            raise Stuck(f"{member} does not start: {world.nodes.log_since_start(member)}")
+    return f"{len(victims)} for {seconds:.1f} s"
+
+
+def _many(world: World, source: random.Random) -> list[str]:
+    count = source.randint(world.consortium.faulty_max + 1, len(world.members))
+    return source.sample(world.members, count)
+
+
+Outage = Callable[[World, random.Random], Awaitable[str]]
+OUTAGES: tuple[Outage, ...] = (split, pause_many, kill_many)
+
+
+async def reset_all(world: World, source: random.Random) -> str:
+    """Every connection breaks at once; new ones are welcome."""
+    world.links.reset(lanes_between(world.members, world.members))
+    return "all"
+
+
+async def slow_all(world: World, source: random.Random) -> str:
+    """Every link is slow and lossy."""
+    lanes = [lane for lane in lanes_between(world.members, world.members) if lane[0] != lane[1]]
+    seconds, delay_ms = world.pace * source.uniform(1, 3), source.uniform(10, 120)
+    world.links.slow(lanes, delay_ms=delay_ms, stall_chance=0.02)
+    await asyncio.sleep(seconds)
+    world.links.heal(lanes)
+    return f"{seconds:.1f} s, {delay_ms:.0f} ms"
+
+
+WEATHER: tuple[Outage, ...] = (reset_all, slow_all)

@@ -1,0 +1,264 @@
+"""One run of chaos: nodes, load and faults for a time, and then the judge.
+
+Rule 1: at most f nodes are down, damaged, cut off or wrong at once, except in outages.
+Rule 2: after every fault the network makes blocks and every node is whole, votes and has caught up, before the next.
+Rule 3: after an outage, finality returns within RETURN_S of a quorum being there.
+Rule 4: everything that was done is in `schedule.jsonl`, line by line, as it is done.
+"""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ledger.blocks import Block
+from node.client.client import Client
+from tests.chaos.checker import Judgement, judge
+from tests.chaos.disks import Disks
+from tests.chaos.faults import ON_ONE, OUTAGES, WEATHER, Fault, Outage, World
+from tests.chaos.founding import Consortium, found
+from tests.chaos.history import History
+from tests.chaos.load import Load
+from tests.chaos.nodes import LOG_SHOWN_MAX, Nodes, Stuck
+
+RETURN_S = 10.0
+FINALITY_S = 60.0
+OUTAGE_CHANCE = 0.12
+WEATHER_CHANCE = 0.08
+SCHEDULE_FILE = "schedule.jsonl"
+
+Act = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a run measured."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    slowest_return_s: float = 0.0
+    slowest_after_fault_s: float = 0.0
+    slowest_rejoin_s: float = 0.0
+    longest_silence_s: float = 0.0
+    misbehaviour_count: int = 0
+    rss_max_mib: int = 0
+    failures: list[str] = field(default_factory=list)
+    judgement: Judgement | None = None
+
+    @property
+    def faults_count(self) -> int:
+        """How many faults were injected; a fault on each of two nodes counts twice."""
+        return sum(self.faults.values())
+
+    @property
+    def violations(self) -> list[str]:
+        """Everything that must not be."""
+        return [*self.failures, *(self.judgement.violations if self.judgement else ["nothing was judged"])]
+
+
+class Soak:
+    """A run. `await run(...)`, once."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        seed: int,
+        members_count: int,
+        mounted: bool,
+        say: Callable[[str], None],
+        pace: float = 1.0,
+    ) -> None:
+        self._directory = directory
+        self._members_count = members_count
+        self._is_mounted = mounted
+        self._pace = pace
+        self._say = say
+        self._source = random.Random(seed)
+        self._load_source = random.Random(f"load {seed}")
+        self._began_s = time.monotonic()
+        self.history = History()
+        self.figures = Figures()
+        self._is_outage = False
+
+    async def run(self, is_over: Callable[[float, int], bool]) -> Figures:
+        """Run faults until `is_over` (seconds, faults) says so, and judge. Processes are gone afterwards."""
+        consortium = found(self._directory / "network", self._members_count, random.Random(0))
+        nodes = Nodes(consortium)
+        world = World(consortium, nodes, Disks(nodes, mounted=self._is_mounted), self._pace)
+        load = Load(consortium, self.history, self._load_source, up=lambda: nodes.running())
+        try:
+            await self._begin(world, load)
+            watching = asyncio.ensure_future(self._watch(load))
+            try:
+                await self._inject(world, load, is_over)
+            finally:
+                watching.cancel()
+            await load.stop()
+            await self._judge(world)
+        except Stuck as stuck:
+            self.figures.failures.append(str(stuck))
+            await self._judge_what_answers(world)
+        finally:
+            self.figures.rss_max_mib = nodes.rss_max_kib // 1024
+            nodes.kill_all()
+            self.figures.rss_max_mib = max(self.figures.rss_max_mib, nodes.rss_max_kib // 1024)
+            await consortium.links.close()
+        self.figures.misbehaviour_count = self._count_in_logs(consortium, "consensus.misbehaviour")
+        return self.figures
+
+    async def _begin(self, world: World, load: Load) -> None:
+        for member in world.members:
+            world.disks.prepare(member)
+            world.nodes.start(member)
+        for member in world.members:
+            await world.nodes.wait_for(member, 1, voting=True)
+        load.start()
+
+    # -- faults -----------------------------------------------------------------------------------------
+
+    async def _inject(self, world: World, load: Load, is_over: Callable[[float, int], bool]) -> None:
+        # Every kind once, so that a short run has them all; then as chance has it.
+        acts = self._each_once(world)
+        while not is_over(time.monotonic() - self._began_s, self.figures.faults_count):
+            await (acts.pop() if acts else self._random_act(world))()
+            load.check()
+            await self._recover(world)
+
+    def _each_once(self, world: World) -> list[Act]:
+        acts: list[Act] = [partial(self._faults_on_some, world, [kind]) for kind, _ in ON_ONE]
+        acts += [partial(self._outage, world, act) for act in OUTAGES]
+        acts += [partial(self._weather, world, act) for act in WEATHER]
+        self._source.shuffle(acts)
+        return acts
+
+    def _random_act(self, world: World) -> Act:
+        chance = self._source.random()
+        if chance < OUTAGE_CHANCE:
+            return partial(self._outage, world, self._source.choice(OUTAGES))
+        if chance < OUTAGE_CHANCE + WEATHER_CHANCE:
+            return partial(self._weather, world, self._source.choice(WEATHER))
+        count = self._source.randint(1, world.consortium.faulty_max)
+        kinds = [kind for kind, _ in ON_ONE]
+        weights = [weight for _, weight in ON_ONE]
+        return partial(self._faults_on_some, world, self._source.choices(kinds, weights, k=count))
+
+    async def _weather(self, world: World, act: Outage) -> None:
+        self._note(act.__name__, "all", await act(world, self._source))
+
+    async def _outage(self, world: World, act: Outage) -> None:
+        self._is_outage = True
+        self._note(act.__name__, "many", await act(world, self._source))
+        seconds = await self._finality(world, RETURN_S)
+        self._is_outage = False
+        self.figures.slowest_return_s = max(self.figures.slowest_return_s, seconds)
+
+    async def _faults_on_some(self, world: World, kinds: list[Fault]) -> None:
+        victims = self._source.sample(world.members, len(kinds))
+        # Each has a source of its own: what one does must not depend on how fast the other is.
+        sources = [random.Random(self._source.getrandbits(64)) for _ in victims]
+        await asyncio.gather(
+            *(
+                self._fault(world, kind, victim, source)
+                for kind, victim, source in zip(kinds, victims, sources, strict=True)
+            )
+        )
+
+    async def _fault(self, world: World, kind: Fault, member: str, source: random.Random) -> None:
+        self._note(kind.__name__, member, await kind(world, member, source))
+
+    async def _finality(self, world: World, bound_s: float) -> float:
+        """Return the seconds until something new is final. Raises Stuck past the bound."""
+        began, height = time.monotonic(), await world.nodes.highest()
+        while time.monotonic() - began < bound_s:
+            if await world.nodes.highest() > height:
+                return time.monotonic() - began
+            await asyncio.sleep(0.05)
+        raise Stuck(f"no block became final within {bound_s:.0f} s above height {height}")
+
+    async def _recover(self, world: World) -> None:
+        """Wait until finality goes on and every node is whole, votes and has caught up. Raises Stuck."""
+        began = time.monotonic()
+        seconds = await self._finality(world, FINALITY_S)
+        self.figures.slowest_after_fault_s = max(self.figures.slowest_after_fault_s, seconds)
+        height = await world.nodes.highest()
+        for member in world.members:
+            await world.nodes.wait_for(member, height, voting=True)
+        self.figures.slowest_rejoin_s = max(self.figures.slowest_rejoin_s, time.monotonic() - began)
+        if world.nodes.ended():
+            raise Stuck(f"{world.nodes.ended()} ended by themselves")
+
+    async def _watch(self, load: Load) -> None:
+        while True:
+            if self._is_outage:
+                load.final_at_s = time.monotonic()
+            silent_s = time.monotonic() - load.final_at_s
+            self.figures.longest_silence_s = max(self.figures.longest_silence_s, silent_s)
+            await asyncio.sleep(0.05)
+
+    def _note(self, kind: str, where: str, detail: str) -> None:
+        self.figures.faults[kind] += 1
+        at_s = round(time.monotonic() - self._began_s, 3)
+        line = json.dumps({"at_s": at_s, "fault": kind, "on": where, "detail": detail})
+        with (self._directory / SCHEDULE_FILE).open("a") as schedule:
+            schedule.write(line + "\n")
+        self._say(line)
+
+    # -- judging ----------------------------------------------------------------------------------------
+
+    async def _judge(self, world: World) -> None:
+        height = await world.nodes.highest()
+        for member in world.members:
+            await world.nodes.wait_for(member, height)
+            world.nodes.note_memory(world.nodes.pid(member))
+        logs = {member: await read_log(world.consortium, member, height) for member in world.members}
+        self.figures.judgement = judge(self.history, logs)
+        for member in world.members:
+            await world.nodes.stop(member)
+            await self._audit(world, member)
+
+    async def _judge_what_answers(self, world: World) -> None:
+        """After a failure: compare what can still be had, for whoever reads the report."""
+        logs = {}
+        for member in world.nodes.running():
+            seen = await world.nodes.look(member)
+            if seen is not None:
+                logs[member] = await read_log(world.consortium, member, seen.height)
+        if logs:
+            longest = max(len(log) for log in logs.values())
+            whole = {member: log for member, log in logs.items() if len(log) == longest}
+            self.figures.judgement = judge(self.history, whole)
+
+    async def _audit(self, world: World, member: str) -> None:
+        """Have the audit command replay what a node has stored."""
+        home = world.nodes.home(member)
+        command = ["-m", "cli.main", "audit", "--home", str(home), "--genesis", str(home / "genesis.json")]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+        if process.returncode != 0:
+            shown = output.decode(errors="replace")[-LOG_SHOWN_MAX:]
+            self.figures.failures.append(f"the audit of {member} finds: {shown}")
+
+    def _count_in_logs(self, consortium: Consortium, event: str) -> int:
+        logs = (home.path / "node.log" for home in consortium.homes.values())
+        return sum(log.read_text(errors="replace").count(event) for log in logs if log.exists())
+
+
+async def read_log(consortium: Consortium, member: str, height_max: int) -> list[Block]:
+    """Return a node's final blocks from height 1 on."""
+    blocks: list[Block] = []
+    async with Client.connect(consortium.url(member)) as client:
+        while len(blocks) < height_max:
+            some = await client.blocks(len(blocks) + 1)
+            if not some:
+                raise Stuck(f"{member} has no block {len(blocks) + 1} though it is at {height_max}")
+            blocks += [block for block, _ in some]
+    return blocks[:height_max]

@@ -1,0 +1,1 @@
+"""Mutation: every check of the verifier is shown to be necessary (`make mutate`)."""

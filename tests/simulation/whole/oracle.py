@@ -1,0 +1,536 @@
+"""The judge of a simulated world. It sees what every machine sends, stores and decides, and trusts none.
+
+Written from the invariants (docs/reliability.md), not from the predicates of the code under test; what it
+shares with that code is decoding, hashing, and the transition of one transaction, which it applies by itself
+to a plain map.
+
+I1 final logs are prefixes of one another. I2 one notarized block in a view. I3 no view is nullified and
+finalized. I4 what is finalized is notarized. I5 between a block and its parent all views are nullified. I6 a
+certificate holds a quorum of distinct valid signatures. I7 no honest validator signs two votes that exclude
+each other, across crashes. I8 neither evidence nor punishment hits an honest one. I9 view, finality and
+height grow; durable finality never goes back. I10 what is sent was synced. I11 replaying the final blocks
+gives the state root of each header and the stored state. I12 memory is bounded. I13 a transaction is final
+once, and what was final anywhere is final everywhere.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ledger.certificates import FINALIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
+from ledger.errors import LedgerError
+from ledger.genesis import genesis_block
+from ledger.keys import PublicKey
+from ledger.operations import AnchorBatch, RevokeAnchor, RevokeDocument
+from ledger.overlays import Executed
+from ledger.state import Changes, require_parameters, require_validators
+from ledger.transition import BlockContext, apply_transaction
+from node.consensus.effects import Certify, Effect, Evidence, Persist, Trace
+from node.consensus.events import Certified, Event
+from node.consensus.journal import CertificateHeld, VoteCast, encode_record
+from node.consensus.messages import (
+    CertificateMessage,
+    CertificateRequest,
+    LatestVoteAnswer,
+    Message,
+    ProposalMessage,
+    VoteMessage,
+    decode_message,
+)
+from node.engine import Engine
+from node.messages import Consensus, FinalBlocks, Proposal, WantFinal, decode_peer_message
+from node.storage.votelog import Damage
+from tests.simulation.whole.clients import Clients
+from tests.simulation.whole.consortium import Consortium
+from tests.simulation.whole.disk import VOTES
+from tests.simulation.whole.events import Timeline
+from tests.test_statetree import naive_root
+
+if TYPE_CHECKING:
+    from tests.simulation.whole.machine import Machine
+
+RETAINED_VIEWS = 10
+ROOT_CHECKED_EVERY = 7
+View = tuple[int, int]
+"""Epoch and view."""
+
+decode_shared = lru_cache(8_192)(decode_peer_message)
+decode_message_shared = lru_cache(8_192)(decode_message)
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalBlock:
+    """One block of the log that all honest nodes share."""
+
+    hash: bytes
+    place: View
+    is_seal: bool
+    time_ms: int
+    transactions: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class State:
+    """The final state as a plain map (ledger.state.StateView)."""
+
+    leaves: dict[bytes, bytes] = field(default_factory=dict)
+
+    def find_value(self, key: bytes) -> bytes | None:
+        return self.leaves.get(key)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The final log, and the state that replaying it gives."""
+
+    blocks: list[FinalBlock] = field(default_factory=list)
+    changes: list[dict[bytes, bytes]] = field(default_factory=list)
+    state: State = field(default_factory=State)
+    places: dict[bytes, int] = field(default_factory=dict)
+    records: set[tuple[str, str, bytes]] = field(default_factory=set)
+
+    def state_at(self, height: int) -> dict[bytes, bytes]:
+        """Return all leaves after the block of a height."""
+        leaves: dict[bytes, bytes] = {}
+        for changed in self.changes[: height + 1]:
+            leaves.update(changed)
+        return leaves
+
+
+class Oracle:
+    """Everything that may be asked of a world."""
+
+    def __init__(self, timeline: Timeline, consortium: Consortium) -> None:
+        self.timeline = timeline
+        self.consortium = consortium
+        self.clients = Clients()
+        self.faulty: set[str] = set()
+        self.ledger = Ledger()
+        self.sets: dict[int, list[tuple[str, PublicKey]]] = {}
+        self.notarized: dict[View, Subject] = {}
+        self.nullified: set[View] = set()
+        self.finalized: dict[View, Subject] = {}
+        self.accused: set[str] = set()
+        self.heights: dict[int, int] = defaultdict(int)
+        self.finality_times: list[int] = []
+        self._seen: set[QuorumCertificate] = set()
+        self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
+        self._durable: dict[int, set[bytes]] = defaultdict(set)
+        self._voted_before_loss: dict[int, bytes] = {}
+        self._progress: dict[int, tuple[int, int, int]] = {}
+        self._floors: dict[int, View] = {}
+        self._pending_certify: dict[int, set[View]] = defaultdict(set)
+        self._begin()
+
+    def _begin(self) -> None:
+        start = genesis_block(self.consortium.genesis.content)
+        self._state_root = start.block.header.state_root
+        self._extend(start, dict(start.overlay.values))
+
+    def require(self, holds: bool, claim: str) -> None:
+        """Raise Violation unless something holds."""
+        if not holds:
+            raise Violation(f"at {self.timeline.now_ms} ms: {claim}")
+
+    def is_honest(self, machine: "Machine") -> bool:
+        """Tell whether a machine's member keeps the rules and remembers what it promised."""
+        return machine.member not in self.faulty
+
+    # Processes.
+
+    def note_start(self, machine: "Machine") -> None:
+        """A process is open: what its disk promised is still there."""
+        assert machine.driver is not None
+        height = machine.driver.chain.tip.header.height
+        known = self.heights[machine.number]
+        if self.is_honest(machine):
+            self.require(height >= known, f"I9: {machine.member} had {known} blocks, opens with {height}")
+            self._check_log(machine, height)
+        self.heights[machine.number] = height
+
+    def note_stop(self, machine: "Machine") -> None:
+        """A process is gone: what it sent must be found on its disk, not in memory."""
+        self._durable[machine.number].clear()
+        self._pending_certify[machine.number].clear()
+
+    def note_lost_database(self, machine: "Machine") -> None:
+        """A machine starts over without its chain."""
+        self.heights[machine.number] = 0
+        self._voted_before_loss[machine.number] = machine.disk.files.synced(VOTES)
+
+    def note_journal(self, machine: "Machine", damage: Damage | None) -> None:
+        """A vote log was opened."""
+        is_told = damage is None or not self.is_honest(machine)
+        self.require(is_told, f"honest {machine.member} finds a damaged vote log: {damage}")
+
+    def note_engine(self, machine: "Machine", engine: Engine) -> None:
+        """A core is about to start."""
+        core = engine.core
+        floor = (engine.epoch, core.finalized.view)
+        self._progress[machine.number] = (engine.epoch, core.current_view, core.finalized.view)
+        held = self._floors.get(machine.number, (0, 0))
+        if self.is_honest(machine) and engine.me is not None and floor[0] == held[0]:
+            self.require(floor >= held, f"I9: the floor of {machine.member} was {held}, is {floor}")
+
+    # Steps.
+
+    def note_handled(
+        self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect], now_ms: int
+    ) -> None:
+        """A core handled one event."""
+        core = engine.core
+        now = (engine.epoch, core.current_view, core.finalized.view)
+        self.timeline.trace(f"{machine.number} {type(event).__name__} {now} {len(effects)}")
+        before = self._progress[machine.number]
+        self._progress[machine.number] = now
+        if not machine.keeps_rules:
+            return
+        self.require(
+            now[0] == before[0] and now[1] >= before[1] and now[2] >= before[2],
+            f"I9: {machine.member} went from {before} to {now}",
+        )
+        self.require(now[2] < now[1], f"I9: {machine.member} is in {now}")
+        if now[1] > before[1] + 5:
+            self.timeline.sometimes["jump over more than 5 views"] += 1
+        limit = now[1] - now[2] + RETAINED_VIEWS + 2
+        self.require(core.rounds_count <= limit, f"I12: {machine.member} holds {core.rounds_count} rounds")
+        deadline_ms = core.next_deadline_ms()
+        is_later = deadline_ms is None or deadline_ms > now_ms
+        self.require(is_later, f"{machine.member}: deadline {deadline_ms} is not in the future")
+        self._note_effects(machine, engine, event, effects)
+
+    def _note_effects(
+        self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect]
+    ) -> None:
+        late = self._pending_certify[machine.number]
+        for position, effect in enumerate(effects):
+            if isinstance(effect, Persist):
+                self.require(position == 0, f"I10: {machine.member} persists after another effect")
+                for record in effect.records:
+                    if isinstance(record, CertificateHeld):
+                        self.note_certificate(record.certificate)
+            elif isinstance(effect, Certify):
+                late.add((engine.epoch, effect.view))
+            elif isinstance(effect, Trace):
+                self._note_trace(machine, effect)
+        if isinstance(event, Certified) and (engine.epoch, event.view) in late:
+            late.discard((engine.epoch, event.view))
+            if (engine.epoch, event.view) in self.nullified:
+                self.timeline.sometimes["certified after nullification"] += 1
+
+    def _note_trace(self, machine: "Machine", effect: Trace) -> None:
+        fields = dict(effect.fields)
+        if effect.name == "consensus.nullify":
+            self.timeline.sometimes[f"nullify: {fields['reason']}"] += 1
+        elif effect.name in ("consensus.amnesia", "consensus.observing"):
+            claim = f"honest {machine.member} believes that it forgot: {effect.name} {fields}"
+            self.require(not self.is_honest(machine), claim)
+            self.timeline.sometimes[f"amnesia: {effect.name.removeprefix('consensus.')}"] += 1
+
+    def note_step(self, machine: "Machine", name: str) -> None:
+        """A process did one thing."""
+        driver = machine.driver
+        assert driver is not None
+        if not machine.keeps_rules:
+            return
+        height = driver.chain.tip.header.height
+        self.require(height >= self.heights[machine.number], f"I9: {machine.member} went back to {height}")
+        if self.timeline.events_count % 64 == 0:
+            self._check_memory(machine)
+
+    def _check_memory(self, machine: "Machine") -> None:
+        driver = machine.driver
+        assert driver is not None
+        count = len(driver.engine.validators)
+        rounds = driver.core._rounds.newest_first()
+        votes_max = max((len(each.votes) for each in rounds), default=0)
+        self.require(votes_max <= 3 * count, f"I12: {machine.member} holds {votes_max} votes of a view")
+        bounds = {
+            "verifying": (len(driver._verifying), 256),
+            "certifying": (len(driver._certifying), 256),
+            "questions": (len(driver._questions._again_at_ms), 257),
+            "events": (len(driver._events), 64),
+            "candidates": (len(driver.chain.tree._candidates), 512),
+            "bodies": (len(driver.chain._bodies), 512),
+            "mempool": (driver.mempool.count, 20_000),
+        }
+        for what, (found, allowed) in bounds.items():
+            self.require(found <= allowed, f"I12: {machine.member} holds {found} {what}")
+
+    # Messages.
+
+    def note_sent(self, machine: "Machine", data: bytes) -> None:
+        """A machine sends: every own vote in it binds it, and is on its disk."""
+        if not machine.keeps_rules:
+            return
+        message = decode_shared(data)
+        if isinstance(message, Consensus | Proposal):
+            self._note_message(machine, decode_message_shared(message.message))
+        elif isinstance(message, FinalBlocks) and message.certificate is not None:
+            self.note_certificate(message.certificate)
+            self.timeline.sometimes["final blocks served"] += 1
+        elif isinstance(message, WantFinal):
+            self.timeline.sometimes["final blocks asked for"] += 1
+
+    def _note_message(self, machine: "Machine", message: Message) -> None:
+        match message:
+            case ProposalMessage(vote) | VoteMessage(vote):
+                self._note_vote(machine, vote)
+            case CertificateMessage(certificate):
+                self.note_certificate(certificate)
+            case LatestVoteAnswer():
+                for certificate in message.certificates:
+                    self.note_certificate(certificate)
+            case CertificateRequest():
+                self.timeline.sometimes["certificate requested"] += 1
+            case _:
+                return
+
+    def _note_vote(self, machine: "Machine", vote: Vote) -> None:
+        subject, member = vote.subject, machine.member
+        signer, _ = self.sets[subject.epoch][vote.signer]
+        self.require(signer == member, f"{member} sends a vote of {signer}")
+        if member in self.faulty:
+            return
+        place = (subject.epoch, subject.view)
+        own = self._signed[(member, place)]
+        held = own.setdefault(subject.kind, subject)
+        self.require(held == subject, f"I7: {member} signed {held} and {subject}")
+        is_excluding = NULLIFY in own and FINALIZE in own
+        self.require(not is_excluding, f"I7: {member} nullified and finalized {place}")
+        self._check_durable(machine, vote)
+
+    def _check_durable(self, machine: "Machine", vote: Vote) -> None:
+        record = encode_record(VoteCast(vote))
+        known = self._durable[machine.number]
+        if record in known:
+            return
+        is_synced = machine.disk.files.holds_synced(VOTES, record)
+        self.require(is_synced, f"I10: {machine.member} sends an unsynced {vote.subject}")
+        known.add(record)
+        block_hash = vote.subject.block_hash
+        if block_hash is not None and record not in self._voted_before_loss.get(machine.number, b""):
+            self.require(
+                self._holds_block(machine, block_hash),
+                f"I10: {machine.member} votes for a block that is not durable: {vote.subject}",
+            )
+
+    @staticmethod
+    def _holds_block(machine: "Machine", block_hash: bytes) -> bool:
+        records = machine.disk.records
+        if records.find_synced(b"h" + block_hash) is not None:
+            return True
+        pending = records.tables.get(b"U", {})
+        return any(
+            key.endswith(block_hash) and records.find_synced(key) is not None for key in reversed(pending)
+        )
+
+    # Certificates.
+
+    def note_certificate(self, certificate: QuorumCertificate) -> None:
+        """An honest node holds or shows a certificate."""
+        if certificate in self._seen:
+            return
+        self._seen.add(certificate)
+        subject = certificate.subject
+        place = (subject.epoch, subject.view)
+        self._check_certificate(certificate)
+        if subject.kind == NULLIFY:
+            self.nullified.add(place)
+        else:
+            held = self.notarized.setdefault(place, subject)
+            is_same = (held.block_hash, held.parent_view) == (subject.block_hash, subject.parent_view)
+            self.require(is_same, f"I2/I4: {held} and {subject}")
+            if subject.kind == FINALIZE:
+                self.finalized[place] = subject
+            elif subject.parent_view is not None and subject.parent_view < subject.view - 2:
+                self.timeline.sometimes["parent skips two views or more"] += 1
+        is_both = place in self.nullified and place in self.finalized
+        self.require(not is_both, f"I3: {place} is nullified and finalized")
+        if place in self.nullified and place in self.notarized:
+            self.timeline.sometimes["view notarized and nullified"] += 1
+
+    def _check_certificate(self, certificate: QuorumCertificate) -> None:
+        subject = certificate.subject
+        validators = self.sets[subject.epoch]
+        quorum = len(validators) - (len(validators) - 1) // 3
+        signers = {signed.signer for signed in certificate.signatures}
+        is_whole = quorum <= len(signers) == len(certificate.signatures) and max(signers) < len(validators)
+        self.require(is_whole, f"I6: {certificate}")
+        tag, body = VOTE_TAGS[subject.kind], subject.body(self.consortium.chain_id)
+        for signed in certificate.signatures:
+            try:
+                validators[signed.signer][1].verify(tag, body, signed.signature)
+            except LedgerError:
+                self.require(False, f"I6: signature of {validators[signed.signer][0]} in {certificate}")
+
+    # Misbehaviour.
+
+    def note_evidence(self, machine: "Machine", evidence: Evidence) -> None:
+        """A node accuses another."""
+        if not machine.keeps_rules:
+            return
+        first, second = evidence.first, evidence.second
+        member, key = self.sets[first.subject.epoch][first.signer]
+        self.require(first.signer == second.signer, "I8: evidence against two signers")
+        self.require(member in self.faulty, f"I8: {machine.member} accuses honest {member}: {evidence}")
+        kinds = {first.subject.kind, second.subject.kind}
+        is_same_view = (first.subject.epoch, first.subject.view) == (
+            second.subject.epoch,
+            second.subject.view,
+        )
+        is_pair = first.subject != second.subject and (len(kinds) == 1 or kinds == {NULLIFY, FINALIZE})
+        self.require(is_same_view and is_pair, f"I8: no evidence: {evidence}")
+        for vote in (first, second):
+            key.verify(
+                VOTE_TAGS[vote.subject.kind], vote.subject.body(self.consortium.chain_id), vote.signature
+            )
+        self.accused.add(member)
+        self.timeline.sometimes["evidence"] += 1
+
+    def note_punishment(self, machine: "Machine", peer: str, reason: str) -> None:
+        """A node refuses a peer for a time."""
+        if machine.keeps_rules:
+            self.require(peer in self.faulty, f"I8: {machine.member} punishes honest {peer}: {reason}")
+            self.timeline.sometimes["punishment"] += 1
+
+    # Finality.
+
+    def note_final(self, machine: "Machine", path: Sequence[Executed]) -> None:
+        """A node reports blocks as final: they are the shared log's next, and on its disk."""
+        if not machine.keeps_rules:
+            return
+        for executed in path:
+            header = executed.block.header
+            height = self.heights[machine.number] + 1
+            self.require(
+                header.height == height, f"I1: {machine.member} reports {header.height}, not {height}"
+            )
+            self.heights[machine.number] = height
+            if height == len(self.ledger.blocks):
+                self._replay(executed)
+                self.finality_times.append(self.timeline.now_ms)
+            found = self.ledger.blocks[height].hash
+            self.require(found == executed.block.hash, f"I1: {machine.member} differs at height {height}")
+            key = b"H" + height.to_bytes(8, "big")
+            is_synced = machine.disk.records.find_synced(key) == executed.block.sealed.encoded
+            self.require(is_synced, f"I10: {machine.member} reports height {height} before it is synced")
+            for transaction in executed.block.transactions:
+                self.clients.became_final(transaction.id)
+        if len(path) > 1:
+            self.timeline.sometimes["several blocks final at once"] += 1
+        last = path[-1].block.header
+        self._floors[machine.number] = (last.epoch, last.view)
+        self.timeline.trace(f"{machine.number} final {last.height}")
+
+    def _replay(self, executed: Executed) -> None:
+        """I11 and I13: the block follows from the log by its transactions alone."""
+        header = executed.block.header
+        before, state = self.ledger.blocks[-1], self.ledger.state
+        self.require(header.parent_hash == before.hash, f"I1: height {header.height} is on another parent")
+        self.require(header.time_ms > before.time_ms, f"I1: time goes back at height {header.height}")
+        epoch = before.place[0] + before.is_seal
+        self.require(header.epoch == epoch, f"I1: height {header.height} is of epoch {header.epoch}")
+        changes = Changes(state)
+        parameters = require_parameters(state)
+        context = BlockContext(self.consortium.chain_id, header.height, header.time_ms, parameters)
+        for transaction in executed.block.transactions:
+            is_new = transaction.id not in self.ledger.places
+            self.require(is_new, f"I13: {transaction.id.hex()} is final again at {header.height}")
+            self.ledger.places[transaction.id] = header.height
+            self._note_operations(transaction.body.sender, transaction.body.operations, header.height)
+            is_in_time = transaction.body.valid_until_ms >= header.time_ms
+            self.require(is_in_time, f"I13: an expired transaction is final at {header.height}")
+            for key, value in apply_transaction(transaction, changes, context).items():
+                changes.values[key] = value
+        validators = require_validators(state)
+        self.require(header.is_seal == (validators.pending is not None), f"seal at {header.height}")
+        if validators.pending is not None:
+            changes.put(validators.succeed())
+            self.timeline.sometimes["epoch sealed"] += 1
+        self._extend(executed, changes.values)
+        self._state_root = header.state_root
+        if header.height % ROOT_CHECKED_EVERY == 0:
+            self.check_final_root()
+
+    def _note_operations(self, sender: str, operations: Sequence[object], height: int) -> None:
+        for operation in operations:
+            match operation:
+                case AnchorBatch():
+                    record, after = ("anchor", sender, operation.root), None
+                case RevokeDocument():
+                    record, after = ("revocation", sender, operation.commitment), None
+                case RevokeAnchor():
+                    record = ("anchor revocation", sender, operation.root)
+                    after = ("anchor", sender, operation.root)
+                case _:
+                    continue
+            is_new = record not in self.ledger.records
+            self.require(is_new, f"I13: {record} is recorded again at {height}")
+            is_founded = after is None or after in self.ledger.records
+            self.require(is_founded, f"I13: {record} is recorded without {after}")
+            self.ledger.records.add(record)
+
+    def _extend(self, executed: Executed, changes: dict[bytes, bytes]) -> None:
+        header = executed.block.header
+        ids = tuple(transaction.id for transaction in executed.block.transactions)
+        place = (header.epoch, header.view)
+        self.ledger.blocks.append(FinalBlock(executed.block.hash, place, header.is_seal, header.time_ms, ids))
+        self.ledger.changes.append(dict(changes))
+        self.ledger.state.leaves.update(changes)
+        current = require_validators(self.ledger.state)
+        self.sets[current.epoch] = [(each.member, each.key) for each in current.current.validators]
+
+    def check_final_root(self) -> None:
+        """I11: the state that replaying gives has the root that the last header states."""
+        root = naive_root(self.ledger.state.leaves)
+        self.require(root == self._state_root, "I11: replaying gives another state root")
+
+    def _check_log(self, machine: "Machine", height: int) -> None:
+        if height == 0:
+            return
+        key = b"H" + height.to_bytes(8, "big")
+        assert machine.driver is not None
+        tip_hash = machine.driver.chain.tip.sealed.hash
+        is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip_hash
+        # A batch may be on the disk although the process died before it could say so.
+        if height == len(self.ledger.blocks):
+            return
+        self.require(is_known, f"I1: {machine.member} opens with another block at {height} ({key.hex()})")
+
+    # At the end.
+
+    def check_history(self) -> None:
+        """I4 and I5, over everything seen."""
+        for place, subject in sorted(self.notarized.items()):
+            assert subject.parent_view is not None
+            skipped = {(place[0], view) for view in range(subject.parent_view + 1, place[1])} - self.nullified
+            self.require(not skipped, f"I5: {subject} skips {sorted(skipped)}, which are not nullified")
+        previous: View = (0, 0)
+        for place in sorted(self.finalized):
+            floor = previous[1] if previous[0] == place[0] else 0
+            at = place[1]
+            while at > floor:
+                subject = self.notarized.get((place[0], at))
+                self.require(subject is not None, f"I4: no block in view {at}, on the way from {place}")
+                assert subject is not None and subject.parent_view is not None
+                at = subject.parent_view
+            self.require(at == floor, f"I5: final {place} does not extend final {previous}")
+            previous = place
+
+    def check_store(self, machine: "Machine") -> None:
+        """I11: what is stored is what replaying gives."""
+        tables = machine.disk.records.tables
+        height = self.heights[machine.number]
+        expected = self.ledger.state_at(height)
+        found = {key[1:]: value for key, value in tables.get(b"V", {}).items()}
+        self.require(found == expected, f"I11: {machine.member} stores another state at height {height}")
+        for place, block in enumerate(self.ledger.blocks[: height + 1]):
+            stored = tables[b"h"].get(b"h" + block.hash)
+            self.require(stored == place.to_bytes(8, "big"), f"I1: {machine.member} lacks height {place}")

@@ -1,0 +1,363 @@
+"""One schedule, one history: a storm, then a quorum that is healed alone, then everybody.
+
+Rule 1: in the storm faults strike as the schedule says, and clients submit. The oracle judges every event.
+Rule 2: then a random quorum of honest machines is healed: they run, their disks work, their clocks are right
+and the links among them are whole. All other faults stay as they are: what is down stays down, what is cut
+stays cut. Within CORE_BOUND_MS the quorum must make HEIGHTS_WANTED new blocks final, and all that clients want.
+Rule 3: then everybody is healed. Within CONVERGENCE_BOUND_MS all honest machines hold the same blocks.
+"""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from tests.simulation.whole.byzantine import ACTORS
+from tests.simulation.whole.clients import make_transaction
+from tests.simulation.whole.consortium import Consortium
+from tests.simulation.whole.disk import VOTES
+from tests.simulation.whole.events import Timeline
+from tests.simulation.whole.keys import signatures
+from tests.simulation.whole.links import Links
+from tests.simulation.whole.machine import Machine
+from tests.simulation.whole.oracle import Oracle, Violation
+from tests.simulation.whole.schedule import Fault, Schedule
+
+CORE_BOUND_MS = 60_000
+CONVERGENCE_BOUND_MS = 60_000
+HEIGHTS_WANTED = 10
+HEIGHTS_MIN = 40
+LIVE_PACE_MS = 60
+RETRY_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a history gave."""
+
+    seed: int
+    validators_count: int
+    actors: tuple[str, ...]
+    heights: int
+    transactions: int
+    faults: int
+    first_finality_ms: int
+    healed_ms: int
+    converged_ms: int
+    events_count: int
+    trace_hash: str
+    sometimes: Counter[str]
+
+
+@lru_cache(16)
+def consortium_of(count: int, *, are_real: bool) -> Consortium:
+    """Return the consortium of a size. Its genesis is signed in the way of the world."""
+    return Consortium.of(count)
+
+
+class World:
+    """The machines of one schedule, their network and clients."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.timeline = Timeline()
+        self.links = Links(self.timeline, schedule.seed)
+        are_real = schedule.are_signatures_real
+        self.consortium = consortium_of(schedule.validators_count, are_real=are_real)
+        self.oracle = Oracle(self.timeline, self.consortium)
+        self.faults_count = 0
+        self._submitted_count = 0
+        self._core: set[int] = set()
+        self._is_feeding = True
+        self._make_machines()
+
+    def _make_machines(self) -> None:
+        actors = dict(self.schedule.byzantine)
+        for number, member in enumerate(self.consortium.members):
+            kind = ACTORS[actors[number]] if number in actors else Machine
+            self._add(kind, number, member)
+        for number, name in self.schedule.byzantine:
+            self.oracle.faulty.add(self.consortium.members[number])
+            if name == "twins":
+                self._add(ACTORS[name], len(self.links.machines), self.consortium.members[number])
+
+    def _add(self, kind: type[Machine], number: int, member: str) -> None:
+        machine = kind(number, member, self.consortium, self.links, self.oracle)
+        self.links.machines[number] = machine
+
+    @property
+    def machines(self) -> list[Machine]:
+        """All machines, twins too."""
+        return [machine for machine in self.links.machines.values() if isinstance(machine, Machine)]
+
+    @property
+    def honest(self) -> list[Machine]:
+        """The machines whose members keep the rules and remember their votes."""
+        return [machine for machine in self.machines if self.oracle.is_honest(machine)]
+
+    # The storm.
+
+    def storm(self) -> None:
+        """Start everybody, and let the faults strike."""
+        weather = self.schedule.weather
+        self.links.weather.loss_permille = weather.loss_permille
+        self.links.weather.duplicate_permille = weather.duplicate_permille
+        self.links.weather.straggler_permille = weather.straggler_permille
+        self.links.weather.delay_max_ms = weather.delay_max_ms
+        for machine in self.machines:
+            machine.start()
+        for fault in self.schedule.faults:
+            self.timeline.at(fault.at_ms, partial(self._strike, fault))
+        self.timeline.at(200, self._feed)
+        self.timeline.at(200, self._retry)
+        self.timeline.run_until(self.schedule.storm_ms)
+
+    def _feed(self) -> None:
+        schedule, timeline = self.schedule, self.timeline
+        number = self._submitted_count
+        if number >= schedule.transactions_count and not self._core:
+            return
+        self._submitted_count += 1
+        transaction, is_wanted = make_transaction(
+            self.consortium, number, are_real=schedule.are_signatures_real
+        )
+        self.oracle.clients.take(transaction, timeline.now_ms, is_wanted=is_wanted)
+        self._clients_submit(number, [transaction])
+        if number % 4 == 1:
+            # Another client hands in the same at the same time.
+            self._clients_submit(number + 1, [transaction])
+        if self._is_feeding:
+            timeline.after(LIVE_PACE_MS if self._core else schedule.pace_ms, self._feed)
+
+    def _retry(self) -> None:
+        due = self.oracle.clients.due(self.timeline.now_ms)
+        if due:
+            self._clients_submit(self.timeline.now_ms // RETRY_MS, due)
+        self.timeline.after(RETRY_MS, self._retry)
+
+    def _clients_submit(self, place: int, transactions: list) -> None:  # type: ignore[type-arg]
+        among = sorted(self._core) or [machine.number for machine in self.machines]
+        machine = self.links.machines[among[place % len(among)]]
+        assert isinstance(machine, Machine)
+        machine.submit(transactions)
+
+    # Faults.
+
+    def _strike(self, fault: Fault) -> None:
+        machines = [self.links.machines[number] for number in fault.targets]
+        if self._apply(fault, machines):  # type: ignore[arg-type]
+            self.faults_count += 1
+            self.timeline.sometimes[f"fault: {fault.kind}"] += 1
+            self.timeline.trace(f"fault {fault.kind} {fault.targets}")
+
+    def _apply(self, fault: Fault, targets: list[Machine]) -> bool:
+        timeline, numbers = self.timeline, fault.numbers
+        everybody = list(self.links.machines)
+        first = targets[0]
+        match fault.kind:
+            case "crash":
+                return first.is_up and self._stop(first, salt=numbers[0], restart_ms=numbers[1])
+            case "crash-at":
+                first.disk.steps_left = numbers[0] if first.is_up else None
+                return first.is_up
+            case "kill":
+                return first.is_up and self._stop(first, salt=None, restart_ms=numbers[0])
+            case "pause":
+                first.pause(numbers[0])
+                return first.is_up
+            case "isolate" | "split":
+                rest = [number for number in everybody if number not in fault.targets]
+                self.links.cut_between(fault.targets, rest)
+            case "ring":
+                self.links.ring(list(fault.targets))
+            case "one-way":
+                rest = [number for number in everybody if number not in fault.targets]
+                ways = (fault.targets, rest) if numbers[0] else (rest, fault.targets)
+                self.links.cut_between(*ways, is_one_way=True)
+            case "heal":
+                had_cuts = bool(self.links.cut)
+                self.links.heal()
+                return had_cuts
+            case "clog":
+                self.links.clog(fault.targets[0], fault.targets[1], timeline.now_ms + numbers[0])
+            case "slow-disk":
+                first.disk.latency_ms = numbers[0]
+                timeline.after(2_000, partial(_quicken, first))
+            case "full-disk":
+                first.disk.is_full = True
+                timeline.after(numbers[0], partial(_empty, first))
+            case "rot-database":
+                return first.disk.records.rot(random.Random(numbers[0]))
+            case "flip-read":
+                first.disk.records.reads_until_flip = numbers[0]
+            case "rot-log-copy":
+                return first.disk.rot_log(VOTES, numbers[0], copies_count=1)
+            case "lose-database":
+                self._stop(first, salt=numbers[0], restart_ms=400)
+                first.lose_database()
+            case "clock-step":
+                first.clock_offset_ms += numbers[0]
+            case "clock-drift":
+                first.clock_drift_permille = numbers[0]
+            case "outage":
+                for machine in self.machines:
+                    if machine.is_up:
+                        self._stop(machine, salt=numbers[0], restart_ms=200 + 90 * machine.number)
+            case "forget-votes":
+                self._forget_votes(first, *numbers)
+            case _:
+                raise AssertionError(f"an unknown fault: {fault.kind}")
+        return True
+
+    def _stop(self, machine: Machine, *, salt: int | None, restart_ms: int) -> bool:
+        machine.stop(salt=salt, restart_ms=restart_ms)
+        return True
+
+    def _forget_votes(self, machine: Machine, way: int, salt: int) -> None:
+        """From here on this member counts as faulty."""
+        self.oracle.faulty.add(machine.member)
+        self._stop(machine, salt=salt, restart_ms=600)
+        if way == 0:
+            machine.disk.lose_log()
+        elif way == 1:
+            machine.disk.rot_log(VOTES, salt, copies_count=2)
+        else:
+            machine.disk.lose_log()
+            machine.lose_database()
+
+    # The quorum alone.
+
+    def heal_core(self) -> None:
+        """Choose a quorum of honest machines, heal it, and require that it goes on."""
+        count = self.schedule.validators_count
+        quorum = count - (count - 1) // 3
+        candidates = [machine.number for machine in self.honest]
+        random.Random(self.schedule.core_salt).shuffle(candidates)
+        self._core = set(candidates[:quorum])
+        self._heal(self._core)
+        self.links.calm = set(self._core)
+        self.links.heal(among=self._core)
+
+    def _heal(self, numbers: Iterable[int]) -> None:
+        for number in sorted(numbers):
+            machine = self.links.machines[number]
+            assert isinstance(machine, Machine)
+            machine.disk.is_full = False
+            machine.disk.latency_ms = 1
+            machine.disk.steps_left = None
+            machine.disk.records.reads_until_flip = None
+            machine.clock_offset_ms = machine.clock_drift_permille = 0
+            machine.start()
+
+    def require_core_progress(self) -> tuple[int, int]:
+        """Require new heights and everything wanted of the quorum in time; return first finality and the time."""
+        start_ms = self.timeline.now_ms
+        start_height = len(self.oracle.ledger.blocks)
+        goal = max(start_height + HEIGHTS_WANTED, HEIGHTS_MIN)
+        self._feed()
+
+        def is_done() -> bool:
+            if len(self.oracle.ledger.blocks) <= goal:
+                return False
+            self._is_feeding = False
+            machines = [self.links.machines[number] for number in self._core]
+            heights = [self.oracle.heights[machine.number] for machine in machines]
+            return min(heights) >= goal and self._is_all_final(min(heights))
+
+        if not self.timeline.run_until(start_ms + CORE_BOUND_MS, is_done):
+            raise Violation(f"L1: no progress of {sorted(self._core)} in {CORE_BOUND_MS} ms: {self._state()}")
+        later = [time_ms for time_ms in self.oracle.finality_times if time_ms > start_ms]
+        return later[0] - start_ms, self.timeline.now_ms - start_ms
+
+    def _is_all_final(self, height: int) -> bool:
+        places = self.oracle.ledger.places
+        return all(places.get(wanted, height + 1) <= height for wanted in self.oracle.clients.wanted)
+
+    def _state(self) -> str:
+        missing = [each for each in self.oracle.clients.wanted if each not in self.oracle.ledger.places]
+        return f"{len(missing)} transactions wait; " + "; ".join(map(_describe, self.machines))
+
+    # Everybody.
+
+    def require_convergence(self) -> int:
+        """Heal all and require one chain; return the time it took."""
+        start_ms = self.timeline.now_ms
+        self.links.weather.loss_permille = self.links.weather.straggler_permille = 0
+        self.links.weather.delay_max_ms = 15
+        self._heal(self.links.machines)
+        self.links.calm = set(self.links.machines)
+        self.links.heal()
+        goal = len(self.oracle.ledger.blocks) - 1
+
+        def is_done() -> bool:
+            return all(self.oracle.heights[machine.number] >= goal for machine in self._must_converge())
+
+        if not self.timeline.run_until(start_ms + CONVERGENCE_BOUND_MS, is_done):
+            raise Violation(f"L1: no convergence in {CONVERGENCE_BOUND_MS} ms: {self._state()}")
+        return self.timeline.now_ms - start_ms
+
+    def _must_converge(self) -> list[Machine]:
+        return [machine for machine in self.machines if machine.keeps_rules]
+
+    def check(self) -> None:
+        """Check what can only be checked at the end."""
+        self.oracle.check_history()
+        self.oracle.check_final_root()
+        for machine in self._must_converge():
+            self.oracle.check_store(machine)
+
+
+def _quicken(machine: Machine) -> None:
+    machine.disk.latency_ms = 0
+
+
+def _empty(machine: Machine) -> None:
+    machine.disk.is_full = False
+
+
+def _describe(machine: Machine) -> str:
+    if machine.driver is None or not machine.is_up:
+        return f"{machine.member} down"
+    core = machine.driver.core
+    return (
+        f"{machine.member} view {core.current_view} final {core.finalized.view} "
+        f"height {machine.driver.chain.tip.header.height} {core.standing.value}"
+    )
+
+
+def run(schedule: Schedule, *, listener: Callable[[int, str], None] | None = None) -> Outcome:
+    """Run a schedule to its end. Raises Violation, or whatever the code under test raises."""
+    logger = logging.getLogger("node")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with signatures(are_real=schedule.are_signatures_real):
+            return _run(World(schedule), listener)
+    finally:
+        logger.setLevel(level)
+
+
+def _run(world: World, listener: Callable[[int, str], None] | None) -> Outcome:
+    schedule, timeline, oracle = world.schedule, world.timeline, world.oracle
+    timeline.listener = listener
+    world.storm()
+    world.heal_core()
+    first_finality_ms, healed_ms = world.require_core_progress()
+    converged_ms = world.require_convergence()
+    world.check()
+    return Outcome(
+        schedule.seed,
+        schedule.validators_count,
+        tuple(name for _, name in schedule.byzantine),
+        len(oracle.ledger.blocks) - 1,
+        len(oracle.ledger.places),
+        world.faults_count,
+        first_finality_ms,
+        healed_ms,
+        converged_ms,
+        timeline.events_count,
+        timeline.trace_hash(),
+        timeline.sometimes,
+    )

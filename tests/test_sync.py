@@ -1,0 +1,660 @@
+"""Catching up over real drivers and stores: from honest peers, from liars of every kind, and across crashes."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from ledger.blocks import SealedHeader
+from ledger.certificates import QuorumCertificate, ValidatorSet
+from ledger.merkle import Tree
+from ledger.records import pack
+from ledger.snapshots import decode_chunk, encode_chunks
+from ledger.state import Anchor, require_validators
+from ledger.statepages import check_pages
+from ledger.trust import Handover, TrustPath
+from node.consensus.startup import Standing
+from node.driver import NodeStopped
+from node.messages import (
+    FinalBlocks,
+    NotHeld,
+    PeerMessage,
+    SnapshotChunk,
+    SnapshotOffer,
+    StoredBlock,
+    WantChunk,
+    WantFinal,
+    decode_peer_message,
+    encode_peer_message,
+)
+from node.sync.host import SyncTuning
+from node.sync.snapshot import Phase
+from tests.node_world import FIVE, START_MS, VALIDATORS, World, WorldNode, anchor_transaction, make_genesis
+from tests.test_handover import change_validators
+
+SLEEPER = "hk-operator"
+TUNING = SyncTuning(span=4, snapshot_distance=7, offers_ms=1_000)
+Meddle = Callable[[PeerMessage], PeerMessage | None]
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: what is tested here is not the disk's speed."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=shared, prefix="luohu-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def world(memory: Path) -> Iterator[World]:
+    world = World(memory, tuning=TUNING, interval=4, chunk_size=700)
+    world.is_lost = is_single_block
+    for member in VALIDATORS:
+        world.start(member)
+    world.run(1_000)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def near(memory: Path) -> Iterator[World]:
+    """A world whose nodes never take snapshots."""
+    world = World(memory, tuning=replace(TUNING, snapshot_distance=10_000), interval=4)
+    world.is_lost = is_single_block
+    for member in VALIDATORS:
+        world.start(member)
+    world.run(1_000)
+    yield world
+    world.close()
+
+
+def is_single_block(_source: str, target: str, data: bytes) -> bool:
+    """Lose what consensus fetches one by one, so that sync is what catches up."""
+    return target == SLEEPER and isinstance(decode_peer_message(data), StoredBlock)
+
+
+def grow(world: World, count: int, *, first: int = 0) -> None:
+    """Make about as many blocks final on those who are up."""
+    node = world.nodes["sz-operator"]
+    height = node.store.tip().header.height + count
+    number = first
+    while node.store.tip().header.height < height:
+        node.submit(anchor_transaction(world.genesis, 1_000 * height + number, START_MS + world.now_ms))
+        number += 1
+        world.run(120)
+
+
+def sleep_and_wake(world: World, blocks: int, *, empty: bool = False) -> WorldNode:
+    world.kill(SLEEPER)
+    grow(world, blocks)
+    if empty:
+        shutil.rmtree(world.directory / SLEEPER)
+    return world.start(SLEEPER)
+
+
+def run_until(world: World, is_done: Callable[[], bool], *, milliseconds: int = 60_000) -> None:
+    for _ in range(milliseconds // 100):
+        if is_done():
+            return
+        world.run(100)
+    raise AssertionError("not in time")
+
+
+def is_level(world: World) -> bool:
+    tips = {node.store.tip().sealed.hash for node in world.nodes.values()}
+    return len(tips) == 1
+
+
+def check_whole(node: WorldNode) -> None:
+    """Check that a node's state is the state of its tip, page by page."""
+    root = node.store.tip().header.state_root
+    check_pages(node.store, root, [path for path, _ in node.store.pages()])
+
+
+def meddle_with(world: World, meddle: Meddle, *liars: str, towards: str = SLEEPER) -> None:
+    """Change what these peers send to one node."""
+
+    def on_the_wire(source: str, target: str, data: bytes) -> bytes | None:
+        if source not in liars or target != towards:
+            return data
+        changed = meddle(decode_peer_message(data))
+        return None if changed is None else encode_peer_message(changed)
+
+    world.liars |= set(liars)
+    world.meddle = on_the_wire
+
+
+def named(world: World) -> set[str]:
+    return {liar for _, liar, _ in world.punished}
+
+
+# Honest peers
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_node_far_behind_takes_a_snapshot_and_then_blocks_and_votes_again(
+    world: World, empty: bool
+) -> None:
+    node = sleep_and_wake(world, 14, empty=empty)
+    run_until(world, lambda: is_level(world))
+    first, end = node.store.gap()
+    assert first < end
+    assert end % 4 == 1
+    check_whole(node)
+    run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    world.kill("mainland-bank")  # now every vote counts
+    grow(world, 3, first=500)
+    run_until(world, lambda: is_level(world))
+    assert list(node.store.values()) == list(world.nodes["sz-operator"].store.values())
+
+
+def test_a_node_that_is_near_takes_blocks_and_keeps_every_one(world: World) -> None:
+    node = sleep_and_wake(world, 5)
+    run_until(world, lambda: is_level(world))
+    assert node.store.gap() == (0, 0)
+    assert all(node.store.load_block(height) for height in range(node.store.tip().header.height + 1))
+
+
+def test_blocks_come_from_several_peers_in_spans(near: World) -> None:
+    asked: dict[str, set[int]] = {}
+
+    def note(source: str, target: str, data: bytes) -> bytes:
+        message = decode_peer_message(data)
+        if source == SLEEPER and isinstance(message, WantFinal):
+            asked.setdefault(target, set()).add(message.height)
+        return data
+
+    near.meddle = note
+    sleep_and_wake(near, 24, empty=True)
+    run_until(near, lambda: is_level(near))
+    assert len(asked) == 3
+    assert sum(len(heights) for heights in asked.values()) > 5
+
+
+def test_a_restored_node_serves_what_it_has_and_says_what_it_lacks(world: World) -> None:
+    sleep_and_wake(world, 14, empty=True)
+    run_until(world, lambda: is_level(world))
+    world.kill("hk-bureau")
+    shutil.rmtree(world.directory / "hk-bureau")
+    others = ("mainland-bank", "sz-operator")
+    heard: list[NotHeld] = []
+
+    def only_the_restored(source: str, target: str, data: bytes) -> bytes | None:
+        message = decode_peer_message(data)
+        if source == SLEEPER and target == "hk-bureau" and isinstance(message, NotHeld):
+            heard.append(message)
+        is_answer = isinstance(message, FinalBlocks | SnapshotOffer | SnapshotChunk | NotHeld)
+        return None if source in others and is_answer else data
+
+    world.meddle = only_the_restored
+    node = world.start("hk-bureau")
+    run_until(world, lambda: is_level(world), milliseconds=120_000)
+    first, end = node.store.gap()
+    assert first < end
+    assert any(message.from_height == world.nodes[SLEEPER].store.gap()[1] for message in heard)
+    check_whole(node)
+
+
+def test_a_snapshot_leads_across_epochs(memory: Path) -> None:
+    world = World(memory, genesis=make_genesis(FIVE), tuning=TUNING, interval=4, chunk_size=700)
+    for member in FIVE:
+        world.start(member)
+    world.run(2_000)
+    world.kill(SLEEPER)
+    four = tuple(member for member in FIVE if member != "mainland-bank")
+    change_validators(world, four, voters=tuple(member for member in FIVE if member != SLEEPER))
+    grow(world, 12)
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert node.store.gap()[1] > 4
+    assert node.driver.engine.epoch == 1
+    assert require_validators(node.store).current.index_of("mainland-bank") is None
+    handover = node.store.find_handover(0)
+    assert handover == world.nodes["sz-operator"].store.find_handover(0)
+    run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    grow(world, 2, first=900)
+    run_until(world, lambda: is_level(world))
+    world.close()
+
+
+def test_progress_is_shown_and_ends(world: World) -> None:
+    node = sleep_and_wake(world, 14, empty=True)
+    phases = set()
+    for _ in range(400):
+        progress = node.driver.sync.progress(world.now_ms)
+        if progress is not None:
+            phases.add(progress.phase)
+            assert progress.height <= progress.target_height
+        world.run(5)
+    assert {"offers", "chunks", "blocks"} <= phases
+    assert node.driver.sync.progress(world.now_ms) is None
+
+
+def test_a_node_alone_says_how_long_nothing_came(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="node")
+    world.kill(SLEEPER)
+    grow(world, 5)
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and isinstance(decode_peer_message(data), FinalBlocks) else data
+    )
+    node = world.start(SLEEPER)
+    world.run(20_000)
+    progress = node.driver.sync.progress(world.now_ms)
+    assert progress is not None
+    assert progress.stalled_ms >= 15_000
+    assert "sync.progress phase=blocks" in caplog.text
+    assert "sync.stalled peer=" in caplog.text
+    world.meddle = lambda _source, _target, data: data
+    run_until(world, lambda: is_level(world))
+
+
+# Crashes
+
+
+def test_a_crash_while_chunks_come_asks_only_for_the_rest(world: World) -> None:
+    node = sleep_and_wake(world, 14, empty=True)
+    asked: list[int] = []
+
+    def note(source: str, _target: str, data: bytes) -> bytes:
+        message = decode_peer_message(data)
+        if source == SLEEPER and isinstance(message, WantChunk):
+            asked.append(message.index)
+        return data
+
+    world.meddle = note
+    while node.shelf.fetching is None or len(node.shelf.fetched(node.shelf.fetching)) < 4:
+        world.run(5)
+    entry = node.shelf.fetching
+    here = node.shelf.fetched(entry)
+    total = entry.description.chunks_count
+    assert total > 6
+    world.kill(SLEEPER)
+    asked.clear()
+    again = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert not here & set(asked)
+    assert set(asked) == set(range(total)) - here
+    assert again.store.gap()[1] == entry.description.sealed().header.height + 1
+    assert again.shelf.newest() is not None
+    check_whole(again)
+
+
+def test_crashes_at_every_moment_of_a_sync_lose_nothing(world: World) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    node = world.start(SLEEPER)
+    for step in range(60):
+        world.run(3 + step % 7 * 10)
+        world.kill(SLEEPER)
+        node = world.start(SLEEPER)
+        check_whole(node)
+    run_until(world, lambda: is_level(world))
+    check_whole(node)
+
+
+def test_a_damaged_chunk_on_the_shelf_is_fetched_again(world: World) -> None:
+    node = sleep_and_wake(world, 14, empty=True)
+    while node.driver.sync._snapshot.phase is not Phase.INSTALL:
+        world.run(1)
+    entry = node.shelf.fetching
+    assert entry is not None
+    node.shelf.drop_chunk(entry, entry.description.chunks_count - 1)
+    run_until(world, lambda: is_level(world))
+    assert node.store.gap()[0] < node.store.gap()[1]
+    check_whole(node)
+
+
+# Liars
+
+
+def forge_state(offer: SnapshotOffer, chunks: dict[int, bytes]) -> SnapshotOffer:
+    """A snapshot that agrees with itself and not with its header: every anchor has one more document."""
+    forged = [forge_leaf(value) for index in sorted(chunks) for _, value in decode_chunk(chunks[index])]
+    made = list(encode_chunks(forged, size=700))
+    chunks.clear()
+    chunks.update(enumerate(made))
+    description = replace(
+        offer.description,
+        leaves_count=len(forged),
+        leaves_size=sum(map(len, forged)),
+        chunks_count=len(made),
+        chunks_root=Tree(made).root(),
+    )
+    return replace(offer, description=description)
+
+
+def forge_leaf(value: bytes) -> bytes:
+    from ledger.records import unpack
+
+    if b"\xa6anchor" not in value[:8]:
+        return value
+    leaf = unpack(Anchor, value)
+    return pack(replace(leaf, leaf_count=leaf.leaf_count + 1))
+
+
+def chunks_of(node: WorldNode) -> dict[int, bytes]:
+    entry = node.shelf.newest()
+    assert entry is not None
+    found = {index: node.shelf.load_raw(entry, index) for index in range(entry.description.chunks_count)}
+    return {index: chunk for index, chunk in found.items() if chunk is not None}
+
+
+def forger(world: World, liar: str) -> Meddle:
+    chunks = chunks_of(world.nodes[liar])
+    forged: list[SnapshotOffer] = []
+
+    def meddle(message: PeerMessage) -> PeerMessage:
+        if isinstance(message, SnapshotOffer):
+            if not forged:
+                forged.append(forge_state(message, chunks))
+            return forged[0]
+        if isinstance(message, NotHeld) and message.what == "chunk" and forged:
+            path = Tree(chunks.values()).path(message.index)
+            root = forged[0].description.chunks_root
+            return SnapshotChunk(message.height, root, message.index, chunks[message.index], path.siblings)
+        return message
+
+    return meddle
+
+
+def test_a_forged_snapshot_is_outvoted_by_honest_validators(world: World) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    meddle_with(world, forger(world, "hk-bureau"), "hk-bureau")
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert not node.driver.sync._snapshot._forged
+    check_whole(node)
+
+
+def test_a_forged_snapshot_that_nobody_contradicts_is_downloaded_once_and_never_installed(
+    world: World,
+) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    lie = forger(world, "hk-bureau")
+    meddle_with(world, lie, "hk-bureau")
+    alone = world.meddle
+
+    def nobody_else(source: str, target: str, data: bytes) -> bytes | None:
+        is_offer = isinstance(decode_peer_message(data), SnapshotOffer)
+        if is_offer and source != "hk-bureau" and not world.punished:
+            return None
+        return alone(source, target, data)
+
+    world.meddle = nobody_else
+    node = world.start(SLEEPER)
+    installed: list[bytes] = []
+    install = node.store.install
+    node.store.install = lambda *parts: installed.append(parts[1].header) or install(*parts)  # type: ignore
+    run_until(world, lambda: bool(world.punished))
+    assert not installed
+    assert node.store.tip().header.height < 8
+    assert named(world) == {"hk-bureau"}
+    run_until(world, lambda: is_level(world), milliseconds=120_000)
+    assert len(node.driver.sync._snapshot._forged) == 1
+    check_whole(node)
+
+
+def other_header(offer: SnapshotOffer) -> SnapshotOffer:
+    header = offer.description.sealed().header
+    forged = SealedHeader.encode(replace(header, state_root=bytes(32)))
+    return replace(offer, description=replace(offer.description, header=forged.encoded))
+
+
+def fewer_signatures(certificate: QuorumCertificate) -> QuorumCertificate:
+    return replace(certificate, signatures=certificate.signatures[:2])
+
+
+def without_quorum(offer: SnapshotOffer) -> SnapshotOffer:
+    if offer.certificate is not None:
+        return replace(offer, certificate=fewer_signatures(offer.certificate))
+    history = offer.trust_path.history
+    assert history is not None
+    newer = replace(history.newer, certificate=fewer_signatures(history.newer.certificate))
+    return replace(offer, trust_path=replace(offer.trust_path, history=replace(history, newer=newer)))
+
+
+def own_handover(offer: SnapshotOffer) -> SnapshotOffer:
+    """A validator set of the liar's own, introduced by a seal that nobody signed for it."""
+    history = offer.trust_path.history
+    certified = history.newer if history is not None else None
+    if certified is None:
+        assert offer.certificate is not None
+        from ledger.trust import Certified
+
+        certified = Certified(offer.description.header, offer.certificate)
+    mine = ValidatorSet(()) if False else require_set()
+    path = TrustPath(offer.trust_path.from_epoch, (Handover(certified, mine),), history)
+    return replace(offer, trust_path=path)
+
+
+def require_set() -> ValidatorSet:
+    from ledger.certificates import Validator
+    from tests.node_world import private_key
+
+    return ValidatorSet((Validator("hk-bureau", private_key("hk-bureau validator").public),))
+
+
+def wrong_frontier(offer: SnapshotOffer) -> SnapshotOffer:
+    history = offer.description.history
+    changed = replace(history, peaks=(bytes(32), *history.peaks[1:]))
+    return replace(offer, description=replace(offer.description, history=changed))
+
+
+def from_another_epoch(offer: SnapshotOffer) -> SnapshotOffer:
+    return replace(offer, trust_path=replace(offer.trust_path, from_epoch=3))
+
+
+@pytest.mark.parametrize(
+    "forge", [other_header, without_quorum, own_handover, wrong_frontier, from_another_epoch]
+)
+def test_an_offer_that_does_not_verify_names_its_sender_and_is_refused(
+    world: World, forge: Callable[[SnapshotOffer], SnapshotOffer]
+) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    meddle_with(world, lambda each: forge(each) if isinstance(each, SnapshotOffer) else each, "hk-bureau")
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert named(world) == {"hk-bureau"}
+    assert node.store.gap()[0] < node.store.gap()[1]
+    check_whole(node)
+
+
+def flipped(chunk: SnapshotChunk) -> SnapshotChunk:
+    return replace(chunk, chunk=chunk.chunk[:-1] + bytes([chunk.chunk[-1] ^ 1]))
+
+
+def without_path(chunk: SnapshotChunk) -> SnapshotChunk:
+    return replace(chunk, siblings=chunk.siblings[:-1])
+
+
+@pytest.mark.parametrize("forge", [flipped, without_path])
+def test_a_wrong_chunk_names_its_sender_and_others_are_asked(
+    world: World, forge: Callable[[SnapshotChunk], SnapshotChunk]
+) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    meddle_with(world, lambda each: forge(each) if isinstance(each, SnapshotChunk) else each, "hk-bureau")
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert named(world) == {"hk-bureau"}
+    check_whole(node)
+
+
+@pytest.mark.parametrize("kind", [FinalBlocks, SnapshotOffer, SnapshotChunk])
+def test_who_stalls_is_set_aside_and_others_are_asked(
+    world: World, kind: type[PeerMessage], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", logger="node.sync")
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    meddle_with(world, lambda each: None if isinstance(each, kind) else each, "hk-bureau", "sz-operator")
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert not world.punished
+    assert kind is SnapshotOffer or "sync.stalled peer=" in caplog.text
+    check_whole(node)
+
+
+def substituted(answer: FinalBlocks) -> FinalBlocks:
+    """Blocks with a transaction of another."""
+    bodies = [each for block in answer.blocks for each in block.transactions]
+    changed = tuple(
+        StoredBlock(block.header, tuple(bodies[-1] for _ in block.transactions)) for block in answer.blocks
+    )
+    return replace(answer, blocks=changed)
+
+
+def without_one(answer: FinalBlocks) -> FinalBlocks:
+    return replace(answer, blocks=answer.blocks[:1] + answer.blocks[2:])
+
+
+def cut_short(answer: FinalBlocks) -> FinalBlocks:
+    return replace(answer, blocks=answer.blocks[:-1])
+
+
+def shifted(answer: FinalBlocks) -> FinalBlocks:
+    return replace(answer, blocks=answer.blocks[1:])
+
+
+def uncertified(answer: FinalBlocks) -> FinalBlocks:
+    if answer.certificate is None:
+        return replace(answer, history=None)
+    return replace(answer, certificate=fewer_signatures(answer.certificate))
+
+
+def proven_twice(answer: FinalBlocks) -> FinalBlocks:
+    return replace(answer, certificate=None, history=None)
+
+
+@pytest.mark.parametrize("forge", [substituted, without_one, cut_short, shifted, uncertified, proven_twice])
+def test_forged_blocks_name_their_sender_and_nothing_of_them_is_executed(
+    near: World, forge: Callable[[FinalBlocks], FinalBlocks]
+) -> None:
+    near.kill(SLEEPER)
+    grow(near, 14)
+    meddle_with(
+        near,
+        lambda each: forge(each) if isinstance(each, FinalBlocks) and len(each.blocks) > 2 else each,
+        "hk-bureau",
+    )
+    node = near.start(SLEEPER)
+    run_until(near, lambda: is_level(near))
+    assert named(near) == {"hk-bureau"}
+    assert node.store.gap() == (0, 0)
+    check_whole(node)
+
+
+def test_a_height_that_nobody_reached_costs_its_claimant_its_turn(near: World) -> None:
+    near.kill(SLEEPER)
+    grow(near, 20)
+    meddle_with(
+        near,
+        lambda each: replace(each, tip_height=2**52) if isinstance(each, FinalBlocks | NotHeld) else each,
+        "hk-bureau",
+    )
+    node = near.start(SLEEPER)
+    run_until(near, lambda: is_level(near))
+    near.run(10_000)
+    before = near.count
+    near.run(1_000)
+    assert near.count - before < 300, "no storm of questions"
+    check_whole(node)
+
+
+def test_answers_that_nobody_asked_for_change_nothing(world: World) -> None:
+    grow(world, 10)
+    node, other = world.nodes[SLEEPER], world.nodes["hk-bureau"]
+    tip = node.store.tip().sealed
+    entry = other.shelf.newest()
+    assert entry is not None
+    offer = other.driver._server.answer("x", __import__("node.messages").messages.WantSnapshot(0, 0), 0)
+    blocks = other.driver._server.answer("x", WantFinal(1, 4), 0)
+    chunk = other.driver._server.answer(
+        "x", WantChunk(entry.description.sealed().header.height, entry.description.chunks_root, 0), 0
+    )
+    for message in (offer, blocks, chunk):
+        assert message is not None
+        node.driver.receive("hk-bureau", encode_peer_message(message))
+    assert node.store.tip().sealed == tip
+    assert node.shelf.fetching is None
+    assert not world.punished
+
+
+def test_a_certified_block_that_executes_otherwise_here_stops_the_node(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ledger.execution import Divergence
+
+    near.kill(SLEEPER)
+    grow(near, 5)
+    node = near.start(SLEEPER)
+
+    def diverge(*_: object, **__: object) -> None:
+        raise Divergence(1, "state_root", claimed=bytes(32), computed=bytes(32))
+
+    monkeypatch.setattr("node.sync.blocks.execute_block", diverge)
+    tip = node.store.tip().sealed
+    with pytest.raises(NodeStopped, match="executes to another result"):
+        near.run(20_000)
+    assert node.store.tip().sealed == tip
+
+
+# Serving
+
+
+def test_what_a_peer_is_given_is_bounded_and_refills(world: World) -> None:
+    from node.sync import server
+
+    grow(world, 4)
+    serving = world.nodes[SLEEPER].driver._server
+    answered = 0
+    while serving.answer("greedy", WantFinal(1, 4), 0) is not None:
+        answered += 1
+    assert answered <= server.BUDGET_MAX // server.QUESTION_COST
+    assert serving.answer("other", WantFinal(1, 4), 0) is not None
+    serving.forget("greedy")
+    assert serving.answer("greedy", WantFinal(1, 4), 0) is None
+    assert serving.answer("greedy", WantFinal(1, 4), 100) is not None
+
+
+def test_blocks_that_no_certificate_names_directly_are_served_by_their_place_in_history(
+    world: World,
+) -> None:
+    node = world.nodes[SLEEPER]
+    grow(world, 6)
+    batch_key = b"C"
+    database = node.store._database
+    from node.storage.database import Batch
+
+    keys = [key for key, _ in database.iterate(batch_key, b"D")]
+    batch = Batch()
+    for key in keys[:-1]:
+        batch.delete(key)
+    database.write(batch, is_synced=True)
+    answer = node.driver._server.answer("x", WantFinal(1, 3), 0)
+    assert isinstance(answer, FinalBlocks)
+    assert answer.certificate is None
+    assert answer.history is not None
+    world.kill("hk-bureau")
+    shutil.rmtree(world.directory / "hk-bureau")
+    others = ("mainland-bank", "sz-operator")
+    world.meddle = lambda source, _target, data: (
+        None if source in others and isinstance(decode_peer_message(data), FinalBlocks) else data
+    )
+    world.start("hk-bureau")
+    run_until(world, lambda: is_level(world))

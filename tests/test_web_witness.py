@@ -1,0 +1,250 @@
+"""The page in web/: a second witness that agrees with the library on every vector, and lets nothing out."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nacl.bindings
+import pytest
+from nacl.exceptions import BadSignatureError
+
+from ledger.genesis import genesis_block, parse_genesis
+from ledger.verdicts import REFUSALS
+from tests.browser import Browser, find_browser
+from tests.consortium import key_of
+from tests.vectors.make_proofs import PATH
+
+PAGE = Path(__file__).resolve().parents[1] / "web" / "verify.html"
+HTML = PAGE.read_text(encoding="utf-8")
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+FIELD_PRIME = 2**255 - 19
+BROWSER = find_browser()
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium here: install chromium to run the page"
+)
+
+ANSWER_ALL = """
+(async () => {
+  const vectors = %s;
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const joined = (...parts) => new Uint8Array(parts.flatMap((part) => Array.from(part)));
+  const utf8 = new TextEncoder();
+  const trusts = [];
+  for (const trust of vectors.trusts) {
+    const text = JSON.stringify({...trust, genesis: vectors.genesis[trust.genesis]});
+    trusts.push(await luohu.openTrust(utf8.encode(text)));
+  }
+  const known = {"": new Uint8Array()}, answers = {};
+  for (const item of vectors.cases) {
+    const {based_on, start, end, insert, zeros} = item.proof, base = known[based_on];
+    const proof = joined(base.subarray(0, start), bytes(insert), base.subarray(end), new Uint8Array(zeros ?? 0));
+    known[item.name] = proof;
+    const document = vectors.documents[item.document];
+    const request = "anchor_verdict" in item ? null : luohu.openRequest(bytes(vectors.requests[item.request]));
+    try {
+      const content = new Blob([bytes(document.start), new Uint8Array(document.zeros)]);
+      answers[item.name] = await luohu.verify({
+        trust: trusts[item.trust], document: content, proof, request,
+        atMs: item.at_ms, maxAgeMs: item.max_age_ms, acceptBeforeDistrust: item.suspended_issuer !== "refuse",
+      });
+    } catch (error) {
+      const {step, code} = error;
+      answers[item.name] = error instanceof luohu.Refused ? {step, code} : {crashed: `${error.stack}`};
+    }
+  }
+  return answers;
+})()
+"""
+
+
+class Witness:
+    """The page in a browser, for tests without a loop of their own."""
+
+    def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
+        self._runner, self._browser = runner, browser
+
+    def run(self, script: str) -> Any:  # noqa: ANN401
+        return self._runner.run(self._browser.run(script))
+
+    def choose_file(self, element: str, path: Path) -> None:
+        self._runner.run(self._browser.choose_file(element, path))
+
+    def click(self, selector: str) -> None:
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def text_of_verdict(self) -> str:
+        """Return what the page says once it has verified."""
+        waiting = "new Promise((done) => { const look = () => document.getElementById('run').disabled"
+        self.run(f"{waiting} ? setTimeout(look, 10) : done(); look(); }})")
+        return str(self.run("document.getElementById('verdict').innerText"))
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    assert BROWSER is not None
+    with asyncio.Runner() as runner:
+        browser = runner.run(Browser.start(BROWSER, tmp_path_factory.mktemp("profile")))
+        runner.run(browser.open(PAGE.as_uri()))
+        yield Witness(runner, browser)
+        runner.run(browser.close())
+
+
+@pytest.fixture(scope="module")
+def vectors() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(PATH.read_bytes())
+    return loaded
+
+
+@needs_browser
+def test_the_page_answers_every_vector_as_the_library_does(witness: Witness, vectors: dict[str, Any]) -> None:
+    answers = witness.run(ANSWER_ALL % json.dumps(vectors))
+    expected = {
+        case["name"]: case.get("verdict") or case.get("anchor_verdict") or case["refused"]
+        for case in vectors["cases"]
+    }
+    assert len(expected) > 200
+    assert {name: found for name, found in answers.items() if found != expected[name]} == {}
+    assert answers.keys() == expected.keys()
+
+
+@needs_browser
+def test_the_page_finds_the_same_first_block(witness: Witness, vectors: dict[str, Any]) -> None:
+    for genesis in vectors["genesis"]:
+        trust = {"type": "luohu-trust", "version": 1, "genesis": genesis, "checkpoints": []}
+        opened = f"luohu.openTrust(new TextEncoder().encode({json.dumps(json.dumps(trust))}))"
+        found = witness.run(f"{opened}.then((trust) => Array.from(trust.pins[0].block_hash))")
+        content = parse_genesis(json.dumps(genesis).encode()).content
+        assert bytes(found) == genesis_block(content).block.hash
+
+
+def accepts(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        nacl.bindings.crypto_sign_open(signature + message, key)
+    except BadSignatureError:
+        return False
+    return True
+
+
+def signatures() -> list[tuple[bytes, bytes, bytes]]:
+    """Return keys, messages and signatures at the edges of what is accepted."""
+    key, message = key_of("signer"), b"a message"
+    raw = nacl.bindings.crypto_sign(message, nacl.bindings.crypto_sign_seed_keypair(key.seed)[1])[:64]
+    public, r, s = key.public.data, raw[:32], int.from_bytes(raw[32:], "little")
+    small = [
+        bytes(32),
+        b"\1" + bytes(31),
+        b"\1" + bytes(30) + b"\x80",
+        (FIELD_PRIME - 1).to_bytes(32, "little"),
+        bytes(31) + b"\x80",
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        FIELD_PRIME.to_bytes(32, "little"),
+        (FIELD_PRIME + 1).to_bytes(32, "little"),
+    ]
+    cases = [(public, message, raw), (public, message + b"!", raw), (public, b"", raw)]
+    cases += [(public, message, r + (s + GROUP_ORDER * times).to_bytes(32, "little")) for times in (1, 2)]
+    cases += [(public, message, bytes([r[0] ^ 1]) + raw[1:]), (bytes(31) + b"\x7f", message, raw)]
+    cases += [(weak, message, point + bytes(32)) for weak in small for point in small]
+    cases += [(public, message, point + bytes(32)) for point in small]
+    cases += [(key_of(f"signer {n}").public.data, message, raw) for n in range(3)]
+    return cases
+
+
+@needs_browser
+@pytest.mark.parametrize("native", ["true", "false"])
+def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Witness, native: str) -> None:
+    cases = signatures()
+    listed = json.dumps([[part.hex() for part in case] for case in cases])
+    script = f"""(async () => {{
+      const bytes = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+      const found = [];
+      for (const [key, message, signature] of {listed})
+        found.push(await luohu.ed25519Holds(bytes(key), bytes(message), bytes(signature), {native}));
+      return found;
+    }})()"""
+    expected = [accepts(*case) for case in cases]
+    assert any(expected) and not all(expected)
+    assert witness.run(script) == expected
+
+
+@needs_browser
+def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
+    witness: Witness, vectors: dict[str, Any], tmp_path: Path
+) -> None:
+    case = next(case for case in vectors["cases"] if case["name"] == "honest")
+    trust, document = vectors["trusts"][case["trust"]], vectors["documents"][case["document"]]
+    contents = {
+        "document": base64.b64decode(document["start"]),
+        "proof": base64.b64decode(case["proof"]["insert"]),
+        "trust": json.dumps({**trust, "genesis": vectors["genesis"][trust["genesis"]]}).encode(),
+        "request": base64.b64decode(vectors["requests"][case["request"]]),
+    }
+    for element, content in contents.items():
+        path = tmp_path / element
+        path.write_bytes(content)
+        witness.choose_file(element, path)
+    witness.run(f"document.getElementById('at').value = new Date({case['at_ms']}).toISOString().slice(0, 23)")
+    witness.click("#run")
+    assert "Verified" in witness.text_of_verdict()
+    for language, word in (
+        ("zh-Hans", "验证通过"),
+        ("zh-Hant", "驗證通過"),
+        ("en", "Presented by the holder"),
+    ):
+        witness.click(f"[data-language={language}]")
+        assert word in witness.text_of_verdict()
+    (tmp_path / "document").write_bytes(contents["document"] + b"!")
+    witness.choose_file("document", tmp_path / "document")
+    witness.click("#run")
+    assert "document-altered" in witness.text_of_verdict()
+    witness.click("[data-language=zh-Hant]")
+    assert REFUSALS["document-altered"].meaning.zh_hant in witness.text_of_verdict()
+
+
+@needs_browser
+def test_nothing_leaves_the_page(witness: Witness) -> None:
+    attempts = """(async () => {
+      const blocked = [];
+      document.addEventListener("securitypolicyviolation", (event) => blocked.push(event.effectiveDirective));
+      const image = new Image();
+      image.src = "http://127.0.0.1:9/";
+      document.body.append(image);
+      const style = document.createElement("link");
+      [style.rel, style.href] = ["stylesheet", "http://127.0.0.1:9/"];
+      document.head.append(style);
+      const fetched = await fetch("http://127.0.0.1:9/").then(() => "fetched", () => "refused");
+      const beacon = navigator.sendBeacon("http://127.0.0.1:9/", "x");
+      try { new WebSocket("ws://127.0.0.1:9/"); } catch {}
+      await new Promise((done) => setTimeout(done, 50));
+      return [fetched, [...new Set(blocked)].sort()];
+    })()"""
+    fetched, blocked = witness.run(attempts)
+    assert fetched == "refused"
+    assert {"connect-src", "img-src"} <= set(blocked)
+
+
+def test_the_policy_allows_this_script_and_nothing_else() -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', HTML)
+    script, style = (re.search(rf"<{name}>(.*?)</{name}>", HTML, re.DOTALL) for name in ("script", "style"))
+    assert policy and script and style
+    hashed = [
+        base64.b64encode(hashlib.sha256(part[1].encode()).digest()).decode() for part in (script, style)
+    ]
+    assert policy[1] == (
+        f"default-src 'none'; script-src 'sha256-{hashed[0]}'; style-src 'sha256-{hashed[1]}'; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+    assert HTML.count("<script") == HTML.count("<style") == 1
+    assert not re.search(r"\bon[a-z]+=|\bsrc=|<link|https?:|\beval\b|innerHTML|fetch\(|import\(", HTML)
+
+
+def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
+    for code, refusal in REFUSALS.items():
+        for sentence in (refusal.meaning.en, refusal.meaning.zh_hans, refusal.meaning.zh_hant):
+            assert json.dumps(sentence, ensure_ascii=False) in HTML, code
