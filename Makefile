@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak mutate clean
+.PHONY: demo test check simulate soak explore mutate clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -32,6 +32,10 @@ SEEDS ?= 100
 START ?= 0
 simulate: $(VENV)/installed
 	$(BIN)/python -m tests.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+
+# Every schedule of the consensus core in a small world: make explore VIEWS=1|2|3 [MINUTES=…] (docs/exploration.md)
+explore: $(VENV)/installed
+	$(BIN)/python -m tests.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Every check of the verifier is necessary: a test fails without it. Takes half an hour.
 mutate: $(VENV)/installed

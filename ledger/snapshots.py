@@ -10,14 +10,31 @@ history root, and the leaves its state root.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, cast
+from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.blocks import HEADER_SIZE_MAX, SealedHeader
 from ledger.codec import decode
 from ledger.errors import LedgerError
 from ledger.merkle import Frontier, TreePath, verify_inclusion
+from ledger.proposals import Governance, Proposal
 from ledger.records import Hash, Items, Octets, Uint, pack, union_from_value, unpack
-from ledger.state import LEAF_SIZE_MAX, Leaf
+from ledger.state import (
+    LEAF_SIZE_MAX,
+    Anchor,
+    Consent,
+    LatestMisbehaviour,
+    Leaf,
+    Member,
+    Members,
+    Misbehaviour,
+    Node,
+    Parameters,
+    Purpose,
+    Revocation,
+    Schema,
+    Validators,
+    Verification,
+)
 from ledger.statepages import PageSource, Update, update
 from ledger.statetree import value_hash
 
@@ -27,6 +44,25 @@ CHUNK_LEAVES_MAX: Final = 16_384
 CHUNK_SIZE_MAX: Final = 512 * 1024
 CHUNKS_MAX: Final = 2**20
 DESCRIPTION_SIZE_MAX: Final = 4_096
+
+AnyLeaf: TypeAlias = (
+    Member
+    | Members
+    | Node
+    | Schema
+    | Purpose
+    | Parameters
+    | Validators
+    | Anchor
+    | Revocation
+    | Consent
+    | Verification
+    | Proposal
+    | Governance
+    | Misbehaviour
+    | LatestMisbehaviour
+)
+"""Every kind of leaf that a state holds."""
 
 LeafBytes = Annotated[bytes, Octets(1, LEAF_SIZE_MAX)]
 ChunkIndex = Annotated[int, Uint(CHUNKS_MAX - 1)]
@@ -99,7 +135,7 @@ def decode_chunk(encoded: bytes) -> list[tuple[bytes, bytes]]:
     chunk = unpack(_Chunk, encoded, size_max=CHUNK_SIZE_MAX)
     leaves: list[tuple[bytes, bytes]] = []
     for value in chunk.leaves:
-        leaf = cast(Leaf, union_from_value(Leaf, decode(value, size_max=LEAF_SIZE_MAX)))
+        leaf = cast(Leaf, union_from_value(AnyLeaf, decode(value, size_max=LEAF_SIZE_MAX)))
         key = leaf.state_key()
         if leaves and key <= leaves[-1][0]:
             raise SnapshotError("snapshot chunk", f"a key after {leaves[-1][0].hex()}", key.hex())

@@ -17,6 +17,8 @@ from ledger.blocks import BlockError, Header, SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
 from ledger.execution import is_sealing
+from ledger.misbehaviour import misbehaviour_report
+from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
 from ledger.transactions import Transaction
@@ -93,7 +95,7 @@ logger = logging.getLogger(__name__)
 BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
-EVIDENCE_MAX: Final = 64
+MISBEHAVIOUR_MAX: Final = 64
 
 
 class Transport(Protocol):
@@ -176,8 +178,10 @@ class Driver:
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
         self._is_sealing = is_sealing(chain.tip.state)
-        self.evidence: deque[Evidence] = deque(maxlen=EVIDENCE_MAX)
+        self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
+        """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
+        self._ticked_ms = clock.monotonic_ms()
         self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
         self._server = SyncServer(chain, sync.shelf)
         self._upkeep = Upkeep(chain.store, sync)
@@ -227,6 +231,7 @@ class Driver:
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
+        self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
@@ -235,13 +240,14 @@ class Driver:
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
-        core_deadline = self.core.next_deadline_ms()
         if self.sync.has_slice:
             return now
         is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
-        limit = now + (ASK_AGAIN_MS // 5 if is_waiting else 1_000)
+        pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
         if self._upkeep.is_busy:
-            limit = min(limit, now + UPKEEP_PAUSE_MS)
+            pause_ms = UPKEEP_PAUSE_MS
+        core_deadline = self.core.next_deadline_ms()
+        limit = max(now, self._ticked_ms + pause_ms)
         return limit if core_deadline is None else min(limit, core_deadline)
 
     def receive(self, peer: str, data: bytes) -> None:
@@ -347,6 +353,9 @@ class Driver:
             self._raise_event(WorkChanged(has_work))
 
     def _has_work(self) -> bool:
+        if self.is_behind():
+            # What is wanted above an old tip may be there already: a node that catches up obliges nobody.
+            return False
         if self.chain.tip.header.height == 0:
             # Proofs stand on a certified header: a new chain makes its first block at once.
             return True
@@ -410,12 +419,11 @@ class Driver:
             case Finalized():
                 self._finalize(effect.certificate)
             case Evidence():
-                self.evidence.append(effect)
-                logger.warning(
-                    "consensus.misbehaviour validator=%s view=%d",
-                    self._validators.validators[effect.first.signer].member,
-                    effect.first.subject.view,
-                )
+                member = self._validators.validators[effect.first.signer].member
+                report = misbehaviour_report(effect.first, effect.second, self._validators)
+                self.misbehaviour.append((member, report))
+                view = effect.first.subject.view
+                logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
             case Punish():
                 member = self._validators.validators[effect.peer].member
                 self._transport.disconnect(member, effect.reason, OFFENCE_S)
@@ -580,6 +588,7 @@ class Driver:
         if self.chain.store.find_height(block_hash) is None:
             self._finalization = certificate
         self._catch_up()
+        self._tell_work()
 
     def is_behind(self) -> bool:
         """Say whether others made blocks final that are not here yet."""

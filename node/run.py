@@ -31,6 +31,7 @@ from node.mempool import Mempool
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity
+from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NodeSettings
 from node.storage.shelf import Shelf
@@ -154,6 +155,13 @@ class NodeProcess:
             self._shelf.close()
             self.store.close()
             raise
+        self._reporter = (
+            None
+            if parts.member_key is None
+            else Reporter(
+                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
+            )
+        )
         self.node = RunningNode(
             genesis=parts.genesis,
             member=parts.member,
@@ -241,6 +249,9 @@ class NodeProcess:
         if member_key(self._parts.member) in changed:
             self.node.member_key = self._find_member_key()
         self.node.became_final(path)
+        if self._reporter is not None and self._reporter.is_needed:
+            # Not within the step that made this final.
+            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()

@@ -30,6 +30,7 @@ from node.driver import Driver
 from node.engine import Engines
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
+from node.reporter import Reporter
 from node.storage.shelf import Shelf
 from node.storage.store import Store
 from node.sync.host import SyncParts, SyncTuning
@@ -107,7 +108,6 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
-    is_lost: Callable[[str, str, bytes], bool] = lambda source, target, data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
@@ -144,9 +144,7 @@ class World:
             other.driver.peer_down(member)
 
     def deliver(self, source: str, target: str, data: bytes) -> None:
-        """Put a message on the wire, which may lose it."""
-        if self.is_lost(source, target, data):
-            return
+        """Put a message on the wire."""
         self.count += 1
         meddled = self.meddle(source, target, data)
         if meddled is not None:
@@ -156,7 +154,7 @@ class World:
         """Let virtual time pass."""
         end = self.now_ms + milliseconds
         while True:
-            deadline = min((node.driver.next_deadline_ms() for node in self.nodes.values()), default=end)
+            deadline = min((node.arm() for node in self.nodes.values()), default=end)
             upcoming = min(deadline, self.queue[0][0] if self.queue else end)
             if upcoming > end:
                 break
@@ -168,8 +166,8 @@ class World:
                 if source in self.nodes and target in self.nodes:
                     self.nodes[target].driver.receive(source, data)
             for node in list(self.nodes.values()):
-                if node.driver.next_deadline_ms() <= self.now_ms:
-                    node.driver.tick()
+                if node.arm() <= self.now_ms:
+                    node.tick()
         self.now_ms = end
 
     def _is_due(self) -> bool:
@@ -190,6 +188,7 @@ class WorldNode:
         self.skew_ms = 0
         self.refused: list[tuple[Transaction, LedgerError]] = []
         self.final: list[bytes] = []
+        self.timer_ms: int | None = None
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
         self.shelf = Shelf.open(home / "snapshots")
@@ -214,6 +213,9 @@ class WorldNode:
                 world.pins, self.shelf, world.tuning, interval=world.interval, chunk_size=world.chunk_size
             ),
         )
+        self.reporter = Reporter(
+            member=member, member_key=private_key(f"{member} member"), driver=self.driver, clock=self
+        )
 
     def _find_key(self, key: PublicKey) -> PrivateKey | None:
         own = (private_key(f"{self.member} validator"), private_key(f"{self.member} next validator"))
@@ -231,6 +233,18 @@ class WorldNode:
 
     def _became_final(self, path: list[Executed]) -> None:
         self.final += [each.id for executed in path for each in executed.block.transactions]
+
+    def arm(self) -> int:
+        """Return when the timer fires. Like a node's, it is moved forward only: a deadline is a moving target."""
+        due_ms = self.driver.next_deadline_ms()
+        self.timer_ms = due_ms if self.timer_ms is None else min(self.timer_ms, due_ms)
+        return self.timer_ms
+
+    def tick(self) -> None:
+        """Do what is due, and report what was seen."""
+        self.timer_ms = None
+        self.driver.tick()
+        self.reporter.report()
 
     def submit(self, transaction: Transaction) -> None:
         """Take a client's transaction."""

@@ -48,7 +48,8 @@ def vote_for(world: World, members: tuple[str, ...], voters: tuple[str, ...]) ->
     """Have governors vote for a set; return the last vote, which passes it once it is submitted."""
     store = world.nodes["sz-operator"].store
     now_ms = world.nodes["sz-operator"].wall_ms()
-    change = Propose(ChangeValidators(members), require_validators(store).epoch, now_ms + 3_600_000)
+    current = tuple(validator.member for validator in require_validators(store).current.validators)
+    change = Propose(ChangeValidators(current, members), None, now_ms + 3_600_000)
     settle(world, sign(world.genesis, "sz-operator", now_ms, change))
     proposal = change.proposal_id(chain_id=world.genesis.content.chain_id, proposer="sz-operator")
     *votes, last = (sign(world.genesis, voter, now_ms, CastVote(proposal, "yes")) for voter in voters)
@@ -124,16 +125,17 @@ def test_an_idle_network_hands_over_and_goes_quiet_again(world: World) -> None:
 def lose_finalize_votes(world: World, until_view: int) -> None:
     """Lose every finalize vote of earlier views, so that a seal among them is notarized and not final."""
 
-    def is_lost(_source: str, _target: str, data: bytes) -> bool:
+    def lose(_source: str, _target: str, data: bytes) -> bytes | None:
         message = decode_peer_message(data)
         if not isinstance(message, Consensus):
-            return False
+            return data
         inner = decode_message(message.message)
         if not isinstance(inner, VoteMessage) or inner.vote.subject.kind != FINALIZE:
-            return False
-        return inner.vote.subject.epoch == 0 and inner.vote.subject.view < until_view
+            return data
+        is_lost = inner.vote.subject.epoch == 0 and inner.vote.subject.view < until_view
+        return None if is_lost else data
 
-    world.is_lost = is_lost
+    world.meddle = lose
 
 
 def test_a_seal_that_is_not_final_is_proposed_again_until_it_is(world: World) -> None:
@@ -214,8 +216,8 @@ def test_a_peer_that_claims_a_later_epoch_does_not_keep_a_sleeper_from_catching_
     node = world.nodes["hk-operator"]
     claim = Consensus(encode_message(StatusMessage(7, 3, 4, "idle")))
     # The liar answers nothing that it is asked.
-    world.is_lost = lambda source, _target, data: (
-        source == "hk-bank" and isinstance(decode_peer_message(data), FinalBlocks)
+    world.meddle = lambda source, _target, data: (
+        None if source == "hk-bank" and isinstance(decode_peer_message(data), FinalBlocks) else data
     )
     for _ in range(60):
         node.driver.receive("hk-bank", encode_peer_message(claim))

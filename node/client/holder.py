@@ -10,15 +10,18 @@ from typing import Final
 
 from ledger.errors import LedgerError
 from ledger.keys import PrivateKey
+from ledger.operations import check_chain
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
     Presentation,
     Request,
+    RequestBody,
     grant_consent,
     presentation_body,
 )
 from ledger.proofs import EvidenceRequest, Proof
+from ledger.state import RECIPIENT, Member
 from node.client.client import Client, Result
 from node.client.wallet import Wallet
 
@@ -32,13 +35,25 @@ class PresentationRefused(LedgerError):
     code = "presentation"
 
 
+class RequestRefused(LedgerError):
+    """A request that no consent can answer. The code is the one that the ledger would refuse the grant with."""
+
+    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
+        super().__init__(where, expected, found)
+        self.code = code
+
+
 async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_ms: int) -> ConsentFile:
     """Answer a request whose signature the registry confirms. Nothing is sent: see `grant`.
 
-    The consent starts at the beginning of the day, so that the chain does not tell when it was signed.
+    The consent starts at the beginning of the day, so that the chain does not tell when it was signed. A request
+    that the ledger would refuse is refused here, before a key is made for it: RequestRefused or LedgerError.
     """
     body = request.decoded()
-    request.verify((await client.member(body.recipient)).key)
+    check_chain(bytes.fromhex((await client.status()).chain_id), body.chain_id, "request")
+    recipient = await client.member(body.recipient)
+    request.verify(recipient.key)
+    _check_answerable(body, recipient, now_ms)
     public = wallet.new_consent_key()
     consent = grant_consent(
         request,
@@ -50,6 +65,16 @@ async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_
     )
     wallet.attach_consent(public, consent.consent_id)
     return consent
+
+
+def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None:
+    where = f"recipient {recipient.id}"
+    if RECIPIENT not in recipient.roles:
+        raise RequestRefused("forbidden-role", where, f"the role {RECIPIENT}", ", ".join(recipient.roles))
+    if recipient.is_suspended:
+        raise RequestRefused("suspended", where, "active", "suspended")
+    if body.until_ms <= now_ms:
+        raise RequestRefused("consent-period", "request until_ms", f"after {now_ms}", f"{body.until_ms}")
 
 
 async def grant(client: Client, consent: ConsentFile) -> Result:

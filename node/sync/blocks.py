@@ -94,7 +94,8 @@ class BlockFetch:
             elif asked is not None:
                 height += asked.count
             else:
-                count = min(self._tuning.span, target_height - height + 1)
+                is_next = height == self._chain.tip.header.height + 1
+                count = self._tuning.span if is_next else min(self._tuning.span, target_height - height + 1)
                 if not self._ask_one(now_ms, height, count):
                     return
                 height += count

@@ -54,6 +54,7 @@ class SyncTuning:
     reply_ms: int = 5_000
     offers_ms: int = 3_000
     ask_again_ms: int = 500
+    probe_ms: int = 5_000
     report_ms: int = 5_000
     retry_offers_ms: int = 60_000
     snapshot_distance: int = 2 * SNAPSHOT_INTERVAL

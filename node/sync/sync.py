@@ -7,7 +7,7 @@ came.
 """
 
 import logging
-from typing import assert_never
+from typing import Final, assert_never
 
 from ledger.errors import LedgerError
 from ledger.trust import Pins
@@ -19,6 +19,7 @@ from node.messages import (
     SnapshotChunk,
     SnapshotOffer,
     SyncAnswer,
+    WantFinal,
 )
 from node.storage.shelf import Shelf, ShelfError
 from node.sync.blocks import BlockFetch
@@ -27,6 +28,8 @@ from node.sync.snapshot import Phase, SnapshotFetch
 from node.sync.sources import Sources
 
 logger = logging.getLogger(__name__)
+
+PROBE_HEIGHT: Final = 2**53 - 1
 
 
 class Sync:
@@ -43,6 +46,7 @@ class Sync:
         self._snapshot = SnapshotFetch(chain, shelf, pins, self._sources, host, self._tuning)
         self._offers_due_ms = 0
         self._asked_ms = 0
+        self._probe_due_ms = 0
         self._moved_ms: int | None = None
         self._seen: tuple[object, ...] = ()
         self._reported_ms = 0
@@ -79,7 +83,11 @@ class Sync:
                 if self._blocks.receive(peer, message):
                     self._sources.note_claim(peer, tip_height=message.tip_height)
             case NotHeld():
-                if message.what == BLOCKS:
+                if message.height == PROBE_HEIGHT:
+                    self._sources.note_claim(
+                        peer, tip_height=message.tip_height, from_height=message.from_height
+                    )
+                elif message.what == BLOCKS:
                     self._blocks.not_held(peer, message, now_ms)
                 else:
                     self._snapshot.not_held(peer, message)
@@ -141,6 +149,11 @@ class Sync:
             return
         if self._blocks.is_ready:
             self._blocks.step(now_ms)
+        if now_ms >= self._probe_due_ms:
+            self._probe_due_ms = now_ms + self._tuning.probe_ms
+            for peer in self._sources.peers(now_ms):
+                # Nobody holds this height: the answer says how far the peer is.
+                self._host.send(peer, WantFinal(PROBE_HEIGHT, 1))
         if now_ms >= self._asked_ms or target > tip_height + 1:
             self._asked_ms = now_ms + self._tuning.ask_again_ms
             self._blocks.ask(now_ms, target)

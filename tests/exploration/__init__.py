@@ -1,0 +1,1 @@
+"""Small-scope exhaustive exploration of the consensus core (docs/exploration.md)."""
