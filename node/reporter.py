@@ -3,6 +3,7 @@
 Rule 1: evidence is kept until the ledger holds a record of it, or can no longer take one.
 Rule 2: one report of each is under way at a time, signed by the node's own member. Every honest validator may
 report the same: the first that is recorded stands, and the others are refused as already recorded.
+Rule 3: who runs the node says which key is the member's now; it changes with a rotation.
 """
 
 import logging
@@ -37,9 +38,9 @@ class _Case:
 class Reporter:
     """Reports for one member. Call `report` whenever something became final, outside the driver's own steps."""
 
-    def __init__(self, *, member: str, member_key: PrivateKey, driver: Driver, clock: Clock) -> None:
+    def __init__(self, *, member: str, member_key: PrivateKey | None, driver: Driver, clock: Clock) -> None:
         self._member = member
-        self._member_key = member_key
+        self.member_key = member_key
         self._driver = driver
         self._clock = clock
         self._cases: deque[_Case] = deque(maxlen=KEPT_MAX)
@@ -50,7 +51,9 @@ class Reporter:
         return bool(self._driver.misbehaviour or self._cases)
 
     def report(self) -> None:
-        """Submit what is not on record and not under way."""
+        """Submit what is not on record and not under way. Without a member key it waits for one."""
+        if self.member_key is None:
+            return
         while self._driver.misbehaviour:
             self._cases.append(_Case(*self._driver.misbehaviour.popleft()))
         self._cases = deque((case for case in self._cases if self._pursue(case)), maxlen=KEPT_MAX)
@@ -62,7 +65,8 @@ class Reporter:
             return False
         if case.transaction is not None and self._driver.mempool.find(case.transaction.id) is not None:
             return True
-        case.transaction = self._sign(case.operation)
+        assert self.member_key is not None, "nothing is reported without a key"
+        case.transaction = self._sign(case.operation, self.member_key)
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)
@@ -76,7 +80,7 @@ class Reporter:
             return False
         return True
 
-    def _sign(self, operation: ReportMisbehaviour) -> Transaction:
+    def _sign(self, operation: ReportMisbehaviour, key: PrivateKey) -> Transaction:
         chain = self._driver.chain
         horizon_ms = min(VALIDITY_MS, require_parameters(chain.store).transaction_horizon_ms)
         body = TransactionBody(
@@ -85,4 +89,4 @@ class Reporter:
             valid_until_ms=self._clock.wall_ms() + horizon_ms,
             operations=(operation,),
         )
-        return Transaction.sign(body, self._member_key)
+        return Transaction.sign(body, key)

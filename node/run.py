@@ -124,7 +124,6 @@ class NodeProcess:
         self._timer_ms = 0
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
-        self._reported: set[tuple[int, int]] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._engines = Engines(
             member=parts.member,
@@ -155,12 +154,9 @@ class NodeProcess:
             self._shelf.close()
             self.store.close()
             raise
-        self._reporter = (
-            None
-            if parts.member_key is None
-            else Reporter(
-                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
-            )
+        own_key = self._find_member_key()
+        self._reporter = Reporter(
+            member=parts.member, member_key=own_key, driver=self.driver, clock=self._clock
         )
         self.node = RunningNode(
             genesis=parts.genesis,
@@ -168,7 +164,7 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
-            member_key=self._find_member_key(),
+            member_key=own_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
         )
         self._api = make_api(self.node)
@@ -242,20 +238,24 @@ class NodeProcess:
             logger.error("node.member_key_missing member=%s: it relays nothing", self._parts.member)
         return found
 
+    def _use_member_key(self) -> None:
+        """Sign from now on with the key that the state registers for this node's member."""
+        self.node.member_key = self._reporter.member_key = self._find_member_key()
+
     def _became_final(self, path: list[Executed]) -> None:
         changed = {key for executed in path for key in executed.overlay.values}
         if self._registration_keys & changed:
             self._update_peers()
         if member_key(self._parts.member) in changed:
-            self.node.member_key = self._find_member_key()
+            self._use_member_key()
         self.node.became_final(path)
-        if self._reporter is not None and self._reporter.is_needed:
+        if self._reporter.is_needed:
             # Not within the step that made this final.
             asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
-        self.node.member_key = self._find_member_key()
+        self._use_member_key()
         self.node.became_final([])
 
     def _update_peers(self) -> None:
@@ -350,19 +350,7 @@ class NodeProcess:
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return
-        self._report_misbehaviour()
         self._arm()
-
-    def _report_misbehaviour(self) -> None:
-        """Have what the core saw put on record, once for each validator and epoch."""
-        for evidence in self.driver.evidence:
-            subject = evidence.first.subject
-            culprit = (subject.epoch, evidence.first.signer)
-            if culprit in self._reported:
-                continue
-            self._reported.add(culprit)
-            if not self.node.report_misbehaviour(evidence.first, evidence.second):
-                logger.error("node.misbehaviour_unreported epoch=%d view=%d", subject.epoch, subject.view)
 
     def _arm(self) -> None:
         deadline = self.driver.next_deadline_ms()

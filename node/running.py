@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from ledger.blocks import Block
-from ledger.certificates import QuorumCertificate, Vote
+from ledger.certificates import QuorumCertificate
 from ledger.codec import decode
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey
-from ledger.misbehaviour import find_validators, misbehaviour_report
 from ledger.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
 from ledger.overlays import Executed, State
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
@@ -160,23 +159,6 @@ class RunningNode:
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
         transaction = self._sign(decoded, self.member_key)
         return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
-
-    def report_misbehaviour(self, first: Vote, second: Vote) -> bool:
-        """Submit two votes that exclude each other for the record; say whether this node could.
-
-        It is not waited for: every honest validator that saw both sends its own, and one is recorded.
-        """
-        validators = find_validators(self._store, first.subject.epoch)
-        if self.member_key is None or validators is None:
-            return False
-        transaction = self._sign((misbehaviour_report(first, second, validators),), self.member_key)
-        try:
-            if self._driver.admit(transaction):
-                self._driver.submit([transaction])
-        except (LedgerError, MempoolError) as error:
-            # Another validator's report may be on record already; that is as good.
-            return isinstance(error, LedgerError) and error.code == "already-recorded"
-        return True
 
     def _sign(self, operations: tuple[Operation, ...], key: PrivateKey) -> Transaction:
         body = TransactionBody(
