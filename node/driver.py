@@ -21,6 +21,7 @@ from ledger.misbehaviour import misbehaviour_report
 from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
+from ledger.statepages import StatePageError
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
 from node.chain import Chain
@@ -85,6 +86,7 @@ from node.messages import (
 )
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
+from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -255,6 +257,9 @@ class Driver:
         try:
             message = decode_peer_message(data)
             self._dispatch(peer, message)
+        except StatePageError as error:
+            # Ours, not the peer's: its pages are made here, from what was verified.
+            raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
         except LedgerError as error:
             logger.warning("peer.offence peer=%s error=%s", peer, error)
             self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)

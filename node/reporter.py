@@ -3,11 +3,11 @@
 Rule 1: evidence is kept until the ledger holds a record of it, or can no longer take one.
 Rule 2: one report of each is under way at a time, signed by the node's own member. Every honest validator may
 report the same: the first that is recorded stands, and the others are refused as already recorded.
-Rule 3: who runs the node says which key is the member's now; it changes with a rotation.
 """
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,11 +36,18 @@ class _Case:
 
 
 class Reporter:
-    """Reports for one member. Call `report` whenever something became final, outside the driver's own steps."""
+    """Reports for one member. While `is_needed`, call `report` after every step of the driver."""
 
-    def __init__(self, *, member: str, member_key: PrivateKey | None, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        member: str,
+        find_member_key: Callable[[], PrivateKey | None],
+        driver: Driver,
+        clock: Clock,
+    ) -> None:
         self._member = member
-        self.member_key = member_key
+        self._find_member_key = find_member_key
         self._driver = driver
         self._clock = clock
         self._cases: deque[_Case] = deque(maxlen=KEPT_MAX)
@@ -51,9 +58,7 @@ class Reporter:
         return bool(self._driver.misbehaviour or self._cases)
 
     def report(self) -> None:
-        """Submit what is not on record and not under way. Without a member key it waits for one."""
-        if self.member_key is None:
-            return
+        """Submit what is not on record and not under way."""
         while self._driver.misbehaviour:
             self._cases.append(_Case(*self._driver.misbehaviour.popleft()))
         self._cases = deque((case for case in self._cases if self._pursue(case)), maxlen=KEPT_MAX)
@@ -63,10 +68,12 @@ class Reporter:
         epoch = case.operation.first.subject.epoch
         if self._driver.chain.store.find_value(misbehaviour_key(epoch, case.member)) is not None:
             return False
-        if case.transaction is not None and self._driver.mempool.find(case.transaction.id) is not None:
-            return True
-        assert self.member_key is not None, "nothing is reported without a key"
-        case.transaction = self._sign(case.operation, self.member_key)
+        if case.transaction is None or case.transaction.body.valid_until_ms < self._clock.wall_ms():
+            key = self._find_member_key()
+            if key is None:
+                logger.error("misbehaviour.unreported validator=%s epoch=%d: no key", case.member, epoch)
+                return False
+            case.transaction = self._sign(case.operation, key)
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)
