@@ -43,6 +43,7 @@ from node.sync.host import SyncParts
 logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_MS: Final = 60_000
+RECEIVE_TURN_MS: Final = 5
 
 
 class StartRefused(Exception):
@@ -325,7 +326,12 @@ class NodeProcess:
         logger.info("node.stopped member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
+        turn_ends_ms = 0
         async for peer, data in self._network.messages():
+            if self._clock.monotonic_ms() >= turn_ends_ms:
+                # Where messages wait, taking one does not yield: whoever sends many would own the loop.
+                await asyncio.sleep(0)
+                turn_ends_ms = self._clock.monotonic_ms() + RECEIVE_TURN_MS
             self._guarded(lambda peer=peer, data=data: self.driver.receive(peer, data))  # type: ignore[misc]
 
     def _peer_up(self, peer: str) -> None:
