@@ -23,6 +23,7 @@ from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
+from node.durablefile import FileLock, FileLocked
 from node.engine import Engines
 from node.home import Home
 from node.journal import Journal, VoteLogJournal
@@ -31,6 +32,7 @@ from node.mempool import Mempool
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
 from node.registered import LOST_CURE, IdentityMissing, Registered
+from node.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES
 from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NODE_FILE, NodeSettings
@@ -41,6 +43,7 @@ from node.sync.host import SyncParts
 logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_MS: Final = 60_000
+RECEIVE_TURN_MS: Final = 5
 
 
 class StartRefused(Exception):
@@ -132,7 +135,8 @@ class NodeProcess:
         self._clock = clock or SystemClock()
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
-        self.store = Store.open(parts.data / "chain", parts.genesis)
+        self._lock = self._take_lock()
+        self.store = self._open_store()
         self._shelf = self._open_shelf()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -174,6 +178,7 @@ class NodeProcess:
             self._engines.close()
             self._shelf.close()
             self.store.close()
+            self._lock.release()
             raise
         self._reporter = Reporter(
             member=parts.member,
@@ -189,6 +194,7 @@ class NodeProcess:
             clock=self._clock,
             find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
+            on_damage=self._fail,
         )
         self._api = make_api(self.node)
 
@@ -202,16 +208,33 @@ class NodeProcess:
             expected = f"a clock at or after the genesis time {genesis_ms}"
             raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
 
+    def _take_lock(self) -> FileLock:
+        try:
+            return FileLock(self._parts.data / NODE_LOCK)
+        except FileLocked as error:
+            cure = "Stop the node that runs on this home, or ask it through --url."
+            raise StartRefused(
+                f"{self._parts.data} to be free", "another process that uses it", cure
+            ) from error
+
+    def _open_store(self) -> Store:
+        try:
+            return Store.open(self._parts.data / CHAIN, self._parts.genesis)
+        except BaseException:
+            self._lock.release()
+            raise
+
     def _open_shelf(self) -> Shelf:
         try:
-            return Shelf.open(self._parts.data / "snapshots")
+            return Shelf.open(self._parts.data / SNAPSHOTS)
         except BaseException:
             self.store.close()
+            self._lock.release()
             raise
 
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
-            self._parts.data / "votes",
+            self._parts.data / VOTES,
             chain_id=self._parts.genesis.content.chain_id,
             validator=self._parts.member,
             epoch=epoch,
@@ -241,9 +264,6 @@ class NodeProcess:
         if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter.is_needed:
-            # Not within the step that made this final.
-            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
@@ -302,10 +322,16 @@ class NodeProcess:
         self.driver.close()
         self._shelf.close()
         self.store.close()
+        self._lock.release()
         logger.info("node.stopped member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
+        turn_ends_ms = 0
         async for peer, data in self._network.messages():
+            if self._clock.monotonic_ms() >= turn_ends_ms:
+                # Where messages wait, taking one does not yield: whoever sends many would own the loop.
+                await asyncio.sleep(0)
+                turn_ends_ms = self._clock.monotonic_ms() + RECEIVE_TURN_MS
             self._guarded(lambda peer=peer, data=data: self.driver.receive(peer, data))  # type: ignore[misc]
 
     def _peer_up(self, peer: str) -> None:
@@ -322,6 +348,8 @@ class NodeProcess:
             return
         try:
             action()
+            if self._reporter.is_needed:
+                self._reporter.report()
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return
