@@ -15,10 +15,12 @@ import node.consensus.core
 import node.consensus.restore
 import node.consensus.voter
 import node.engine
+import node.sync.blocks
+import node.sync.snapshot
 from ledger.certificates import NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, ValidatorSet, Vote
 from ledger.errors import LedgerError
 from ledger.keys import PrivateKey
-from ledger.overlays import Executed, Tip
+from ledger.overlays import Tip
 from ledger.state import Anchor, L, Revocation, StateView
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
@@ -35,13 +37,13 @@ from node.consensus.voter import Voter
 from node.driver import Driver
 from node.journal import VoteLogJournal
 from node.mempool import Mempool
-from node.messages import Gossip, PeerMessage, StoredBlock
+from node.messages import Gossip, PeerMessage
 from node.questions import Questions
-from node.serving import Serving
 from node.storage.database import Batch
 from node.storage.signer import SignerGuard
 from node.storage.store import Store
 from node.storage.votelog import VoteLog
+from node.sync.server import SyncServer
 
 Patch = Callable[[ExitStack], None]
 
@@ -140,18 +142,17 @@ def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
     put(patches, Store, "_write", unsynced)
 
 
-@defect("I9|I11|I1|intact record|L1|StoreError", seeds_max=30)
-def store_batch_is_not_atomic(patches: ExitStack) -> None:
+@defect("I9|I11|I1|intact record|L1|StoreError|Divergence|StatePageError", seeds_max=12)
+def store_batch_is_written_record_by_record(patches: ExitStack) -> None:
     write = Store._write
 
-    def in_two(self: Store, batch: Batch) -> None:
-        changes = list(batch.changes.items())
-        for half in (changes[len(changes) // 2 :], changes[: len(changes) // 2]):
+    def one_by_one(self: Store, batch: Batch) -> None:
+        for key, value in batch.changes.items():
             part = Batch()
-            part.changes.update(half)
+            part.changes[key] = value
             write(self, part)
 
-    put(patches, Store, "_write", in_two)
+    put(patches, Store, "_write", one_by_one)
 
 
 @defect("I7|believes that it forgot|SigningRefused")
@@ -262,21 +263,15 @@ def votes_are_not_verified(patches: ExitStack) -> None:
     put(patches, Admission, "admit_vote", admit)
 
 
-@defect("I6|I1|I10|NodeStopped|Divergence", byzantine="lying-server", seeds_max=20)
+@defect("I6|I1|NodeStopped|Divergence|AssertionError", byzantine="lying-server", seeds_max=20)
 def final_blocks_are_taken_without_their_certificate(patches: ExitStack) -> None:
-    catch_up = Chain.catch_up
+    put(patches, node.sync.blocks, "verify_header", lambda *arguments, **named: None)
 
-    def trusting(
-        self: Chain, blocks: Sequence[StoredBlock], certificate: QuorumCertificate
-    ) -> list[Executed]:
-        with (
-            mock.patch.object(QuorumCertificate, "verify", lambda *_: None),
-            mock.patch("ledger.blocks.SealedHeader.is_named_by", lambda *_: True),
-            mock.patch.object(Store, "_check_follows", lambda *_: None),
-        ):
-            return catch_up(self, blocks, certificate)
 
-    put(patches, Chain, "catch_up", trusting)
+@defect("I1|I6|I11|AssertionError|I9", byzantine="snapshot-forger", seeds_max=40)
+def snapshots_are_taken_without_their_certificate(patches: ExitStack) -> None:
+    put(patches, node.sync.snapshot, "verify_header", lambda *arguments, **named: None)
+    put(patches, node.sync.snapshot, "check_chunk", lambda *arguments: None)
 
 
 @defect("I8")
@@ -293,9 +288,9 @@ def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
 
 @defect("I8")
 def a_refused_transaction_is_called_an_offence(patches: ExitStack) -> None:
-    def receive(self: Driver, message: Gossip) -> None:
+    def receive(self: Driver, peer: str, message: Gossip) -> None:
         for encoded in message.transactions:
-            self.admit(Transaction.decode(encoded))
+            self._take(Transaction.decode(encoded))
         self._tell_work()
 
     put(patches, Driver, "_receive_gossip", receive)
@@ -414,8 +409,8 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
 
 
 @defect("L1", seeds_max=12)
-def final_blocks_are_not_served(patches: ExitStack) -> None:
-    put(patches, Serving, "final_blocks", lambda self, peer, question: None)
+def what_is_final_is_not_served(patches: ExitStack) -> None:
+    put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: None)
 
 
 @defect("L1", seeds_max=20)
