@@ -27,7 +27,7 @@ from node.blocktree import Candidate
 from node.chain import Chain
 from node.consensus.admission import Admission
 from node.consensus.core import Simplex
-from node.consensus.effects import Broadcast, Certify, Effect, Persist
+from node.consensus.effects import Broadcast, Effect, Persist
 from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
@@ -37,8 +37,7 @@ from node.consensus.voter import Voter
 from node.driver import Driver
 from node.journal import VoteLogJournal
 from node.mempool import Mempool
-from node.messages import Gossip, PeerMessage
-from node.questions import Questions
+from node.messages import Gossip
 from node.storage.database import Batch
 from node.storage.signer import SignerGuard
 from node.storage.store import Store
@@ -142,7 +141,7 @@ def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
     put(patches, Store, "_write", unsynced)
 
 
-@defect("I9|I11|I1|intact record|L1|StoreError|Divergence|StatePageError", seeds_max=12)
+@defect("I9|I11|I1|I8|intact record|L1|StoreError|NodeStopped|StatePageError", seeds_max=20)
 def store_batch_is_written_record_by_record(patches: ExitStack) -> None:
     write = Store._write
 
@@ -200,7 +199,7 @@ def finalize_after_nullify_meets_the_guard(patches: ExitStack) -> None:
     _finalize_what_was_nullified(patches)
 
 
-@defect("I7", seeds_max=12)
+@defect("I7|I8", seeds_max=12)
 def finalize_after_nullify_without_a_guard(patches: ExitStack) -> None:
     _finalize_what_was_nullified(patches)
     _sign_everything(patches)
@@ -268,12 +267,6 @@ def final_blocks_are_taken_without_their_certificate(patches: ExitStack) -> None
     put(patches, node.sync.blocks, "verify_header", lambda *arguments, **named: None)
 
 
-@defect("I1|I6|I11|AssertionError|I9", byzantine="snapshot-forger", seeds_max=40)
-def snapshots_are_taken_without_their_certificate(patches: ExitStack) -> None:
-    put(patches, node.sync.snapshot, "verify_header", lambda *arguments, **named: None)
-    put(patches, node.sync.snapshot, "check_chunk", lambda *arguments: None)
-
-
 @defect("I8")
 def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
     find_conflict = VoteBook.find_conflict
@@ -314,19 +307,6 @@ def views_go_back(patches: ExitStack) -> None:
     put(patches, Rounds, "enter", enter)
 
 
-@defect("L1|I12|AssertionError", seeds_max=40)
-def certifying_ends_with_a_nullification(patches: ExitStack) -> None:
-    """Every block of a view that was nullified is given up, also where others have it certified."""
-    certify = Driver._certify
-
-    def give_up(self: Driver, effect: Certify) -> bool:
-        is_nullified = self.core._rounds.is_nullified(effect.view)
-        return not is_nullified and certify(self, effect)
-
-    put(patches, Driver, "_certify", give_up)
-    put(patches, Chain, "commit", lambda self, certificate: None)
-
-
 @defect("L1|I12", seeds_max=12)
 def nothing_is_said_twice(patches: ExitStack) -> None:
     core = node.consensus.core
@@ -336,7 +316,7 @@ def nothing_is_said_twice(patches: ExitStack) -> None:
     put(patches, node.consensus.voter, "stuck_messages", lambda rounds: [])
 
 
-@defect("L2")
+@defect("L1|L2")
 def a_timer_loses_its_wake_up(patches: ExitStack) -> None:
     put(patches, Pacemaker, "next_deadline_ms", lambda self, now_ms: None)
     put(patches, Simplex, "next_deadline_ms", lambda self: None)
@@ -363,7 +343,7 @@ def rounds_are_never_forgotten(patches: ExitStack) -> None:
 # State, mempool, and catching up.
 
 
-@defect("I11|Divergence|does not execute|L1")
+@defect("I11|Divergence|does not execute|seal at|L1")
 def an_unfinal_block_leaks_into_the_state(patches: ExitStack) -> None:
     make_durable = Chain._make_durable
 
@@ -411,17 +391,6 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
 @defect("L1", seeds_max=12)
 def what_is_final_is_not_served(patches: ExitStack) -> None:
     put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: None)
-
-
-@defect("L1", seeds_max=20)
-def a_question_is_put_once_only(patches: ExitStack) -> None:
-    ask = Questions.ask
-
-    def once(self: Questions, key: bytes, message: PeerMessage, peers: Sequence[str]) -> None:
-        if not self.is_asked(key):
-            ask(self, key, message, peers)
-
-    put(patches, Questions, "ask", once)
 
 
 @defect("AssertionError|I10|I11")

@@ -183,7 +183,7 @@ class _Storm:
                 return Fault(at_ms, kind, (target,), (salt, chance.choice((50, 300, 1_500, 4_000))))
             case "crash-at":
                 among = chance.randrange(3)
-                return Fault(at_ms, kind, (target,), (chance.randrange((24, 12, 6)[among]), among))
+                return Fault(at_ms, kind, (target,), (chance.randrange((24, 16, 36)[among]), among))
             case "kill":
                 return Fault(at_ms, kind, (target,), (chance.choice((50, 300, 1_500)),))
             case "pause":
