@@ -582,8 +582,11 @@ class Driver:
         header = candidate.sealed.header
         now_ms = self._clock.wall_ms()
         if verify.block_hash == verify.parent_hash:
-            # Certified here before, or the core would not ask: the age rule is for fresh blocks.
-            return self._is_own_seal(header)
+            # Certified before, so the age rule, which is for fresh blocks, has passed. Where the core knows it by its
+            # finalization only, it may not be here yet.
+            if not self._is_own_seal(header):
+                return False
+            return True if self._ensure_executed(verify.block_hash) else None
         if header.epoch != self.engine.epoch:
             return False
         if header.parent_hash != verify.parent_hash or header.view != verify.view:
