@@ -22,7 +22,9 @@ from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
 from ledger.statepages import StatePageError
-from ledger.transactions import Transaction
+from ledger.transactions import Transaction, transaction_id
+from node.arrivals import Arrivals
+from node.blockbudget import BlockBudget
 from node.blocktree import Candidate
 from node.chain import Chain
 from node.clock import Clock
@@ -100,6 +102,7 @@ logger = logging.getLogger(__name__)
 BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
+ARRIVALS_PER_TICK_MAX: Final = 32
 MISBEHAVIOUR_MAX: Final = 64
 
 
@@ -175,6 +178,8 @@ class Driver:
         self._connected: set[str] = set()
         self._questions = Questions(self._send, self._connected, clock)
         self._serving = Serving(self._send, chain, mempool)
+        self._arrivals = Arrivals()
+        self._budget = BlockBudget()
         # The newest finalization whose block is not final here yet.
         self._finalization: QuorumCertificate | None = None
         # By what height the parent on which it did not apply is final, or abandoned.
@@ -240,6 +245,7 @@ class Driver:
         """Do what time has made due, and what waits for missing data."""
         self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
+        self._admit_arrivals()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
         self._upkeep.step(is_installing=self.sync.is_installing)
@@ -247,7 +253,7 @@ class Driver:
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
-        if self.sync.has_slice:
+        if self._arrivals or self.sync.has_slice:
             return now
         is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
         pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
@@ -269,8 +275,12 @@ class Driver:
             # Ours, not the peer's: its pages are made here, from what was verified.
             raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
         except LedgerError as error:
-            logger.warning("peer.offence peer=%s error=%s", peer, error)
-            self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
+            self._punish(peer, error)
+
+    def _punish(self, peer: str, error: LedgerError) -> None:
+        logger.warning("peer.offence peer=%s error=%s", peer, error)
+        self._arrivals.forget(peer)
+        self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
 
     def _dispatch(self, peer: str, message: PeerMessage) -> None:
         match message:
@@ -279,7 +289,7 @@ class Driver:
             case Proposal():
                 self._receive_proposal(peer, message)
             case Gossip():
-                self._receive_gossip(message)
+                self._receive_gossip(peer, message)
             case WantTransactions():
                 self._serving.transactions(peer, message)
             case WantBlock():
@@ -320,16 +330,34 @@ class Driver:
         self._receive_consensus(peer, core_message)
         self._progress()
 
-    def _receive_gossip(self, message: Gossip) -> None:
+    def _receive_gossip(self, peer: str, message: Gossip) -> None:
+        """Take what blocks wait for; let the rest wait until there is time for it."""
+        is_wanted = False
         for encoded in message.transactions:
-            transaction = Transaction.decode(encoded)
-            self.chain.take_transaction(transaction)
+            identity = transaction_id(encoded)
+            if self.mempool.find(identity) is not None:
+                continue
+            if self.chain.is_wanted(identity):
+                is_wanted = self.chain.take_transaction(Transaction.decode(encoded)) or is_wanted
+            self._arrivals.put(peer, identity, encoded)
+        if is_wanted:
+            self._progress()
+
+    def _admit_arrivals(self) -> None:
+        """Look at some of the transactions that peers sent."""
+        if not self._arrivals:
+            return
+        for peer, encoded in self._arrivals.take(ARRIVALS_PER_TICK_MAX):
+            try:
+                transaction = Transaction.decode(encoded)
+            except LedgerError as error:
+                self._punish(peer, error)
+                continue
             try:
                 self.admit(transaction)
             except (LedgerError, MempoolError):
                 # Lawful: the sender may be ahead of us, or our pool full. Proposals fetch what they need.
                 continue
-        self._progress()
         self._tell_work()
 
     def _receive_block(self, block: StoredBlock) -> None:
@@ -348,8 +376,9 @@ class Driver:
             return False
         if self.chain.store.find_transaction(transaction.id) is not None:
             return False
-        now_ms = self._clock.wall_ms()
-        self.chain.check_transaction(transaction, now_ms)
+        # The cheap question first: who has had his share makes nobody check a signature.
+        self.mempool.check_room(transaction)
+        self.chain.check_transaction(transaction, self._clock.wall_ms())
         self.mempool.add(transaction)
         return True
 
@@ -477,11 +506,10 @@ class Driver:
             self._events.append(Built(effect.view, effect.parent_hash))
             return
         above = self.chain.ids_above_tip(effect.parent_hash)
-        candidates = [
-            transaction
-            for transaction in self.mempool.pick()
-            if transaction.id not in above and transaction.id not in self._refused_above
-        ]
+        candidates = self.mempool.pick(
+            count_max=self._budget.count_max, excluded=above | self._refused_above.keys()
+        )
+        began_ms = self._clock.monotonic_ms()
         built = self.chain.build(
             effect.parent_hash,
             candidates,
@@ -490,6 +518,7 @@ class Driver:
             now_ms=self._clock.wall_ms(),
         )
         assert built is not None, "the parent is executed"
+        self._budget.note(len(candidates), self._clock.monotonic_ms() - began_ms)
         executed, refused = built
         for transaction, _ in refused:
             self._refused_above[transaction.id] = executed.block.header.height - 1
@@ -577,10 +606,16 @@ class Driver:
 
     def _collect(self, candidate: Candidate) -> list[bytes]:
         for identity in self.chain.missing(candidate):
-            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
+            transaction = (
+                self.mempool.find(identity) or self.chain.find_body(identity) or self._arrived(identity)
+            )
             if transaction is not None:
                 self.chain.take_transaction(transaction)
         return self.chain.missing(candidate)
+
+    def _arrived(self, identity: bytes) -> Transaction | None:
+        encoded = self._arrivals.pop(identity)
+        return None if encoded is None else Transaction.decode(encoded)
 
     # -- finality ---------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class _Case:
 
 
 class Reporter:
-    """Reports for one member. Call `report` whenever something became final, outside the driver's own steps."""
+    """Reports for one member. While `is_needed`, call `report` after every step of the driver."""
 
     def __init__(
         self,
@@ -68,13 +68,12 @@ class Reporter:
         epoch = case.operation.first.subject.epoch
         if self._driver.chain.store.find_value(misbehaviour_key(epoch, case.member)) is not None:
             return False
-        if case.transaction is not None and self._driver.mempool.find(case.transaction.id) is not None:
-            return True
-        key = self._find_member_key()
-        if key is None:
-            logger.error("misbehaviour.unreported validator=%s epoch=%d: no member key", case.member, epoch)
-            return False
-        case.transaction = self._sign(case.operation, key)
+        if case.transaction is None or case.transaction.body.valid_until_ms < self._clock.wall_ms():
+            key = self._find_member_key()
+            if key is None:
+                logger.error("misbehaviour.unreported validator=%s epoch=%d: no key", case.member, epoch)
+                return False
+            case.transaction = self._sign(case.operation, key)
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)

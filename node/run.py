@@ -43,6 +43,7 @@ from node.sync.host import SyncParts
 logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_MS: Final = 60_000
+RECEIVE_TURN_MS: Final = 5
 
 
 class StartRefused(Exception):
@@ -263,9 +264,6 @@ class NodeProcess:
         if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter.is_needed:
-            # Not within the step that made this final.
-            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
@@ -330,7 +328,12 @@ class NodeProcess:
         logger.info("node.stopped member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
+        turn_ends_ms = 0
         async for peer, data in self._network.messages():
+            if self._clock.monotonic_ms() >= turn_ends_ms:
+                # Where messages wait, taking one does not yield: whoever sends many would own the loop.
+                await asyncio.sleep(0)
+                turn_ends_ms = self._clock.monotonic_ms() + RECEIVE_TURN_MS
             self._guarded(lambda peer=peer, data=data: self.driver.receive(peer, data))  # type: ignore[misc]
 
     def _peer_up(self, peer: str) -> None:
@@ -347,6 +350,8 @@ class NodeProcess:
             return
         try:
             action()
+            if self._reporter.is_needed:
+                self._reporter.report()
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return

@@ -7,6 +7,7 @@ Rule 3: evidence is read from one snapshot of the store, whose tip its own certi
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from ledger.blocks import Block
@@ -41,9 +42,23 @@ from node.driver import Driver
 from node.mempool import MempoolError
 from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.storage.store import Store
+from node.turns import Turns
 
 WAITING_MAX: Final = 20_000
+ADMITTED_PER_TURN_MAX: Final = 32
 RELAY_VALIDITY_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A submission that is not settled: its id, and what will be its answer."""
+
+    id: bytes
+    answer: "asyncio.Future[Submission]"
+
+    def settled(self) -> Submission:
+        """Return the answer, or that there is none yet."""
+        return self.answer.result() if self.answer.done() else Submission(self.id, PENDING)
 
 
 class UnknownLeaf(LedgerError):
@@ -76,6 +91,7 @@ class RunningNode:
         self._peers_connected = peers_connected
         self._on_damage = on_damage
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
+        self._turns = Turns()
         self._height_changed = asyncio.Condition()
         self._notifications: set[asyncio.Task[None]] = set()
 
@@ -114,14 +130,21 @@ class RunningNode:
     async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
         """Take transactions of members; wait up to `wait_ms` for them to be final. Never raises for input."""
         admitted: list[Transaction] = []
-        results = [self._admit(encoded, admitted) for encoded in transactions]
-        self._driver.submit(admitted)
-        waiting = [result for result in results if isinstance(result, asyncio.Future)]
+        results: list[Submission | _Waiting] = []
+        try:
+            for start in range(0, len(transactions), ADMITTED_PER_TURN_MAX):
+                async with self._turns.turn():
+                    some = transactions[start : start + ADMITTED_PER_TURN_MAX]
+                    results += [self._admit(encoded, admitted) for encoded in some]
+        finally:
+            # Whoever asked may be gone: what was taken is on its way all the same.
+            self._driver.submit(admitted)
+        waiting = [result.answer for result in results if isinstance(result, _Waiting)]
         if waiting:
             await asyncio.wait(waiting, timeout=wait_ms / 1000)
-        return [self._settled(result) for result in results]
+        return [result if isinstance(result, Submission) else result.settled() for result in results]
 
-    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> Submission | asyncio.Future[Submission]:
+    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> "Submission | _Waiting":
         try:
             transaction = Transaction.decode(encoded)
             known = self.find_submission(transaction.id)
@@ -139,15 +162,7 @@ class RunningNode:
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waiting[transaction.id] = future
-        return future
-
-    def _settled(self, result: Submission | asyncio.Future[Submission]) -> Submission:
-        if isinstance(result, Submission):
-            return result
-        if result.done():
-            return result.result()
-        identity = next((key for key, future in self._waiting.items() if future is result), b"")
-        return Submission(identity, PENDING)
+        return _Waiting(transaction.id, future)
 
     async def relay(self, operations: Sequence[bytes], *, wait_ms: int) -> Submission:
         """Carry one holder's encoded Grant and Withdraw operations in a transaction of this node's member.

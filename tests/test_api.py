@@ -18,6 +18,7 @@ from ledger.proofs import Evidence
 from ledger.records import pack, unpack
 from ledger.state import member_key
 from node.api import connection, doors, events, server, submissions
+from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
@@ -427,6 +428,26 @@ def test_the_most_items_are_taken_and_one_more_is_refused(path: str, key: str, c
         ):
             status, answer = await post(session, url + path, wrong)
             assert status == 400 and answer["error"]["where"] == where
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("text", ["0", "0A", "0g", "0 0", " 00", "00\n", "\uff10\uff10"])
+def test_hexadecimal_has_one_spelling(text: str) -> None:
+    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        status, answer = await post(session, f"{url}/v1/transactions", {"transactions": [text], "wait_ms": 0})
+        assert (status, check_refusal(answer)) == (400, "encoding")
+
+    run(scenario)
+
+
+def test_a_body_of_very_many_values_is_refused_before_it_is_parsed() -> None:
+    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        for count, found in ((BODY_VALUES_MAX - 3, "object"), (BODY_VALUES_MAX - 2, "values")):
+            body = '{"transactions": [' + ",".join(["0"] * count) + '], "wait_ms": 0, "more": 0}'
+            status, answer = await ask(session, "POST", f"{url}/v1/transactions", body, JSON)
+            assert (status, check_refusal(answer)) == (400, "encoding")
+            assert found in answer["error"]["expected"]
 
     run(scenario)
 

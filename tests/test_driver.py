@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from ledger.blocks import SealedHeader, transactions_root
+from ledger.transactions import Transaction
 from node.consensus.effects import Build
-from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction
+from node.driver import ARRIVALS_PER_TICK_MAX
+from node.mempool import Mempool, MempoolError
+from node.messages import Gossip, encode_peer_message
+from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction, private_key
 
 
 @pytest.fixture
@@ -89,6 +93,62 @@ def test_all_nodes_killed_at_once_go_on_after_a_restart(world: World) -> None:
     assert len(set(heights(world))) == 1
     assert heights(world)[0] > before[0]
     assert all(node.final.count(last.id) == 1 for node in world.nodes.values())
+
+
+def test_a_flood_of_gossip_is_looked_at_a_little_at_a_time_and_delays_nobody(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    honest = anchor_transaction(world.genesis, 1_000, START_MS + world.now_ms)
+    forged = [
+        Transaction.sign(
+            replace(honest.body, valid_until_ms=START_MS + 30_000 + number), private_key("nobody")
+        )
+        for number in range(10 * ARRIVALS_PER_TICK_MAX)
+    ]
+    node.driver.receive("hk-operator", encode_peer_message(Gossip(tuple(each.encoded for each in forged))))
+    assert len(node.driver._arrivals) == len(forged)
+    node.driver.tick()
+    assert len(node.driver._arrivals) == len(forged) - ARRIVALS_PER_TICK_MAX
+    world.nodes["hk-bureau"].submit(honest)
+    world.run(1_000)
+    assert not node.driver._arrivals and node.driver.mempool.count == 0
+    assert all(each.final == [honest.id] for each in world.nodes.values())
+
+
+def test_whoever_has_had_his_share_makes_nobody_check_a_signature(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(2_000)
+    driver = world.nodes["sz-operator"].driver
+    driver.mempool = Mempool(count_max=4)
+    driver.admit(anchor_transaction(world.genesis, 1, START_MS + world.now_ms))
+    monkeypatch.setattr(driver.chain, "check_transaction", None)
+    with pytest.raises(MempoolError) as refused:
+        driver.admit(anchor_transaction(world.genesis, 2, START_MS + world.now_ms))
+    assert refused.value.code == "mempool-share"
+    assert driver.mempool.count == 1
+
+
+def test_a_peer_whose_gossip_is_no_transaction_is_named_once_it_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    named: list[str] = []
+    monkeypatch.setattr(node, "disconnect", lambda peer, _reason, _seconds: named.append(peer), raising=False)
+    node.driver.receive("hk-operator", encode_peer_message(Gossip((b"none", b"none either"))))
+    assert named == []
+    node.driver.tick()
+    assert named == ["hk-operator"] and not node.driver._arrivals
+
+
+def test_what_a_block_waits_for_is_found_among_what_nobody_has_looked_at(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver._arrivals.put("hk-operator", transaction.id, transaction.encoded)
+    assert node.driver._arrived(transaction.id) == transaction
+    assert not node.driver._arrivals
 
 
 def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:

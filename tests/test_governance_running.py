@@ -166,10 +166,11 @@ def test_a_node_relays_with_the_key_that_its_member_rotated_to(
     async def scenario(running: RunningNetwork, commands: Commands) -> None:
         await anchor_something(running)
         process = running.processes[GOVERNOR]
-        assert process.node.member_key == development_key(GOVERNOR, "member")
+        assert process._registered.member_key() == development_key(GOVERNOR, "member")
         await commands.ask("key", "rotate", "--role", "member", *commands.of(GOVERNOR))
         member = find(process.store, Member, member_key(GOVERNOR))
         assert member is not None and member.key_sequence == 1
-        assert process.node.member_key is not None and process.node.member_key.public == member.key
+        found = process._registered.member_key()
+        assert found is not None and found.public == member.key
 
     live(tmp_path, capsys, scenario)

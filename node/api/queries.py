@@ -27,6 +27,7 @@ from node.api.doors import (
 )
 from node.service import NodeService, NotHeld, ProvenValue
 from node.sync.host import SyncProgress
+from node.turns import Turns
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
@@ -39,6 +40,7 @@ class Queries:
 
     def __init__(self, node: NodeService) -> None:
         self._node = node
+        self._turns = Turns()
 
     # -- proofs -----------------------------------------------------------------------------------------
 
@@ -102,18 +104,19 @@ class Queries:
         found: list[Json] = []
         size = 0
         for height in range(start, start + count):
-            try:
-                block = self._node.find_block(height)
-            except NotHeld:
-                if not found:
-                    raise
-                break
-            if block is None:
-                break
-            size += sum(len(transaction.encoded) for transaction in block.transactions)
-            if found and size > BLOCKS_SIZE_MAX:
-                break
-            found.append(self._block_json(block))
+            async with self._turns.turn():
+                try:
+                    block = self._node.find_block(height)
+                except NotHeld:
+                    if not found:
+                        raise
+                    break
+                if block is None:
+                    break
+                size += sum(len(transaction.encoded) for transaction in block.transactions)
+                if found and size > BLOCKS_SIZE_MAX:
+                    break
+                found.append(self._block_json(block))
         return respond({"blocks": found})
 
     def _block_json(self, block: Block) -> dict[str, Json]:
