@@ -221,6 +221,8 @@ class Driver:
         """Take note of a connection."""
         self.sync.peer_up(peer)
         if is_unpinned(peer):
+            # No status and no certificate is taken from it: it must be asked how far it is.
+            self.sync.probe(peer)
             return
         self._connected.add(peer)
         index = self._validators.index_of(peer)

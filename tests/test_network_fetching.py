@@ -5,14 +5,19 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from network_world import CHAIN, IDENTITIES, OTHER_CHAIN, QUICK, Node, running, unlisted, until
 
+from node.client.client import Client
+from node.client.rotation import Rotation
+from node.keyfiles import DevelopmentKey
 from node.network.fetching import is_unpinned, unpinned
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind, check_node_id
 from node.network.tls import make_identity
+from tests.running_network import VALIDATORS, now_ms, run_network
 
 
 @asynccontextmanager
@@ -116,3 +121,28 @@ def test_no_node_can_register_the_name_of_one_that_is_not_pinned() -> None:
     assert not is_unpinned("bureau")
     with pytest.raises(ValueError, match="node id"):
         check_node_id(unpinned("bureau"))
+
+
+def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(tmp_path: Path) -> None:
+    """Real nodes: while one is down, all others replace their TLS certificates."""
+
+    async def live() -> None:
+        async with run_network(tmp_path / "network") as running:
+            for process in running.processes.values():
+                await process.node.wait_for_height(1)
+            await running.stop("sz-operator")
+            others = tuple(member for member in VALIDATORS if member != "sz-operator")
+            for member in others:
+                async with Client.connect(running.url(member)) as client:
+                    rotation = Rotation(client, running.network.homes[member], DevelopmentKey(), now_ms)
+                    await rotation.rotate_tls_certificate()
+            height = running.processes["hk-bureau"].store.tip().header.height
+            sleeper = await running.start("sz-operator")
+            async with asyncio.timeout(60):
+                await sleeper.node.wait_for_height(height)
+                while set(sleeper.node.status().peers_connected) != set(others):
+                    await asyncio.sleep(0.05)
+                while not sleeper.node.status().is_voting:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(live())

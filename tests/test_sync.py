@@ -718,8 +718,6 @@ def test_a_node_fetches_from_peers_that_it_cannot_pin_and_never_votes_with_them(
         if other != SLEEPER:
             world.nodes[other].driver.peer_up(SLEEPER)
             node.driver.peer_up(unpinned(other))
-    # Nobody tells it how far the chain is but those whom it asks.
-    node.driver.sync.note_ahead(unpinned("hk-bureau"))
     run_until(world, lambda: is_level(world))
     assert node.store.gap()[0] < node.store.gap()[1]
     check_whole(node)

@@ -12,7 +12,13 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from node.network.connection import CLOSE_GOING_AWAY, CLOSE_TIMED_REFUSAL, Connection, WebSocket
+from node.network.connection import (
+    CLOSE_GOING_AWAY,
+    CLOSE_TIMED_REFUSAL,
+    Connection,
+    ConnectionEnded,
+    WebSocket,
+)
 from node.network.hello import Hello
 from node.network.inbox import Inbox
 from node.network.limits import Timing
@@ -73,6 +79,9 @@ class Fetching:
         try:
             ended = await connection.carry()
             await connection.close(ended)
+        except asyncio.CancelledError:
+            await connection.close(ConnectionEnded(CLOSE_GOING_AWAY, "the peer is dialled no more"))
+            raise
         finally:
             limit.cancel()
             connection.closed.set()
