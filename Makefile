@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate clean
+.PHONY: demo test check simulate soak abuse explore mutate fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -13,8 +13,8 @@ test: $(VENV)/installed check
 	$(BIN)/pytest
 
 check: $(VENV)/installed
-	$(BIN)/ruff format --check ledger node cli tests bench
-	$(BIN)/ruff check ledger node cli tests bench
+	$(BIN)/ruff format --check ledger node cli tests bench examples
+	$(BIN)/ruff check ledger node cli tests bench examples
 	$(BIN)/mypy
 
 # Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
@@ -44,6 +44,11 @@ explore: $(VENV)/installed
 # Every check of the verifier is necessary: a test fails without it. Takes half an hour.
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+
+# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
+fuzz: $(VENV)/installed
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

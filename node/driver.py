@@ -21,6 +21,7 @@ from ledger.misbehaviour import misbehaviour_report
 from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
+from ledger.statepages import StatePageError
 from ledger.transactions import Transaction, transaction_id
 from node.arrivals import Arrivals
 from node.blockbudget import BlockBudget
@@ -87,6 +88,7 @@ from node.messages import (
 )
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
+from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -261,6 +263,9 @@ class Driver:
         try:
             message = decode_peer_message(data)
             self._dispatch(peer, message)
+        except StatePageError as error:
+            # Ours, not the peer's: its pages are made here, from what was verified.
+            raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
         except LedgerError as error:
             self._punish(peer, error)
 

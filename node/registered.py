@@ -1,7 +1,8 @@
-"""What the state registers of nodes: the peers to pin, and what this node shows them (docs/epochs.md).
+"""What the state registers of nodes: the peers to pin, and the keys of this one (docs/epochs.md).
 
 Rule 1: peers' certificates are those of the state at the finalized tip; they are read again when a block changes them.
-Rule 2: this node shows the certificate that the state registers for it. One that is not registered yet, since its
+Rule 2: this node signs for its member with the key that the state registers.
+Rule 3: this node shows the certificate that the state registers for it. One that is not registered yet, since its
 state is older than its registration, shows the one that its home began with, and follows until the state names it.
 """
 
@@ -9,8 +10,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
+from ledger.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
 from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity
 from node.settings import Address
@@ -36,12 +38,15 @@ class Registered:
         addresses: Mapping[str, Address],
         first_identity: TlsIdentity,
         find_identity: Callable[[bytes], TlsIdentity | None],
+        find_member_key: Callable[[PublicKey], PrivateKey | None],
     ) -> None:
         self._store = store
         self._member = member
         self._addresses = addresses
         self._find_identity = find_identity
         self._identity = first_identity
+        self._find_member_key = find_member_key
+        self._member_key: PrivateKey | None = None
         self._keys: frozenset[bytes] = frozenset()
 
     def identity(self) -> TlsIdentity:
@@ -54,6 +59,15 @@ class Registered:
             raise IdentityMissing(self._member)
         self._identity = identity
         return identity
+
+    def member_key(self) -> PrivateKey | None:
+        """Return the key that signs for this node's member now; None where the home does not have it."""
+        found = find(self._store, Member, member_key(self._member))
+        if found is None:
+            return None
+        if self._member_key is None or self._member_key.public != found.key:
+            self._member_key = self._find_member_key(found.key)
+        return self._member_key
 
     def peers(self) -> dict[str, Peer]:
         """Return every other registered node, with its pinned certificate."""

@@ -23,6 +23,7 @@ from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
+from node.durablefile import FileLock, FileLocked
 from node.engine import Engines
 from node.home import Home
 from node.journal import Journal, VoteLogJournal
@@ -31,6 +32,7 @@ from node.mempool import Mempool
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
 from node.registered import LOST_CURE, IdentityMissing, Registered
+from node.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES
 from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NODE_FILE, NodeSettings
@@ -58,8 +60,8 @@ class StartRefused(Exception):
 class NodeParts:
     """Everything that a node is made of.
 
-    `identity` is the one that the home began with. `find_validator_key` and `find_identity` look in the home for the
-    private half of what the chain registers, whenever it changes; they return None where it is not there.
+    `identity` is the one that the home began with. The others look in the home for the private half of what the chain
+    registers, whenever it changes; they return None where it is not there.
     """
 
     member: str
@@ -68,7 +70,7 @@ class NodeParts:
     identity: TlsIdentity
     find_identity: Callable[[bytes], TlsIdentity | None]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
-    member_key: PrivateKey | None
+    find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
 
 
@@ -87,8 +89,10 @@ class ApiServer(Protocol):
 def load_parts(home: Home, protection: Protection) -> NodeParts:
     """Return the parts of the node that a home describes. Raises ConfigError or KeyFileError."""
     settings = home.require_node()
+    # A passphrase that is wrong is said now, not at the next rotation.
     identity = home.load_tls_identity(protection)
     _check_own_certificate(home, identity)
+    home.load_member_key(protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
@@ -96,7 +100,7 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
         identity=identity,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
         find_validator_key=lambda key: home.find_validator_key(protection, key),
-        member_key=home.load_member_key(protection),
+        find_member_key=lambda key: home.find_member_key(protection, key),
         data=home.data,
     )
 
@@ -131,7 +135,8 @@ class NodeProcess:
         self._clock = clock or SystemClock()
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
-        self.store = Store.open(parts.data / "chain", parts.genesis)
+        self._lock = self._take_lock()
+        self.store = self._open_store()
         self._shelf = self._open_shelf()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -152,6 +157,7 @@ class NodeProcess:
                 addresses=parts.settings.peers,
                 first_identity=parts.identity,
                 find_identity=parts.find_identity,
+                find_member_key=parts.find_member_key,
             )
             self._network = self._make_network(delay_ms)
             self.driver = Driver(
@@ -172,13 +178,13 @@ class NodeProcess:
             self._engines.close()
             self._shelf.close()
             self.store.close()
+            self._lock.release()
             raise
-        self._reporter = (
-            None
-            if parts.member_key is None
-            else Reporter(
-                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
-            )
+        self._reporter = Reporter(
+            member=parts.member,
+            find_member_key=self._registered.member_key,
+            driver=self.driver,
+            clock=self._clock,
         )
         self.node = RunningNode(
             genesis=parts.genesis,
@@ -186,8 +192,9 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
-            member_key=parts.member_key,
+            find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
+            on_damage=self._fail,
         )
         self._api = make_api(self.node)
 
@@ -201,16 +208,33 @@ class NodeProcess:
             expected = f"a clock at or after the genesis time {genesis_ms}"
             raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
 
+    def _take_lock(self) -> FileLock:
+        try:
+            return FileLock(self._parts.data / NODE_LOCK)
+        except FileLocked as error:
+            cure = "Stop the node that runs on this home, or ask it through --url."
+            raise StartRefused(
+                f"{self._parts.data} to be free", "another process that uses it", cure
+            ) from error
+
+    def _open_store(self) -> Store:
+        try:
+            return Store.open(self._parts.data / CHAIN, self._parts.genesis)
+        except BaseException:
+            self._lock.release()
+            raise
+
     def _open_shelf(self) -> Shelf:
         try:
-            return Shelf.open(self._parts.data / "snapshots")
+            return Shelf.open(self._parts.data / SNAPSHOTS)
         except BaseException:
             self.store.close()
+            self._lock.release()
             raise
 
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
-            self._parts.data / "votes",
+            self._parts.data / VOTES,
             chain_id=self._parts.genesis.content.chain_id,
             validator=self._parts.member,
             epoch=epoch,
@@ -240,9 +264,6 @@ class NodeProcess:
         if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter is not None and self._reporter.is_needed:
-            # Not within the step that made this final.
-            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
@@ -301,6 +322,7 @@ class NodeProcess:
         self.driver.close()
         self._shelf.close()
         self.store.close()
+        self._lock.release()
         logger.info("node.stopped member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
@@ -326,6 +348,8 @@ class NodeProcess:
             return
         try:
             action()
+            if self._reporter.is_needed:
+                self._reporter.report()
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return

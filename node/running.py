@@ -40,7 +40,7 @@ from node.clock import Clock
 from node.consensus.startup import Standing
 from node.driver import Driver
 from node.mempool import MempoolError
-from node.service import FINAL, PENDING, REFUSED, NotReady, ProvenValue, Status, Submission
+from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.storage.store import Store
 from node.turns import Turns
 
@@ -78,16 +78,18 @@ class RunningNode:
         driver: Driver,
         store: Store,
         clock: Clock,
-        member_key: PrivateKey | None,
+        find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
+        on_damage: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._genesis = genesis
         self._member = member
         self._driver = driver
         self._store = store
         self._clock = clock
-        self._member_key = member_key
+        self._find_member_key = find_member_key
         self._peers_connected = peers_connected
+        self._on_damage = on_damage
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
         self._turns = Turns()
         self._height_changed = asyncio.Condition()
@@ -167,19 +169,23 @@ class RunningNode:
 
         Raises LedgerError where they are anything else, NotReady where the node has no member key online.
         """
-        if self._member_key is None:
+        key = self._find_member_key()
+        if key is None:
             raise NotReady("this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
             raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
+        transaction = self._sign(decoded, key)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def _sign(self, operations: tuple[Operation, ...], key: PrivateKey) -> Transaction:
         body = TransactionBody(
             chain_id=self._genesis.content.chain_id,
             sender=self._member,
             valid_until_ms=self._clock.wall_ms() + self._validity_ms(),
-            operations=decoded,
+            operations=operations,
         )
-        transaction = Transaction.sign(body, self._member_key)
-        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+        return Transaction.sign(body, key)
 
     def _validity_ms(self) -> int:
         return min(RELAY_VALIDITY_MS, require_parameters(self._store).transaction_horizon_ms)
@@ -256,8 +262,15 @@ class RunningNode:
     # -- blocks and status ------------------------------------------------------------------------------
 
     def find_block(self, height: int) -> Block | None:
-        """Return a final block."""
+        """Return a final block. Raises NotHeld where a snapshot stood in for it."""
+        first, end = self._store.gap()
+        if first <= height < end:
+            raise NotHeld("block", f"a height below {first} or from {end} on", f"{height}")
         return self._store.load_block(height)
+
+    def was_damaged(self, error: Exception) -> None:
+        """Take note that what is stored cannot be read: the node stops."""
+        self._on_damage(error)
 
     def find_certificate(self, height: int) -> QuorumCertificate | None:
         """Return the certificate of the lowest directly finalized block at or above `height`."""
@@ -280,6 +293,7 @@ class RunningNode:
     def status(self) -> Status:
         """Return what an operator asks first."""
         tip = self._store.tip()
+        first, end = self._store.gap()
         core = self._driver.core
         return Status(
             member=self._member,
@@ -297,6 +311,8 @@ class RunningNode:
             peers_connected=self._peers_connected(),
             mempool_count=self._driver.mempool.count,
             mempool_size=self._driver.mempool.size,
+            sync=self._driver.sync.progress(self._clock.monotonic_ms()),
+            missing_blocks=(first, end) if first < end else None,
         )
 
 

@@ -214,7 +214,10 @@ class WorldNode:
             ),
         )
         self.reporter = Reporter(
-            member=member, member_key=private_key(f"{member} member"), driver=self.driver, clock=self
+            member=member,
+            find_member_key=lambda: private_key(f"{member} member"),
+            driver=self.driver,
+            clock=self,
         )
 
     def _find_key(self, key: PublicKey) -> PrivateKey | None:

@@ -22,6 +22,7 @@ from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
+from node.storage.tables import damaged
 from tests.consortium import (
     REPORT,
     VALIDATORS,
@@ -367,6 +368,32 @@ def test_our_own_failure_says_nothing_of_itself_to_the_client(caplog: pytest.Log
 
     run(scenario)
     assert "a secret" in caplog.text, "the operator reads it in the log"
+
+
+def test_damage_that_a_door_meets_ends_the_node() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.fails = damaged(b"H" + bytes(8), "a flipped bit")
+        status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
+        assert (status, check_refusal(answer)) == (500, "internal")
+        assert node.damaged == [node.fails]
+
+    run(scenario)
+
+
+def test_a_block_that_a_snapshot_stood_in_for_is_not_held() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.extend()
+        node.missing = (1, 2)
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks/1")
+        assert (status, check_refusal(answer)) == (404, "not-held")
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks?from=1")
+        assert (status, check_refusal(answer)) == (404, "not-held")
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks?from=0")
+        assert status == 200
+        assert len(answer["blocks"]) == 1
+        assert (await ask(session, "GET", f"{url}/v1/blocks/2"))[0] == 200
+
+    run(scenario)
 
 
 # -- limits -------------------------------------------------------------------------------------------------

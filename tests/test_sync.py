@@ -559,6 +559,34 @@ def test_forged_blocks_name_their_sender_and_nothing_of_them_is_executed(
     check_whole(node)
 
 
+def test_a_snapshot_whose_chunks_never_come_is_given_up_for_another(world: World) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    lie = forger(world, "hk-bureau")
+
+    def tease(message: PeerMessage) -> PeerMessage | None:
+        told = lie(message)
+        return None if isinstance(told, SnapshotChunk) else told
+
+    meddle_with(world, tease, "hk-bureau")
+    alone = world.meddle
+    world.meddle = lambda source, target, data: (
+        None
+        if source != "hk-bureau" and world.now_ms < until and is_offer(data)
+        else alone(source, target, data)
+    )
+    until = world.now_ms + 3_000
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world), milliseconds=120_000)
+    assert not world.punished
+    check_whole(node)
+
+
+def is_offer(data: bytes) -> bool:
+    return isinstance(decode_peer_message(data), SnapshotOffer)
+
+
 def test_a_height_that_nobody_reached_costs_its_claimant_its_turn(near: World) -> None:
     near.kill(SLEEPER)
     grow(near, 20)

@@ -1,10 +1,12 @@
 """Trusted roots: what their checkpoints may be, and what a checkpoint means outside its window."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from ledger.trust import Pins, TrustedRoot, TrustError
+from ledger.errors import LedgerError
+from ledger.trust import Pins, TrustedRoot, TrustError, parse_trusted_root, trusted_root_to_json
 from tests.attacks.forge import FIRST_SEAL, MIDDLE, NOW_MS, PINNED, SETS, TIP, Shown, honest_from_checkpoint
 from tests.consortium import DAY_MS
 
@@ -75,3 +77,22 @@ def test_a_long_path_passes_a_pinned_epoch_with_the_pinned_set() -> None:
     without = replace(shown, trust=replace(shown.trust, checkpoints=expired))
     long = without.path_with(from_epoch=0, handovers=shown.chain.handovers(0, 2))
     assert long.verify().trust.height == 0
+
+
+def test_a_trusted_root_file_is_checked_as_it_is_read() -> None:
+    root = honest_from_checkpoint().trust
+    unsigned = replace(root, genesis=replace(root.genesis, signatures=()))
+    unordered = replace(root, checkpoints=root.checkpoints * 2)
+    assert parse_trusted_root(json.dumps(trusted_root_to_json(root)).encode()) == root
+    for wrong in (unsigned, unordered):
+        with pytest.raises(LedgerError):
+            parse_trusted_root(json.dumps(trusted_root_to_json(wrong)).encode())
+
+
+def test_a_name_in_another_spelling_makes_no_trusted_root() -> None:
+    root = honest_from_checkpoint().trust
+    text = json.dumps(trusted_root_to_json(root), ensure_ascii=False)
+    spelled = text.replace("Test member auditor", "Test membe\u0301r auditor")
+    assert spelled != text
+    with pytest.raises(LedgerError):
+        parse_trusted_root(spelled.encode())

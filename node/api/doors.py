@@ -74,14 +74,29 @@ class BodyField:
 
 
 @dataclass(frozen=True, slots=True)
+class PartField:
+    """One part of a multipart body: what it means, its largest size in bytes, and what it may be."""
+
+    meaning: str
+    size_max: int
+    is_required: bool = True
+    is_file: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
-    """One route: what it answers, and all that a request to it may hold."""
+    """One route: what it answers, and all that a request to it may hold.
+
+    `answers` describes its answers by status, where it says more than that there is one.
+    """
 
     method: str
     path: str
     summary: str
     answer: Answer
     body: Mapping[str, BodyField] | None = None
+    parts: Mapping[str, PartField] | None = None
+    answers: Mapping[str, Json] | None = None
     query: Mapping[str, str] | None = None
     media_type: str = "application/json"
     is_stream: bool = False

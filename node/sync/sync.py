@@ -94,7 +94,7 @@ class Sync:
             case SnapshotOffer():
                 self._snapshot.receive_offer(peer, message)
             case SnapshotChunk():
-                self._snapshot.receive_chunk(peer, message)
+                self._snapshot.receive_chunk(peer, message, now_ms)
             case _:
                 assert_never(message)
 

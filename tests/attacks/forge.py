@@ -9,7 +9,7 @@ Rule 2: it is shown only with keys that its attacker could have.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgpack
@@ -285,9 +285,14 @@ class Shown:
         """The content of the proof file."""
         return self.proof.encode() if self.raw is None else self.raw
 
+    @property
+    def verifier(self) -> Verifier:
+        """The bank's verifier: one for each trusted root and mode, as a bank would keep it."""
+        return _verifier(self.trust, self.suspended_issuer)
+
     def verify(self) -> Verdict:
         """Return the verdict, or raise."""
-        return Verifier(self.trust, suspended_issuer=self.suspended_issuer).verify(
+        return self.verifier.verify(
             self.document,
             self.proof_bytes,
             request=self.request,
@@ -297,7 +302,7 @@ class Shown:
 
     def verify_anchor(self) -> AnchorVerdict:
         """Return the verdict on the anchor alone, or raise."""
-        return Verifier(self.trust, suspended_issuer=self.suspended_issuer).verify_anchor(
+        return self.verifier.verify_anchor(
             self.document, self.proof_bytes, at_ms=self.at_ms, max_age_ms=self.max_age_ms
         )
 
@@ -343,6 +348,11 @@ class Shown:
     def present(self, *, holder: PrivateKey | None = HOLDER, **changes: object) -> "Shown":
         """Sign the presentation anew, for a body in which some fields are changed."""
         return self.proof_with(presentation=present(self.proof, self.request, holder=holder, **changes))
+
+
+@lru_cache(maxsize=32)
+def _verifier(trust: TrustedRoot, suspended_issuer: SuspendedIssuer) -> Verifier:
+    return Verifier(trust, suspended_issuer=suspended_issuer)
 
 
 def present(
