@@ -464,11 +464,7 @@ class Driver:
             self._events.append(Built(effect.view, effect.parent_hash))
             return
         above = self.chain.ids_above_tip(effect.parent_hash)
-        candidates = [
-            transaction
-            for transaction in self.mempool.pick()
-            if transaction.id not in above and transaction.id not in self._refused_above
-        ]
+        candidates = self.mempool.pick(excluded=above | self._refused_above.keys())
         built = self.chain.build(
             effect.parent_hash,
             candidates,
