@@ -114,38 +114,38 @@ class RunningNode:
         admitted: list[Transaction] = []
         results = [self._admit(encoded, admitted) for encoded in transactions]
         self._driver.submit(admitted)
-        waiting = [result for result in results if isinstance(result, asyncio.Future)]
+        waiting = [future for _, future in results if future is not None]
         if waiting:
             await asyncio.wait(waiting, timeout=wait_ms / 1000)
-        return [self._settled(result) for result in results]
+        return [
+            submission if future is None or not future.done() else future.result()
+            for submission, future in results
+        ]
 
-    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> Submission | asyncio.Future[Submission]:
+    def _admit(
+        self, encoded: bytes, admitted: list[Transaction]
+    ) -> tuple[Submission, asyncio.Future[Submission] | None]:
+        """Return what stands of a transaction now, and what to wait for where that may change."""
         try:
             transaction = Transaction.decode(encoded)
+        except LedgerError as error:
+            return Submission(b"", REFUSED, error=error), None
+        try:
             known = self.find_submission(transaction.id)
             if known is not None and known.state == FINAL:
-                return known
+                return known, None
             if len(self._waiting) >= WAITING_MAX:
                 expected = f"fewer than {WAITING_MAX} waiting transactions"
                 raise MempoolError("busy", expected, "that many", "wait a moment and send it again")
             if self._driver.admit(transaction):
                 admitted.append(transaction)
         except (LedgerError, MempoolError) as error:
-            identity = transaction.id if "transaction" in locals() else b""
-            return Submission(identity, REFUSED, error=cast(LedgerError, error))
+            return Submission(transaction.id, REFUSED, error=cast(LedgerError, error)), None
         future = self._waiting.get(transaction.id)
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waiting[transaction.id] = future
-        return future
-
-    def _settled(self, result: Submission | asyncio.Future[Submission]) -> Submission:
-        if isinstance(result, Submission):
-            return result
-        if result.done():
-            return result.result()
-        identity = next((key for key, future in self._waiting.items() if future is result), b"")
-        return Submission(identity, PENDING)
+        return Submission(transaction.id, PENDING), future
 
     async def relay(self, operations: Sequence[bytes], *, wait_ms: int) -> Submission:
         """Carry one holder's encoded Grant and Withdraw operations in a transaction of this node's member.
