@@ -432,6 +432,7 @@ async def record(stage: Stage, client: Client, story: Story) -> Result:
         key=stage.key(story.case.bank),
         outcome="verified",
         now_ms=now_ms(),
+        is_another=True,
     )
     if result is None:
         raise unexpected("record", "a fresh record", "one recorded before")
