@@ -78,6 +78,8 @@ from node.messages import (
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
+    SyncAnswer,
+    SyncRequest,
     WantBlock,
     WantChunk,
     WantFinal,
@@ -86,6 +88,7 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
+from node.network.fetching import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
 from node.storage.tables import REPAIR
@@ -221,8 +224,12 @@ class Driver:
 
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
-        self._connected.add(peer)
         self.sync.peer_up(peer)
+        if is_unpinned(peer):
+            # No status and no certificate is taken from it: it must be asked how far it is.
+            self.sync.probe(peer)
+            return
+        self._connected.add(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
@@ -268,6 +275,9 @@ class Driver:
         """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
         try:
             message = decode_peer_message(data)
+            if is_unpinned(peer) and not isinstance(message, SyncAnswer):
+                # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
+                return
             self._dispatch(peer, message)
         except StatePageError as error:
             # Ours, not the peer's: its pages are made here, from what was verified.
@@ -734,6 +744,7 @@ class Driver:
 
     def send(self, peer: str, message: PeerMessage) -> bool:
         """Queue a message for a peer; False where it is not connected."""
+        assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
         return self._transport.send(peer, encode_peer_message(message))
 
     def punish(self, peer: str, reason: str) -> None:
