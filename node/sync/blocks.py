@@ -16,6 +16,7 @@ from ledger.errors import LedgerError
 from ledger.execution import execute_block
 from ledger.overlays import Executed, Tip
 from ledger.state import require_validators
+from ledger.statepages import StatePageError
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain import Chain
@@ -199,6 +200,8 @@ class BlockFetch:
     def _execute(self, applying: _Applying, block: Block, tip: Tip) -> None:
         try:
             executed = execute_block(applying.parent(tip), block, verified=self._chain.verified)
+        except StatePageError:
+            raise
         except LedgerError as error:
             raise self._host.stop(f"a final block executes to another result here: {error}") from error
         applying.path.append(executed)
