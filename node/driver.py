@@ -304,9 +304,7 @@ class Driver:
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal() | WantSnapshot() | WantChunk():
-                answer = self._server.answer(peer, message, self._clock.monotonic_ms())
-                if answer is not None:
-                    self._send(peer, answer)
+                self._send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
             case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
                 self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:

@@ -20,7 +20,7 @@ from ledger.statepages import StatePageError
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain import Chain
-from node.messages import FinalBlocks, NotHeld, StoredBlock, WantFinal
+from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.sources import Sources
 
@@ -136,6 +136,8 @@ class BlockFetch:
         if asked is None or asked.peer != peer:
             return
         self._settle(message.height)
+        if message.what == BUSY:
+            return
         if message.from_height <= message.height <= message.tip_height:
             self._sources.stalled(peer, now_ms, f"the block at height {message.height}, which it claims")
             return

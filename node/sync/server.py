@@ -2,8 +2,8 @@
 
 Rule 1: every question gets an answer, if need be that the node does not hold it.
 Rule 2: blocks are sent as they are stored. Reading them is for the asker, who verifies every byte.
-Rule 3: what a peer is given is bounded by a budget of bytes that refills with time. Past it questions are dropped: the
-asker goes to another.
+Rule 3: what a peer is given is bounded by a budget of bytes that refills with time. Past it nothing is read for
+that peer: it is told to come again.
 """
 
 from typing import Final
@@ -15,6 +15,7 @@ from ledger.trust import HANDOVERS_MAX, Certified, Handover, History, TrustPath
 from node.chain import Chain
 from node.messages import (
     BLOCKS,
+    BUSY,
     CATCH_UP_SIZE_MAX,
     CHUNK,
     SNAPSHOT,
@@ -51,11 +52,12 @@ class SyncServer:
         if len(self._budgets) > PEERS_MAX:
             self._budgets.pop(peer, None)
 
-    def answer(self, peer: str, message: SyncRequest, now_ms: int) -> SyncAnswer | None:
-        """Return the answer to a question; None past the peer's budget."""
+    def answer(self, peer: str, message: SyncRequest, now_ms: int) -> SyncAnswer:
+        """Return the answer to a question; past the peer's budget, that it shall come again."""
         left = self._budget(peer, now_ms)
         if left <= 0:
-            return None
+            height = message.above if isinstance(message, WantSnapshot) else message.height
+            return self._not_held(BUSY, height, message.index if isinstance(message, WantChunk) else 0)
         answer, size = self._answer(message)
         self._budgets[peer] = (left - size - QUESTION_COST, now_ms)
         return answer
