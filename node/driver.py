@@ -91,7 +91,6 @@ from node.messages import (
 from node.network.fetching import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
-from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -279,9 +278,9 @@ class Driver:
                 # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
                 return
             self._dispatch(peer, message)
-        except StatePageError as error:
-            # Ours, not the peer's: its pages are made here, from what was verified.
-            raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
+        except StatePageError:
+            # Our own damage and no offence of the peer's: pages are made here, from what was verified.
+            raise
         except LedgerError as error:
             self._punish(peer, error)
 
@@ -305,9 +304,7 @@ class Driver:
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal() | WantSnapshot() | WantChunk():
-                answer = self._server.answer(peer, message, self._clock.monotonic_ms())
-                if answer is not None:
-                    self._send(peer, answer)
+                self._send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
             case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
                 self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:
