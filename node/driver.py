@@ -102,6 +102,7 @@ BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
 ARRIVALS_PER_TICK_MAX: Final = 32
+PENDING_SET: Final = "pending-set"
 MISBEHAVIOUR_MAX: Final = 64
 SPREAD_AGAIN_MS: Final = 3_000
 SPREAD_AGAIN_MAX: Final = 256
@@ -734,6 +735,9 @@ class Driver:
             try:
                 self.chain.check_transaction(waiting, tip.time_ms)
             except LedgerError as error:
+                if error.code == PENDING_SET:
+                    # The next block is the seal, after which it may apply: others keep it as well.
+                    continue
                 self.mempool.remove([identity])
                 self._on_refused(waiting, error)
 
