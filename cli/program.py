@@ -30,7 +30,7 @@ class Entry:
 COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("cli.demo", "demo", "Play the whole story on this machine, in about a minute."),
     "network": Entry("cli.network", "network", "Make a development network and run its nodes."),
-    "node": Entry("cli.node", "node", "Run one node; ask a running one how it is."),
+    "node": Entry("cli.node", "node", "Run one node; ask a running one how it is; repair a stopped one."),
     "key": Entry("cli.key", "key", "Make, show and rotate keys."),
     "wallet": Entry("cli.wallet", "wallet", "A resident's wallet: holder keys and consent keys."),
     "anchor": Entry("cli.anchor", "anchor", "Issuer: anchor documents; proofs appear beside them."),
@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "proof": Entry("cli.proof", "proof", "Refresh, present and show proof files."),
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "record": Entry("cli.record", "record", "Recipient: record on the ledger that it verified."),
+    "erase": Entry("cli.erase", "erase", "Destroy salt, receipt and keys of a document."),
     "trust": Entry("cli.trust", "trust", "Make and check the trusted root, trust.json."),
     "governance": Entry(
         "cli.governance", "governance", "Governors: propose changes, vote, see what came of it."

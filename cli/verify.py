@@ -5,26 +5,46 @@ was checked.
 Rule 2: a refusal names code and step, expected and found, and what a clerk can say and do, in three languages.
 """
 
+import os
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
+from cli.batch import BatchQuestion, BatchSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
 from cli.files import FILE, default_proof_path, read_proof, read_request, read_trusted_root
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
+from ledger.answers import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.errors import LedgerError
 from ledger.presentation import Request
-from ledger.records import Json
 from ledger.trust import TrustedRoot
-from ledger.verdicts import AnchorVerdict, Sentence, Verdict, VerificationError
+from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
+from node.desk.batch import JOBS_MAX, BatchSettings
 
 UNCHECKED = "neither consent nor presentation was checked"
 
 
-@click.command("verify")
-@click.argument("document", metavar="FILE", type=FILE)
+class _VerifyCommand(click.Command):
+    """`luohu verify`, and `luohu verify serve`. A document of that name is `./serve`."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        if args[:1] != ["serve"]:
+            return super().make_context(info_name, args, parent, **cast(Any, extra))
+        from cli.serve import serve
+
+        context: click.Context = serve.make_context(
+            f"{info_name} serve", args[1:], parent, **cast(Any, extra)
+        )
+        return context
+
+
+@click.command("verify", cls=_VerifyCommand)
+@click.argument("document", metavar="[FILE]", type=FILE, required=False)
 @click.option("--proof", "proof_path", type=FILE, help="The proof file.  [default: FILE.proof]")
 @click.option("--trust", "trust_path", type=FILE, required=True, help="The trusted root, trust.json.")
 @click.option("--request", "request_path", type=FILE, help="Your own consent request, as you made it.")
@@ -42,35 +62,49 @@ UNCHECKED = "neither consent nor presentation was checked"
     metavar="TIME",
     help="The time asked about; a date alone is its end in UTC+8.  [default: now]",
 )
+@click.option(
+    "--manifest", type=FILE, metavar="CSV", help="Rows of file, proof, request, max-age; instead of FILE."
+)
+@click.option("--out", type=FILE, metavar="CSV", help="Where the answers to a manifest go.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that verify a manifest.  [default: one for each core]",
+)
 @json_option
 def verify(
-    document: Path,
+    document: Path | None,
     proof_path: Path | None,
     trust_path: Path,
     request_path: Path | None,
     anchor_only: bool,
     max_age: int,
     at: int | None,
+    manifest: Path | None,
+    out: Path | None,
+    jobs: int | None,
     as_json: bool,
 ) -> int:
     """Verify a document offline: who issued it, when, whether it stands, and that you may use it.
 
     Needs no network: only FILE, its proof, the trusted root, and the request that you made yourself. Accept
-    each request once: verification keeps no memory.
+    each request once: verification keeps no memory. With --manifest, thousands of documents, an answer for
+    each in --out. `luohu verify serve` offers the same on loopback to systems in other languages.
 
     \b
     Example:
       luohu verify report.pdf --trust trust.json --request request.luohu
       luohu verify report.pdf --trust trust.json --anchor-only
+      luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
-    if (request_path is None) == (not anchor_only):
-        raise wrong_usage(
-            "luohu verify",
-            expected="either --request REQUEST or --anchor-only",
-            found="both" if anchor_only else "neither",
-            cure="Give your own request with --request; without one, say --anchor-only to check less.",
-        )
+    _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs)
     trust = read_trusted_root(trust_path)
+    if manifest is not None and out is not None:
+        question = BatchQuestion(BatchSettings(trust, at), request_path, anchor_only, max_age)
+        summary = verify_manifest(manifest, out, question, jobs=jobs or min(JOBS_MAX, os.cpu_count() or 1))
+        return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
+    assert document is not None, "the call was checked"
     request = None if request_path is None else read_request(request_path)
     proof = read_proof(default_proof_path(document) if proof_path is None else proof_path)
     at_ms = now_ms() if at is None else at
@@ -83,6 +117,54 @@ def verify(
         raise refused(error) from error
     _print_verdict(verdict, at_ms=at_ms, as_json=as_json)
     return 0
+
+
+def _check_call(
+    document: Path | None,
+    proof: Path | None,
+    request: Path | None,
+    is_anchor_only: bool,
+    manifest: Path | None,
+    out: Path | None,
+    jobs: int | None,
+) -> None:
+    if (document is None) == (manifest is None):
+        raise wrong_usage(
+            "luohu verify",
+            expected="either FILE or --manifest CSV",
+            found="neither" if document is None else "both",
+            cure="Name one document, or a manifest of many.",
+        )
+    if (out is None) != (manifest is None) or (manifest is None and jobs is not None):
+        raise wrong_usage(
+            "luohu verify",
+            expected="--manifest with --out, and --jobs only with them",
+            found="--manifest without --out" if out is None and manifest is not None else "no --manifest",
+            cure="Give --manifest CSV --out CSV; one document needs none of them.",
+        )
+    if manifest is not None and proof is not None:
+        raise wrong_usage(
+            "--proof", expected="none beside --manifest", found="one", cure="Name it in the second column."
+        )
+    # In a manifest, each row may name its own request; cli.batch asks for the others.
+    if (request is not None) if is_anchor_only else (request is None and manifest is None):
+        raise wrong_usage(
+            "luohu verify",
+            expected="either --request REQUEST or --anchor-only",
+            found="both" if is_anchor_only else "neither",
+            cure="Give your own request with --request; without one, say --anchor-only to check less.",
+        )
+
+
+def _print_summary(summary: BatchSummary, out: Path, *, is_anchor_only: bool, as_json: bool) -> int:
+    verified_count = sum(summary.verdicts.get(verdict, 0) for verdict in (VERIFIED, ANCHOR_VERIFIED))
+    note = f" ({UNCHECKED})" if is_anchor_only else ""
+    rows = [(code, f"{count}") for code, count in summary.codes.items()]
+    if summary.resumed_count:
+        rows.append(("of an earlier call", f"{summary.resumed_count} rows"))
+    lines = [f"{verified_count} of {summary.rows_count} verified{note}; wrote {out}", *fields(rows)]
+    print_answer(as_json=as_json, value=summary_json(summary), lines=lines)
+    return 0 if verified_count == summary.rows_count else NO
 
 
 def _verify(
@@ -106,17 +188,6 @@ def _verify(
 
 def _print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
     meaning, next_step = error.refusal.meaning, error.refusal.next_step
-    value: dict[str, Json] = {
-        "verdict": "refused",
-        "checked": _checked(is_anchor_only),
-        "code": error.code,
-        "step": error.step,
-        "where": error.where,
-        "expected": error.expected,
-        "found": error.found,
-        "meaning": _sentence(meaning),
-        "next_step": _sentence(next_step),
-    }
     note = f" ({UNCHECKED})" if is_anchor_only else ""
     rows = [
         ("step", error.step),
@@ -128,69 +199,18 @@ def _print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: b
         ("zh-Hant", meaning.zh_hant + next_step.zh_hant),
     ]
     lines = [f"REFUSED: {error.code}{note}", *fields(rows)]
+    value = refusal_to_json(error, is_anchor_only=is_anchor_only)
     print_answer(as_json=as_json, value=value, lines=lines)
 
 
 def _print_verdict(verdict: AnchorVerdict | Verdict, *, at_ms: int, as_json: bool) -> None:
     is_anchor_only = isinstance(verdict, AnchorVerdict)
     first = f"ANCHOR VERIFIED ONLY: {UNCHECKED}" if is_anchor_only else "VERIFIED"
-    value: dict[str, Json] = {
-        "verdict": "anchor-verified" if is_anchor_only else "verified",
-        "checked": _checked(is_anchor_only),
-        "at_ms": at_ms,
-        **_anchor_json(verdict),
-    }
     rows = _anchor_rows(verdict)
     if isinstance(verdict, Verdict):
-        value |= _consent_json(verdict)
         rows += _consent_rows(verdict)
+    value = verdict_to_json(verdict, at_ms=at_ms)
     print_answer(as_json=as_json, value=value, lines=[first, *fields(rows)])
-
-
-def _checked(is_anchor_only: bool) -> list[Json]:
-    steps: list[Json] = ["trust", "document", "anchor", "issuer", "status", "age"]
-    return steps if is_anchor_only else [*steps, "consent", "presentation"]
-
-
-def _sentence(sentence: Sentence) -> dict[str, Json]:
-    return {"en": sentence.en, "zh-Hans": sentence.zh_hans, "zh-Hant": sentence.zh_hant}
-
-
-def _anchor_json(verdict: AnchorVerdict | Verdict) -> dict[str, Json]:
-    integrity, issuer, anchored, status = (
-        verdict.integrity,
-        verdict.issuer,
-        verdict.anchored,
-        verdict.status,
-    )
-    return {
-        "integrity": {
-            "media_type": integrity.media_type,
-            "size": integrity.size,
-            "commitment": integrity.commitment.hex(),
-        },
-        "issuer": {
-            "member": issuer.member,
-            "name_en": issuer.name_en,
-            "name_zh_hans": issuer.name_zh_hans,
-            "name_zh_hant": issuer.name_zh_hant,
-            "is_suspended": issuer.is_suspended,
-        },
-        "anchored": {
-            "root": anchored.root.hex(),
-            "schema": anchored.schema,
-            "height": anchored.height,
-            "time_ms": anchored.time_ms,
-            "issued_ms": anchored.issued_ms,
-            "expires_ms": anchored.expires_ms,
-        },
-        "status": {"height": status.height, "time_ms": status.time_ms, "age_ms": status.age_ms},
-        "trust": {
-            "chain_id": verdict.trust.chain_id.hex(),
-            "epoch": verdict.trust.epoch,
-            "height": verdict.trust.height,
-        },
-    }
 
 
 def _anchor_rows(verdict: AnchorVerdict | Verdict) -> list[tuple[str, str]]:
@@ -216,21 +236,6 @@ def _anchor_rows(verdict: AnchorVerdict | Verdict) -> list[tuple[str, str]]:
             f"of epoch {verdict.trust.epoch}",
         ),
     ]
-
-
-def _consent_json(verdict: Verdict) -> dict[str, Json]:
-    consent, presented = verdict.consent, verdict.presented
-    return {
-        "consent": {
-            "consent_id": consent.consent_id.hex(),
-            "recipient": consent.recipient,
-            "purpose": consent.purpose,
-            "until_ms": consent.until_ms,
-            "used": consent.used,
-            "uses": consent.uses,
-        },
-        "presented": {"nonce": presented.nonce.hex(), "holder_key": presented.holder_key},
-    }
 
 
 def _consent_rows(verdict: Verdict) -> list[tuple[str, str]]:

@@ -141,24 +141,56 @@ def tree_root(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a document's bytes come to: their size, and the root over their chunks."""
+
+    size: int
+    root: bytes
+
+
+class ContentHasher:
+    """Reads a document piece by piece, however it is cut, and holds no more than one chunk of it."""
+
+    __slots__ = ("_frontier", "_pending", "_size")
+
+    def __init__(self) -> None:
+        self._frontier, self._pending, self._size = Frontier(), bytearray(), 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes were read."""
+        return self._size
+
+    def update(self, piece: bytes) -> None:
+        """Read the next bytes of the document."""
+        self._size += len(piece)
+        view = memoryview(piece)
+        while len(self._pending) + len(view) >= CHUNK_SIZE:
+            taken = CHUNK_SIZE - len(self._pending)
+            self._frontier, _ = self._frontier.append(bytes(self._pending) + view[:taken])
+            self._pending.clear()
+            view = view[taken:]
+        self._pending += view
+
+    def finish(self) -> Content:
+        """Return what was read as a whole. Nothing at all is one empty chunk."""
+        frontier = self._frontier
+        if self._pending or self._size == 0:
+            frontier, _ = frontier.append(bytes(self._pending))
+        return Content(self._size, frontier.root())
+
+
 def content_root(pieces: Iterable[bytes]) -> tuple[int, bytes]:
     """Return the size of a document and the root over its chunks of CHUNK_SIZE bytes, however it is cut here.
 
     Nothing at all is one empty chunk.
     """
-    frontier, pending, size = Frontier(), bytearray(), 0
+    hasher = ContentHasher()
     for piece in pieces:
-        size += len(piece)
-        view = memoryview(piece)
-        while len(pending) + len(view) >= CHUNK_SIZE:
-            taken = CHUNK_SIZE - len(pending)
-            frontier, _ = frontier.append(bytes(pending) + view[:taken])
-            pending.clear()
-            view = view[taken:]
-        pending += view
-    if pending or size == 0:
-        frontier, _ = frontier.append(bytes(pending))
-    return size, frontier.root()
+        hasher.update(piece)
+    content = hasher.finish()
+    return content.size, content.root
 
 
 def inclusion_path(leaves: Iterable[bytes], index: int) -> TreePath:

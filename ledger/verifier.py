@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, TypeAlias, TypeVar
 
 from ledger.commitments import Metadata
 from ledger.errors import LedgerError
-from ledger.merkle import CHUNK_SIZE, content_root, verify_inclusion
+from ledger.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
 from ledger.presentation import PRESENTATION_TAG, Presentation, Request, RequestBody, presentation_body
 from ledger.proofs import Evidence, Proof, ProvenLeaf
 from ledger.state import (
@@ -53,8 +53,11 @@ MAX_AGE_MS: Final = 24 * 3_600_000
 # What the holder agreed to must be what the bank asks for. A consent may last longer, and for more uses.
 _ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notice_version")
 
-Document: TypeAlias = bytes | BinaryIO | Iterable[bytes]
-"""A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces."""
+Document: TypeAlias = bytes | BinaryIO | Iterable[bytes] | Content
+"""A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces.
+
+Or the Content that a ContentHasher made of its bytes as they came, for callers that receive them piece by piece.
+"""
 
 L = TypeVar("L", bound=Leaf)
 
@@ -208,21 +211,24 @@ def _refused(code: str, error: LedgerError) -> VerificationError:
     return VerificationError(code, error.where, error.expected, error.found)
 
 
-def _pieces(document: Document) -> Iterable[bytes]:
+def _content(document: Document) -> Content:
+    if isinstance(document, Content):
+        return document
     if isinstance(document, bytes):
-        return (document,)
+        return Content(*content_root((document,)))
     read = getattr(document, "read", None)
-    return iter(lambda: read(CHUNK_SIZE), b"") if read is not None else document
+    return Content(*content_root(iter(lambda: read(CHUNK_SIZE), b"") if read is not None else document))
 
 
 def _verify_document(document: Document, proof: Proof) -> Metadata:
-    size, root = content_root(_pieces(document))
+    content = _content(document)
     opening = proof.opening
-    if size != opening.size:
-        raise VerificationError("document-altered", "document size", f"{opening.size} bytes", f"{size} bytes")
-    if root != opening.content_root:
+    if content.size != opening.size:
+        found = f"{content.size} bytes"
+        raise VerificationError("document-altered", "document size", f"{opening.size} bytes", found)
+    if content.root != opening.content_root:
         raise VerificationError(
-            "document-altered", "document content", opening.content_root.hex(), root.hex()
+            "document-altered", "document content", opening.content_root.hex(), content.root.hex()
         )
     try:
         return opening.decoded_metadata()

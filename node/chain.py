@@ -90,6 +90,10 @@ class Chain:
         """Keep a transaction for the candidates that name it; say whether any does."""
         return self._bodies.take(transaction)
 
+    def is_wanted(self, transaction_id: bytes) -> bool:
+        """Say whether a candidate names this transaction and lacks it."""
+        return self._bodies.is_wanted(transaction_id)
+
     def missing(self, candidate: Candidate) -> list[bytes]:
         """Return the ids of the transactions of a candidate that are not here."""
         return self._bodies.missing(candidate.sealed.hash)

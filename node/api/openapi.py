@@ -1,10 +1,10 @@
 """The API's description, made from the route table that serves it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ledger.records import Json
-from node.api.doors import Door
+from node.api.doors import Door, PartField
 
 VERSION: Final = "1"
 
@@ -23,8 +23,10 @@ _ERROR: Final[dict[str, Json]] = {
 _REFUSED: Final[dict[str, Json]] = {"$ref": "#/components/responses/Refused"}
 
 
-def describe(doors: Sequence[Door]) -> dict[str, Json]:
-    """Return the OpenAPI 3.1 description of the doors."""
+def describe(
+    doors: Sequence[Door], *, title: str = "Luohu node", schemas: Mapping[str, Json] | None = None
+) -> dict[str, Json]:
+    """Return the OpenAPI 3.1 description of the doors; `schemas` are what their answers refer to."""
     paths: dict[str, dict[str, Json]] = {}
     for door in doors:
         paths.setdefault(door.path, {})[door.method.lower()] = _operation(door)
@@ -34,9 +36,9 @@ def describe(doors: Sequence[Door]) -> dict[str, Json]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Luohu node", "version": VERSION},
+        "info": {"title": title, "version": VERSION},
         "paths": {path: dict(operations) for path, operations in paths.items()},
-        "components": {"schemas": {"Error": _ERROR}, "responses": {"Refused": refused}},
+        "components": {"schemas": {"Error": _ERROR, **(schemas or {})}, "responses": {"Refused": refused}},
     }
 
 
@@ -53,7 +55,7 @@ def _operation(door: Door) -> dict[str, Json]:
         "summary": door.summary,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "The answer.", "content": {door.media_type: {}}},
+            **(door.answers or {"200": {"description": "The answer.", "content": {door.media_type: {}}}}),
             "4XX": _REFUSED,
             "503": _REFUSED,
         },
@@ -66,4 +68,24 @@ def _operation(door: Door) -> dict[str, Json]:
             "additionalProperties": False,
         }
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if door.parts is not None:
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": _form(door.parts)}}
     return operation
+
+
+def _form(parts: Mapping[str, PartField]) -> dict[str, Json]:
+    properties: dict[str, Json] = {
+        name: {
+            "type": "string",
+            "description": part.meaning,
+            **({"contentMediaType": "application/octet-stream"} if part.is_file else {}),
+        }
+        for name, part in parts.items()
+    }
+    schema: dict[str, Json] = {
+        "type": "object",
+        "required": [name for name, part in parts.items() if part.is_required],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {"schema": schema}

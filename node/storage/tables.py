@@ -45,7 +45,7 @@ _NAMES: Final = {
     SEAL: "end of an epoch",
 }
 
-REPAIR: Final = "Stop the node, keep the directory as evidence, and fetch the chain again from peers."
+REPAIR: Final = "Stop the node and run: luohu node repair --home HOME."
 
 T = TypeVar("T")
 

@@ -1,0 +1,300 @@
+"""`luohu verify --manifest`: thousands of documents, with an answer for each in one CSV file.
+
+Rule 1: the manifest is CSV in UTF-8 without a header. A row is file, proof, request, max-age; the last ones may
+be empty or left out: FILE.proof, the request given for all, the age given for all.
+Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified.
+Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it, one line each; the
+same call goes on from there. A journal of another manifest, trusted root or question is refused.
+"""
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cli.exits import UNREACHABLE, CommandError, unreadable, wrong_usage
+from cli.files import default_proof_path, read_file, refuse_existing
+from cli.output import Progress
+from cli.times import parse_duration
+from ledger.records import Json, pack
+from node.desk.batch import COLUMNS, BatchSettings, Row, RowAnswer, answer_rows
+
+MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
+ROWS_MAX: Final = 200_000
+JOURNAL_SUFFIX: Final = ".partial"
+COLUMNS_MIN: Final = 1
+COLUMNS_MAX: Final = 4
+SYNC_ROWS: Final = 1_000
+
+_VERDICT: Final = COLUMNS.index("verdict")
+_CODE: Final = COLUMNS.index("code")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchQuestion:
+    """What is asked of every row that does not say otherwise."""
+
+    settings: BatchSettings
+    request: Path | None
+    is_anchor_only: bool
+    max_age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """How many rows came to which verdict, and how many were answered by an earlier call."""
+
+    verdicts: dict[str, int]
+    codes: dict[str, int]
+    resumed_count: int
+
+    @property
+    def rows_count(self) -> int:
+        """How many rows there are."""
+        return sum(self.verdicts.values())
+
+
+def verify_manifest(manifest: Path, out: Path, question: BatchQuestion, *, jobs: int) -> BatchSummary:
+    """Answer every row of a manifest, and write the answers to `out`. Raises CommandError."""
+    refuse_existing(out)
+    content = read_file(manifest, size_max=MANIFEST_SIZE_MAX)
+    rows = read_rows(manifest, content, question)
+    journal = out.with_name(out.name + JOURNAL_SUFFIX)
+    try:
+        with Journal.open(journal, _binding(content, question)) as kept:
+            resumed_count = len(kept)
+            _answer_rest(kept, rows, question.settings, jobs)
+            summary = _write_answers(kept, out, resumed_count)
+        journal.unlink()
+    except OSError as error:
+        raise unreadable(str(error.filename or out), error) from error
+    return summary
+
+
+def read_rows(path: Path, content: bytes, question: BatchQuestion) -> list[Row]:
+    """Return the rows of a manifest, in order. Raises CommandError, which names the line."""
+    if len(content) > MANIFEST_SIZE_MAX:
+        raise _refusal(str(path), f"at most {MANIFEST_SIZE_MAX} bytes", "more")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refusal(str(path), "CSV in UTF-8", f"other bytes at {error.start}") from error
+    rows: list[Row] = []
+    for number, cells in _lines(path, text):
+        if len(rows) == ROWS_MAX:
+            raise _refusal(str(path), f"at most {ROWS_MAX} rows", "more")
+        rows.append(_row(path, number, cells, question))
+    if not rows:
+        raise _refusal(str(path), "at least one row: file, proof, request, max-age", "none")
+    return rows
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise _refusal(f"{path} line {reader.line_num}", "a row of CSV", str(error)) from error
+
+
+def _row(path: Path, number: int, cells: Sequence[str], question: BatchQuestion) -> Row:
+    where = f"{path} line {number}"
+    if not COLUMNS_MIN <= len(cells) <= COLUMNS_MAX:
+        raise _refusal(where, "file, proof, request, max-age, the last ones at will", f"{len(cells)} columns")
+    name, proof, request, max_age = (*cells, *[""] * (COLUMNS_MAX - len(cells)))
+    if not name or any("\0" in cell for cell in cells):
+        raise _refusal(where, "the name of a file", ascii(name)[:80])
+    document = path.parent / name
+    asked = str(path.parent / request) if request else None
+    if question.is_anchor_only and asked is not None:
+        raise _refusal(where, "no request, with --anchor-only", ascii(request)[:80])
+    if not question.is_anchor_only and asked is None:
+        if question.request is None:
+            raise _refusal(where, "a request in the third column, or --request for all", "none")
+        asked = str(question.request)
+    try:
+        max_age_ms = parse_duration(max_age) if max_age else question.max_age_ms
+    except ValueError as error:
+        raise _refusal(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
+    proof_path = path.parent / proof if proof else default_proof_path(document)
+    return Row(number, str(document), str(proof_path), asked, max_age_ms)
+
+
+class Journal:
+    """Answers so far, a line each, under a line that says what they answer. A torn last line is dropped."""
+
+    def __init__(self, file: BinaryIO, rows_count: int) -> None:
+        """Use `Journal.open`."""
+        self._file = file
+        self._rows_count = rows_count
+
+    @classmethod
+    def open(cls, path: Path, binding: str) -> "Journal":
+        """Open the journal at `path`, or begin one. Raises CommandError or OSError."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = os.fdopen(descriptor, "r+b")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return cls(file, _check_journal(path, file, _line(binding)))
+        except BlockingIOError as error:
+            file.close()
+            raise wrong_usage(
+                str(path),
+                expected="to be the only one who answers this manifest",
+                found="another process",
+                cure="Wait for it, or name another --out.",
+                code="journal",
+            ) from error
+        except BaseException:
+            file.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._rows_count
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, answer: RowAnswer) -> None:
+        """Keep an answer."""
+        self._file.write(_line(answer.cells))
+        self._rows_count += 1
+        if self._rows_count % SYNC_ROWS == 0:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def answers(self) -> Iterator[list[str]]:
+        """Yield the cells of every answer, in order."""
+        self._file.flush()
+        self._file.seek(0)
+        self._file.readline()
+        for line in self._file:
+            yield json.loads(line)
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode("ascii") + b"\n"
+
+
+def _check_journal(path: Path, file: BinaryIO, head: bytes) -> int:
+    """Return how many answers a journal holds, and stand at their end. Raises CommandError."""
+    found = file.readline(len(head))
+    if found != head:
+        if not head.startswith(found) or file.read(1):
+            raise _foreign_journal(path)
+        # New, or cut off while its first line was written.
+        file.seek(0)
+        file.truncate()
+        file.write(head)
+        file.flush()
+        return 0
+    end, count = file.tell(), 0
+    while (line := file.readline()).endswith(b"\n"):
+        end, count = file.tell(), count + 1
+        try:
+            cells = json.loads(line)
+        except ValueError as error:
+            raise _foreign_journal(path) from error
+        if not isinstance(cells, list) or len(cells) != len(COLUMNS):
+            raise _foreign_journal(path)
+    file.seek(end)
+    file.truncate()
+    return count
+
+
+def _foreign_journal(path: Path) -> CommandError:
+    return wrong_usage(
+        str(path),
+        expected="the answers so far to this manifest, under this trusted root and these options",
+        found="answers to something else",
+        cure="Give the call that was cut short, or remove the file to begin anew.",
+        code="journal",
+    )
+
+
+def _binding(content: bytes, question: BatchQuestion) -> str:
+    request = None if question.request is None else read_file(question.request, size_max=64 * 1024)
+    parts = (
+        content,
+        pack(question.settings.trust),
+        request or b"",
+        f"{question.settings.at_ms} {question.is_anchor_only} {question.max_age_ms}".encode(),
+    )
+    digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+    return f"luohu verify {hashlib.sha256(digests).hexdigest()}"
+
+
+def _answer_rest(kept: Journal, rows: list[Row], settings: BatchSettings, jobs: int) -> None:
+    progress = Progress("verifying", len(rows))
+    try:
+        for answer in answer_rows(rows[len(kept) :], settings, jobs=jobs):
+            kept.append(answer)
+            progress.update(len(kept))
+    except BrokenProcessPool as error:
+        raise CommandError(
+            UNREACHABLE,
+            "verifying",
+            expected="workers that finish",
+            found="one that was killed",
+            cure="Call it again, which goes on from here; with fewer --jobs where memory is short.",
+            code="interrupted",
+        ) from error
+    finally:
+        progress.finish()
+
+
+def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BatchSummary:
+    verdicts: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
+    partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for cells in kept.answers():
+                writer.writerow(cells)
+                verdicts[cells[_VERDICT]] += 1
+                if cells[_CODE]:
+                    codes[cells[_CODE]] += 1
+            file.flush()
+            os.fsync(file.fileno())
+        refuse_existing(out)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    directory = os.open(out.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return BatchSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
+
+
+def summary_json(summary: BatchSummary) -> dict[str, Json]:
+    """Return the JSON form of a summary."""
+    return {
+        "rows_count": summary.rows_count,
+        "resumed_count": summary.resumed_count,
+        "verdicts": dict(summary.verdicts),
+        "codes": dict(summary.codes),
+    }
+
+
+def _refusal(where: str, expected: str, found: str) -> CommandError:
+    return wrong_usage(
+        where, expected=expected, found=found, cure="Correct the manifest and try again.", code="manifest"
+    )

@@ -1,0 +1,113 @@
+"""Verdicts and refusals as JSON: one shape for the command, the batch and the service.
+
+Rule 1: `verdict` says first what was decided: `verified`, `anchor-verified`, or `refused`.
+Rule 2: `checked` names the steps, so that whoever asked for less sees it in the answer.
+"""
+
+from ledger.records import Json
+from ledger.verdicts import (
+    STEP_AGE,
+    STEP_ANCHOR,
+    STEP_CONSENT,
+    STEP_DOCUMENT,
+    STEP_ISSUER,
+    STEP_PRESENTATION,
+    STEP_STATUS,
+    STEP_TRUST,
+    AnchorVerdict,
+    Sentence,
+    Verdict,
+    VerificationError,
+)
+
+VERIFIED = "verified"
+ANCHOR_VERIFIED = "anchor-verified"
+REFUSED = "refused"
+
+_ANCHOR_STEPS = (STEP_TRUST, STEP_DOCUMENT, STEP_ANCHOR, STEP_ISSUER, STEP_STATUS, STEP_AGE)
+
+
+def verdict_to_json(verdict: AnchorVerdict | Verdict, *, at_ms: int) -> dict[str, Json]:
+    """Return the JSON form of what holds, at the time asked about."""
+    is_anchor_only = isinstance(verdict, AnchorVerdict)
+    value: dict[str, Json] = {
+        "verdict": ANCHOR_VERIFIED if is_anchor_only else VERIFIED,
+        "checked": checked_steps(is_anchor_only=is_anchor_only),
+        "at_ms": at_ms,
+        **_anchor_to_json(verdict),
+    }
+    return value | _consent_to_json(verdict) if isinstance(verdict, Verdict) else value
+
+
+def refusal_to_json(error: VerificationError, *, is_anchor_only: bool) -> dict[str, Json]:
+    """Return the JSON form of why a document was refused."""
+    return {
+        "verdict": REFUSED,
+        "checked": checked_steps(is_anchor_only=is_anchor_only),
+        "code": error.code,
+        "step": error.step,
+        "where": error.where,
+        "expected": error.expected,
+        "found": error.found,
+        "meaning": _sentence_to_json(error.refusal.meaning),
+        "next_step": _sentence_to_json(error.refusal.next_step),
+    }
+
+
+def checked_steps(*, is_anchor_only: bool) -> list[Json]:
+    """Return the names of the steps that are checked."""
+    steps: list[Json] = [*_ANCHOR_STEPS]
+    return steps if is_anchor_only else [*steps, STEP_CONSENT, STEP_PRESENTATION]
+
+
+def _sentence_to_json(sentence: Sentence) -> dict[str, Json]:
+    return {"en": sentence.en, "zh-Hans": sentence.zh_hans, "zh-Hant": sentence.zh_hant}
+
+
+def _anchor_to_json(verdict: AnchorVerdict | Verdict) -> dict[str, Json]:
+    integrity, issuer, anchored, status, trust = (
+        verdict.integrity,
+        verdict.issuer,
+        verdict.anchored,
+        verdict.status,
+        verdict.trust,
+    )
+    return {
+        "integrity": {
+            "media_type": integrity.media_type,
+            "size": integrity.size,
+            "commitment": integrity.commitment.hex(),
+        },
+        "issuer": {
+            "member": issuer.member,
+            "name_en": issuer.name_en,
+            "name_zh_hans": issuer.name_zh_hans,
+            "name_zh_hant": issuer.name_zh_hant,
+            "is_suspended": issuer.is_suspended,
+        },
+        "anchored": {
+            "root": anchored.root.hex(),
+            "schema": anchored.schema,
+            "height": anchored.height,
+            "time_ms": anchored.time_ms,
+            "issued_ms": anchored.issued_ms,
+            "expires_ms": anchored.expires_ms,
+        },
+        "status": {"height": status.height, "time_ms": status.time_ms, "age_ms": status.age_ms},
+        "trust": {"chain_id": trust.chain_id.hex(), "epoch": trust.epoch, "height": trust.height},
+    }
+
+
+def _consent_to_json(verdict: Verdict) -> dict[str, Json]:
+    consent, presented = verdict.consent, verdict.presented
+    return {
+        "consent": {
+            "consent_id": consent.consent_id.hex(),
+            "recipient": consent.recipient,
+            "purpose": consent.purpose,
+            "until_ms": consent.until_ms,
+            "used": consent.used,
+            "uses": consent.uses,
+        },
+        "presented": {"nonce": presented.nonce.hex(), "holder_key": presented.holder_key},
+    }

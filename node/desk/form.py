@@ -1,0 +1,106 @@
+"""Reading a multipart form whose document may be of any size, in constant memory.
+
+Rule 1: a form holds only the parts that its door names, each at most once, those that are required all of them.
+Rule 2: the document is hashed as it comes and never held; every other part has a size that is read and no more.
+Rule 3: a client that sends nothing for STALL_S is refused. The whole form has FORM_S.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from ledger.merkle import Content, ContentHasher
+from node.api.doors import DoorError, PartField
+from node.desk.multipart import FormError, FormReader, PartHead
+
+DOCUMENT: Final = "document"
+STALL_S: Final = 20.0
+FORM_S: Final = 900.0
+
+# What a part may say of its own transfer: nothing that would have to be undone.
+_PLAIN_TRANSFER: Final = frozenset({"binary", "8bit", "7bit"})
+_CURE: Final = "Send multipart/form-data as GET /v1/openapi.json describes it."
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The document's content, and the other parts by name."""
+
+    document: Content
+    parts: Mapping[str, bytes]
+
+
+async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> Form:
+    """Return the form of a request. Raises DoorError."""
+    if request.content_type != "multipart/form-data":
+        found = ascii(request.content_type)[:80]
+        raise _fault(415, "media-type", "content type", "multipart/form-data", found)
+    if hdrs.CONTENT_ENCODING in request.headers:
+        found = ascii(request.headers[hdrs.CONTENT_ENCODING])[:80]
+        raise _fault(415, "media-type", "content encoding", "none", found)
+    try:
+        async with asyncio.timeout(FORM_S):
+            content_type = request.headers[hdrs.CONTENT_TYPE]
+            return await _read_parts(FormReader(request.content, content_type, stall_s=STALL_S), shape)
+    except TimeoutError as error:
+        expected = f"bytes every {STALL_S:.0f} s, all in {FORM_S:.0f} s"
+        raise _fault(408, "timeout", "body", expected, "fewer") from error
+    except web.RequestPayloadError as error:
+        raise _fault(400, "encoding", "body", "a whole body", "a broken one") from error
+    except FormError as error:
+        raise _fault(400, "encoding", "body", f"{error}", "something else") from error
+
+
+async def _read_parts(reader: FormReader, shape: Mapping[str, PartField]) -> Form:
+    found: dict[str, bytes] = {}
+    document: Content | None = None
+    while (head := await reader.next_part()) is not None:
+        name = head.name
+        _check_head(head, shape)
+        if name in found or (name == DOCUMENT and document is not None):
+            raise _fault(400, "encoding", name, "each part once", "it twice")
+        if name == DOCUMENT:
+            document = await _hash_part(reader, shape[name])
+        else:
+            found[name] = await _read_part(reader, name, shape[name])
+    missing = [name for name, field in shape.items() if field.is_required and name not in {*found, DOCUMENT}]
+    if document is None or missing:
+        raise _fault(400, "encoding", "body", f"the parts {', '.join((DOCUMENT, *missing))}", "fewer")
+    return Form(document, found)
+
+
+def _check_head(head: PartHead, shape: Mapping[str, PartField]) -> None:
+    if head.name not in shape:
+        raise _fault(400, "encoding", "body", f"only the parts {', '.join(shape)}", ascii(head.name)[:80])
+    transfer = head.fields.get("content-transfer-encoding", "binary").lower()
+    if transfer not in _PLAIN_TRANSFER or "content-encoding" in head.fields:
+        raise _fault(415, "media-type", head.name, "its bytes as they are", "an encoding of them")
+
+
+async def _hash_part(reader: FormReader, field: PartField) -> Content:
+    hasher = ContentHasher()
+    async for piece in reader.pieces():
+        hasher.update(piece)
+        if hasher.size > field.size_max:
+            raise _too_large(DOCUMENT, field)
+    return hasher.finish()
+
+
+async def _read_part(reader: FormReader, name: str, field: PartField) -> bytes:
+    content = bytearray()
+    async for piece in reader.pieces():
+        content += piece
+        if len(content) > field.size_max:
+            raise _too_large(name, field)
+    return bytes(content)
+
+
+def _too_large(name: str, field: PartField) -> DoorError:
+    return _fault(413, "too-large", name, f"at most {field.size_max} bytes", "more")
+
+
+def _fault(status: int, code: str, where: str, expected: str, found: str) -> DoorError:
+    return DoorError(status, code, where, expected=expected, found=found, cure=_CURE)

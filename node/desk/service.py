@@ -1,0 +1,346 @@
+"""`luohu verify serve`: the verifier on loopback, for systems in other languages (docs/verifying.md, The service).
+
+Rule 1: it listens on loopback only, and refuses a Host of another name and every request of a web page (one with
+an Origin): what it reads is not for others, and it has no credentials to tell callers apart.
+Rule 2: 200 is given to a document that verified, to nothing else. A refused one is 422 with its reason, so that a
+caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
+Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
+Rule 4: the trusted root is the one read at the start or at the last SIGHUP that brought a good one.
+Rule 5: nothing is remembered. The caller accepts each nonce once.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from ledger.answers import refusal_to_json, verdict_to_json
+from ledger.errors import LedgerError
+from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
+from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
+from ledger.records import Json
+from ledger.trust import TrustedRoot
+from ledger.verdicts import VerificationError
+from ledger.verifier import MAX_AGE_MS, Verifier
+from node.api.connection import connections_of
+from node.api.doors import Answer, Door, DoorError, PartField, refusal, require_number, respond
+from node.api.openapi import describe
+from node.api.server import check_host, check_loopback, expect_continue, refuse_http
+from node.clock import Clock, SystemClock
+from node.desk.form import DOCUMENT, read_form
+
+FORMS_MAX: Final = 32
+DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
+TEXT_SIZE_MAX: Final = 200
+BACKLOG: Final = 256
+SHUTDOWN_S: Final = 2.0
+REFUSED_STATUS: Final = 422
+
+logger = logging.getLogger(__name__)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+
+_ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
+    DOCUMENT: PartField(
+        "The document's bytes. Of any size: they are hashed as they come.", DOCUMENT_SIZE_MAX
+    ),
+    "proof": PartField("The content of its proof file.", len(PROOF_MAGIC) + PROOF_SIZE_MAX),
+    "max_age_ms": PartField(
+        "How old the proof may be, in milliseconds; by default 24 hours.", TEXT_SIZE_MAX, False, False
+    ),
+    "at_ms": PartField(
+        "The time asked about, in milliseconds of the Unix epoch; by default now.",
+        TEXT_SIZE_MAX,
+        False,
+        False,
+    ),
+}
+_PARTS: Final[Mapping[str, PartField]] = {
+    **_ANCHOR_PARTS,
+    "request": PartField(
+        "The content of your own consent request; or give request_name.",
+        len(REQUEST_MAGIC) + REQUEST_SIZE_MAX,
+        is_required=False,
+    ),
+    "request_name": PartField(
+        "The name of your own consent request in the folder that the service was started with.",
+        TEXT_SIZE_MAX,
+        False,
+        False,
+    ),
+}
+
+
+class DeskService:
+    """Verifies what is sent to it, under one trusted root."""
+
+    def __init__(
+        self, trust: TrustedRoot, *, requests: Path | None = None, clock: Clock | None = None
+    ) -> None:
+        """`requests` is the folder of the bank's own requests, where callers may name them."""
+        self._verifier = Verifier(trust)
+        self._trust = trust
+        self._requests = requests
+        self._clock = clock or SystemClock()
+        self._forms_count = 0
+        self.doors = self._make_doors()
+        application = web.Application(middlewares=[_middleware], client_max_size=PROOF_SIZE_MAX)
+        for door in self.doors:
+            application.router.add_route(
+                door.method, door.path, _answer_of(door), expect_handler=expect_continue
+            )
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+        )
+        self._listener: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
+        check_loopback(host)
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None, "a runner that was set up has a server"
+        self._listener = await asyncio.get_running_loop().create_server(
+            connections_of(server), host, port, backlog=BACKLOG
+        )
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def reload(self, load: Callable[[], TrustedRoot]) -> bool:
+        """Take the trusted root that `load` returns; keep the old one where it raises. Say which."""
+        try:
+            trust = load()
+            if trust.chain_id != self._trust.chain_id:
+                raise _another_chain(self._trust, trust)
+            self._verifier, self._trust = Verifier(trust), trust
+        except (LedgerError, OSError) as error:
+            logger.error("desk.trust-refused reason=%s", ascii(f"{error}")[:300])
+            return False
+        logger.info("desk.trust-loaded checkpoints=%d", len(trust.checkpoints))
+        return True
+
+    # -- doors ------------------------------------------------------------------------------------------
+
+    def _make_doors(self) -> tuple[Door, ...]:
+        async def openapi(_request: web.Request) -> web.StreamResponse:
+            return respond(description)
+
+        doors = (
+            Door(
+                "POST",
+                "/v1/verify",
+                "Verify a document that was presented for your request. 200 only where it verified.",
+                self._verify,
+                parts=_PARTS,
+                answers=_ANSWERS,
+            ),
+            Door(
+                "POST",
+                "/v1/verify-anchor",
+                "Verify a document and its anchor alone: neither consent nor presentation is checked.",
+                self._verify_anchor,
+                parts=_ANCHOR_PARTS,
+                answers=_ANSWERS,
+            ),
+            Door("GET", "/v1/trust", "What is trusted: the chain, and the newest pin.", self._show_trust),
+            Door("GET", "/v1/health", "The process is up.", self._health),
+            Door("GET", "/v1/openapi.json", "This description.", openapi),
+        )
+        description = describe(doors, title="Luohu verifier", schemas=_SCHEMAS)
+        return doors
+
+    async def _verify(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, _PARTS, is_anchor_only=False)
+
+    async def _verify_anchor(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, _ANCHOR_PARTS, is_anchor_only=True)
+
+    async def _answer(
+        self, request: web.Request, shape: Mapping[str, PartField], *, is_anchor_only: bool
+    ) -> web.StreamResponse:
+        if self._forms_count == FORMS_MAX:
+            expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
+            raise DoorError(503, "busy", "body", expected=expected, found="one more", cure=cure)
+        self._forms_count += 1
+        try:
+            form = await read_form(request, shape)
+        finally:
+            self._forms_count -= 1
+        at_ms = _number(form.parts, "at_ms", self._clock.wall_ms())
+        max_age_ms = _number(form.parts, "max_age_ms", MAX_AGE_MS)
+        asked = None if is_anchor_only else self._request_of(form.parts)
+        proof = form.parts["proof"]
+        try:
+            if asked is None:
+                anchored = self._verifier.verify_anchor(
+                    form.document, proof, at_ms=at_ms, max_age_ms=max_age_ms
+                )
+                return _respond(verdict_to_json(anchored, at_ms=at_ms), 200)
+            verdict = self._verifier.verify(
+                form.document, proof, request=asked, at_ms=at_ms, max_age_ms=max_age_ms
+            )
+            return _respond(verdict_to_json(verdict, at_ms=at_ms), 200)
+        except VerificationError as error:
+            return _respond(refusal_to_json(error, is_anchor_only=is_anchor_only), REFUSED_STATUS)
+
+    def _request_of(self, parts: Mapping[str, bytes]) -> Request:
+        if ("request" in parts) == ("request_name" in parts):
+            found = "both" if "request" in parts else "neither"
+            raise _fault("request", "either request or request_name", found)
+        if "request" in parts:
+            return Request.decode(parts["request"])
+        name = _text(parts, "request_name")
+        if self._requests is None:
+            raise _fault("request_name", "a service that was started with --requests", "one without")
+        if not _NAME.fullmatch(name):
+            raise _fault("request_name", "the name of a file in the folder of requests", ascii(name)[:80])
+        try:
+            with (self._requests / name).open("rb") as file:
+                return Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
+        except OSError as error:
+            raise DoorError(
+                404,
+                "unknown",
+                "request_name",
+                expected="a request in the folder of requests",
+                found=f"{name}: {error.strerror}",
+                cure="Keep each request there, as `luohu consent request` wrote it.",
+            ) from error
+
+    async def _show_trust(self, _request: web.Request) -> web.StreamResponse:
+        pin = self._trust.newest_pin(self._clock.wall_ms())
+        value: dict[str, Json] = {
+            "chain_id": self._trust.chain_id.hex(),
+            "newest_pin": {"epoch": pin.epoch, "height": pin.height, "block_hash": pin.block_hash.hex()},
+            "checkpoints_count": len(self._trust.checkpoints),
+        }
+        return respond(value)
+
+    async def _health(self, _request: web.Request) -> web.StreamResponse:
+        return respond({"status": "up"})
+
+
+def _answer_of(door: Door) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        door.check_query(request)
+        return await door.answer(request)
+
+    return answer
+
+
+@web.middleware
+async def _middleware(request: web.Request, handler: Answer) -> web.StreamResponse:
+    try:
+        check_host(request)
+        if hdrs.ORIGIN in request.headers:
+            cure = "Call it from a program; web/verify.html verifies inside a browser."
+            found = ascii(request.headers[hdrs.ORIGIN])[:80]
+            raise DoorError(403, "origin", "Origin", expected="no web page", found=found, cure=cure)
+        return await handler(request)
+    except DoorError as error:
+        response = refusal(error, error.status)
+        # The rest of a form that was refused is not read: the connection ends with the answer.
+        response.force_close()
+        return response
+    except LedgerError as error:
+        return refusal(error, 400)
+    except web.HTTPException as error:
+        return refuse_http(request, error)
+
+
+def _respond(value: dict[str, Json], status: int) -> web.Response:
+    logger.info("desk.answered verdict=%s code=%s", value["verdict"], value.get("code", "none"))
+    return respond(value, status)
+
+
+def _text(parts: Mapping[str, bytes], name: str) -> str:
+    try:
+        return parts[name].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise _fault(name, "ASCII", "other bytes") from error
+
+
+def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
+    return require_number(_text(parts, name), name) if name in parts else otherwise
+
+
+def _fault(where: str, expected: str, found: str) -> DoorError:
+    cure = "Send multipart/form-data as GET /v1/openapi.json describes it."
+    return DoorError(400, "encoding", where, expected=expected, found=found, cure=cure)
+
+
+def _another_chain(trust: TrustedRoot, other: TrustedRoot) -> LedgerError:
+    return LedgerError("trusted root", f"one of chain {trust.chain_id.hex()}", other.chain_id.hex())
+
+
+def _shape(**properties: Json) -> dict[str, Json]:
+    return {"type": "object", "required": [*properties], "properties": {**properties}}
+
+
+_TEXT: Final[dict[str, Json]] = {"type": "string"}
+_WHOLE: Final[dict[str, Json]] = {"type": "integer", "minimum": 0}
+_FLAG: Final[dict[str, Json]] = {"type": "boolean"}
+_SENTENCE: Final[dict[str, Json]] = _shape(**{"en": _TEXT, "zh-Hans": _TEXT, "zh-Hant": _TEXT})
+_STEPS: Final[dict[str, Json]] = {"type": "array", "items": _TEXT}
+_VERDICT_SHAPE: Final = _shape(
+    verdict={"enum": ["verified", "anchor-verified"]},
+    checked=_STEPS,
+    at_ms=_WHOLE,
+    integrity=_shape(media_type=_TEXT, size=_WHOLE, commitment=_TEXT),
+    issuer=_shape(member=_TEXT, name_en=_TEXT, name_zh_hans=_TEXT, name_zh_hant=_TEXT, is_suspended=_FLAG),
+    anchored=_shape(
+        root=_TEXT,
+        schema=_TEXT,
+        height=_WHOLE,
+        time_ms=_WHOLE,
+        issued_ms=_WHOLE,
+        expires_ms={"type": ["integer", "null"]},
+    ),
+    status=_shape(height=_WHOLE, time_ms=_WHOLE, age_ms=_WHOLE),
+    trust=_shape(chain_id=_TEXT, epoch=_WHOLE, height=_WHOLE),
+)
+_CONSENT_SHAPES: Final[dict[str, Json]] = {
+    "consent": _shape(
+        consent_id=_TEXT, recipient=_TEXT, purpose=_TEXT, until_ms=_WHOLE, used=_WHOLE, uses=_WHOLE
+    ),
+    "presented": _shape(nonce=_TEXT, holder_key={"type": ["string", "null"]}),
+}
+_SCHEMAS: Final[dict[str, Json]] = {
+    "Verdict": {
+        **_VERDICT_SHAPE,
+        "description": "Facts on separate axes. Consent and presentation stand in it where they were checked.",
+        "properties": {**_VERDICT_SHAPE["properties"], **_CONSENT_SHAPES},  # type: ignore[dict-item]
+    },
+    "Refusal": _shape(
+        verdict={"const": "refused"},
+        checked=_STEPS,
+        code=_TEXT,
+        step=_TEXT,
+        where=_TEXT,
+        expected=_TEXT,
+        found=_TEXT,
+        meaning=_SENTENCE,
+        next_step=_SENTENCE,
+    ),
+}
+
+
+def _answer_shape(description: str, schema: str) -> dict[str, Json]:
+    content: dict[str, Json] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+_ANSWERS: Final[Mapping[str, Json]] = {
+    "200": _answer_shape("The document verified.", "Verdict"),
+    f"{REFUSED_STATUS}": _answer_shape("The document is refused, with step, code and reason.", "Refusal"),
+}
