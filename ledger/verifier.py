@@ -101,7 +101,8 @@ class Verifier:
         """Return what holds of a document that was presented for the bank's own `request`.
 
         `proof` is the content of the proof file; `at_ms` the time asked about, in milliseconds of the Unix
-        epoch. Raises VerificationError and nothing else for any document and proof.
+        epoch. Raises VerificationError and nothing else for any document and proof. The request's own signature is
+        not checked: it tells the holder who asks, while the bank knows its own file, whose key may have rotated since.
         """
         decoded = _decode_proof(proof)
         facts = self._verify_anchor(document, decoded, at_ms)
