@@ -409,3 +409,15 @@ def test_later_leaves_find_their_paths_with_a_frontiers_subtrees() -> None:
     for index in range(21, 29):
         path = inclusion_path_from_nodes(index, 29, lambda level, place: nodes[level, place])
         verify_inclusion(LEAVES[index], path, size=29, root=frontier.root())
+
+
+@pytest.mark.parametrize("index", [-1, 5, 6])
+def test_there_is_no_path_of_a_leaf_that_the_tree_does_not_have(index: int) -> None:
+    tree = Tree(LEAVES[:5])
+    for find_path in (
+        lambda: tree.path(index),
+        lambda: inclusion_path(LEAVES[:5], index),
+        lambda: inclusion_path_from_nodes(index, 5, tree.node),
+    ):
+        with pytest.raises(ProofError, match="the index of one of 5 leaves"):
+            find_path()
