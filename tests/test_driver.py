@@ -9,7 +9,7 @@ import pytest
 from ledger.blocks import SealedHeader, transactions_root
 from ledger.transactions import Transaction
 from node.consensus.effects import Build
-from node.driver import ARRIVALS_PER_TICK_MAX
+from node.driver import ARRIVALS_PER_TICK_MAX, SPREAD_AGAIN_MS
 from node.mempool import Mempool, MempoolError
 from node.messages import Gossip, encode_peer_message
 from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction, private_key
@@ -245,3 +245,31 @@ def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(w
     assert driver.chain.propose(usurping, ()) is not None
     assert not driver._ensure_executed(usurping.hash)
     assert driver._ensure_executed(passed.hash)
+
+
+def test_what_was_submitted_where_nobody_heard_it_is_spread_again(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver.admit(transaction)
+    world.meddle = lambda source, target, data: None if source == "sz-operator" else data
+    node.driver.submit([transaction])
+    world.run(1_000)
+    others = [each for each in world.nodes.values() if each is not node]
+    assert all(each.driver.mempool.find(transaction.id) is None for each in others)
+    world.meddle = lambda source, target, data: data
+    node.driver._has_work = lambda: False  # type: ignore[method-assign]
+    world.run(SPREAD_AGAIN_MS + 2_000)
+    assert all(transaction.id in each.final for each in others)
+
+
+def test_what_came_by_gossip_and_is_submitted_again_is_spread_again(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver._take(transaction)
+    assert not node.driver._spread
+    assert not node.driver.admit(transaction)
+    assert list(node.driver._spread) == [transaction.id]
+    world.run(SPREAD_AGAIN_MS + 2_000)
+    assert not node.driver._spread and transaction.id in node.final

@@ -11,7 +11,17 @@ import pytest
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
 from ledger.certificates import FINALIZE, NULLIFY, VOTE_TAGS, Subject, Vote
-from ledger.state import Member, Node, Schema, find, member_key, node_key, require_validators, schema_key
+from ledger.state import (
+    Member,
+    Misbehaviour,
+    Node,
+    Schema,
+    find,
+    member_key,
+    node_key,
+    require_validators,
+    schema_key,
+)
 from node.client.client import Client
 from node.consensus.messages import VoteMessage, encode_message
 from node.development import development_key
@@ -151,9 +161,13 @@ def test_equivocation_that_a_node_sees_is_put_on_record(
             vote = Vote(subject, signer, key.sign(VOTE_TAGS[kind], subject.body(chain_id)))
             message = encode_peer_message(Consensus(encode_message(VoteMessage(vote))))
             witness._guarded(lambda message=message: witness.driver.receive(culprit, message))  # type: ignore[misc]
-        await anchor_something(running)
-        async with Client.connect(running.url(OTHER)) as client:
-            (record,) = await client.misbehaviour()
+        records: list[Misbehaviour] = []
+        while not records:
+            # Its report is recorded in one of the next blocks.
+            await anchor_something(running)
+            async with Client.connect(running.url(OTHER)) as client:
+                records = await client.misbehaviour()
+        (record,) = records
         assert (record.member, record.epoch, record.key) == (culprit, 0, key.public)
         assert {record.first.subject.kind, record.second.subject.kind} == {NULLIFY, FINALIZE}
 
