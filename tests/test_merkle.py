@@ -421,3 +421,11 @@ def test_there_is_no_path_of_a_leaf_that_the_tree_does_not_have(index: int) -> N
     ):
         with pytest.raises(ProofError, match="the index of one of 5 leaves"):
             find_path()
+
+
+def test_a_consistency_path_holds_hashes_of_32_bytes_and_a_refusal_says_so() -> None:
+    old_root, root = tree_root(LEAVES[:3]), tree_root(LEAVES[:7])
+    first, *others = consistency_path(LEAVES[:7], 3)
+    for wrong in (first[:31], first + b"\0", b""):
+        with pytest.raises(ProofError, match=r"^consistency path\[0\]: expected 32 bytes"):
+            verify_consistency((wrong, *others), old_size=3, old_root=old_root, size=7, root=root)
