@@ -111,7 +111,7 @@ def verify(
     try:
         verdict = _verify(document, proof, trust, request, at_ms=at_ms, max_age_ms=max_age)
     except VerificationError as error:
-        _print_refusal(error, is_anchor_only=request is None, as_json=as_json)
+        print_refusal(error, is_anchor_only=request is None, as_json=as_json)
         return NO
     except LedgerError as error:
         raise refused(error) from error
@@ -186,7 +186,8 @@ def _verify(
         raise unreadable(str(document), error) from error
 
 
-def _print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
+def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
+    """Print why a document was refused."""
     meaning, next_step = error.refusal.meaning, error.refusal.next_step
     note = f" ({UNCHECKED})" if is_anchor_only else ""
     rows = [
