@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak explore mutate clean
+.PHONY: demo test check simulate soak explore mutate large clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -40,6 +40,10 @@ explore: $(VENV)/installed
 # Every check of the verifier is necessary: a test fails without it. Takes half an hour.
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+
+# What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
+large: $(VENV)/installed
+	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
