@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak explore mutate large clean
+.PHONY: demo test check simulate soak abuse explore mutate large fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -20,6 +20,10 @@ check: $(VENV)/installed
 # Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
+
+# Floods at a node's API and peer port, and what they cost others: make abuse [SECONDS=20] [KINDS="member_spam garbage"]
+abuse: $(VENV)/installed
+	$(BIN)/python -m tests.abuse --seconds $(or $(SECONDS),20) $(KINDS)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'
@@ -44,6 +48,11 @@ mutate: $(VENV)/installed
 # What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
 large: $(VENV)/installed
 	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
+
+# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
+fuzz: $(VENV)/installed
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

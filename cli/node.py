@@ -1,4 +1,4 @@
-"""`luohu node`: run one node in the foreground; ask a running one how it is."""
+"""`luohu node`: run one node in the foreground; ask a running one how it is; repair a stopped one."""
 
 import asyncio
 import logging
@@ -7,17 +7,18 @@ from pathlib import Path
 
 import click
 
-from cli.exits import FINE, UNREACHABLE, error_families, unreachable
+from cli.exits import FINE, NO, UNREACHABLE, error_families, unreachable, wrong_usage
 from cli.files import FILE
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option, protection_for
 from cli.times import show_time
+from ledger.records import Json
 from node.keyfiles import Protection
 
 
 @click.group("node")
 def node() -> None:
-    """Run one node, or ask a running one how it is."""
+    """Run one node, ask a running one how it is, or repair a stopped one."""
 
 
 @node.command("start")
@@ -35,6 +36,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     from node.api.server import Api
     from node.home import Home
     from node.run import load_parts, run_node
+    from node.storage.store import StoreError
 
     home = Home.open(path)
     home.require_node()
@@ -53,6 +55,12 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
 
     try:
         asyncio.run(run_node(parts, Api, on_ready=say_ready))
+    except StoreError as error:
+        # What the store cannot know is where it lies.
+        cure = error.cure.replace("HOME", str(path))
+        raise wrong_usage(
+            "stored chain", expected=error.expected, found=error.found, cure=cure, code="store"
+        ) from error
     except error_families():
         raise
     except Exception as error:
@@ -64,6 +72,45 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
             cure="Keep the home as evidence and report the log; it stops rather than be wrong.",
             code="node-stopped",
         ) from error
+
+
+@node.command("repair")
+@click.option("--home", "path", type=FILE, required=True, help="The member's home directory.")
+@json_option
+def repair(path: Path, as_json: bool) -> int:
+    """Examine the home of a stopped node, put aside what is damaged, and leave one that starts.
+
+    Nothing is deleted. The next start fetches the chain from peers. Exit code 1 where something is left to do.
+
+    \b
+    Example:
+      luohu node repair --home network/hk-bureau
+    """
+    from node.home import Home
+    from node.repair import repair as repair_home
+
+    found = repair_home(Home.open(path))
+    lines = ["nothing is damaged"] if not found else []
+    for each in found:
+        kept = "" if each.kept_at is None else f"; kept at {each.kept_at}"
+        lines.append(f"{each.where}: expected {each.expected}, found {each.found}{kept}. Now: {each.cure}")
+    value: dict[str, Json] = {
+        "home": str(path),
+        "findings": [
+            {
+                "part": each.part,
+                "where": each.where,
+                "expected": each.expected,
+                "found": each.found,
+                "kept_at": None if each.kept_at is None else str(each.kept_at),
+                "cure": each.cure,
+                "is_repaired": each.is_repaired,
+            }
+            for each in found
+        ],
+    }
+    print_answer(as_json=as_json, value=value, lines=lines)
+    return FINE if all(each.is_repaired for each in found) else NO
 
 
 @node.command("status")

@@ -30,7 +30,7 @@ class Entry:
 COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("cli.demo", "demo", "Play the whole story on this machine, in about a minute."),
     "network": Entry("cli.network", "network", "Make a development network and run its nodes."),
-    "node": Entry("cli.node", "node", "Run one node; ask a running one how it is."),
+    "node": Entry("cli.node", "node", "Run one node; ask a running one how it is; repair a stopped one."),
     "key": Entry("cli.key", "key", "Make, show and rotate keys."),
     "wallet": Entry("cli.wallet", "wallet", "A resident's wallet: holder keys and consent keys."),
     "anchor": Entry("cli.anchor", "anchor", "Issuer: anchor documents; proofs appear beside them."),

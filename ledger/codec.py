@@ -41,7 +41,8 @@ def decode(data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Value:
             data,
             use_list=False,
             raw=False,
-            max_array_len=ARRAY_ITEMS_MAX,
+            # An item takes a byte at least; what an array only claims to hold must not be allocated.
+            max_array_len=min(ARRAY_ITEMS_MAX, len(data)),
             max_map_len=0,
             max_ext_len=0,
         )

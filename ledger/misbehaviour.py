@@ -51,7 +51,10 @@ def apply_report(operation: ReportMisbehaviour, sender: str, changes: Changes, c
         expected = "two votes of one validator in one view that exclude each other"
         raise Refused("no-misbehaviour", "votes", expected, f"{first.subject.kind} and {second.subject.kind}")
     epoch = first.subject.epoch
-    validators = _require_set(epoch, changes)
+    validators = find_validators(changes, epoch)
+    if validators is None:
+        expected = f"epoch {require_validators(changes).epoch} or the one before"
+        raise Refused("unknown-epoch", "votes", expected, f"epoch {epoch}")
     if first.signer >= len(validators) or validators.validators[first.signer].key != operation.key:
         expected = f"the key of validator {first.signer} of epoch {epoch}"
         raise Refused("unknown-validator", "votes", expected, f"{operation.key}")
@@ -75,12 +78,10 @@ def apply_report(operation: ReportMisbehaviour, sender: str, changes: Changes, c
     changes.put(LatestMisbehaviour(MisbehaviourPlace(epoch, member)))
 
 
-def _require_set(epoch: int, state: StateView) -> ValidatorSet:
+def find_validators(state: StateView, epoch: int) -> ValidatorSet | None:
+    """Return the set of an epoch whose misbehaviour can be reported, or None."""
     validators = require_validators(state)
     if epoch == validators.epoch:
         return validators.current
     former = find(state, FormerValidators, FORMER_VALIDATORS_KEY)
-    if former is None or epoch != former.epoch:
-        expected = f"epoch {validators.epoch} or the one before"
-        raise Refused("unknown-epoch", "votes", expected, f"epoch {epoch}")
-    return former.validators
+    return former.validators if former is not None and epoch == former.epoch else None

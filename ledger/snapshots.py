@@ -22,6 +22,7 @@ from ledger.state import (
     LEAF_SIZE_MAX,
     Anchor,
     Consent,
+    FormerValidators,
     LatestMisbehaviour,
     Leaf,
     Member,
@@ -61,6 +62,7 @@ AnyLeaf: TypeAlias = (
     | Governance
     | Misbehaviour
     | LatestMisbehaviour
+    | FormerValidators
 )
 """Every kind of leaf that a state holds."""
 

@@ -72,7 +72,7 @@ class Transaction:
         envelope = unpack(_Envelope, encoded, size_max=TRANSACTION_SIZE_MAX)
         body = unpack(TransactionBody, envelope.body, size_max=TRANSACTION_SIZE_MAX)
         check_one_author(body.operations)
-        identity = tagged_digest(TRANSACTION_ID_TAG, encoded)
+        identity = transaction_id(encoded)
         return cls(encoded, identity, body, envelope.body, envelope.signature)
 
     @classmethod
@@ -98,6 +98,11 @@ class Transaction:
                 operation.key.verify(ROTATION_TAG, body, operation.signature)
             elif isinstance(operation, ReportMisbehaviour):
                 operation.verify(self.body.chain_id)
+
+
+def transaction_id(encoded: bytes) -> bytes:
+    """Return the 32-byte id of the transaction that these bytes encode, if they encode one."""
+    return tagged_digest(TRANSACTION_ID_TAG, encoded)
 
 
 def check_one_author(operations: Sequence[Operation]) -> None:

@@ -32,7 +32,6 @@ from ledger.records import (
     Octets,
     Uint,
     from_json,
-    pack,
     parse_json,
     to_json,
 )
@@ -40,6 +39,8 @@ from ledger.records import (
 TRUST_VERSION: Final = 1
 TRUST_FILE_SIZE_MAX: Final = 2 * 1024 * 1024
 HANDOVERS_MAX: Final = 1_024
+ALWAYS: Final = (0, 2**53 - 1)
+"""The window of a pin that never expires, in milliseconds."""
 
 
 class TrustError(LedgerError):
@@ -106,7 +107,7 @@ class Pins:
         content = root.genesis.content
         block = genesis_block(content).block
         self.chain_id = block.header.chain_id
-        genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
+        genesis = Checkpoint(0, block.hash, 0, content.validators, *ALWAYS)
         self.every = (genesis, *root.checkpoints)
         """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
 
@@ -117,7 +118,7 @@ class Pins:
         """
         if sealed.header.height == 0:
             return self
-        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, 0, 2**53 - 1)
+        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, *ALWAYS)
         pins = copy(self)
         pins.every = (*self.every, own)
         return pins
@@ -259,9 +260,10 @@ def _check_certified(
 
 
 def _check_history(sealed: SealedHeader, newer: SealedHeader, path: TreePath) -> None:
+    """Check that a header stands at its own height below a newer one: the tree has the newer one's height."""
     height = sealed.header.height
-    if path.index != height or newer.header.height <= height:
-        raise TrustError("history path", f"index {height} under a newer header", f"index {path.index}")
+    if path.index != height:
+        raise TrustError("history path", f"index {height}", f"index {path.index}")
     verify_inclusion(sealed.hash, path, size=newer.header.height, root=newer.header.history_root)
 
 
@@ -274,7 +276,6 @@ def _check_pinned(trusted: Pins, sealed: SealedHeader) -> None:
 def parse_trusted_root(text: bytes) -> TrustedRoot:
     """Return the checked trusted root of a trust.json. Raises LedgerError."""
     root = from_json(TrustedRoot, parse_json(text, size_max=TRUST_FILE_SIZE_MAX))
-    pack(root)
     root.check()
     return root
 

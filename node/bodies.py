@@ -36,6 +36,10 @@ class Bodies:
             self._of_block[block_hash][transaction.id] = transaction
         return bool(blocks)
 
+    def is_wanted(self, transaction_id: bytes) -> bool:
+        """Say whether a block names a transaction that is not here."""
+        return transaction_id in self._naming and self.find(transaction_id) is None
+
     def missing(self, block_hash: bytes) -> list[bytes]:
         """Return the ids of a block's transactions that are not here, in its order."""
         here = self._of_block.get(block_hash, {})

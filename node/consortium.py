@@ -226,7 +226,7 @@ def new_network(
     if passphrase is None and not development:
         cure = "give a passphrase, or make a development network"
         raise ConfigError(f"{directory}", "a passphrase for fresh keys", "none", cure)
-    ports = _free_ports(2 * NODES_COUNT) if base_port is None else _ports(base_port, 2 * NODES_COUNT)
+    ports = free_ports(2 * NODES_COUNT) if base_port is None else _ports(base_port, 2 * NODES_COUNT)
     if development:
         keys = {founder.id: development_keys(founder) for founder in FOUNDERS}
         genesis = development_genesis(scenarios)
@@ -292,7 +292,7 @@ def _ports(base_port: int, count: int) -> tuple[int, ...]:
     return tuple(range(base_port, base_port + count))
 
 
-def _free_ports(count: int) -> tuple[int, ...]:
+def free_ports(count: int) -> tuple[int, ...]:
     """Return ports that were free at one moment, all held open until each is known."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket(socket.AF_INET)) for _ in range(count)]

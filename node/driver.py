@@ -21,7 +21,10 @@ from ledger.misbehaviour import misbehaviour_report
 from ledger.operations import ReportMisbehaviour
 from ledger.overlays import Executed, Tip
 from ledger.standing import Refused
-from ledger.transactions import Transaction
+from ledger.statepages import StatePageError
+from ledger.transactions import Transaction, transaction_id
+from node.arrivals import Arrivals
+from node.blockbudget import BlockBudget
 from node.blocktree import Candidate
 from node.chain import Chain
 from node.clock import Clock
@@ -75,6 +78,8 @@ from node.messages import (
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
+    SyncAnswer,
+    SyncRequest,
     WantBlock,
     WantChunk,
     WantFinal,
@@ -83,8 +88,10 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
+from node.network.fetching import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
+from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -95,7 +102,10 @@ logger = logging.getLogger(__name__)
 BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
+ARRIVALS_PER_TICK_MAX: Final = 32
 MISBEHAVIOUR_MAX: Final = 64
+SPREAD_AGAIN_MS: Final = 3_000
+SPREAD_AGAIN_MAX: Final = 256
 
 
 class Transport(Protocol):
@@ -170,10 +180,15 @@ class Driver:
         self._connected: set[str] = set()
         self._questions = Questions(self._send, self._connected, clock)
         self._serving = Serving(self._send, chain, mempool)
+        self._arrivals = Arrivals()
+        self._budget = BlockBudget()
         # The newest finalization whose block is not final here yet.
         self._finalization: QuorumCertificate | None = None
         # By what height the parent on which it did not apply is final, or abandoned.
         self._refused_above: dict[bytes, int] = {}
+        # What was submitted here and waits, in order.
+        self._spread: dict[bytes, None] = {}
+        self._spread_again_at_ms = 0
         self._had_work = False
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
@@ -209,8 +224,12 @@ class Driver:
 
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
-        self._connected.add(peer)
         self.sync.peer_up(peer)
+        if is_unpinned(peer):
+            # No status and no certificate is taken from it: it must be asked how far it is.
+            self.sync.probe(peer)
+            return
+        self._connected.add(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
@@ -233,6 +252,8 @@ class Driver:
         """Do what time has made due, and what waits for missing data."""
         self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
+        self._admit_arrivals()
+        self._spread_again()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
         self._upkeep.step(is_installing=self.sync.is_installing)
@@ -240,7 +261,7 @@ class Driver:
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
-        if self.sync.has_slice:
+        if self._arrivals or self.sync.has_slice:
             return now
         is_waiting = self._verifying or self._certifying or self._building or self.sync.is_active(now)
         pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
@@ -254,10 +275,20 @@ class Driver:
         """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
         try:
             message = decode_peer_message(data)
+            if is_unpinned(peer) and not isinstance(message, SyncAnswer):
+                # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
+                return
             self._dispatch(peer, message)
+        except StatePageError as error:
+            # Ours, not the peer's: its pages are made here, from what was verified.
+            raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
         except LedgerError as error:
-            logger.warning("peer.offence peer=%s error=%s", peer, error)
-            self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
+            self._punish(peer, error)
+
+    def _punish(self, peer: str, error: LedgerError) -> None:
+        logger.warning("peer.offence peer=%s error=%s", peer, error)
+        self._arrivals.forget(peer)
+        self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
 
     def _dispatch(self, peer: str, message: PeerMessage) -> None:
         match message:
@@ -266,7 +297,7 @@ class Driver:
             case Proposal():
                 self._receive_proposal(peer, message)
             case Gossip():
-                self._receive_gossip(message)
+                self._receive_gossip(peer, message)
             case WantTransactions():
                 self._serving.transactions(peer, message)
             case WantBlock():
@@ -307,16 +338,34 @@ class Driver:
         self._receive_consensus(peer, core_message)
         self._progress()
 
-    def _receive_gossip(self, message: Gossip) -> None:
+    def _receive_gossip(self, peer: str, message: Gossip) -> None:
+        """Take what blocks wait for; let the rest wait until there is time for it."""
+        is_wanted = False
         for encoded in message.transactions:
-            transaction = Transaction.decode(encoded)
-            self.chain.take_transaction(transaction)
+            identity = transaction_id(encoded)
+            if self.mempool.find(identity) is not None:
+                continue
+            if self.chain.is_wanted(identity):
+                is_wanted = self.chain.take_transaction(Transaction.decode(encoded)) or is_wanted
+            self._arrivals.put(peer, identity, encoded)
+        if is_wanted:
+            self._progress()
+
+    def _admit_arrivals(self) -> None:
+        """Look at some of the transactions that peers sent."""
+        if not self._arrivals:
+            return
+        for peer, encoded in self._arrivals.take(ARRIVALS_PER_TICK_MAX):
             try:
-                self.admit(transaction)
+                transaction = Transaction.decode(encoded)
+            except LedgerError as error:
+                self._punish(peer, error)
+                continue
+            try:
+                self._take(transaction)
             except (LedgerError, MempoolError):
                 # Lawful: the sender may be ahead of us, or our pool full. Proposals fetch what they need.
                 continue
-        self._progress()
         self._tell_work()
 
     def _receive_block(self, block: StoredBlock) -> None:
@@ -330,13 +379,24 @@ class Driver:
     # -- transactions -----------------------------------------------------------------------------------
 
     def admit(self, transaction: Transaction) -> bool:
-        """Take a transaction into the mempool; say whether it is new. Raises LedgerError or MempoolError."""
+        """Take a client's transaction into the mempool; say whether it is new.
+
+        Raises LedgerError or MempoolError.
+        """
+        is_new = self._take(transaction)
+        if not is_new and self.mempool.find(transaction.id) is not None:
+            # It came by gossip from a node that may have lost it since; the client asks for it here.
+            self._spread[transaction.id] = None
+        return is_new
+
+    def _take(self, transaction: Transaction) -> bool:
         if self.mempool.find(transaction.id) is not None:
             return False
         if self.chain.store.find_transaction(transaction.id) is not None:
             return False
-        now_ms = self._clock.wall_ms()
-        self.chain.check_transaction(transaction, now_ms)
+        # The cheap question first: who has had his share makes nobody check a signature.
+        self.mempool.check_room(transaction)
+        self.chain.check_transaction(transaction, self._clock.wall_ms())
         self.mempool.add(transaction)
         return True
 
@@ -344,7 +404,24 @@ class Driver:
         """Spread transactions that were admitted here, and have a block made of them."""
         for gossip in gossips(transactions):
             self._broadcast(gossip)
+        if not self._spread:
+            self._spread_again_at_ms = self._clock.monotonic_ms() + SPREAD_AGAIN_MS
+        self._spread.update((transaction.id, None) for transaction in transactions)
         self._tell_work()
+
+    def _spread_again(self) -> None:
+        """Spread anew what was submitted here and waits still: gossip is lost with a connection.
+
+        A validator would record it in its own turn; one that only follows has none.
+        """
+        now_ms = self._clock.monotonic_ms()
+        if not self._spread or now_ms < self._spread_again_at_ms:
+            return
+        self._spread_again_at_ms = now_ms + SPREAD_AGAIN_MS
+        waiting = [found for each in self._spread if (found := self.mempool.find(each)) is not None]
+        self._spread = dict.fromkeys(transaction.id for transaction in waiting)
+        for gossip in gossips(waiting[:SPREAD_AGAIN_MAX]):
+            self._broadcast(gossip)
 
     def _tell_work(self) -> None:
         has_work = self._has_work()
@@ -464,11 +541,10 @@ class Driver:
             self._events.append(Built(effect.view, effect.parent_hash))
             return
         above = self.chain.ids_above_tip(effect.parent_hash)
-        candidates = [
-            transaction
-            for transaction in self.mempool.pick()
-            if transaction.id not in above and transaction.id not in self._refused_above
-        ]
+        candidates = self.mempool.pick(
+            count_max=self._budget.count_max, excluded=above | self._refused_above.keys()
+        )
+        began_ms = self._clock.monotonic_ms()
         built = self.chain.build(
             effect.parent_hash,
             candidates,
@@ -477,6 +553,7 @@ class Driver:
             now_ms=self._clock.wall_ms(),
         )
         assert built is not None, "the parent is executed"
+        self._budget.note(len(candidates), self._clock.monotonic_ms() - began_ms)
         executed, refused = built
         for transaction, _ in refused:
             self._refused_above[transaction.id] = executed.block.header.height - 1
@@ -564,10 +641,16 @@ class Driver:
 
     def _collect(self, candidate: Candidate) -> list[bytes]:
         for identity in self.chain.missing(candidate):
-            transaction = self.mempool.find(identity) or self.chain.find_body(identity)
+            transaction = (
+                self.mempool.find(identity) or self.chain.find_body(identity) or self._arrived(identity)
+            )
             if transaction is not None:
                 self.chain.take_transaction(transaction)
         return self.chain.missing(candidate)
+
+    def _arrived(self, identity: bytes) -> Transaction | None:
+        encoded = self._arrivals.pop(identity)
+        return None if encoded is None else Transaction.decode(encoded)
 
     # -- finality ---------------------------------------------------------------------------------------
 
@@ -658,6 +741,7 @@ class Driver:
 
     def send(self, peer: str, message: PeerMessage) -> bool:
         """Queue a message for a peer; False where it is not connected."""
+        assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
         return self._transport.send(peer, encode_peer_message(message))
 
     def punish(self, peer: str, reason: str) -> None:
@@ -681,6 +765,8 @@ class Driver:
         """Go on from the tip of a snapshot, with an engine of its epoch."""
         self.chain.restart()
         self._refused_above.clear()
+        # Whether the blocks that were passed over hold any of these cannot be seen here: nothing is said of them.
+        self.mempool.clear()
         self.engine = self._engines.resume(self.engine, self.chain.tip, self.chain.store.tip_certificate())
         self._begin_engine()
         self._events.appendleft(Started())

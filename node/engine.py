@@ -2,7 +2,8 @@
 
 Rule 1: validator set and epoch come from the state at the tip, never from a message.
 Rule 2: a member that is not in the set, or whose key is not here, follows: its engine signs and remembers nothing.
-Rule 3: one journal serves all epochs of a process; what it holds of other epochs restores nothing.
+Rule 3: one journal serves all epochs of a process; what it holds of other epochs restores nothing, and what it
+holds of later ones is kept until the chain is there.
 """
 
 import logging
@@ -79,7 +80,7 @@ class Engines:
         records = (
             self._begin_journal(seal, has_voted=False)
             if self._journal is None
-            else ended.core.journal_snapshot()
+            else self._remembered(self._journal, ended)
         )
         return self._vote(seal, None, records, me, key)
 
@@ -91,9 +92,14 @@ class Engines:
         records = (
             self._begin_journal(tip, has_voted=False)
             if self._journal is None
-            else ended.core.journal_snapshot()
+            else self._remembered(self._journal, ended)
         )
         return self._vote(tip, certificate, records, me, key)
+
+    @staticmethod
+    def _remembered(journal: Journal, ended: Engine) -> tuple[JournalRecord, ...]:
+        # Who lost its chain and not its votes comes this way again, to an epoch in which it has voted.
+        return (*ended.core.journal_snapshot(), *journal.ahead_of(ended.epoch))
 
     def close(self) -> None:
         """Release the journal."""

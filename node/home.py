@@ -49,6 +49,7 @@ VALIDATOR_KEY: Final = "validator.pem"
 VALIDATOR_NEXT_KEY: Final = "validator-next.pem"
 TLS_KEY: Final = "tls.pem"
 TLS_CERTIFICATE: Final = "tls.crt"
+MEMBER_KEYS: Final = "member*.pem"
 VALIDATOR_KEYS: Final = "validator*.pem"
 TLS_CERTIFICATES: Final = "tls*.crt"
 
@@ -167,6 +168,10 @@ class Home:
     ) -> PrivateKey:
         """Return the validator key that the next rotation reveals. Raises ConfigError or KeyFileError."""
         return self._load_key(VALIDATOR_NEXT_KEY, protection, expected)
+
+    def find_member_key(self, protection: Protection, key: PublicKey) -> PrivateKey | None:
+        """Return the private half of a member key, or None where this home does not have it."""
+        return self._find_key(MEMBER_KEYS, protection, lambda found: found == key)
 
     def find_validator_key(self, protection: Protection, key: PublicKey) -> PrivateKey | None:
         """Return the private half of a validator key, or None where this home does not have it.

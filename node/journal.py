@@ -1,7 +1,8 @@
 """The core's journal on disk: its records in the vote log, compacted as finality passes them.
 
 Rule 1: records are on disk when `persist` returns; if they cannot be, the error stops the node.
-Rule 2: the log is rewritten only with what the core itself says is still alive.
+Rule 2: the log is rewritten only with what the core itself says is still alive, and with what was found of
+later epochs: a node that lost its chain replays earlier ones first, and must not forget what it promised since.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final, Protocol
 
 from node.consensus.core import Simplex
 from node.consensus.effects import Persist
-from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode_record
+from node.consensus.journal import Amnesia, JournalRecord, decode_record, encode_record, epoch_of_record
 from node.durablefile import POSIX_FILES, FileOperations
 from node.storage.votelog import Recovery, VoteLog
 
@@ -31,6 +32,10 @@ class Journal(Protocol):
         """Take note that this validator votes again."""
         ...
 
+    def ahead_of(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return what the journal held of later epochs when it was opened."""
+        ...
+
     def close(self) -> None:
         """Release what is open."""
         ...
@@ -48,6 +53,10 @@ class _NoJournal:
     def amnesia_ended(self, core: Simplex) -> None:
         """Keep nothing."""
 
+    def ahead_of(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return nothing."""
+        return ()
+
     def close(self) -> None:
         """Close nothing."""
 
@@ -58,8 +67,9 @@ NO_JOURNAL: Final[Journal] = _NoJournal()
 class VoteLogJournal:
     """A journal in the vote log of one validator."""
 
-    def __init__(self, log: VoteLog) -> None:
+    def __init__(self, log: VoteLog, found: tuple[JournalRecord, ...]) -> None:
         self._log = log
+        self._found = found
         self._appended_count = 0
 
     @classmethod
@@ -83,7 +93,7 @@ class VoteLogJournal:
         records = tuple(decode_record(record) for record in recovery.records)
         if log.is_amnesiac and not any(isinstance(record, Amnesia) for record in records):
             records = (*records, Amnesia(epoch, None))
-        return cls(log), records, recovery
+        return cls(log, records), records, recovery
 
     def persist(self, effect: Persist) -> None:
         """Return once the records are on disk. Raises VoteLogError."""
@@ -93,13 +103,21 @@ class VoteLogJournal:
     def finalized(self, core: Simplex) -> None:
         """Drop what finality has passed, now and then."""
         if self._appended_count >= COMPACT_RECORDS:
-            self._log.compact([encode_record(record) for record in core.journal_snapshot()])
+            self._log.compact(self._alive(core))
             self._appended_count = 0
 
     def amnesia_ended(self, core: Simplex) -> None:
         """Take note that this validator votes again."""
-        self._log.end_amnesia([encode_record(record) for record in core.journal_snapshot()])
+        self._log.end_amnesia(self._alive(core))
         self._appended_count = 0
+
+    def ahead_of(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return what the log held of later epochs when it was opened."""
+        return tuple(record for record in self._found if epoch_of_record(record) > epoch)
+
+    def _alive(self, core: Simplex) -> list[bytes]:
+        records = (*core.journal_snapshot(), *self.ahead_of(core.epoch))
+        return [encode_record(record) for record in records]
 
     def close(self) -> None:
         """Release the log."""

@@ -58,25 +58,30 @@ class Mempool:
         """Return the ids of all that wait."""
         return self._by_id.keys()
 
-    def add(self, transaction: Transaction) -> None:
-        """Take a transaction that was checked. Raises MempoolError where there is no room."""
-        if transaction.id in self._by_id:
-            return
+    def check_room(self, transaction: Transaction) -> None:
+        """Check that a transaction that is not here would be taken. Raises MempoolError."""
         sender, size = transaction.body.sender, len(transaction.encoded)
-        queue = self._by_sender.get(sender, OrderedDict())
+        queue_count = len(self._by_sender.get(sender, ()))
         sender_size = self._sender_sizes.get(sender, 0)
         count_share, size_share = self._count_max // SENDER_SHARE, self._size_max // SENDER_SHARE
-        if len(queue) >= count_share or sender_size + size > size_share:
-            found = f"{len(queue)} of {sender} with {sender_size} bytes"
+        if queue_count >= count_share or sender_size + size > size_share:
+            found = f"{queue_count} of {sender} with {sender_size} bytes"
             expected = f"at most {count_share} transactions and {size_share} bytes of one member"
             raise MempoolError("mempool-share", expected, found, "wait until some of them are final")
         if len(self._by_id) >= self._count_max or self.size + size > self._size_max:
             expected = f"at most {self._count_max} transactions and {self._size_max} bytes"
             raise MempoolError("mempool-full", expected, "no room", "send it again in a moment")
+
+    def add(self, transaction: Transaction) -> None:
+        """Take a transaction that was checked. Raises MempoolError where there is no room."""
+        if transaction.id in self._by_id:
+            return
+        self.check_room(transaction)
+        sender, size = transaction.body.sender, len(transaction.encoded)
         expiry_ms = transaction.body.valid_until_ms
         self._expiry_min_ms = min(self._expiry_min_ms, expiry_ms) if self._by_id else expiry_ms
-        self._by_sender.setdefault(sender, queue)[transaction.id] = transaction
-        self._sender_sizes[sender] = sender_size + size
+        self._by_sender.setdefault(sender, OrderedDict())[transaction.id] = transaction
+        self._sender_sizes[sender] = self._sender_sizes.get(sender, 0) + size
         self._by_id[transaction.id] = transaction
         self.size += size
 
@@ -129,6 +134,10 @@ class Mempool:
             if not queue:
                 del self._by_sender[sender]
                 del self._sender_sizes[sender]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.remove(list(self._by_id))
 
     def expire(self, now_ms: int) -> list[Transaction]:
         """Drop and return what may no longer be recorded at this time."""

@@ -7,6 +7,7 @@ report the same: the first that is recorded stands, and the others are refused a
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,11 +36,18 @@ class _Case:
 
 
 class Reporter:
-    """Reports for one member. Call `report` whenever something became final, outside the driver's own steps."""
+    """Reports for one member. While `is_needed`, call `report` after every step of the driver."""
 
-    def __init__(self, *, member: str, member_key: PrivateKey, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        member: str,
+        find_member_key: Callable[[], PrivateKey | None],
+        driver: Driver,
+        clock: Clock,
+    ) -> None:
         self._member = member
-        self._member_key = member_key
+        self._find_member_key = find_member_key
         self._driver = driver
         self._clock = clock
         self._cases: deque[_Case] = deque(maxlen=KEPT_MAX)
@@ -60,9 +68,12 @@ class Reporter:
         epoch = case.operation.first.subject.epoch
         if self._driver.chain.store.find_value(misbehaviour_key(epoch, case.member)) is not None:
             return False
-        if case.transaction is not None and self._driver.mempool.find(case.transaction.id) is not None:
-            return True
-        case.transaction = self._sign(case.operation)
+        if case.transaction is None or case.transaction.body.valid_until_ms < self._clock.wall_ms():
+            key = self._find_member_key()
+            if key is None:
+                logger.error("misbehaviour.unreported validator=%s epoch=%d: no key", case.member, epoch)
+                return False
+            case.transaction = self._sign(case.operation, key)
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)
@@ -76,7 +87,7 @@ class Reporter:
             return False
         return True
 
-    def _sign(self, operation: ReportMisbehaviour) -> Transaction:
+    def _sign(self, operation: ReportMisbehaviour, key: PrivateKey) -> Transaction:
         chain = self._driver.chain
         horizon_ms = min(VALIDITY_MS, require_parameters(chain.store).transaction_horizon_ms)
         body = TransactionBody(
@@ -85,4 +96,4 @@ class Reporter:
             valid_until_ms=self._clock.wall_ms() + horizon_ms,
             operations=(operation,),
         )
-        return Transaction.sign(body, self._member_key)
+        return Transaction.sign(body, key)

@@ -17,23 +17,25 @@ from typing import Final, Protocol
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
-from ledger.state import MEMBERS_KEY, Node, find, node_key, require_members
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.clock import Clock, SystemClock
+from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
+from node.durablefile import FileLock, FileLocked
 from node.engine import Engines
 from node.home import Home
 from node.journal import Journal, VoteLogJournal
 from node.keyfiles import Protection
 from node.mempool import Mempool
 from node.network.peers import PeerNetwork
-from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity
+from node.registered import LOST_CURE, IdentityMissing, Registered
+from node.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES
 from node.reporter import Reporter
 from node.running import RunningNode
-from node.settings import NodeSettings
+from node.settings import NODE_FILE, NodeSettings
 from node.storage.shelf import Shelf
 from node.storage.store import Store
 from node.sync.host import SyncParts
@@ -41,6 +43,7 @@ from node.sync.host import SyncParts
 logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_MS: Final = 60_000
+RECEIVE_TURN_MS: Final = 5
 
 
 class StartRefused(Exception):
@@ -57,16 +60,17 @@ class StartRefused(Exception):
 class NodeParts:
     """Everything that a node is made of.
 
-    `find_validator_key` and `find_identity` look in the home for the private half of what the chain registers,
-    whenever it changes; they return None where it is not there.
+    `identity` is the one that the home began with. The others look in the home for the private half of what the chain
+    registers, whenever it changes; they return None where it is not there.
     """
 
     member: str
     genesis: Genesis
     settings: NodeSettings
+    identity: TlsIdentity
     find_identity: Callable[[bytes], TlsIdentity | None]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
-    member_key: PrivateKey | None
+    find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
 
 
@@ -86,16 +90,30 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
     """Return the parts of the node that a home describes. Raises ConfigError or KeyFileError."""
     settings = home.require_node()
     # A passphrase that is wrong is said now, not at the next rotation.
-    home.load_tls_identity(protection)
+    identity = home.load_tls_identity(protection)
+    _check_own_certificate(home, identity)
+    home.load_member_key(protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
         settings=settings,
+        identity=identity,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
         find_validator_key=lambda key: home.find_validator_key(protection, key),
-        member_key=home.load_member_key(protection),
+        find_member_key=lambda key: home.find_member_key(protection, key),
         data=home.data,
     )
+
+
+def _check_own_certificate(home: Home, identity: TlsIdentity) -> None:
+    """Check that genesis does not give this home's certificate to another member. Raises ConfigError."""
+    for member in home.genesis.content.members:
+        if member.node is None or member.node.tls_certificate != identity.certificate:
+            continue
+        if member.id != home.member:
+            where = f"{home.path / NODE_FILE}: member"
+            cure = "name the member whose keys lie in this home"
+            raise ConfigError(where, f"{member.id}, whose certificate this is", ascii(home.member), cure)
 
 
 class NodeProcess:
@@ -117,7 +135,8 @@ class NodeProcess:
         self._clock = clock or SystemClock()
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
-        self.store = Store.open(parts.data / "chain", parts.genesis)
+        self._lock = self._take_lock()
+        self.store = self._open_store()
         self._shelf = self._open_shelf()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -132,7 +151,14 @@ class NodeProcess:
             open_journal=self._open_journal,
         )
         try:
-            self._registration = self._require_registration()
+            self._registered = Registered(
+                self.store,
+                member=parts.member,
+                addresses=parts.settings.peers,
+                first_identity=parts.identity,
+                find_identity=parts.find_identity,
+                find_member_key=parts.find_member_key,
+            )
             self._network = self._make_network(delay_ms)
             self.driver = Driver(
                 member=parts.member,
@@ -152,13 +178,13 @@ class NodeProcess:
             self._engines.close()
             self._shelf.close()
             self.store.close()
+            self._lock.release()
             raise
-        self._reporter = (
-            None
-            if parts.member_key is None
-            else Reporter(
-                member=parts.member, member_key=parts.member_key, driver=self.driver, clock=self._clock
-            )
+        self._reporter = Reporter(
+            member=parts.member,
+            find_member_key=self._registered.member_key,
+            driver=self.driver,
+            clock=self._clock,
         )
         self.node = RunningNode(
             genesis=parts.genesis,
@@ -166,8 +192,9 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
-            member_key=parts.member_key,
+            find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
+            on_damage=self._fail,
         )
         self._api = make_api(self.node)
 
@@ -181,16 +208,33 @@ class NodeProcess:
             expected = f"a clock at or after the genesis time {genesis_ms}"
             raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
 
+    def _take_lock(self) -> FileLock:
+        try:
+            return FileLock(self._parts.data / NODE_LOCK)
+        except FileLocked as error:
+            cure = "Stop the node that runs on this home, or ask it through --url."
+            raise StartRefused(
+                f"{self._parts.data} to be free", "another process that uses it", cure
+            ) from error
+
+    def _open_store(self) -> Store:
+        try:
+            return Store.open(self._parts.data / CHAIN, self._parts.genesis)
+        except BaseException:
+            self._lock.release()
+            raise
+
     def _open_shelf(self) -> Shelf:
         try:
-            return Shelf.open(self._parts.data / "snapshots")
+            return Shelf.open(self._parts.data / SNAPSHOTS)
         except BaseException:
             self.store.close()
+            self._lock.release()
             raise
 
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
-            self._parts.data / "votes",
+            self._parts.data / VOTES,
             chain_id=self._parts.genesis.content.chain_id,
             validator=self._parts.member,
             epoch=epoch,
@@ -207,16 +251,6 @@ class NodeProcess:
             )
         return journal, records
 
-    def _require_registration(self) -> Node:
-        found = find(self.store, Node, node_key(self._parts.member))
-        if found is None:
-            expected = (
-                f"a member with a registered node in the state at height {self.store.tip().header.height}"
-            )
-            cure = "Have the node registered by governance, or use another node's API with --url."
-            raise StartRefused(expected, f"{self._parts.member}, which has none", cure)
-        return found
-
     def _check_engine(self) -> None:
         engine = self.driver.engine
         if engine.me is None and engine.validators.index_of(self._parts.member) is not None:
@@ -226,20 +260,10 @@ class NodeProcess:
                 "Use the keys of this home; if the key is lost, governance sets another.",
             )
 
-    def _require_identity(self) -> TlsIdentity:
-        identity = self._parts.find_identity(self._registration.tls_certificate)
-        if identity is None:
-            cure = "Use the TLS certificate of this home; if its key is lost, governance sets another."
-            raise StartRefused("the registered TLS certificate", "another one", cure)
-        return identity
-
     def _became_final(self, path: list[Executed]) -> None:
-        if any(self._registration_keys & executed.overlay.values.keys() for executed in path):
+        if self._registered.is_changed_by(path):
             self._update_peers()
         self.node.became_final(path)
-        if self._reporter is not None and self._reporter.is_needed:
-            # Not within the step that made this final.
-            asyncio.get_running_loop().call_soon(self._guarded, self._reporter.report)
 
     def _was_installed(self) -> None:
         self._update_peers()
@@ -247,42 +271,28 @@ class NodeProcess:
 
     def _update_peers(self) -> None:
         """Pin what the state registers now, and show what it registers for this node."""
-        found = find(self.store, Node, node_key(self._parts.member))
-        identity = None
-        if found is not None and found.tls_certificate != self._registration.tls_certificate:
-            self._registration = found
-            identity = self._parts.find_identity(found.tls_certificate)
-            if identity is None:
-                logger.error("node.identity_missing member=%s: peers refuse this node", self._parts.member)
-        self._network.update_peers(self._registered_peers(), identity)
-
-    def _registered_peers(self) -> dict[str, Peer]:
-        peers: dict[str, Peer] = {}
-        members = require_members(self.store).ids
-        self._registration_keys = {MEMBERS_KEY, *map(node_key, members)}
-        for member in members:
-            node = find(self.store, Node, node_key(member))
-            if node is None or member == self._parts.member:
-                continue
-            address = self._parts.settings.peers.get(node.member)
-            try:
-                peers[node.member] = Peer(
-                    node.tls_certificate, None if address is None else str(address), PeerKind(node.kind)
-                )
-            except ValueError as error:
-                # One bad registration must not stop everybody else's node.
-                logger.error("peer.unusable member=%s error=%s", node.member, error)
-        return peers
+        try:
+            identity = self._registered.identity()
+        except IdentityMissing:
+            identity = None
+            logger.error("node.identity_missing member=%s: peers refuse this node", self._parts.member)
+        self._network.update_peers(self._registered.peers(), identity)
 
     def _make_network(self, delay_ms: float) -> PeerNetwork:
+        try:
+            identity = self._registered.identity()
+        except IdentityMissing:
+            raise StartRefused("the registered TLS certificate", "another one", LOST_CURE) from None
         return PeerNetwork(
             node_id=self._parts.member,
-            identity=self._require_identity(),
+            identity=identity,
             chain_id=self._parts.genesis.content.chain_id,
-            peers=self._registered_peers(),
+            peers=self._registered.peers(),
             random_source=random.SystemRandom(),
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
+            on_unpinned_up=lambda peer: self._guarded(lambda: self.driver.peer_up(peer)),
+            on_unpinned_down=lambda peer: self._guarded(lambda: self.driver.peer_down(peer)),
             delay_ms=delay_ms,
         )
 
@@ -314,10 +324,16 @@ class NodeProcess:
         self.driver.close()
         self._shelf.close()
         self.store.close()
+        self._lock.release()
         logger.info("node.stopped member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
+        turn_ends_ms = 0
         async for peer, data in self._network.messages():
+            if self._clock.monotonic_ms() >= turn_ends_ms:
+                # Where messages wait, taking one does not yield: whoever sends many would own the loop.
+                await asyncio.sleep(0)
+                turn_ends_ms = self._clock.monotonic_ms() + RECEIVE_TURN_MS
             self._guarded(lambda peer=peer, data=data: self.driver.receive(peer, data))  # type: ignore[misc]
 
     def _peer_up(self, peer: str) -> None:
@@ -334,6 +350,8 @@ class NodeProcess:
             return
         try:
             action()
+            if self._reporter.is_needed:
+                self._reporter.report()
         except Exception as error:  # noqa: BLE001  The outermost loop: the node ends with this reason.
             self._fail(error)
             return

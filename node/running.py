@@ -7,6 +7,7 @@ Rule 3: evidence is read from one snapshot of the store, whose tip its own certi
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from ledger.blocks import Block
@@ -39,11 +40,25 @@ from node.clock import Clock
 from node.consensus.startup import Standing
 from node.driver import Driver
 from node.mempool import MempoolError
-from node.service import FINAL, PENDING, REFUSED, NotReady, ProvenValue, Status, Submission
+from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.storage.store import Store
+from node.turns import Turns
 
 WAITING_MAX: Final = 20_000
+ADMITTED_PER_TURN_MAX: Final = 32
 RELAY_VALIDITY_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A submission that is not settled: its id, and what will be its answer."""
+
+    id: bytes
+    answer: "asyncio.Future[Submission]"
+
+    def settled(self) -> Submission:
+        """Return the answer, or that there is none yet."""
+        return self.answer.result() if self.answer.done() else Submission(self.id, PENDING)
 
 
 class UnknownLeaf(LedgerError):
@@ -63,17 +78,20 @@ class RunningNode:
         driver: Driver,
         store: Store,
         clock: Clock,
-        member_key: PrivateKey | None,
+        find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
+        on_damage: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self._genesis = genesis
         self._member = member
         self._driver = driver
         self._store = store
         self._clock = clock
-        self._member_key = member_key
+        self._find_member_key = find_member_key
         self._peers_connected = peers_connected
+        self._on_damage = on_damage
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
+        self._turns = Turns()
         self._height_changed = asyncio.Condition()
         self._notifications: set[asyncio.Task[None]] = set()
 
@@ -112,16 +130,26 @@ class RunningNode:
     async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
         """Take transactions of members; wait up to `wait_ms` for them to be final. Never raises for input."""
         admitted: list[Transaction] = []
-        results = [self._admit(encoded, admitted) for encoded in transactions]
-        self._driver.submit(admitted)
-        waiting = [result for result in results if isinstance(result, asyncio.Future)]
+        results: list[Submission | _Waiting] = []
+        try:
+            for start in range(0, len(transactions), ADMITTED_PER_TURN_MAX):
+                async with self._turns.turn():
+                    some = transactions[start : start + ADMITTED_PER_TURN_MAX]
+                    results += [self._admit(encoded, admitted) for encoded in some]
+        finally:
+            # Whoever asked may be gone: what was taken is on its way all the same.
+            self._driver.submit(admitted)
+        waiting = [result.answer for result in results if isinstance(result, _Waiting)]
         if waiting:
             await asyncio.wait(waiting, timeout=wait_ms / 1000)
-        return [self._settled(result) for result in results]
+        return [result if isinstance(result, Submission) else result.settled() for result in results]
 
-    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> Submission | asyncio.Future[Submission]:
+    def _admit(self, encoded: bytes, admitted: list[Transaction]) -> "Submission | _Waiting":
         try:
             transaction = Transaction.decode(encoded)
+        except LedgerError as error:
+            return Submission(b"", REFUSED, error=error)
+        try:
             known = self.find_submission(transaction.id)
             if known is not None and known.state == FINAL:
                 return known
@@ -131,40 +159,35 @@ class RunningNode:
             if self._driver.admit(transaction):
                 admitted.append(transaction)
         except (LedgerError, MempoolError) as error:
-            identity = transaction.id if "transaction" in locals() else b""
-            return Submission(identity, REFUSED, error=cast(LedgerError, error))
+            return Submission(transaction.id, REFUSED, error=error)
         future = self._waiting.get(transaction.id)
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waiting[transaction.id] = future
-        return future
-
-    def _settled(self, result: Submission | asyncio.Future[Submission]) -> Submission:
-        if isinstance(result, Submission):
-            return result
-        if result.done():
-            return result.result()
-        identity = next((key for key, future in self._waiting.items() if future is result), b"")
-        return Submission(identity, PENDING)
+        return _Waiting(transaction.id, future)
 
     async def relay(self, operations: Sequence[bytes], *, wait_ms: int) -> Submission:
         """Carry one holder's encoded Grant and Withdraw operations in a transaction of this node's member.
 
         Raises LedgerError where they are anything else, NotReady where the node has no member key online.
         """
-        if self._member_key is None:
+        key = self._find_member_key()
+        if key is None:
             raise NotReady("this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
             raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
+        transaction = self._sign(decoded, key)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def _sign(self, operations: tuple[Operation, ...], key: PrivateKey) -> Transaction:
         body = TransactionBody(
             chain_id=self._genesis.content.chain_id,
             sender=self._member,
             valid_until_ms=self._clock.wall_ms() + self._validity_ms(),
-            operations=decoded,
+            operations=operations,
         )
-        transaction = Transaction.sign(body, self._member_key)
-        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+        return Transaction.sign(body, key)
 
     def _validity_ms(self) -> int:
         return min(RELAY_VALIDITY_MS, require_parameters(self._store).transaction_horizon_ms)
@@ -241,8 +264,15 @@ class RunningNode:
     # -- blocks and status ------------------------------------------------------------------------------
 
     def find_block(self, height: int) -> Block | None:
-        """Return a final block."""
+        """Return a final block. Raises NotHeld where a snapshot stood in for it."""
+        first, end = self._store.gap()
+        if first <= height < end:
+            raise NotHeld("block", f"a height below {first} or from {end} on", f"{height}")
         return self._store.load_block(height)
+
+    def was_damaged(self, error: Exception) -> None:
+        """Take note that what is stored cannot be read: the node stops."""
+        self._on_damage(error)
 
     def find_certificate(self, height: int) -> QuorumCertificate | None:
         """Return the certificate of the lowest directly finalized block at or above `height`."""
@@ -265,6 +295,7 @@ class RunningNode:
     def status(self) -> Status:
         """Return what an operator asks first."""
         tip = self._store.tip()
+        first, end = self._store.gap()
         core = self._driver.core
         return Status(
             member=self._member,
@@ -282,6 +313,8 @@ class RunningNode:
             peers_connected=self._peers_connected(),
             mempool_count=self._driver.mempool.count,
             mempool_size=self._driver.mempool.size,
+            sync=self._driver.sync.progress(self._clock.monotonic_ms()),
+            missing_blocks=(first, end) if first < end else None,
         )
 
 

@@ -18,6 +18,8 @@ from ledger.records import Code, Hash, Height, MemberId, Milliseconds, Octets
 from ledger.state import LEAF_SIZE_MAX
 from ledger.statetree import AbsenceProof
 from ledger.trust import Certified, TrustPath
+from node.mempool import MempoolError
+from node.sync.host import SyncProgress
 
 FINAL: Final = "final"
 PENDING: Final = "pending"
@@ -34,7 +36,7 @@ class Submission:
     state: str
     height: int | None = None
     time_ms: int | None = None
-    error: LedgerError | None = None
+    error: LedgerError | MempoolError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Status:
     peers_connected: tuple[str, ...]
     mempool_count: int
     mempool_size: int
+    sync: SyncProgress | None = None
+    missing_blocks: tuple[int, int] | None = None
+
+
+class NotHeld(LedgerError):
+    """A block that this node does not hold: a snapshot stood in for it. Nodes that were there from the start do."""
+
+    code = "not-held"
 
 
 class NotReady(Exception):
@@ -112,7 +122,13 @@ class NodeService(Protocol):
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
         ...
 
-    def find_block(self, height: int) -> Block | None: ...
+    def find_block(self, height: int) -> Block | None:
+        """Return a final block. Raises NotHeld where a snapshot stood in for it."""
+        ...
+
+    def was_damaged(self, error: Exception) -> None:
+        """Take note that what is stored cannot be read: the node stops."""
+        ...
 
     def find_certificate(self, height: int) -> QuorumCertificate | None:
         """Return the certificate of the lowest directly finalized block at or above `height`."""

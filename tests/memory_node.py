@@ -24,7 +24,7 @@ from ledger.transactions import Transaction, TransactionError
 from ledger.trust import Certified, TrustPath
 from node.api.server import Api
 from node.running import Revoked, UnknownLeaf
-from node.service import FINAL, PENDING, REFUSED, NotReady, ProvenValue, Status, Submission
+from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from tests.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
 
 RELAY = "hk-operator"
@@ -51,6 +51,8 @@ class MemoryNode:
     waits_for: str | None = None
     is_holding: bool = False
     fails: BaseException | None = None
+    damaged: list[Exception] = field(default_factory=list)
+    missing: tuple[int, int] | None = None
     own_genesis: Genesis = field(default_factory=make_genesis)
     ledger: Ledger = field(default_factory=Ledger.start)
     certificates: list[QuorumCertificate] = field(default_factory=list)
@@ -99,6 +101,9 @@ class MemoryNode:
             mempool_count=0,
             mempool_size=0,
         )
+
+    def was_damaged(self, error: Exception) -> None:
+        self.damaged.append(error)
 
     def is_ready(self) -> str | None:
         return self.waits_for
@@ -178,6 +183,8 @@ class MemoryNode:
         return Certified(self.ledger.tip.sealed.encoded, self.certificates[-1])
 
     def find_block(self, height: int) -> Block | None:
+        if self.missing is not None and self.missing[0] <= height < self.missing[1]:
+            raise NotHeld("block", "another height", f"{height}")
         if height == 0:
             return genesis_block(make_content()).block
         return self.ledger.blocks[height - 1].block if height <= len(self.ledger.blocks) else None

@@ -74,7 +74,7 @@ def running(world: World) -> RunningNode:
         driver=node.driver,
         store=node.store,
         clock=node,
-        member_key=None,
+        find_member_key=lambda: None,
         peers_connected=tuple,
     )
 

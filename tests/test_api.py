@@ -18,9 +18,11 @@ from ledger.proofs import Evidence
 from ledger.records import pack, unpack
 from ledger.state import member_key
 from node.api import connection, doors, events, server, submissions
+from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
+from node.storage.tables import damaged
 from tests.consortium import (
     REPORT,
     VALIDATORS,
@@ -368,6 +370,32 @@ def test_our_own_failure_says_nothing_of_itself_to_the_client(caplog: pytest.Log
     assert "a secret" in caplog.text, "the operator reads it in the log"
 
 
+def test_damage_that_a_door_meets_ends_the_node() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.fails = damaged(b"H" + bytes(8), "a flipped bit")
+        status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
+        assert (status, check_refusal(answer)) == (500, "internal")
+        assert node.damaged == [node.fails]
+
+    run(scenario)
+
+
+def test_a_block_that_a_snapshot_stood_in_for_is_not_held() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.extend()
+        node.missing = (1, 2)
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks/1")
+        assert (status, check_refusal(answer)) == (404, "not-held")
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks?from=1")
+        assert (status, check_refusal(answer)) == (404, "not-held")
+        status, answer = await ask(session, "GET", f"{url}/v1/blocks?from=0")
+        assert status == 200
+        assert len(answer["blocks"]) == 1
+        assert (await ask(session, "GET", f"{url}/v1/blocks/2"))[0] == 200
+
+    run(scenario)
+
+
 # -- limits -------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +428,26 @@ def test_the_most_items_are_taken_and_one_more_is_refused(path: str, key: str, c
         ):
             status, answer = await post(session, url + path, wrong)
             assert status == 400 and answer["error"]["where"] == where
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("text", ["0", "0A", "0g", "0 0", " 00", "00\n", "\uff10\uff10"])
+def test_hexadecimal_has_one_spelling(text: str) -> None:
+    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        status, answer = await post(session, f"{url}/v1/transactions", {"transactions": [text], "wait_ms": 0})
+        assert (status, check_refusal(answer)) == (400, "encoding")
+
+    run(scenario)
+
+
+def test_a_body_of_very_many_values_is_refused_before_it_is_parsed() -> None:
+    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        for count, found in ((BODY_VALUES_MAX - 3, "object"), (BODY_VALUES_MAX - 2, "values")):
+            body = '{"transactions": [' + ",".join(["0"] * count) + '], "wait_ms": 0, "more": 0}'
+            status, answer = await ask(session, "POST", f"{url}/v1/transactions", body, JSON)
+            assert (status, check_refusal(answer)) == (400, "encoding")
+            assert found in answer["error"]["expected"]
 
     run(scenario)
 

@@ -1,5 +1,6 @@
 """The codec: one value has one encoding, and every other spelling is refused."""
 
+import tracemalloc
 from typing import cast
 
 import msgpack
@@ -217,3 +218,13 @@ def test_text_not_in_nfc_or_with_control_characters_is_refused(text: str) -> Non
 def test_a_lone_surrogate_has_no_encoding() -> None:
     with pytest.raises(EncodingError):
         encode("\ud800")
+
+
+def test_what_nested_arrays_only_claim_to_hold_is_not_allocated() -> None:
+    bomb = b"\xdc\x40\x00" * 1_000
+    tracemalloc.start()
+    with pytest.raises(EncodingError):
+        decode(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1024 * 1024

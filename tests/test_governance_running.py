@@ -10,8 +10,22 @@ import pytest
 
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
-from ledger.state import Node, Schema, find, node_key, require_validators, schema_key
+from ledger.certificates import FINALIZE, NULLIFY, VOTE_TAGS, Subject, Vote
+from ledger.state import (
+    Member,
+    Misbehaviour,
+    Node,
+    Schema,
+    find,
+    member_key,
+    node_key,
+    require_validators,
+    schema_key,
+)
 from node.client.client import Client
+from node.consensus.messages import VoteMessage, encode_message
+from node.development import development_key
+from node.messages import Consensus, encode_peer_message
 from tests.running_network import RunningNetwork, fresh_anchor, run_network, sign
 
 GOVERNOR, OTHER, THIRD = "hk-operator", "mainland-bank", "sz-operator"
@@ -126,5 +140,51 @@ def test_every_key_is_rotated_while_the_network_runs(
         await anchor_something(running)
         identity = process.driver.engine.me
         assert identity is not None and identity == process.driver.engine.validators.index_of(member)
+
+    live(tmp_path, capsys, scenario)
+
+
+def test_equivocation_that_a_node_sees_is_put_on_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(running: RunningNetwork, commands: Commands) -> None:
+        await anchor_something(running)
+        culprit, witness = "sz-operator", running.processes[GOVERNOR]
+        core = witness.driver.core
+        key = development_key(culprit, "validator")
+        signer = witness.driver.engine.validators.index_of(culprit)
+        assert signer is not None
+        chain_id = running.genesis.content.chain_id
+        for kind in (NULLIFY, FINALIZE):
+            named = (None, None) if kind == NULLIFY else (core.current_view, bytes(32))
+            subject = Subject(kind, 0, core.current_view + 1, *named)
+            vote = Vote(subject, signer, key.sign(VOTE_TAGS[kind], subject.body(chain_id)))
+            message = encode_peer_message(Consensus(encode_message(VoteMessage(vote))))
+            witness._guarded(lambda message=message: witness.driver.receive(culprit, message))  # type: ignore[misc]
+        records: list[Misbehaviour] = []
+        while not records:
+            # Its report is recorded in one of the next blocks.
+            await anchor_something(running)
+            async with Client.connect(running.url(OTHER)) as client:
+                records = await client.misbehaviour()
+        (record,) = records
+        assert (record.member, record.epoch, record.key) == (culprit, 0, key.public)
+        assert {record.first.subject.kind, record.second.subject.kind} == {NULLIFY, FINALIZE}
+
+    live(tmp_path, capsys, scenario)
+
+
+def test_a_node_relays_with_the_key_that_its_member_rotated_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(running: RunningNetwork, commands: Commands) -> None:
+        await anchor_something(running)
+        process = running.processes[GOVERNOR]
+        assert process._registered.member_key() == development_key(GOVERNOR, "member")
+        await commands.ask("key", "rotate", "--role", "member", *commands.of(GOVERNOR))
+        member = find(process.store, Member, member_key(GOVERNOR))
+        assert member is not None and member.key_sequence == 1
+        found = process._registered.member_key()
+        assert found is not None and found.public == member.key
 
     live(tmp_path, capsys, scenario)

@@ -19,7 +19,6 @@ from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, l
 from node.running import RunningNode
 from node.scenarios import load_scenarios, scenarios_directory
 from node.service import FINAL, REFUSED, Submission
-from node.storage.store import StoreError
 
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 
@@ -111,7 +110,7 @@ def test_a_home_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
     async def live() -> None:
         process = start_process(network.homes["sz-operator"])
         try:
-            with pytest.raises(StoreError, match="--url"):
+            with pytest.raises(StartRefused, match="--url"):
                 start_process(network.homes["sz-operator"])
         finally:
             await process.start()

@@ -278,7 +278,8 @@ def test_every_flipped_bit_of_a_small_snapshot_is_refused(disk: Disk) -> None:
             is_taken = other.check().hash == trusted  # the certificate is over this hash
             taken = chunks[: other.chunks_count]
             rebuild(other, taken)
-            assert tree_root(taken) != other.chunks_root or not is_taken, f"bit {bit} of the description"
+            is_complete = len(taken) == other.chunks_count and tree_root(taken) == other.chunks_root
+            assert not (is_complete and is_taken), f"bit {bit} of the description"
         except LedgerError:
             continue
     index = len(chunks) // 2

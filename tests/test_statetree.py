@@ -370,6 +370,24 @@ def test_a_key_and_a_root_have_32_bytes(size: int) -> None:
     refused(verify_absent, bytes(size), BASE, AbsenceProof(0, b"", (), None))
 
 
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_refusal_of_another_size_names_what_has_it(size: int) -> None:
+    presence, absence = InclusionProof(0, b"", ()), AbsenceProof(0, b"", (), None)
+    wrong = bytes(size)
+    beside_short_key = replace(absence, other=OtherLeaf(wrong, EMPTY))
+    beside_short_value = replace(absence, other=OtherLeaf(with_bits(1), wrong))
+    for where, call in {
+        "state key": lambda: verify_present(EMPTY, wrong, b"", presence),
+        "state root": lambda: verify_absent(wrong, BASE, absence),
+        "absence.other.key": lambda: verify_absent(EMPTY, BASE, beside_short_key),
+        "absence.other.value_hash": lambda: verify_absent(EMPTY, BASE, beside_short_value),
+    }.items():
+        with pytest.raises(ProofError, match=f"^{where}: expected 32 bytes, found {size} bytes"):
+            call()
+    with pytest.raises(ProofError, match=r"^state key: expected 32 bytes"):
+        verify_absent(EMPTY, wrong, absence)
+
+
 # Rules 3 and 4
 
 

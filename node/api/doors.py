@@ -19,15 +19,16 @@ from aiohttp import web
 from ledger.errors import EncodingError, LedgerError
 from ledger.records import Json, parse_json
 from node.mempool import MempoolError
+from node.turns import Turns
 
 BODY_SIZE_MAX: Final = 6 * 1024 * 1024
+BODY_VALUES_MAX: Final = 20_000
 HEX_SIZE_MAX: Final = 2 * 1024 * 1024
 WAIT_MS_MAX: Final = 60_000
 BODY_S: Final = 10.0
 REPEATED_SIZE_MAX: Final = 300
 DIGITS_MAX: Final = 15
 
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 _NUMBER: Final = re.compile(rf"0|[1-9][0-9]{{0,{DIGITS_MAX - 1}}}", re.ASCII)
 _CURES: Final = {
     "already-recorded": "Nothing is to be done: the record exists.",
@@ -44,6 +45,9 @@ _CURE_OTHERWISE: Final = (
 
 CODE: Final = web.ResponseKey("code", str)
 """The code of a refusal, kept beside its response for the metrics."""
+
+PARSING: Final = web.AppKey("parsing", Turns)
+"""Large bodies are parsed one at a time."""
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -155,7 +159,10 @@ def not_found(where: str, found: str) -> DoorError:
 
 async def read_object(request: web.Request, shape: Mapping[str, BodyField]) -> dict[str, Json]:
     """Return the JSON object of a request, with exactly these keys. Raises EncodingError or DoorError."""
-    value = parse_json(await _read_body(request), size_max=BODY_SIZE_MAX)
+    content = await _read_body(request)
+    _check_count(content)
+    async with request.app[PARSING].turn():
+        value = parse_json(content, size_max=BODY_SIZE_MAX)
     if not isinstance(value, dict) or set(value) != set(shape):
         found = ascii(sorted(value))[:120] if isinstance(value, dict) else type(value).__name__
         raise EncodingError("body", f"an object with exactly the keys {sorted(shape)}", found)
@@ -193,6 +200,13 @@ async def _read_body(request: web.Request) -> bytes:
         ) from error
 
 
+def _check_count(content: bytes) -> None:
+    """Check that a body holds no more values than any door takes, before memory is spent on them."""
+    count = content.count(b",") + content.count(b"[") + content.count(b"{")
+    if count > BODY_VALUES_MAX:
+        raise EncodingError("body", f"at most {BODY_VALUES_MAX} values", f"{count}")
+
+
 def too_large(found: str) -> DoorError:
     """Return the refusal of a body past the limit."""
     expected = f"at most {BODY_SIZE_MAX} bytes"
@@ -216,9 +230,17 @@ def require_hex_list(value: Json, where: str, *, count_max: int) -> list[bytes]:
 
 def require_hex(value: Json, where: str, *, size_max: int = HEX_SIZE_MAX) -> bytes:
     """Return the bytes of lower case hexadecimal. Raises EncodingError."""
-    if type(value) is not str or len(value) > 2 * size_max or not _HEX.fullmatch(value):
-        raise EncodingError(where, f"lower case hexadecimal of at most {size_max} bytes", f"{value!a:.60}")
-    return bytes.fromhex(value)
+    expected = f"lower case hexadecimal of at most {size_max} bytes"
+    if type(value) is not str or len(value) > 2 * size_max:
+        raise EncodingError(where, expected, f"{value!a:.60}")
+    try:
+        found = bytes.fromhex(value)
+    except ValueError as error:
+        raise EncodingError(where, expected, f"{value[:60]!a}") from error
+    # fromhex takes capitals and spaces as well. A pattern would cost half a second for the largest text.
+    if found.hex() != value:
+        raise EncodingError(where, expected, f"{value[:60]!a}")
+    return found
 
 
 def require_hash(value: Json, where: str) -> bytes:

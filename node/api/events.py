@@ -20,6 +20,7 @@ from ledger.errors import EncodingError
 from ledger.records import Json, to_json
 from node.api.doors import DoorError, require_number
 from node.service import NodeService
+from node.turns import Turns
 
 SUBSCRIBERS_MAX: Final = 64
 WRITE_S: Final = 10.0
@@ -49,6 +50,7 @@ class Events:
     def __init__(self, node: NodeService) -> None:
         self._node = node
         self._stopping = asyncio.Event()
+        self._turns = Turns()
         self.subscribers_count = 0
 
     def stop(self) -> None:
@@ -94,9 +96,11 @@ class Events:
                 if not await self._is_final(height, stopping):
                     await _write(response, b": waiting\n\n")
                     continue
-                block = self._node.find_block(height)
-                assert block is not None, "a final height has a block"
-                for chunk in _chunks(block, index):
+                async with self._turns.turn():
+                    block = self._node.find_block(height)
+                    assert block is not None, "a final height has a block"
+                    chunks = list(_chunks(block, index))
+                for chunk in chunks:
                     await _write(response, chunk)
                 height, index = height + 1, 0
         finally:

@@ -25,7 +25,9 @@ from node.api.doors import (
     require_number,
     respond,
 )
-from node.service import NodeService, ProvenValue
+from node.service import NodeService, NotHeld, ProvenValue
+from node.sync.host import SyncProgress
+from node.turns import Turns
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
@@ -38,6 +40,7 @@ class Queries:
 
     def __init__(self, node: NodeService) -> None:
         self._node = node
+        self._turns = Turns()
 
     # -- proofs -----------------------------------------------------------------------------------------
 
@@ -101,13 +104,19 @@ class Queries:
         found: list[Json] = []
         size = 0
         for height in range(start, start + count):
-            block = self._node.find_block(height)
-            if block is None:
-                break
-            size += sum(len(transaction.encoded) for transaction in block.transactions)
-            if found and size > BLOCKS_SIZE_MAX:
-                break
-            found.append(self._block_json(block))
+            async with self._turns.turn():
+                try:
+                    block = self._node.find_block(height)
+                except NotHeld:
+                    if not found:
+                        raise
+                    break
+                if block is None:
+                    break
+                size += sum(len(transaction.encoded) for transaction in block.transactions)
+                if found and size > BLOCKS_SIZE_MAX:
+                    break
+                found.append(self._block_json(block))
         return respond({"blocks": found})
 
     def _block_json(self, block: Block) -> dict[str, Json]:
@@ -143,6 +152,8 @@ class Queries:
                 "is_voting": status.is_voting,
                 "is_amnesiac": status.is_amnesiac,
                 "peers_connected": list(status.peers_connected),
+                "sync": _sync_json(status.sync),
+                "missing_blocks": None if status.missing_blocks is None else [*status.missing_blocks],
                 "mempool_count": status.mempool_count,
                 "mempool_size": status.mempool_size,
             }
@@ -169,4 +180,19 @@ def proven_json(proven: ProvenValue) -> dict[str, Json]:
         "absence": None if proven.absent is None else to_json(proven.absent),
         "at": to_json(proven.at),
         "trust_path": to_json(proven.trust_path),
+    }
+
+
+def _sync_json(progress: SyncProgress | None) -> Json:
+    """Return how far catching up is; null where there is nothing to catch up."""
+    if progress is None:
+        return None
+    return {
+        "phase": progress.phase,
+        "height": progress.height,
+        "target_height": progress.target_height,
+        "done": progress.done,
+        "total": progress.total,
+        "peers": [*progress.peers],
+        "stalled_ms": progress.stalled_ms,
     }

@@ -22,6 +22,7 @@ from node.api.doors import (
     BODY_S,
     BODY_SIZE_MAX,
     CODE,
+    PARSING,
     WAIT_MS_MAX,
     Answer,
     Door,
@@ -40,6 +41,8 @@ from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.mempool import MempoolError
 from node.service import NodeService, NotReady
+from node.storage.tables import StoreError
+from node.turns import Turns
 
 BODIES_SIZE_MAX: Final = 16 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
@@ -48,6 +51,7 @@ SHUTDOWN_S: Final = 2.0
 LOOPBACK_NAME: Final = "localhost"
 
 _DOOR: Final = web.RequestKey("door", str)
+_ABSENT: Final = frozenset(("unknown", "not-held"))
 _BUSY: Final = frozenset({"busy", "mempool-full", "mempool-share"})
 
 
@@ -63,11 +67,13 @@ class Api:
     ) -> None:
         self._idle_s = idle_s
         self._bodies_size = 0
+        self._node = node
         self._events = Events(node)
         self._metrics = Metrics(node, self._events)
         submissions = Submissions(node, clock or SystemClock())
         self.doors = make_doors(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
+        application[PARSING] = Turns()
         for door in self.doors:
             application.router.add_route(
                 door.method, door.path, self._answer_of(door), expect_handler=expect_continue
@@ -131,7 +137,12 @@ class Api:
     def _middleware(self) -> Middleware:
         @web.middleware
         async def answer_every(request: web.Request, handler: Handler) -> web.StreamResponse:
-            response = await _answer_or_refuse(request, handler)
+            try:
+                response = await _answer_or_refuse(request, handler)
+            except StoreError as error:
+                # What this door met, consensus meets next: the node stops, and says how it is repaired.
+                self._node.was_damaged(error)
+                raise
             self._metrics.count(request.get(_DOOR, NO_DOOR), response.status, response.get(CODE, ""))
             return response
 
@@ -156,7 +167,7 @@ async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.Strea
     except DoorError as error:
         return refusal(error, error.status)
     except (LedgerError, MempoolError) as error:
-        return refusal(error, 404 if error.code == "unknown" else 503 if error.code in _BUSY else 400)
+        return refusal(error, 404 if error.code in _ABSENT else 503 if error.code in _BUSY else 400)
     except NotReady as error:
         cure = "Wait a moment; GET /v1/ready says when."
         return refuse(503, "not-ready", "node", expected="a node that is ready", found=f"{error}", cure=cure)

@@ -104,6 +104,11 @@ class Simplex:
         self._helped_at_ms: dict[int, int] = {}
 
     @property
+    def epoch(self) -> int:
+        """The epoch that this core serves."""
+        return self._rounds.epoch
+
+    @property
     def finalized(self) -> FinalizedTip:
         """The last final view, its block and certificate."""
         return self._rounds.finalized

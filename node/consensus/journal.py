@@ -85,3 +85,14 @@ def decode_record(data: bytes) -> JournalRecord:
     return cast(
         JournalRecord, union_from_value(JournalRecord, decode(data, size_max=JOURNAL_RECORD_SIZE_MAX))
     )
+
+
+def epoch_of_record(record: JournalRecord) -> int:
+    """Return the epoch that a record belongs to."""
+    match record:
+        case VoteCast(vote):
+            return vote.subject.epoch
+        case CertificateHeld(certificate):
+            return certificate.subject.epoch
+        case CertifyVerdict() | Floor() | Amnesia():
+            return record.epoch

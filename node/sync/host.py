@@ -57,6 +57,8 @@ class SyncTuning:
     probe_ms: int = 5_000
     report_ms: int = 5_000
     retry_offers_ms: int = 60_000
+    abandon_ms: int = 30_000
+    avoid_ms: int = 300_000
     snapshot_distance: int = 2 * SNAPSHOT_INTERVAL
 
 

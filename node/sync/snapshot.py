@@ -44,6 +44,7 @@ class _Fetch:
     entry: Entry
     stated_by: set[str]
     here: set[int]
+    moved_ms: int
     asked: dict[int, tuple[str, int]] = field(default_factory=dict)
     next_index: int = 0
 
@@ -82,6 +83,7 @@ class SnapshotFetch:
         self._awaited: set[str] = set()
         self._offers: dict[str, SnapshotOffer] = {}
         self._forged: set[Description] = set()
+        self._avoided_until_ms: dict[Description, int] = {}
         self._fetch: _Fetch | None = None
         self._install: _Install | None = None
 
@@ -153,10 +155,12 @@ class SnapshotFetch:
         verify_header(pins, offer.description.header, offer.certificate, offer.trust_path, at_ms=0)
         return sealed
 
-    def _choose(self) -> None:
+    def _choose(self, now_ms: int) -> None:
         """Take the description that most validators state, the one already begun among equals."""
         stated: dict[Description, set[str]] = {}
         for peer, offer in self._offers.items():
+            if now_ms < self._avoided_until_ms.get(offer.description, 0):
+                continue
             stated.setdefault(offer.description, set()).add(peer)
         if not stated:
             self.phase = Phase.NONE
@@ -175,15 +179,15 @@ class SnapshotFetch:
             )
 
         chosen = max(stated, key=weight)
-        self._fetch_from(chosen, stated[chosen])
+        self._fetch_from(chosen, stated[chosen], now_ms)
 
-    def _fetch_from(self, description: Description, peers: set[str]) -> None:
+    def _fetch_from(self, description: Description, peers: set[str], now_ms: int) -> None:
         entry = self._shelf.fetching
         if entry is None or entry.description != description:
             entry = self._shelf.begin_fetch(description)
         here = {index for index in self._shelf.fetched(entry) if index < description.chunks_count}
         offer = self._offers[min(peers)]
-        self._fetch = _Fetch(offer, entry, peers, here)
+        self._fetch = _Fetch(offer, entry, peers, here, now_ms)
         self.phase = Phase.CHUNKS
         logger.info(
             "sync.snapshot_chosen height=%d chunks=%d here=%d peers=%s",
@@ -195,7 +199,7 @@ class SnapshotFetch:
 
     # -- chunks -----------------------------------------------------------------------------------------
 
-    def receive_chunk(self, peer: str, message: SnapshotChunk) -> bool:
+    def receive_chunk(self, peer: str, message: SnapshotChunk, now_ms: int) -> bool:
         """Take a chunk; say whether it was asked for. Raises LedgerError where it is another one."""
         fetch = self._fetch
         if fetch is None or fetch.offer.description.chunks_root != message.chunks_root:
@@ -207,6 +211,7 @@ class SnapshotFetch:
         check_chunk(fetch.offer.description, message.index, message.chunk, message.siblings)
         self._shelf.put_fetched(fetch.entry, message.index, message.chunk)
         fetch.here.add(message.index)
+        fetch.moved_ms = now_ms
         return True
 
     def expire(self, now_ms: int) -> None:
@@ -270,7 +275,7 @@ class SnapshotFetch:
     def step(self, now_ms: int) -> None:
         """Do what is due. Raises ShelfError or StoreError where the disk fails."""
         if self.phase is Phase.OFFERS and (now_ms >= self._due_ms or not self._awaited):
-            self._choose()
+            self._choose(now_ms)
         if self.phase is Phase.CHUNKS:
             self._step_chunks(now_ms)
         elif self.phase is Phase.INSTALL:
@@ -283,8 +288,10 @@ class SnapshotFetch:
             self._install = _Install(self._chain.store.spare())
             self.phase = Phase.INSTALL
             return
-        if not fetch.stated_by:
-            logger.warning("sync.snapshot_abandoned height=%d reason=nobody offers it", fetch.height)
+        if not fetch.stated_by or now_ms - fetch.moved_ms > self._tuning.abandon_ms:
+            reason = "no chunk came" if fetch.stated_by else "nobody offers it"
+            logger.warning("sync.snapshot_abandoned height=%d reason=%s", fetch.height, reason)
+            self._avoided_until_ms = {fetch.offer.description: now_ms + self._tuning.avoid_ms}
             self._restart(now_ms)
             return
         self._ask_chunks(now_ms, fetch)

@@ -157,7 +157,8 @@ def _has_gone_back(before: bytes | None, after: bytes | None) -> bool:
 
 def _decode(value: bytes) -> Anchor | Consent | bytes:
     """Return what can change its content with time; other records as they are."""
-    for shape in (Anchor, Consent):
-        with contextlib.suppress(LedgerError):
-            return unpack(shape, value)
+    with contextlib.suppress(LedgerError):
+        return unpack(Anchor, value)
+    with contextlib.suppress(LedgerError):
+        return unpack(Consent, value)
     return value

@@ -21,7 +21,7 @@ from ledger.genesis import (
 )
 from ledger.keys import SUITE, PrivateKey
 from ledger.operations import next_key_commitment
-from ledger.state import GOVERNOR, HONG_KONG, ISSUER, MAINLAND, RECIPIENT, VALIDATOR
+from ledger.state import GOVERNOR, HONG_KONG, ISSUER, MAINLAND, OBSERVER, RECIPIENT, VALIDATOR
 from node import development as published
 from node.consensus.config import Config
 from node.consortium import DEVELOPMENT_TIME_MS, PARAMETERS
@@ -69,16 +69,19 @@ def jurisdiction(member: str) -> str:
     return HONG_KONG if int(member[-1]) % 2 else MAINLAND
 
 
-def found(directory: Path, members_count: int, source: random.Random) -> Consortium:
-    """Write a home for each member and open the links between them."""
+def found(
+    directory: Path, members_count: int, source: random.Random, *, observer: str | None = None
+) -> Consortium:
+    """Write a home for each member and open the links between them; an observer's node does not vote."""
     assert MEMBERS_MIN <= members_count <= MEMBERS_MAX, f"{MEMBERS_MIN} to {MEMBERS_MAX} members"
     members = [f"member-{number}" for number in range(1, members_count + 1)]
-    ports = free_ports(2 * members_count)
-    listen = dict(zip(members, ports[:members_count], strict=True))
-    api = dict(zip(members, ports[members_count:], strict=True))
+    members += [observer] if observer is not None else []
+    ports = free_ports(2 * len(members))
+    listen = dict(zip(members, ports[: len(members)], strict=True))
+    api = dict(zip(members, ports[len(members) :], strict=True))
     links = Links(listen, source)
     links.open()
-    genesis = make_genesis(members)
+    genesis = make_genesis(members, observer)
     homes = {}
     directory.mkdir(parents=True)
     for member in members:
@@ -92,13 +95,13 @@ def found(directory: Path, members_count: int, source: random.Random) -> Consort
             directory / member,
             genesis=genesis,
             settings=HomeSettings(member, node),
-            keys=make_keys(member),
+            keys=make_keys(member, votes=member != observer),
             protection=DevelopmentKey(),
         )
     return Consortium(genesis, homes, links)
 
 
-def make_genesis(members: list[str]) -> Genesis:
+def make_genesis(members: list[str], observer: str | None = None) -> Genesis:
     """Return the genesis of these members, signed by all of them."""
     content = GenesisContent(
         version=GENESIS_VERSION,
@@ -107,20 +110,20 @@ def make_genesis(members: list[str]) -> Genesis:
         use=DEVELOPMENT,
         time_ms=DEVELOPMENT_TIME_MS,
         parameters=PARAMETERS,
-        members=tuple(_member(member) for member in members),
+        members=tuple(_member(member, votes=member != observer) for member in members),
         schemas=(GenesisSchema(SCHEMA, 0),),
         purposes=(PURPOSE,),
     )
     return sign_genesis(content, {member: member_key(member) for member in members})
 
 
-def make_keys(member: str) -> HomeKeys:
+def make_keys(member: str, *, votes: bool) -> HomeKeys:
     """Return a member's published keys."""
     return HomeKeys(
         member=member_key(member),
         member_next=development_key(member, published.MEMBER_NEXT),
-        validator=development_key(member, published.VALIDATOR),
-        validator_next=development_key(member, published.VALIDATOR_NEXT),
+        validator=development_key(member, published.VALIDATOR) if votes else None,
+        validator_next=development_key(member, published.VALIDATOR_NEXT) if votes else None,
         tls=development_identity(member),
     )
 
@@ -140,9 +143,9 @@ def free_ports(count: int) -> list[int]:
     raise OSError(f"expected {count} free ports from {PORT_MIN} to {PORT_MAX}, found {len(found)}")
 
 
-def _member(member: str) -> GenesisMember:
-    keys = make_keys(member)
-    assert keys.validator is not None and keys.validator_next is not None and keys.tls is not None
+def _member(member: str, *, votes: bool) -> GenesisMember:
+    keys = make_keys(member, votes=votes)
+    assert keys.tls is not None, "every member here runs a node"
     return GenesisMember(
         id=member,
         name_zh_hans=f"样本 {member}",
@@ -153,9 +156,11 @@ def _member(member: str) -> GenesisMember:
         key=keys.member.public,
         next_key=next_key_commitment(keys.member_next.public),
         node=GenesisNode(
-            kind=VALIDATOR,
-            validator_key=keys.validator.public,
-            next_validator_key=next_key_commitment(keys.validator_next.public),
+            kind=VALIDATOR if votes else OBSERVER,
+            validator_key=None if keys.validator is None else keys.validator.public,
+            next_validator_key=(
+                None if keys.validator_next is None else next_key_commitment(keys.validator_next.public)
+            ),
             tls_certificate=keys.tls.certificate,
         ),
     )

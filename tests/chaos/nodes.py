@@ -179,17 +179,23 @@ class Nodes:
         return max((each.height for each in seen if each is not None), default=0)
 
     async def wait_for(self, member: str, height: int, *, voting: bool = False) -> float:
-        """Return the seconds until a node has this height (and votes). Raises Stuck."""
-        began = time.monotonic()
+        """Return the seconds until a node has this height (and votes). Raises Stuck where it stands still.
+
+        A node that lost its disk has a chain to execute: it may take long, but must get on.
+        """
+        began = moved = time.monotonic()
         seen: Seen | None = None
-        while time.monotonic() - began < READY_S:
+        reached = -1
+        while time.monotonic() - moved < READY_S:
             if self.has_ended(member):
                 raise Stuck(f"{member} ended by itself: {self.log_since_start(member)[-LOG_SHOWN_MAX:]}")
             seen = await self.look(member)
             if seen is not None and seen.height >= height and (seen.is_voting or not voting):
                 return time.monotonic() - began
+            if seen is not None and reached < min(seen.height, height):
+                reached, moved = seen.height, time.monotonic()
             await asyncio.sleep(POLL_S)
-        raise Stuck(f"{member} is not at height {height} within {READY_S:.0f} s: {seen}")
+        raise Stuck(f"{member} does not get to height {height}, standing still for {READY_S:.0f} s: {seen}")
 
     async def wait_until_answering(self, member: str) -> bool:
         """Return true once a node answers, false once its process has ended by itself. Raises Stuck."""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,8 @@ class Soak:
             await self._judge(world)
         except Stuck as stuck:
             self.figures.failures.append(str(stuck))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(load.stop(), FINALITY_S)
             await self._judge_what_answers(world)
         finally:
             self.figures.rss_max_mib = nodes.rss_max_kib // 1024
@@ -224,16 +227,15 @@ class Soak:
             await self._audit(world, member)
 
     async def _judge_what_answers(self, world: World) -> None:
-        """After a failure: compare what can still be had, for whoever reads the report."""
+        """After a failure: compare what the nodes that are furthest have, for whoever reads the report."""
+        height = await world.nodes.highest()
         logs = {}
         for member in world.nodes.running():
             seen = await world.nodes.look(member)
-            if seen is not None:
-                logs[member] = await read_log(world.consortium, member, seen.height)
+            if seen is not None and seen.height >= height > 0:
+                logs[member] = await read_log(world.consortium, member, height)
         if logs:
-            longest = max(len(log) for log in logs.values())
-            whole = {member: log for member, log in logs.items() if len(log) == longest}
-            self.figures.judgement = judge(self.history, whole)
+            self.figures.judgement = judge(self.history, logs)
 
     async def _audit(self, world: World, member: str) -> None:
         """Have the audit command replay what a node has stored."""

@@ -1,14 +1,15 @@
-"""Run the verifier's tests against every mutant: python -m tests.mutation [--json FILE] [MODULE...]
+"""Run the verifier's tests against every mutant: python -m tests.mutation [--json FILE] [--again FILE] [MODULE...]
 
-Each mutant runs in a process of its own, forked from one that has loaded the tools but none of our modules.
-A mutant is killed when a test fails, or when the tests do not end in time. What survives must be listed in
+The tests are collected once. Then each mutant has a process of its own, forked from this one, in which the faulty
+function takes the place of the true one; where the fault is outside functions, everything of ours is loaded
+anew. A mutant is killed when a test fails, or when the tests do not end in time. What survives must be listed in
 survivors.json with the argument why it is equivalent; anything else fails the run.
 """
 
 import argparse
-import contextlib
 import importlib.abc
 import importlib.machinery
+import inspect
 import json
 import os
 import signal
@@ -17,14 +18,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 
-# Loaded once, here, and shared by every mutant's process.
-import cryptography.hazmat.primitives.serialization
-import hypothesis.strategies
-import msgpack
-import nacl.bindings
 import pytest
 
 from tests.mutation.mutants import Mutant, mutants_of
@@ -48,10 +45,22 @@ FIRST = {
     "trust": "tests/test_trust.py",
     "proofs": "tests/test_proof_limits.py",
 }
-SECONDS_MAX = 90
+# The tools were loaded before pytest could rewrite them, which it says in a warning.
+FLAGS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+SECONDS_MAX = 120
 SURVIVORS = Path(__file__).with_name("survivors.json")
 SURVIVORS_SHARE_MAX = 0.02
-LOADED = (cryptography, hypothesis, msgpack, nacl)
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A mutant that no test noticed."""
+
+    module: str
+    line: int
+    change: str
+    place: str
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -59,7 +68,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, mutant: Mutant) -> None:
         self._name = f"ledger.{mutant.module}"
-        self._code = compile(mutant.source, f"<{self._name}, mutant {mutant.number}>", "exec")
+        self._code = _compiled(mutant)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -70,83 +79,150 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._code, module.__dict__)
 
 
-def survives(mutant: Mutant | None) -> bool:
+class Run:
+    """The plugin that takes the place of pytest's loop over the collected tests."""
+
+    def __init__(self, mutants: Sequence[Mutant]) -> None:
+        self._mutants = mutants
+        self.tests_pass = False
+        self.survivors: list[Survivor] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        assert session.testscollected, "there are tests"
+        self.tests_pass = _survives(session, None)
+        for mutant in self._mutants if self.tests_pass else ():
+            if _survives(session, mutant):
+                self.survivors.append(Survivor(mutant.module, mutant.line, mutant.change, mutant.place))
+                print(f"survived: ledger/{mutant.module}.py:{mutant.line}: {mutant.change}", flush=True)
+        return True
+
+
+def _survives(session: pytest.Session, mutant: Mutant | None) -> bool:
     """Say whether every test passes with a mutant, or, for None, without one."""
     child = os.fork()
     if child == 0:
         failed = 1
         try:
-            failed = _run_tests(mutant)
+            signal.alarm(SECONDS_MAX)
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            failed = _run_tests(session, mutant)
         finally:
             os._exit(failed)  # whatever happens, the child never runs on as a second parent
     _, status = os.waitpid(child, 0)
     return status == 0
 
 
-def _run_tests(mutant: Mutant | None) -> int:
-    """Run the tests in this process and return 0 where they pass."""
-    signal.alarm(SECONDS_MAX)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
+def _run_tests(session: pytest.Session, mutant: Mutant | None) -> int:
+    if mutant is not None and not mutant.is_in_function:
+        return _run_loaded_anew(mutant)
     if mutant is not None:
-        sys.meta_path.insert(0, _Finder(mutant))
-    # The tools were loaded before pytest could rewrite them, which it says in a warning.
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    first = FIRST.get(mutant.module, TESTS[0]) if mutant is not None else TESTS[0]
-    ordered = sorted(TESTS, key=lambda test: test != first)
-    return int(any(pytest.main([*arguments, test]) for test in ordered))
+        _exchange_functions(mutant)
+    first = _first(mutant)
+    items = sorted(session.items, key=lambda item: not item.nodeid.startswith(first))
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return 1
+    return 0
 
 
-def _mutants(modules: list[str]) -> Iterator[Mutant]:
-    for module in modules:
-        yield from mutants_of(module, (ROOT / "ledger" / f"{module}.py").read_text())
+def _run_loaded_anew(mutant: Mutant) -> int:
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("ledger", "node") or name.startswith(("tests.", "test_")):
+            del sys.modules[name]
+    sys.meta_path.insert(0, _Finder(mutant))
+    ordered = sorted(TESTS, key=lambda test: test != _first(mutant))
+    return int(any(pytest.main([*FLAGS, *QUIET, test]) for test in ordered))
 
 
-def _argued() -> dict[str, str]:
+def _first(mutant: Mutant | None) -> str:
+    return TESTS[0] if mutant is None else FIRST.get(mutant.module, TESTS[0])
+
+
+def _exchange_functions(mutant: Mutant) -> None:
+    codes = dict(_function_codes(_compiled(mutant)))
+    for function in _functions(sys.modules[f"ledger.{mutant.module}"]):
+        if function.__qualname__ in codes:
+            function.__code__ = codes[function.__qualname__]
+
+
+def _compiled(mutant: Mutant) -> CodeType:
+    return compile(mutant.source, f"<ledger.{mutant.module}, mutant {mutant.number}>", "exec")
+
+
+def _function_codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant.co_qualname, constant
+            if not constant.co_flags & inspect.CO_NEWLOCALS:
+                yield from _function_codes(constant)
+
+
+def _functions(owner: ModuleType | type) -> Iterator[FunctionType]:
+    name = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
+    for value in list(vars(owner).values()):
+        plain = (
+            value.fget if isinstance(value, property) else inspect.unwrap(getattr(value, "__func__", value))
+        )
+        if isinstance(plain, FunctionType) and plain.__module__ == name:
+            yield plain
+        elif isinstance(owner, ModuleType) and isinstance(value, type) and value.__module__ == name:
+            yield from _functions(value)
+
+
+def _chosen(modules: Sequence[str], again: Path | None) -> list[Mutant]:
+    """Return all mutants of the modules, or those that survived an earlier run."""
+    mutants = [
+        m for module in modules for m in mutants_of(module, (ROOT / "ledger" / f"{module}.py").read_text())
+    ]
+    if again is None:
+        return mutants
+    earlier = {(item["module"], item["change"]) for item in json.loads(again.read_text())["survived"]}
+    return [mutant for mutant in mutants if (mutant.module, mutant.change) in earlier]
+
+
+def _argued() -> set[tuple[str, str, str]]:
     listed = json.loads(SURVIVORS.read_text())["survivors"]
-    return {f"{item['module']}: {item['change']}": item["equivalent because"] for item in listed}
+    return {(item["module"], item["change"], item["place"]) for item in listed if item["equivalent because"]}
 
 
 def main() -> int:
     """Run all mutants and report; 0 where every survivor is argued for and they are few."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(MODULES))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument("--again", type=Path, help="run only what survived in an earlier result")
     options = parser.parse_args()
     os.chdir(ROOT)
-    if not survives(None):
+    mutants = _chosen(options.modules, options.again)
+    run, started = Run(mutants), time.monotonic()
+    pytest.main([*FLAGS, *QUIET, *TESTS], plugins=[run])
+    if not run.tests_pass:
         print("the tests fail without a mutant")
         return 1
-    started, counted, survivors = time.monotonic(), Counter[str](), []
-    for mutant in _mutants(options.modules):
-        counted[mutant.module] += 1
-        if survives(mutant):
-            survivors.append(mutant)
-            print(f"survived: ledger/{mutant.module}.py:{mutant.line}: {mutant.change}", flush=True)
-    total = sum(counted.values())
     argued = _argued()
-    unargued = [m for m in survivors if f"{m.module}: {m.change}" not in argued]
-    print(f"{total} mutants, {len(survivors)} survived, {len(unargued)} of them without an argument")
+    unargued = [s for s in run.survivors if (s.module, s.change, s.place) not in argued]
+    print(
+        f"{len(mutants)} mutants, {len(run.survivors)} survived, {len(unargued)} of them without an argument"
+    )
     if options.json is not None:
         report = {
             "commit": _commit(),
-            "mutants": total,
-            "mutants of each module": dict(counted),
-            "survived": [{"module": m.module, "line": m.line, "change": m.change} for m in survivors],
-            "survivors in percent": round(100 * len(survivors) / total, 2),
+            "mutants": len(mutants),
+            "mutants of each module": dict(Counter(mutant.module for mutant in mutants)),
+            "survived": [asdict(survivor) for survivor in run.survivors],
+            "survivors in percent": round(100 * len(run.survivors) / len(mutants), 2),
             "minutes": round((time.monotonic() - started) / 60, 1),
         }
         options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return int(bool(unargued) or len(survivors) > SURVIVORS_SHARE_MAX * total)
+    return int(bool(unargued) or len(run.survivors) > SURVIVORS_SHARE_MAX * len(mutants))
 
 
 def _commit() -> str:
-    with contextlib.suppress(OSError):
-        ran = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        return ran.stdout.strip()
-    return "unknown"
+    ran = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return ran.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ class Mutant:
     number: int
     line: int
     change: str
+    place: str
     source: str
+    is_in_function: bool
 
 
 def mutants_of(module: str, source: str) -> Iterator[Mutant]:
@@ -61,12 +63,17 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     for number in range(count):
         tree = ast.parse(source)
         node, change, apply = list(_changes(tree))[number]
-        before = ast.unparse(node)
+        before, is_in_function = ast.unparse(node).splitlines()[0][:90], _is_in_function(tree, node)
+        place = f"{source.splitlines()[node.lineno - 1].strip()} @ {node.col_offset}"
         apply()
         ast.fix_missing_locations(tree)
-        yield Mutant(
-            module, number, node.lineno, f"{change}: {before.splitlines()[0][:90]}", ast.unparse(tree)
-        )
+        change = f"{change}: {before}"
+        yield Mutant(module, number, node.lineno, change, place, ast.unparse(tree), is_in_function)
+
+
+def _is_in_function(tree: ast.Module, wanted: ast.AST) -> bool:
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return any(wanted is node for function in functions for part in function.body for node in ast.walk(part))
 
 
 Change = tuple[ast.stmt | ast.expr, str, Callable[[], None]]

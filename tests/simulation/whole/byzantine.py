@@ -4,6 +4,7 @@ They sign anything, but only as themselves: a signature of another member is wha
 """
 
 import random
+from dataclasses import replace
 
 from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
 from node.consensus.messages import (
@@ -22,8 +23,11 @@ from node.messages import (
     Consensus,
     FinalBlocks,
     Gossip,
+    NotHeld,
     PeerMessage,
     Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
     StoredBlock,
     WantBlock,
     WantFinal,
@@ -53,11 +57,11 @@ class Byzantine(Machine):
 
     def broadcast(self, data: bytes) -> int:
         message = decode_shared(data)
-        for peer in self.consortium.members:
+        for peer in self.consortium.everybody:
             if peer != self.member:
                 for spoiled in self.spoil(peer, message, data):
                     self.transmit(peer, spoiled)
-        return len(self.consortium.members) - 1
+        return len(self.consortium.everybody) - 1
 
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
         """Return what is sent instead."""
@@ -65,7 +69,7 @@ class Byzantine(Machine):
 
     def is_odd(self, peer: str) -> bool:
         """Divide the peers into two halves."""
-        return self.consortium.members.index(peer) % 2 == 1
+        return self.consortium.everybody.index(peer) % 2 == 1
 
     def may(self, permille: int) -> bool:
         """Throw a die."""
@@ -332,7 +336,7 @@ class FutureFlooder(Byzantine):
             wrap(StatusMessage(epoch, far, far + 1, self.chance.choice(("idle", "waiting", "work")))),
             wrap(LatestVoteAnswer(epoch, (), ())),
             encode_peer_message(WantBlock(self.chance.randbytes(32))),
-            encode_peer_message(WantFinal(1)),
+            encode_peer_message(WantFinal(1, 8)),
         ]
         self.timeline.sometimes["byzantine: flood from the future"] += 1
         return [data, *(self.chance.choice(flood) for _ in range(self.chance.randint(1, 4)))]
@@ -347,9 +351,9 @@ class LyingServer(Byzantine):
 
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
         match message:
-            case FinalBlocks(blocks, certificate, tip_height) if blocks:
+            case FinalBlocks():
                 self.timeline.sometimes["byzantine: lie about final blocks"] += 1
-                return self._lie(message, blocks, certificate, tip_height)
+                return [encode_peer_message(self.chance.choice(self._lies(message)))]
             case StoredBlock(header, transactions):
                 self.timeline.sometimes["byzantine: lie about a block"] += 1
                 lies = [StoredBlock(header, transactions[1:]), StoredBlock(header, transactions * 2)]
@@ -359,39 +363,69 @@ class LyingServer(Byzantine):
             case _:
                 return [data]
 
-    def _lie(
-        self,
-        message: FinalBlocks,
-        blocks: tuple[StoredBlock, ...],
-        certificate: QuorumCertificate | None,
-        tip_height: int,
-    ) -> list[bytes]:
-        held, self._certificate = self._certificate, certificate
-        first = blocks[0]
+    def _lies(self, told: FinalBlocks) -> list[PeerMessage]:
+        held, self._certificate = self._certificate, told.certificate
+        blocks, first = told.blocks, told.blocks[0]
         without = StoredBlock(first.header, first.transactions[1:])
-        lies = [
-            FinalBlocks(blocks[1:], certificate, tip_height),
-            FinalBlocks(blocks[::-1], certificate, tip_height),
-            FinalBlocks(blocks[:-1], certificate, tip_height),
-            FinalBlocks((without, *blocks[1:]), certificate, tip_height),
-            FinalBlocks(blocks, held, tip_height),
-            FinalBlocks(blocks, None, tip_height),
-            FinalBlocks((), certificate, 2**50),
-            FinalBlocks(blocks, certificate, 2**50),
-            self._forge(blocks, tip_height),
-            message,
+        return [
+            replace(told, blocks=blocks[1:] or blocks, height=told.height + 1),
+            replace(told, blocks=blocks[::-1]),
+            replace(told, blocks=blocks[:-1] or blocks),
+            replace(told, blocks=(without, *blocks[1:])),
+            replace(told, certificate=held),
+            replace(told, certificate=None, history=None),
+            replace(told, tip_height=2**50),
+            replace(told, certificate=self._forge()),
+            NotHeld("blocks", told.height, 0, 0, 2**50),
+            told,
         ]
-        return [encode_peer_message(self.chance.choice(lies))]
 
-    def _forge(self, blocks: tuple[StoredBlock, ...], tip_height: int) -> FinalBlocks:
-        """Return blocks that this member alone says are final."""
+    def _forge(self) -> QuorumCertificate | None:
+        """Return a certificate that this member alone signed."""
         if not self.is_validator:
-            return FinalBlocks((), None, tip_height)
+            return None
         epoch, view = self.place
         subject = Subject(FINALIZE, epoch, view, max(0, view - 1), b"\x22" * 32)
         own = self.vote_for(subject)
-        forged = QuorumCertificate(subject, (SignedBy(own.signer, own.signature),))
-        return FinalBlocks(blocks, forged, tip_height)
+        return QuorumCertificate(subject, (SignedBy(own.signer, own.signature),))
+
+
+class SnapshotForger(Byzantine):
+    """Offers snapshots of a state that nobody agreed on, and chunks that are not of the snapshot offered."""
+
+    def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
+        match message:
+            case SnapshotOffer():
+                self.timeline.sometimes["byzantine: snapshot forged"] += 1
+                return [encode_peer_message(self.chance.choice(self._forged_offers(message)))]
+            case SnapshotChunk():
+                self.timeline.sometimes["byzantine: chunk forged"] += 1
+                place = self.chance.randrange(len(message.chunk))
+                flipped = bytes([message.chunk[place] ^ 1])
+                chunk = message.chunk[:place] + flipped + message.chunk[place + 1 :]
+                forged = [
+                    replace(message, chunk=chunk),
+                    replace(message, siblings=message.siblings[1:]),
+                    replace(message, index=message.index + 1),
+                    replace(message, chunk=message.chunk[:-1] or b"\0"),
+                    NotHeld("chunk", message.height, message.index, 0, message.height),
+                ]
+                return [encode_peer_message(self.chance.choice(forged))] if self.may(700) else [data]
+            case FinalBlocks():
+                # Who cannot have blocks is driven to the snapshot.
+                return [] if self.may(500) else [data]
+            case _:
+                return [data]
+
+    @staticmethod
+    def _forged_offers(offer: SnapshotOffer) -> list[SnapshotOffer]:
+        described = offer.description
+        return [
+            replace(offer, description=replace(described, chunks_root=b"\x33" * 32)),
+            replace(offer, certificate=None),
+            replace(offer, trust_path=replace(offer.trust_path, handovers=())),
+            offer,
+        ]
 
 
 class Twin(Byzantine):
@@ -412,5 +446,6 @@ ACTORS: dict[str, type[Byzantine]] = {
     "garbage-sender": GarbageSender,
     "future-flooder": FutureFlooder,
     "lying-server": LyingServer,
+    "snapshot-forger": SnapshotForger,
     "twins": Twin,
 }

@@ -40,6 +40,8 @@ RARE = (
     "nullify: leader-silent",
     "nullify: leader-nullified",
     "nullify: leader-equivocated",
+    "refused for good: already-recorded",
+    "refused for good: expired",
     "node stopped by a failed write",
     "node stopped by a damaged record",
     "database fetched again from peers",
@@ -66,6 +68,9 @@ RARE = (
     "byzantine: flood from the future",
     "byzantine: lie about final blocks",
     "byzantine: lie about a block",
+    "byzantine: snapshot forged",
+    "byzantine: chunk forged",
+    "snapshot installed",
     "fault: crash",
     "fault: crash-at",
     "fault: kill",
@@ -86,6 +91,14 @@ RARE = (
     "fault: clock-drift",
     "fault: outage",
     "fault: forget-votes",
+    "fault: register-spare",
+    "fault: rotate",
+    "fault: replace",
+    "fault: remove",
+    "fault: add",
+    "epoch sealed",
+    "seal proposed again",
+    "handover of a running node",
 )
 
 

@@ -18,6 +18,8 @@ from tests.simulation.whole.consortium import START_MS, Consortium
 VALID_MS = 3_000_000
 LIFETIME_SHORT_MS = 6_000
 PATIENCE_MS = 4_000
+DECIDED = frozenset(("proposal-decided", "already-recorded", "stale-version"))
+"""What a governor hears when nothing more can come of a proposal, a vote or a rotation."""
 
 
 def anchored_root(number: int) -> bytes:
@@ -60,6 +62,7 @@ class Clients:
     def __init__(self) -> None:
         self.waiting: dict[bytes, tuple[Transaction, int]] = {}
         self.wanted: set[bytes] = set()
+        self.governing: set[bytes] = set()
         self.submitted_count = 0
         self.refused_count = 0
         self.full_count = 0
@@ -85,5 +88,6 @@ class Clients:
     def was_refused(self, transaction: Transaction, error: LedgerError | MempoolError) -> None:
         """Hear a refusal. What must become final is submitted again; the rest is given up."""
         self.refused_count += 1
-        if transaction.id not in self.wanted:
+        is_hopeless = transaction.id not in self.governing or error.code in DECIDED
+        if transaction.id not in self.wanted and is_hopeless:
             self.waiting.pop(transaction.id, None)

@@ -16,8 +16,6 @@ CORRUPTION = "Corruption: block checksum mismatch"
 class Steps(Protocol):
     """The disk, as the database uses it."""
 
-    records: "Records"
-
     def step(self, name: str) -> None: ...
 
     def write(self, name: str) -> None: ...
@@ -102,9 +100,9 @@ class Records:
 class SimulatedDatabase:
     """An open database on a simulated disk."""
 
-    def __init__(self, disk: Steps) -> None:
+    def __init__(self, disk: Steps, records: Records) -> None:
         self._disk = disk
-        self._records = disk.records
+        self._records = records
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""

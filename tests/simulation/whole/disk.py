@@ -23,9 +23,10 @@ class PowerCut(BaseException):
 
 @dataclass(slots=True)
 class Disk:
-    """Database and files of one machine, and its troubles."""
+    """Databases (chain, and shelf of snapshots) and files of one machine, and its troubles."""
 
     records: Records = field(default_factory=Records)
+    shelf: Records = field(default_factory=Records)
     files: FileTree = field(default_factory=FileTree)
     steps_left: int | None = None
     is_full: bool = False
@@ -57,11 +58,16 @@ class Disk:
         self.steps_left = None
         chance = random.Random(salt)
         self.records.cut_power(chance)
+        self.shelf.cut_power(chance)
         self.files.cut_power(chance)
 
     def lose_database(self) -> None:
         """Start over with an empty database."""
         self.records = Records()
+
+    def lose_shelf(self) -> None:
+        """Start over with an empty shelf of snapshots."""
+        self.shelf = Records()
 
     def lose_log(self) -> None:
         """Start over without any file."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject
 from ledger.errors import LedgerError
-from ledger.overlays import Tip
+from ledger.overlays import Executed, Tip
 from ledger.transactions import Transaction
 from node.chain import Chain
 from node.consensus.config import Config
@@ -24,9 +24,12 @@ from node.driver import Driver
 from node.engine import Engine, Engines
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool, MempoolError
+from node.reporter import Reporter
+from node.storage.shelf import Shelf, ShelfError
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
 from node.storage.votelog import VoteLogError
+from node.sync.host import SyncParts, SyncTuning
 from tests.simulation.whole.consortium import START_MS, Consortium
 from tests.simulation.whole.database import SimulatedDatabase
 from tests.simulation.whole.disk import VOTES, Disk, PowerCut
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from tests.simulation.whole.oracle import Oracle
 
 RESTART_MS = 700
+SNAPSHOT_INTERVAL = 10
+SNAPSHOT_DISTANCE = 15
+CHUNK_SIZE = 2_048
+"""Blocks and bytes: small, so that a short history makes and fetches snapshots of several chunks."""
 
 
 class _Watched:
@@ -54,6 +61,10 @@ class _Watched:
         """Open the next epoch's engine, and watch its core."""
         self._machine.timeline.sometimes["handover of a running node"] += 1
         return self._watch(self._engines.succeed(ended, seal))
+
+    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+        """Open the engine that goes on from a snapshot, and watch its core."""
+        return self._watch(self._engines.resume(ended, tip, certificate))
 
     def _watch(self, engine: Engine) -> Engine:
         machine, handle = self._machine, engine.core.handle
@@ -90,12 +101,12 @@ class Machine:
         self.clock_drift_permille = 0
         self.failures: list[str] = []
         self.driver: Driver | None = None
+        self._reporter: Reporter | None = None
         self._links_count: Counter[str] = Counter()
         self._inbox: deque[tuple[str, Callable[[], None]]] = deque()
         self._is_draining = False
         self._free_at_ms = 0
         self._tick_at_ms: int | None = None
-        self._evidence_count = 0
 
     # The process.
 
@@ -108,7 +119,6 @@ class Machine:
         self._links_count.clear()
         self._tick_at_ms = None
         self._free_at_ms = self.timeline.now_ms
-        self._evidence_count = 0
         self.timeline.trace(f"{self.number} starts")
         self._guarded("open", self._open)
         if self.driver is not None:
@@ -118,7 +128,7 @@ class Machine:
             self.links.refresh()
 
     def _open(self) -> None:
-        store = Store.over(SimulatedDatabase(self.disk), self.consortium.genesis)
+        store = Store.over(SimulatedDatabase(self.disk, self.disk.records), self.consortium.genesis)
         chain = Chain(store)
         engines = Engines(
             member=self.member,
@@ -134,10 +144,39 @@ class Machine:
             mempool=Mempool(),
             transport=self,
             clock=self,
-            on_final=lambda path: self.oracle.note_final(self, path),
-            on_refused=lambda transaction, error: self.oracle.clients.was_refused(transaction, error),
+            on_final=self._became_final,
+            on_refused=lambda transaction, error: self.oracle.note_refused(self, transaction, error),
             on_failure=lambda _error: None,
+            sync=SyncParts(
+                self.consortium.pins,
+                self._open_shelf(),
+                SyncTuning(snapshot_distance=SNAPSHOT_DISTANCE),
+                interval=SNAPSHOT_INTERVAL,
+                chunk_size=CHUNK_SIZE,
+            ),
+            on_installed=lambda: self.oracle.note_installed(self),
         )
+
+        self._reporter = Reporter(
+            member=self.member,
+            find_member_key=lambda: self.consortium.member_key(self.member),
+            driver=self.driver,
+            clock=self,
+        )
+
+    def _became_final(self, path: list[Executed]) -> None:
+        self.oracle.note_final(self, path)
+        if self._reporter is not None and self._reporter.is_needed:
+            # Not within the step that made this final.
+            self._post("report", self._reporter.report)
+
+    def _open_shelf(self) -> Shelf:
+        try:
+            return Shelf(SimulatedDatabase(self.disk, self.disk.shelf))
+        except ShelfError:
+            self.timeline.sometimes["shelf of snapshots begun anew"] += 1
+            self.disk.lose_shelf()
+            return Shelf(SimulatedDatabase(self.disk, self.disk.shelf))
 
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(
@@ -280,9 +319,6 @@ class Machine:
             return
         assert self.driver is not None, "a node that is up"
         self.oracle.note_step(self, name)
-        for evidence in list(self.driver.evidence)[self._evidence_count :]:
-            self.oracle.note_evidence(self, evidence)
-        self._evidence_count = len(self.driver.evidence)
         self._arm()
 
     def _arm(self) -> None:

@@ -26,6 +26,7 @@ from ledger.keys import PublicKey
 from ledger.operations import AnchorBatch, RevokeAnchor, RevokeDocument
 from ledger.overlays import Executed
 from ledger.state import Changes, require_parameters, require_validators
+from ledger.transactions import Transaction
 from ledger.transition import BlockContext, apply_transaction
 from node.consensus.effects import Certify, Effect, Evidence, Persist, Trace
 from node.consensus.events import Certified, Event
@@ -117,11 +118,13 @@ class Oracle:
         self.nullified: set[View] = set()
         self.finalized: dict[View, Subject] = {}
         self.accused: set[str] = set()
+        self.refused: set[bytes] = set()
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
         self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
         self._durable: dict[int, set[bytes]] = defaultdict(set)
+        self._bases: dict[int, int] = defaultdict(int)
         self._voted_before_loss: dict[int, bytes] = {}
         self._progress: dict[int, tuple[int, int, int]] = {}
         self._floors: dict[int, View] = {}
@@ -162,7 +165,25 @@ class Oracle:
     def note_lost_database(self, machine: "Machine") -> None:
         """A machine starts over without its chain."""
         self.heights[machine.number] = 0
+        self._bases[machine.number] = 0
         self._voted_before_loss[machine.number] = machine.disk.files.synced(VOTES)
+
+    def note_installed(self, machine: "Machine") -> None:
+        """I1 and I11: a machine goes on from a snapshot: a block of the log, and the state after it."""
+        assert machine.driver is not None
+        if not machine.keeps_rules:
+            return
+        tip = machine.driver.chain.tip
+        height = tip.header.height
+        self.timeline.sometimes["snapshot installed"] += 1
+        self.require(height > self.heights[machine.number], f"I9: {machine.member} went back to {height}")
+        is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip.sealed.hash
+        self.require(is_known, f"I1: {machine.member} installs another block at {height}")
+        self.heights[machine.number] = self._bases[machine.number] = height
+        self._floors[machine.number] = (tip.header.epoch, tip.header.view)
+        stored = dict(machine.driver.chain.store.values())
+        is_same = stored == self.ledger.state_at(height)
+        self.require(is_same, f"I11: {machine.member} installs another state at {height}")
 
     def note_journal(self, machine: "Machine", damage: Damage | None) -> None:
         """A vote log was opened."""
@@ -217,6 +238,8 @@ class Oracle:
                         self.note_certificate(record.certificate)
             elif isinstance(effect, Certify):
                 late.add((engine.epoch, effect.view))
+            elif isinstance(effect, Evidence):
+                self.note_evidence(machine, effect)
             elif isinstance(effect, Trace):
                 self._note_trace(machine, effect)
         if isinstance(event, Certified) and (engine.epoch, event.view) in late:
@@ -257,7 +280,7 @@ class Oracle:
             "questions": (len(driver._questions._again_at_ms), 257),
             "events": (len(driver._events), 64),
             "candidates": (len(driver.chain.tree._candidates), 512),
-            "bodies": (len(driver.chain._bodies), 512),
+            "bodies": (len(driver.chain._bodies._of_block), 512),
             "mempool": (driver.mempool.count, 20_000),
         }
         for what, (found, allowed) in bounds.items():
@@ -349,12 +372,18 @@ class Oracle:
             self.require(is_same, f"I2/I4: {held} and {subject}")
             if subject.kind == FINALIZE:
                 self.finalized[place] = subject
+            elif self._is_proposed_again(subject):
+                self.timeline.sometimes["seal proposed again"] += 1
             elif subject.parent_view is not None and subject.parent_view < subject.view - 2:
                 self.timeline.sometimes["parent skips two views or more"] += 1
         is_both = place in self.nullified and place in self.finalized
         self.require(not is_both, f"I3: {place} is nullified and finalized")
         if place in self.nullified and place in self.notarized:
             self.timeline.sometimes["view notarized and nullified"] += 1
+
+    def _is_proposed_again(self, subject: Subject) -> bool:
+        parent = self.notarized.get((subject.epoch, subject.parent_view or 0))
+        return parent is not None and parent.block_hash == subject.block_hash
 
     def _check_certificate(self, certificate: QuorumCertificate) -> None:
         subject = certificate.subject
@@ -429,6 +458,17 @@ class Oracle:
         self._floors[machine.number] = (last.epoch, last.view)
         self.timeline.trace(f"{machine.number} final {last.height}")
 
+    def note_refused(self, machine: "Machine", transaction: Transaction, error: LedgerError) -> None:
+        """I13: a node gives up a transaction for good. It is none that must be, is or ever becomes final."""
+        if not machine.keeps_rules:
+            return
+        claim = f"I13: {machine.member} refuses {transaction.id.hex()} for good: {error}"
+        is_final = transaction.id in self.ledger.places
+        self.require(not is_final and transaction.id not in self.clients.wanted, claim)
+        self.refused.add(transaction.id)
+        self.timeline.sometimes[f"refused for good: {error.code}"] += 1
+        self.clients.was_refused(transaction, error)
+
     def _replay(self, executed: Executed) -> None:
         """I11 and I13: the block follows from the log by its transactions alone."""
         header = executed.block.header
@@ -443,6 +483,8 @@ class Oracle:
         for transaction in executed.block.transactions:
             is_new = transaction.id not in self.ledger.places
             self.require(is_new, f"I13: {transaction.id.hex()} is final again at {header.height}")
+            is_refused = transaction.id in self.refused
+            self.require(not is_refused, f"I13: {transaction.id.hex()} is final and was refused for good")
             self.ledger.places[transaction.id] = header.height
             self._note_operations(transaction.body.sender, transaction.body.operations, header.height)
             is_in_time = transaction.body.valid_until_ms >= header.time_ms
@@ -526,11 +568,14 @@ class Oracle:
 
     def check_store(self, machine: "Machine") -> None:
         """I11: what is stored is what replaying gives."""
-        tables = machine.disk.records.tables
-        height = self.heights[machine.number]
-        expected = self.ledger.state_at(height)
-        found = {key[1:]: value for key, value in tables.get(b"V", {}).items()}
-        self.require(found == expected, f"I11: {machine.member} stores another state at height {height}")
-        for place, block in enumerate(self.ledger.blocks[: height + 1]):
-            stored = tables[b"h"].get(b"h" + block.hash)
-            self.require(stored == place.to_bytes(8, "big"), f"I1: {machine.member} lacks height {place}")
+        records = machine.disk.records
+        height, base = self.heights[machine.number], self._bases[machine.number]
+        number = records.find(b"Mstate") or bytes(8)
+        table = b"v" if any(number) else b"V"
+        found = {key[1:]: value for key, value in records.tables.get(table, {}).items()}
+        is_same = found == self.ledger.state_at(height)
+        self.require(is_same, f"I11: {machine.member} stores another state at height {height}")
+        for place in range(base, height + 1):
+            stored = records.find(b"h" + self.ledger.blocks[place].hash)
+            is_stored = stored == place.to_bytes(8, "big")
+            self.require(is_stored, f"I1: {machine.member} lacks height {place}")

@@ -147,6 +147,7 @@ class _Storm:
             ("outage", 1),
             ("forget-votes", 2),
         )
+        self._has_changes = chance.randrange(2) == 0
 
     def faults(self) -> tuple[Fault, ...]:
         """Return the storm, in order of time."""
@@ -159,7 +160,19 @@ class _Storm:
             if fault is not None:
                 found.append(fault)
                 at_ms += self._chance.randint(80, 700)
+        if self._has_changes:
+            found = sorted([*found, *self._changes()], key=lambda fault: fault.at_ms)
         return tuple(found)
+
+    def _changes(self) -> list[Fault]:
+        """Return changes of the validator set, over the storm's time."""
+        chance, found = self._chance, [Fault(400, "register-spare", (0,))]
+        at_ms = chance.randint(1_500, 3_000)
+        while at_ms < STORM_MS:
+            kind = chance.choice(("rotate", "replace", "replace", "remove", "add"))
+            found.append(Fault(at_ms, kind, (chance.randrange(self._count),)))
+            at_ms += chance.randint(800, 4_000)
+        return found
 
     def _draw(self, at_ms: int, kind: str) -> Fault | None:
         chance, count = self._chance, self._count

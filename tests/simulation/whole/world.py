@@ -5,6 +5,8 @@ Rule 2: then a random quorum of honest machines is healed: they run, their disks
 and the links among them are whole. All other faults stay as they are: what is down stays down, what is cut
 stays cut. Within CORE_BOUND_MS the quorum must make HEIGHTS_WANTED new blocks final, and all that clients want.
 Rule 3: then everybody is healed. Within CONVERGENCE_BOUND_MS all honest machines hold the same blocks.
+Rule 4: then, in every third world, clients fall silent. The network goes on by heartbeats alone, and where nobody
+is Byzantine it does nothing else.
 """
 
 import logging
@@ -16,9 +18,10 @@ from functools import lru_cache, partial
 
 from tests.simulation.whole.byzantine import ACTORS
 from tests.simulation.whole.clients import make_transaction
-from tests.simulation.whole.consortium import Consortium
+from tests.simulation.whole.consortium import SPARE, Consortium
 from tests.simulation.whole.disk import VOTES
 from tests.simulation.whole.events import Timeline
+from tests.simulation.whole.governors import ask_for
 from tests.simulation.whole.keys import signatures
 from tests.simulation.whole.links import Links
 from tests.simulation.whole.machine import Machine
@@ -27,6 +30,9 @@ from tests.simulation.whole.schedule import Fault, Schedule
 
 CORE_BOUND_MS = 60_000
 CONVERGENCE_BOUND_MS = 60_000
+SETTLING_MS = 15_000
+QUIET_MS = 40_000
+QUIET_BLOCKS = (2, 5)
 HEIGHTS_WANTED = 10
 HEIGHTS_MIN = 40
 LIVE_PACE_MS = 60
@@ -71,6 +77,7 @@ class World:
         self._submitted_count = 0
         self._core: set[int] = set()
         self._is_feeding = True
+        self._is_silent = False
         self._make_machines()
 
     def _make_machines(self) -> None:
@@ -78,6 +85,7 @@ class World:
         for number, member in enumerate(self.consortium.members):
             kind = ACTORS[actors[number]] if number in actors else Machine
             self._add(kind, number, member)
+        self._add(Machine, len(self.consortium.members), SPARE)
         for number, name in self.schedule.byzantine:
             self.oracle.faulty.add(self.consortium.members[number])
             if name == "twins":
@@ -133,7 +141,7 @@ class World:
 
     def _retry(self) -> None:
         due = self.oracle.clients.due(self.timeline.now_ms)
-        if due:
+        if due and not self._is_silent:
             self._clients_submit(self.timeline.now_ms // RETRY_MS, due)
         self.timeline.after(RETRY_MS, self._retry)
 
@@ -205,6 +213,8 @@ class World:
                 for machine in self.machines:
                     if machine.is_up:
                         self._stop(machine, salt=numbers[0], restart_ms=200 + 90 * machine.number)
+            case "rotate" | "replace" | "remove" | "add" | "register-spare":
+                return self._change_validators(fault.kind, first)
             case "forget-votes":
                 self._forget_votes(first, *numbers)
             case _:
@@ -214,6 +224,16 @@ class World:
     def _stop(self, machine: Machine, *, salt: int | None, restart_ms: int) -> bool:
         machine.stop(salt=salt, restart_ms=restart_ms)
         return True
+
+    def _change_validators(self, kind: str, machine: Machine) -> bool:
+        """Let the governors ask for a change of the validator set."""
+        clients = self.oracle.clients
+        asked = ask_for(self.consortium, self.oracle.ledger.state, kind, machine.member)
+        for place, transaction in enumerate(asked):
+            clients.take(transaction, self.timeline.now_ms, is_wanted=False)
+            clients.governing.add(transaction.id)
+            self._clients_submit(place, [transaction])
+        return bool(asked)
 
     def _forget_votes(self, machine: Machine, way: int, salt: int) -> None:
         """From here on this member counts as faulty."""
@@ -231,11 +251,14 @@ class World:
 
     def heal_core(self) -> None:
         """Choose a quorum of honest machines, heal it, and require that it goes on."""
-        count = self.schedule.validators_count
-        quorum = count - (count - 1) // 3
-        candidates = [machine.number for machine in self.honest]
+        oracle = self.oracle
+        validators = [member for member, _ in oracle.sets[max(oracle.sets)]]
+        quorum = len(validators) - (len(validators) - 1) // 3
+        candidates = [machine.number for machine in self.honest if machine.member in validators]
         random.Random(self.schedule.core_salt).shuffle(candidates)
-        self._core = set(candidates[:quorum])
+        # A change under way may put the spare into the set, or a member back: they must be there for it.
+        others = [machine.number for machine in self.honest if machine.member not in validators]
+        self._core = {*candidates[:quorum], *others}
         self._heal(self._core)
         self.links.calm = set(self._core)
         self.links.heal(among=self._core)
@@ -298,6 +321,24 @@ class World:
             raise Violation(f"L1: no convergence in {CONVERGENCE_BOUND_MS} ms: {self._state()}")
         return self.timeline.now_ms - start_ms
 
+    def require_quiet(self) -> None:
+        """Let clients fall silent and require heartbeats and, among the honest, nothing else."""
+        self._is_silent = True
+        self.timeline.run_until(self.timeline.now_ms + SETTLING_MS)
+        height, view = len(self.oracle.ledger.blocks), self._highest_view()
+        self.timeline.run_until(self.timeline.now_ms + QUIET_MS)
+        blocks = len(self.oracle.ledger.blocks) - height
+        lowest, highest = QUIET_BLOCKS
+        if blocks < lowest:
+            raise Violation(f"L2: {blocks} blocks in {QUIET_MS} idle ms: {self._state()}")
+        views = self._highest_view() - view
+        if not self.schedule.byzantine and (blocks > highest or views > 2 * highest):
+            raise Violation(f"L2: {blocks} blocks, {views} views in {QUIET_MS} idle ms: {self._state()}")
+
+    def _highest_view(self) -> int:
+        drivers = [machine.driver for machine in self._must_converge() if machine.driver is not None]
+        return max(driver.core.current_view for driver in drivers)
+
     def _must_converge(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.keeps_rules]
 
@@ -346,6 +387,8 @@ def _run(world: World, listener: Callable[[int, str], None] | None) -> Outcome:
     world.heal_core()
     first_finality_ms, healed_ms = world.require_core_progress()
     converged_ms = world.require_convergence()
+    if schedule.seed % 3 == 0:
+        world.require_quiet()
     world.check()
     return Outcome(
         schedule.seed,

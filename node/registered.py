@@ -1,0 +1,92 @@
+"""What the state registers of nodes: the peers to pin, and the keys of this one (docs/epochs.md).
+
+Rule 1: peers' certificates are those of the state at the finalized tip; they are read again when a block changes them.
+Rule 2: this node signs for its member with the key that the state registers.
+Rule 3: this node shows the certificate that the state registers for it. One that is not registered yet, since its
+state is older than its registration, shows the one that its home began with, and follows until the state names it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from ledger.keys import PrivateKey, PublicKey
+from ledger.overlays import Executed
+from ledger.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
+from node.network.registry import Peer, PeerKind
+from node.network.tls import TlsIdentity
+from node.settings import Address
+from node.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOST_CURE: Final = "Use the TLS certificate of this home; if its key is lost, governance sets another."
+
+
+class IdentityMissing(Exception):
+    """The state registers a TLS certificate for this node whose key is not in its home."""
+
+
+class Registered:
+    """The registrations in a store, as one member's node sees them."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        member: str,
+        addresses: Mapping[str, Address],
+        first_identity: TlsIdentity,
+        find_identity: Callable[[bytes], TlsIdentity | None],
+        find_member_key: Callable[[PublicKey], PrivateKey | None],
+    ) -> None:
+        self._store = store
+        self._member = member
+        self._addresses = addresses
+        self._find_identity = find_identity
+        self._identity = first_identity
+        self._find_member_key = find_member_key
+        self._member_key: PrivateKey | None = None
+        self._keys: frozenset[bytes] = frozenset()
+
+    def identity(self) -> TlsIdentity:
+        """Return what this node shows its peers. Raises IdentityMissing."""
+        found = find(self._store, Node, node_key(self._member))
+        if found is None or found.tls_certificate == self._identity.certificate:
+            return self._identity
+        identity = self._find_identity(found.tls_certificate)
+        if identity is None:
+            raise IdentityMissing(self._member)
+        self._identity = identity
+        return identity
+
+    def member_key(self) -> PrivateKey | None:
+        """Return the key that signs for this node's member now; None where the home does not have it."""
+        found = find(self._store, Member, member_key(self._member))
+        if found is None:
+            return None
+        if self._member_key is None or self._member_key.public != found.key:
+            self._member_key = self._find_member_key(found.key)
+        return self._member_key
+
+    def peers(self) -> dict[str, Peer]:
+        """Return every other registered node, with its pinned certificate."""
+        members = require_members(self._store).ids
+        self._keys = frozenset((MEMBERS_KEY, *map(node_key, members)))
+        peers: dict[str, Peer] = {}
+        for member in members:
+            node = find(self._store, Node, node_key(member))
+            if node is None or member == self._member:
+                continue
+            address = self._addresses.get(member)
+            shown = None if address is None else str(address)
+            try:
+                peers[member] = Peer(node.tls_certificate, shown, PeerKind(node.kind))
+            except ValueError as error:
+                # One bad registration must not stop everybody else's node.
+                logger.error("peer.unusable member=%s error=%s", member, error)
+        return peers
+
+    def is_changed_by(self, path: Iterable[Executed]) -> bool:
+        """Say whether these blocks changed what was read."""
+        return any(self._keys & executed.overlay.values.keys() for executed in path)

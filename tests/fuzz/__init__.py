@@ -1,0 +1,1 @@
+"""Fuzzing: whatever bytes arrive, each decoder and the verifier answer within their declared error family."""

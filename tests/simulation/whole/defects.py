@@ -1,0 +1,434 @@
+"""Deliberate defects, each a small patch of the code under test, which the simulation must find.
+
+Rule 1: a defect is one mistake that a person could make in one place. Where a second line of defence would
+hide it, a variant takes that line away too.
+Rule 2: each is found within `seeds_max` seeds, by the claim that it says.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+import ledger.transition
+import node.consensus.core
+import node.consensus.restore
+import node.consensus.voter
+import node.engine
+from ledger.certificates import NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, ValidatorSet, Vote
+from ledger.errors import LedgerError
+from ledger.keys import PrivateKey
+from ledger.overlays import Executed, Tip
+from ledger.state import Anchor, L, Revocation, StateView
+from ledger.transactions import Transaction
+from node.blocktree import Candidate
+from node.chain import Chain
+from node.consensus.admission import Admission
+from node.consensus.core import Simplex
+from node.consensus.effects import Broadcast, Certify, Effect, Persist
+from node.consensus.outbox import Outbox
+from node.consensus.pacemaker import Pacemaker
+from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
+from node.consensus.startup import Startup
+from node.consensus.votebook import VoteBook
+from node.consensus.voter import Voter
+from node.driver import Driver
+from node.journal import VoteLogJournal
+from node.mempool import Mempool
+from node.messages import Gossip, PeerMessage, StoredBlock
+from node.questions import Questions
+from node.serving import Serving
+from node.storage.database import Batch
+from node.storage.signer import SignerGuard
+from node.storage.store import Store
+from node.storage.votelog import VoteLog
+
+Patch = Callable[[ExitStack], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """A mistake, what must find it, and in whose presence."""
+
+    patch: Patch
+    claim: str
+    byzantine: str | None = None
+    seeds_max: int = 6
+
+
+DEFECTS: dict[str, Defect] = {}
+
+
+def defect(claim: str, *, byzantine: str | None = None, seeds_max: int = 6) -> Callable[[Patch], Patch]:
+    """Register a defect under the name of its function. `claim` is a regular expression."""
+
+    def register(patch: Patch) -> Patch:
+        DEFECTS[patch.__name__] = Defect(patch, claim, byzantine, seeds_max)
+        return patch
+
+    return register
+
+
+@contextmanager
+def injected(name: str) -> Iterator[Defect]:
+    """Run with a defect."""
+    with ExitStack() as patches:
+        found = DEFECTS[name]
+        found.patch(patches)
+        yield found
+
+
+def put(patches: ExitStack, owner: object, name: str, instead: object) -> None:
+    """Put something in the place of an attribute."""
+    patches.enter_context(mock.patch.object(owner, name, instead))
+
+
+# What must be durable, and when.
+
+
+@defect("I10")
+def vote_log_is_not_synced(patches: ExitStack) -> None:
+    append = VoteLog.append
+
+    def unsynced(self: VoteLog, records: Sequence[bytes]) -> None:
+        with mock.patch.object(type(self._files), "sync", lambda files, descriptor: None):
+            append(self, records)
+
+    put(patches, VoteLog, "append", unsynced)
+
+
+@defect("I10")
+def votes_are_not_recorded(patches: ExitStack) -> None:
+    put(patches, VoteLogJournal, "persist", lambda self, effect: None)
+
+
+@defect("I10")
+def votes_are_recorded_one_event_late(patches: ExitStack) -> None:
+    persist = VoteLogJournal.persist
+    held: dict[int, Persist] = {}
+
+    def late(self: VoteLogJournal, effect: Persist) -> None:
+        before = held.pop(id(self), None)
+        held[id(self)] = effect
+        if before is not None:
+            persist(self, before)
+
+    put(patches, VoteLogJournal, "persist", late)
+
+
+@defect("I10")
+def votes_are_sent_before_they_are_recorded(patches: ExitStack) -> None:
+    drain = Outbox.drain
+
+    def send_first(self: Outbox) -> list[Effect]:
+        effects = drain(self)
+        return sorted(effects, key=lambda effect: not isinstance(effect, Broadcast))
+
+    put(patches, Outbox, "drain", send_first)
+
+
+@defect("I10")
+def blocks_are_not_kept_before_the_vote(patches: ExitStack) -> None:
+    put(patches, Chain, "_make_durable", lambda self, candidate: None)
+
+
+@defect("I10")
+def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
+    def unsynced(self: Store, batch: Batch) -> None:
+        self._database.write(batch, is_synced=False)
+
+    put(patches, Store, "_write", unsynced)
+
+
+@defect("I9|I11|I1|intact record|L1|StoreError", seeds_max=30)
+def store_batch_is_not_atomic(patches: ExitStack) -> None:
+    write = Store._write
+
+    def in_two(self: Store, batch: Batch) -> None:
+        changes = list(batch.changes.items())
+        for half in (changes[len(changes) // 2 :], changes[: len(changes) // 2]):
+            part = Batch()
+            part.changes.update(half)
+            write(self, part)
+
+    put(patches, Store, "_write", in_two)
+
+
+@defect("I7|believes that it forgot|SigningRefused")
+def votes_are_forgotten_in_a_restart(patches: ExitStack) -> None:
+    put(patches, node.consensus.restore, "_restore_vote", lambda rounds, vote: None)
+
+
+@defect("I9")
+def floor_goes_back_in_a_restart(patches: ExitStack) -> None:
+    def from_the_start(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:
+        return FinalizedTip(0, tip.sealed.hash, None)
+
+    put(patches, node.engine, "_finalized", from_the_start)
+    put(patches, node.consensus.core, "find_floor", lambda journal, epoch, finalized: finalized)
+
+
+# What may be signed.
+
+
+def _sign_everything(patches: ExitStack) -> None:
+    def sign(self: SignerGuard, subject: Subject) -> bytes:
+        key = self._key
+        assert isinstance(key, PrivateKey)
+        return key.sign(VOTE_TAGS[subject.kind], subject.body(self._chain_id))
+
+    put(patches, SignerGuard, "sign", sign)
+
+
+def _finalize_what_was_nullified(patches: ExitStack) -> None:
+    settle = Voter._settle
+
+    def careless(self: Voter, view: int, now_ms: int) -> None:
+        found = self._rounds.at(view)
+        is_certified = found.certification is Certification.VALID
+        hidden = found.own.pop(NULLIFY, None) if is_certified else None
+        settle(self, view, now_ms)
+        if hidden is not None:
+            found.own[NULLIFY] = hidden
+
+    put(patches, Voter, "_settle", careless)
+
+
+@defect("SigningRefused", seeds_max=12)
+def finalize_after_nullify_meets_the_guard(patches: ExitStack) -> None:
+    _finalize_what_was_nullified(patches)
+
+
+@defect("I7", seeds_max=12)
+def finalize_after_nullify_without_a_guard(patches: ExitStack) -> None:
+    _finalize_what_was_nullified(patches)
+    _sign_everything(patches)
+
+
+@defect("I7|I8|SigningRefused", byzantine="equivocator", seeds_max=20)
+def a_leaders_second_block_is_notarized_too(patches: ExitStack) -> None:
+    notarize = Voter._notarize
+
+    def again(self: Voter, current: Round) -> bool:
+        own = current.own.get(NOTARIZE)
+        if own is not None and current.proposal is not None and own.subject != current.proposal:
+            del current.own[NOTARIZE]
+        current.is_equivocated = False
+        return notarize(self, current)
+
+    def propose(self: Round, subject: Subject) -> None:
+        if self.proposal != subject:
+            self.proposal, self.is_verified, self.is_verify_requested = subject, False, False
+
+    put(patches, Voter, "_notarize", again)
+    put(patches, Round, "propose", propose)
+    _sign_everything(patches)
+
+
+# What counts.
+
+
+@defect("I6")
+def quorum_of_own_votes_is_one_too_small(patches: ExitStack) -> None:
+    find_quorum = VoteBook.find_quorum
+
+    def too_small(self: VoteBook, kind: str, quorum: int) -> QuorumCertificate | None:
+        return find_quorum(self, kind, quorum - 1)
+
+    put(patches, VoteBook, "find_quorum", too_small)
+
+
+@defect("I6")
+def quorum_is_one_too_small_everywhere(patches: ExitStack) -> None:
+    put(patches, ValidatorSet, "quorum", property(lambda self: len(self) - self.faulty_max - 1))
+
+
+@defect("I6", byzantine="impersonator")
+def certificates_are_not_verified(patches: ExitStack) -> None:
+    put(patches, QuorumCertificate, "verify", lambda self, chain_id, validators: None)
+
+
+@defect("I6|L1|I7|I8|I2", byzantine="impersonator")
+def votes_are_not_verified(patches: ExitStack) -> None:
+    put(patches, Vote, "verify", lambda self, chain_id, validators: None)
+    put(patches, Admission, "is_genuine", lambda self, peer, vote: True)
+
+    def admit(self: Admission, peer: int, vote: Vote) -> bool:
+        if not self._rounds.admits_votes(vote.subject.view):
+            return False
+        self.add_vote(self._rounds.at(vote.subject.view).votes, vote)
+        return True
+
+    put(patches, Admission, "admit_vote", admit)
+
+
+@defect("I6|I1|I10|NodeStopped|Divergence", byzantine="lying-server", seeds_max=20)
+def final_blocks_are_taken_without_their_certificate(patches: ExitStack) -> None:
+    catch_up = Chain.catch_up
+
+    def trusting(
+        self: Chain, blocks: Sequence[StoredBlock], certificate: QuorumCertificate
+    ) -> list[Executed]:
+        with (
+            mock.patch.object(QuorumCertificate, "verify", lambda *_: None),
+            mock.patch("ledger.blocks.SealedHeader.is_named_by", lambda *_: True),
+            mock.patch.object(Store, "_check_follows", lambda *_: None),
+        ):
+            return catch_up(self, blocks, certificate)
+
+    put(patches, Chain, "catch_up", trusting)
+
+
+@defect("I8")
+def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
+    find_conflict = VoteBook.find_conflict
+
+    def severe(self: VoteBook, vote: Vote) -> Vote | None:
+        if vote.subject.kind == NULLIFY and self.find(NOTARIZE, vote.signer) is not None:
+            return self.find(NOTARIZE, vote.signer)
+        return find_conflict(self, vote)
+
+    put(patches, VoteBook, "find_conflict", severe)
+
+
+@defect("I8")
+def a_refused_transaction_is_called_an_offence(patches: ExitStack) -> None:
+    def receive(self: Driver, message: Gossip) -> None:
+        for encoded in message.transactions:
+            self.admit(Transaction.decode(encoded))
+        self._tell_work()
+
+    put(patches, Driver, "_receive_gossip", receive)
+
+
+# What may be built on, and must go on.
+
+
+@defect("I5|I10", byzantine="usurper", seeds_max=20)
+def parents_are_taken_over_views_that_nobody_skipped(patches: ExitStack) -> None:
+    put(patches, Rounds, "find_first_gap", lambda self, after, before: None)
+
+
+@defect("I9|deadline|I5|AssertionError|L1")
+def views_go_back(patches: ExitStack) -> None:
+    def enter(self: Rounds, view: int) -> bool:
+        is_new = view != self.current_view and view > self.finalized.view
+        self.current_view = view if is_new else self.current_view
+        return is_new
+
+    put(patches, Rounds, "enter", enter)
+
+
+@defect("L1|I12|AssertionError", seeds_max=40)
+def certifying_ends_with_a_nullification(patches: ExitStack) -> None:
+    """Every block of a view that was nullified is given up, also where others have it certified."""
+    certify = Driver._certify
+
+    def give_up(self: Driver, effect: Certify) -> bool:
+        is_nullified = self.core._rounds.is_nullified(effect.view)
+        return not is_nullified and certify(self, effect)
+
+    put(patches, Driver, "_certify", give_up)
+    put(patches, Chain, "commit", lambda self, certificate: None)
+
+
+@defect("L1|I12", seeds_max=12)
+def nothing_is_said_twice(patches: ExitStack) -> None:
+    core = node.consensus.core
+    put(patches, core, "standstill_messages", lambda rounds, *, from_view: ([], 0))
+    put(patches, core, "catch_up_messages", lambda rounds, **views: [])
+    put(patches, core, "own_votes_above_finality", lambda rounds: [])
+    put(patches, node.consensus.voter, "stuck_messages", lambda rounds: [])
+
+
+@defect("L2")
+def a_timer_loses_its_wake_up(patches: ExitStack) -> None:
+    put(patches, Pacemaker, "next_deadline_ms", lambda self, now_ms: None)
+    put(patches, Simplex, "next_deadline_ms", lambda self: None)
+    put(patches, Driver, "next_deadline_ms", lambda self: self._clock.monotonic_ms() + 3_600_000)
+
+
+@defect("L1|believes that it forgot")
+def the_question_at_the_start_is_never_answered(patches: ExitStack) -> None:
+    put(patches, Startup, "note_answer", lambda self, peer, highest_certified_view: None)
+
+
+@defect("I12", seeds_max=12)
+def rounds_are_never_forgotten(patches: ExitStack) -> None:
+    finalize = Rounds.finalize
+
+    def hoard(self: Rounds, certificate: QuorumCertificate) -> None:
+        before = dict(self._rounds)
+        finalize(self, certificate)
+        self._rounds = {**before, **self._rounds}
+
+    put(patches, Rounds, "finalize", hoard)
+
+
+# State, mempool, and catching up.
+
+
+@defect("I11|Divergence|does not execute|L1")
+def an_unfinal_block_leaks_into_the_state(patches: ExitStack) -> None:
+    make_durable = Chain._make_durable
+
+    def leak(self: Chain, candidate: Candidate) -> None:
+        make_durable(self, candidate)
+        assert candidate.executed is not None
+        batch = Batch()
+        for key, value in candidate.executed.overlay.values.items():
+            batch.put(b"V" + key, value)
+        self.store._write(batch)
+
+    put(patches, Chain, "_make_durable", leak)
+
+
+@defect("I13", seeds_max=12)
+def what_does_not_apply_on_an_unfinal_block_is_refused_for_good(patches: ExitStack) -> None:
+    build = Driver._build
+
+    def refuse_at_once(self: Driver) -> None:
+        before = set(self._refused_above)
+        build(self)
+        for identity in set(self._refused_above) - before:
+            waiting = self.mempool.find(identity)
+            if waiting is not None:
+                self._on_refused(waiting, LedgerError("block", "one that applies", "another"))
+
+    put(patches, Chain, "ids_above_tip", lambda self, block_hash: set())
+    put(patches, Driver, "_build", refuse_at_once)
+
+
+@defect("I13")
+def what_is_final_is_recorded_again(patches: ExitStack) -> None:
+    """No transaction is remembered as recorded: neither by the pool, nor by the rule for anchors."""
+    put(patches, Store, "find_transaction", lambda self, transaction_id: None)
+    put(patches, Mempool, "remove", lambda self, ids: None)
+    put(patches, Chain, "ids_above_tip", lambda self, block_hash: set())
+    find = ledger.transition.find
+
+    def forgetful(state: StateView, shape: type[L], key: bytes) -> L | None:
+        return None if shape in (Anchor, Revocation) else find(state, shape, key)
+
+    put(patches, ledger.transition, "find", forgetful)
+
+
+@defect("L1", seeds_max=12)
+def final_blocks_are_not_served(patches: ExitStack) -> None:
+    put(patches, Serving, "final_blocks", lambda self, peer, question: None)
+
+
+@defect("L1", seeds_max=20)
+def a_question_is_put_once_only(patches: ExitStack) -> None:
+    ask = Questions.ask
+
+    def once(self: Questions, key: bytes, message: PeerMessage, peers: Sequence[str]) -> None:
+        if not self.is_asked(key):
+            ask(self, key, message, peers)
+
+    put(patches, Questions, "ask", once)
+
+
+@defect("AssertionError|I10|I11")
+def certified_means_nothing(patches: ExitStack) -> None:
+    put(patches, Driver, "_certify", lambda self, certify: True)
