@@ -209,7 +209,8 @@ def _verify(path: Path, proof_path: Path | None, question: Question) -> AnchorVe
 
 
 def _first_bytes(path: Path) -> bytes:
-    return read_file(path, size_max=FIRST_SIZE)
+    # What comes through a pipe can be read once; it is taken for what it was named as.
+    return read_file(path, size_max=FIRST_SIZE) if path.is_file() else b""
 
 
 def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:

@@ -364,21 +364,31 @@ def _sign(header: Mapping[str, Json], payload: Mapping[str, Json], key: PrivateK
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise EncodingError("JSON", "values and whole characters", f"{error}"[:80]) from error
+
+
+def _parse(where: str, text: str) -> Json:
+    value = parse_json(_decode64(where, text), size_max=SDJWT_SIZE_MAX)
+    # Half a character can be written as an escape, and would break whatever prints or stores it.
+    _dump(value)
+    return value
 
 
 def _parse_jwt(where: str, jwt: str) -> tuple[dict[str, Json], dict[str, Json], bytes, bytes]:
     parts = jwt.split(".")
     if len(parts) != 3:
         raise EncodingError(where, "header, payload and signature", f"{len(parts)} parts")
-    header, payload = (parse_json(_decode64(where, part), size_max=JWT_SIZE_MAX) for part in parts[:2])
+    header, payload = (_parse(where, part) for part in parts[:2])
     if not isinstance(header, dict) or not isinstance(payload, dict):
         raise EncodingError(where, "objects for header and payload", "another value")
     return header, payload, f"{parts[0]}.{parts[1]}".encode("ascii"), _decode64(where, parts[2])
 
 
 def _parse_disclosure(text: str) -> Disclosure:
-    content = parse_json(_decode64("disclosure", text), size_max=SDJWT_SIZE_MAX)
+    content = _parse("disclosure", text)
     if not isinstance(content, list) or len(content) not in (2, 3):
         raise EncodingError("disclosure", "salt, name and value, or salt and value", "another value")
     salt = _text("disclosure salt", content[0])

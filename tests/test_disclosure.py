@@ -303,6 +303,10 @@ MALFORMED: dict[str, str] = {
         payload_of([digest_of(_encode64(b'["%s","a",{"x":1,"x":2}]' % SALT.encode()))]),
         [_encode64(b'["%s","a",{"x":1,"x":2}]' % SALT.encode())],
     ),
+    "half a character": forged(
+        payload_of([digest_of(_encode64(b'["%s","a","\\ud800"]' % SALT.encode()))]),
+        [_encode64(b'["%s","a","\\ud800"]' % SALT.encode())],
+    ),
     "padding": forged(payload_of([digest_of(_encode64(_dump(NAME)) + "=")]), [_encode64(_dump(NAME)) + "="]),
     "base64 with plus": forged(payload_of([digest_of("++++")]), ["++++"]),
     "an empty disclosure": forged(payload_of([digest_of(NAME)]), [NAME, ""]),
@@ -373,6 +377,12 @@ def test_a_report_with_a_name_that_cannot_be_shown_is_not_issued(name: str) -> N
         with pytest.raises(LedgerError, match="field name"):
             made(fields)  # type: ignore[arg-type]
     assert open_fields(made({"n" * NAME_SIZE_MAX: 1})).fields == {"n" * NAME_SIZE_MAX: 1}
+
+
+def test_half_a_character_is_not_issued() -> None:
+    for fields in ({"a": "\ud800"}, {"\ud800": 1}, {"a": ["\udfff"]}):
+        with pytest.raises(LedgerError, match="whole characters"):
+            made(fields)  # type: ignore[arg-type]
 
 
 def test_fractions_are_not_issued() -> None:

@@ -1,9 +1,11 @@
 """A document and its proof in one archive: plain ones are read, everything clever is refused."""
 
 import io
+import os
 import random
 import shutil
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -329,3 +331,12 @@ def test_an_archive_that_has_a_proof_of_its_own_is_a_document(
 
 def test_two_files_named_the_wrong_way_round_are_matched_by_content(folder: Path) -> None:
     assert verify(folder, str(folder / "the-proof"), "--proof", str(folder / "report.pdf")) == FINE
+
+
+def test_a_document_may_come_through_a_pipe(folder: Path) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(honest().document,))
+    writer.start()
+    assert verify(folder, str(pipe), "--proof", str(folder / "the-proof")) == FINE
+    writer.join(10)
