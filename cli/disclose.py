@@ -23,7 +23,7 @@ from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import now_ms, show_time, to_duration, to_moment
 from cli.verify import print_refusal
-from ledger.answers import verdict_to_json
+from ledger.answers import disclosure_to_json
 from ledger.disclosure import DisclosureVerdict, verify_disclosure
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
@@ -247,16 +247,7 @@ def _print_verdict(verdict: DisclosureVerdict, *, at_ms: int, as_json: bool) -> 
         *((f"withholds {each}", "") for each in verdict.withheld),
         ("withheld", f"{verdict.withheld_count} digests stay closed, decoys among them"),
     ]
-    value: dict[str, Json] = {
-        **verdict_to_json(document, at_ms=at_ms),
-        "disclosed": {
-            "fields": verdict.fields,
-            "shown": dict(verdict.shown),
-            "withheld": [*verdict.withheld],
-            "withheld_count": verdict.withheld_count,
-            "bound_ms": verdict.bound_ms,
-        },
-    }
+    value = disclosure_to_json(verdict, at_ms=at_ms)
     print_answer(as_json=as_json, value=value, lines=["VERIFIED, with chosen fields", *fields(rows)])
 
 
