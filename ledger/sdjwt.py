@@ -237,7 +237,8 @@ def open_fields(sd_jwt: SdJwt) -> Shown:
     assert isinstance(fields, dict), "an object was opened"
     if opening.left:
         raise EncodingError("disclosures", "each referenced by a digest", f"{len(opening.left)} that are not")
-    return Shown(fields, opening.values, opening.closed_count)
+    # In order of path: the order of digests says nothing.
+    return Shown(fields, dict(sorted(opening.values.items())), opening.closed_count)
 
 
 class _Opening:
