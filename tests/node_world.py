@@ -108,7 +108,6 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
-    is_lost: Callable[[str, str, bytes], bool] = lambda _source, _target, _data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
@@ -148,8 +147,6 @@ class World:
 
     def deliver(self, source: str, target: str, data: bytes) -> None:
         """Put a message on the wire."""
-        if self.is_lost(source, target, data):
-            return
         self.count += 1
         if self.is_lost(source, target, data):
             return
