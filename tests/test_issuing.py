@@ -23,6 +23,7 @@ from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.client import Client, Refused, Unreachable
+from node.client.holder import refresh
 from node.client.issuing.draft import (
     DAY_MS,
     Draft,
@@ -512,6 +513,28 @@ def test_what_a_node_learns_is_identifiers_the_root_and_commitments(tmp_path: Pa
     sent += b"".join(t.encoded for each in bureau.node.ledger.blocks for t in each.block.transactions)
     for secret in (opening.salt, opening.content_root, opening.metadata, b"4711", HOLDER.data):
         assert secret not in sent
+
+
+def test_a_refresh_sends_identifiers_and_the_commitment_and_nothing_else(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau) as register:
+        register.collect([bureau.draft("a")], now_ms=START_MS)
+        bureau.settle(register)
+        proof = bureau.prove(register, "a")
+    bureau.node.requests.clear()
+
+    async def refresh_it() -> Proof:
+        async with serve(bureau.node) as url, Client.connect(url) as client:
+            return await refresh(client, proof, None)
+
+    bureau.node.extend()
+    refreshed = asyncio.run(refresh_it())
+    expected = EvidenceRequest(ISSUER, proof.anchor_root, proof.opening.commitment(), None, None, 0)
+    assert bureau.node.requests == [expected]
+    sent = pack(expected)
+    secrets = (proof.opening.salt, proof.opening.content_root, proof.opening.metadata)
+    assert not any(secret in sent for secret in secrets)
+    assert refreshed.opening == proof.opening and refreshed.evidence.header != proof.evidence.header
 
 
 @pytest.mark.parametrize("code", ["unknown-schema", "expired"])

@@ -22,7 +22,7 @@ from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustedRoot, verify_header
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.client.client import BadAnswer, Refused, Unreachable
+from node.client.client import BadAnswer, Refused, Result, Unreachable
 from node.client.issuing.batchtree import LEAVES_MAX
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, Due, Issued, Register
@@ -71,11 +71,13 @@ class Outbox:
         """Do everything that is to be done, once. Raises Unreachable or Refused, and OSError; repeat it then."""
         self.register.form_batches(documents_max)
         anchored = [await self.anchor(batch) for batch in self.register.waiting_batches()]
-        revoked = [await self.revoke(due) for due in self.register.due_revocations()]
+        revoked = self.register.due_revocations()
+        for due in revoked:
+            await self.revoke(due)
         delivered = [self.register.document(identity) for identity in self.register.undelivered_ids()]
         for issued in delivered:
             await self.deliver(issued)
-        return Settled(tuple(anchored), tuple(revoked), tuple(delivered))
+        return Settled(tuple(anchored), tuple(due.commitment for due in revoked), tuple(delivered))
 
     async def anchor(self, batch: Batch) -> Batch:
         """Have a batch anchored, and return it with the height that was proven.
@@ -96,12 +98,12 @@ class Outbox:
         self._signed.pop(batch.root, None)
         return self.register.batch(batch.id)
 
-    async def revoke(self, due: Due) -> bytes:
-        """Have a revocation recorded, and return its commitment. Raises Unreachable or Refused."""
-        await self._submit(due.commitment, RevokeDocument(due.commitment, due.reason))
+    async def revoke(self, due: Due) -> Result | None:
+        """Have a revocation recorded; None where it was recorded before. Raises Unreachable or Refused."""
+        result = await self._submit(due.commitment, RevokeDocument(due.commitment, due.reason))
         self.register.mark_revoked(due)
         self._signed.pop(due.commitment, None)
-        return due.commitment
+        return result
 
     async def prove(self, issued: Issued) -> Proof:
         """Return a document's proof with evidence of now, verified. Raises Unreachable or Refused."""
@@ -134,7 +136,7 @@ class Outbox:
         self.register.mark_delivered(issued)
         return proof
 
-    async def _submit(self, name: bytes, operation: Operation) -> None:
+    async def _submit(self, name: bytes, operation: Operation) -> Result | None:
         now_ms = self._clock.wall_ms()
         signed = self._signed.get(name)
         if signed is None or signed.body.valid_until_ms <= now_ms:
@@ -145,7 +147,7 @@ class Outbox:
                 now_ms=now_ms,
                 operations=(operation,),
             )
-        await self._nodes.submit_once(signed)
+        return await self._nodes.submit_once(signed)
 
     async def _confirm(self, batch: Batch) -> int:
         """Return the height at which a batch's anchor is proven to stand. Raises Unreachable."""

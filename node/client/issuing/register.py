@@ -275,14 +275,21 @@ class Register:
 
     # -- revocations ------------------------------------------------------------------------------------
 
-    def add_revocation(self, commitment: bytes, reason: str) -> None:
-        """Hold a revocation until it is recorded. One that waits for a correction waits no longer."""
+    def add_revocation(self, commitment: bytes, reason: str) -> Due:
+        """Hold a revocation until it is recorded, and return it with the reason that was given first.
+
+        One that waits for a correction waits no longer.
+        """
         with self.change():
             self._connection.execute(
                 "INSERT INTO revocations (commitment, reason) VALUES (?, ?) "
                 "ON CONFLICT DO UPDATE SET after_document = NULL",
                 (commitment, reason),
             )
+            row = self._connection.execute(
+                "SELECT commitment, reason FROM revocations WHERE commitment = ?", (commitment,)
+            ).fetchone()
+        return Due(*row)
 
     def due_revocations(self) -> list[Due]:
         """Return the revocations to record now: those of corrections once the new document is anchored."""
