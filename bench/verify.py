@@ -13,10 +13,11 @@ from typing import Final
 
 import click
 
+from bench.load import rate_of_signature_checks
 from bench.memory_chain import ISSUER, SCHEMA, MemoryChain
 from bench.report import Report, progress
 from ledger.commitments import Metadata, Opening
-from ledger.keys import PrivateKey, PublicKey
+from ledger.keys import PrivateKey
 from ledger.merkle import Tree, content_root
 from ledger.operations import AnchorBatch
 from ledger.presentation import (
@@ -156,19 +157,6 @@ def make_case(
         presentation,
     )
     return Case(copy.document, proof.encode(), request, chain.now_ms)
-
-
-def rate_of_signature_checks(count: int) -> float:
-    """Return raw verifications per second on this core: distinct keys and messages."""
-    source = random.Random("signatures")
-    signed: list[tuple[PublicKey, bytes, bytes]] = []
-    for _ in range(count):
-        key, message = PrivateKey.from_seed(source.randbytes(32)), source.randbytes(120)
-        signed.append((key.public, message, key.sign("luohu/bench", message)))
-    start = time.perf_counter()
-    for public, message, signature in signed:
-        public.verify("luohu/bench", message, signature)
-    return count / (time.perf_counter() - start)
 
 
 @click.command()
