@@ -7,7 +7,6 @@ is the only difference.
 import asyncio
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,12 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.node import SYNCED_FILE
+from bench.stored_chain import VALIDATORS, fresh_network
 from cli.processes import LOG_FILE
 from node.client.client import Client, Unreachable
-from node.consortium import Network, new_network
-from node.scenarios import load_scenarios, scenarios_directory
+from node.consortium import Network
 
-VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 READY_S: Final = 60.0
 STOP_S: Final = 20.0
 
@@ -52,15 +50,7 @@ def running_cluster(
     `prepare` may fill the homes before a node starts.
     """
     with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
-        network = new_network(
-            Path(directory) / "network",
-            development=True,
-            passphrase=None,
-            base_port=None,
-            random=random.SystemRandom().randbytes,
-            now_ms=time.time_ns() // 1_000_000,
-            scenarios=load_scenarios(scenarios_directory()),
-        )
+        network = fresh_network(Path(directory) / "network")
         prepare(network)
         homes = [network.homes[member] for member in VALIDATORS]
         urls = tuple(f"http://{home.require_node().api}" for home in homes)

@@ -1,7 +1,8 @@
-"""A chain written into a home's store through the rules and the storage, without a network: what large states are made by.
+"""A chain written into a store through the rules and the storage, without a network: what large states are made by.
 
 Rule 1: every block is built by the leader of its view on the stored state, certified by a quorum of the development
-keys and committed in a synced batch, exactly as a running network leaves it.
+keys and committed in a synced batch, exactly as a running network leaves it, with the snapshots
+that come due.
 Rule 2: the other validators get the same files, and each a vote log of its own, as if it had run all along.
 """
 
@@ -14,21 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.cluster import VALIDATORS
 from ledger.blocks import leader_index
 from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
 from ledger.execution import build_block
 from ledger.operations import AnchorBatch
-from ledger.overlays import Executed, Tip
+from ledger.overlays import Executed
 from ledger.state import require_validators
 from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
-from node.consortium import Network
+from node.consortium import Network, new_network
 from node.development import development_key
 from node.home import Home
 from node.journal import VoteLogJournal
-from node.repair import CHAIN, VOTES
+from node.repair import CHAIN, SNAPSHOTS, VOTES
+from node.scenarios import load_scenarios, scenarios_directory
+from node.snapshots import SnapshotMaker
+from node.storage.shelf import Shelf
 from node.storage.store import Store
 
+VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 SENDER: Final = "hk-bureau"
 SCHEMA: Final = "hk.credit-report"
 BLOCKS_PER_COMMIT: Final = 8
@@ -54,6 +58,8 @@ class StoredChain:
     def __init__(self, network: Network, home: Home, *, blocks_count: int) -> None:
         """Open a store. Its blocks are dated so that `blocks_count` of them end now."""
         self._store = Store.open(home.data / CHAIN, network.genesis)
+        self._shelf = Shelf.open(home.data / SNAPSHOTS)
+        self._snapshots = SnapshotMaker(self._store, self._shelf)
         self._tip = self._store.tip()
         validators = require_validators(self._store).current
         self._validators = validators
@@ -63,7 +69,8 @@ class StoredChain:
         self._path: list[Executed] = []
 
     def close(self) -> None:
-        """Close the store."""
+        """Close store and shelf."""
+        self._shelf.close()
         self._store.close()
 
     @property
@@ -98,7 +105,10 @@ class StoredChain:
     def commit(self) -> None:
         """Make what waits final, under a certificate of the last block."""
         if self._path:
+            self._snapshots.before_commit(self._path)
             self._store.commit(self._path, self._certificate())
+            while self._snapshots.step():
+                pass
             self._path.clear()
             self._tip = self._store.tip()
 
@@ -128,15 +138,6 @@ class StoredChain:
         )
 
 
-def tip_of(network: Network, home: Home) -> Tip:
-    """Return the tip that a home stores."""
-    store = Store.open(home.data / CHAIN, network.genesis)
-    try:
-        return store.tip()
-    finally:
-        store.close()
-
-
 def spread(network: Network, *, source: Home) -> None:
     """Give every validator the source's store, and a vote log as though it had run all along."""
     for member in VALIDATORS:
@@ -144,6 +145,7 @@ def spread(network: Network, *, source: Home) -> None:
         home.data.mkdir(parents=True, exist_ok=True)
         if home.member != source.member:
             _copy_database(source.data / CHAIN, home.data / CHAIN)
+            _copy_database(source.data / SNAPSHOTS, home.data / SNAPSHOTS)
         journal, _, _ = VoteLogJournal.open(
             home.data / VOTES,
             chain_id=network.genesis.content.chain_id,
@@ -162,3 +164,16 @@ def _copy_database(source: Path, target: Path) -> None:
             os.link(path, target / path.name)
         elif path.name != "LOCK":
             shutil.copyfile(path, target / path.name)
+
+
+def fresh_network(directory: Path) -> Network:
+    """Write a development network with ports that are free now."""
+    return new_network(
+        directory,
+        development=True,
+        passphrase=None,
+        base_port=None,
+        random=random.SystemRandom().randbytes,
+        now_ms=time.time_ns() // 1_000_000,
+        scenarios=load_scenarios(scenarios_directory()),
+    )
