@@ -40,7 +40,7 @@ def main(quick: bool, as_json: bool) -> None:
         parts = {"clone": timed(["git", "clone", "--quiet", str(ROOT), str(clone)], Path(directory))}
         progress("installing", 0.1)
         if quick:
-            parts["install"] = timed([sys.executable, "-m", "cli.main", "--version"], clone)
+            parts["install"] = timed([sys.executable, "-m", "cli.main", "--help"], clone)
         else:
             parts["install"] = timed(["make", f"PYTHON={sys.executable}", ".venv/installed"], clone)
             progress("demo", 0.5)
