@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak explore mutate fuzz bench clean
+.PHONY: demo test check simulate soak abuse explore mutate fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -20,6 +20,10 @@ check: $(VENV)/installed
 # Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
 soak: $(VENV)/installed
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
+
+# Floods at a node's API and peer port, and what they cost others: make abuse [SECONDS=20] [KINDS="member_spam garbage"]
+abuse: $(VENV)/installed
+	$(BIN)/python -m tests.abuse --seconds $(or $(SECONDS),20) $(KINDS)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'

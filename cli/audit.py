@@ -72,9 +72,15 @@ def _audit_home(home: Path, genesis: Genesis) -> AuditReport:
             cure="Name the home of a node, or ask a running one with --url.",
             code="path",
         )
-    from node.storage.store import Store
+    from node.storage.store import Store, StoreDamaged
 
-    store = Store.open(chain, genesis)
+    try:
+        store = Store.open(chain, genesis)
+    except StoreDamaged as error:
+        # Not even its tip can be read: that is what an auditor came to find.
+        report = Audit(genesis).report
+        report.findings.append(Finding(0, "storage", error.expected, error.found))
+        return report
     try:
         return _audit_store(store, genesis)
     finally:

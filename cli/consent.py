@@ -16,13 +16,16 @@ from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
+from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.times import now_ms, show_time, to_moment
 from ledger.genesis import Genesis
 from ledger.presentation import ConsentFile, Request, RequestBody, request_id
+from ledger.receipts import LANGUAGES
 from ledger.records import Json, to_json
 from ledger.state import Consent, Granted
 from ledger.trust import TRUST_VERSION, TrustedRoot
 from node.home import Home
+from node.receipts import load_receipt_texts
 from node.scenarios import Scenarios, load_scenarios, scenarios_directory
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ USES_MAX = 10_000
 @click.group("consent")
 def consent() -> None:
     """Request, grant, withdraw and show consents."""
+
+
+consent.add_command(receipt)
 
 
 @consent.command("request")
@@ -129,14 +135,30 @@ def request(
 @click.option("--wallet", "wallet_path", type=FILE, required=True, help="Your wallet; it gets a fresh key.")
 @click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
 @click.option("--out", type=FILE, required=True, help="Where to write the consent; never overwritten.")
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    default="zh-Hans",
+    show_default=True,
+    metavar="LANGUAGE",
+    help="In which language you read what you agree to: zh-Hans, zh-Hant or en.",
+)
 @passphrase_option
 @json_option
 def grant(
-    request_path: Path, wallet_path: Path, url: str, out: Path, passphrase_file: Path | None, as_json: bool
+    request_path: Path,
+    wallet_path: Path,
+    url: str,
+    out: Path,
+    language: str,
+    passphrase_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Resident: consent to a bank's request. The file written also holds your withdrawal, ready to be used.
 
-    Keep a copy of it apart from your phone. If the command was cut short, call it again with the same --out.
+    OUT.receipt.json beside it says what you agreed to; `luohu consent receipt show` makes it readable. Give the
+    bank a copy of that one. Keep a copy of OUT apart from your phone.
+    If the command was cut short, call it again with the same --out.
 
     \b
     Example:
@@ -150,6 +172,7 @@ def grant(
 
     asked = read_request(request_path)
     begun = _begun(out, asked)
+    texts = load_receipt_texts(scenarios_directory())
 
     async def submit() -> tuple[ConsentFile, int | None]:
         async with connect(url) as client:
@@ -157,7 +180,10 @@ def grant(
             if made is None:
                 passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
                 with Wallet.load(wallet_path, passphrase) as wallet:
-                    made = await holder.make_consent(client, asked, wallet, now_ms=now_ms())
+                    made, given = await holder.make_consent_with_receipt(
+                        client, asked, wallet, texts, language=language, now_ms=now_ms()
+                    )
+                write_receipt(receipt_path_of(out), given)
                 # On the disk before it is sent: the withdrawal must never be lost.
                 write_file(out, made.encode(), mode=0o600)
             try:

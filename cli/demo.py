@@ -26,7 +26,7 @@ import click
 from cli.exits import NO, CommandError
 from cli.files import FILE
 from cli.output import json_option, print_answer, printable
-from cli.processes import ListedNode, read_network_file, stop_node
+from cli.processes import ListedNode, find_nodes, read_network_file, stop_node
 from cli.times import now_ms
 from ledger.keys import PrivateKey
 from ledger.presentation import ConsentFile, Request, RequestBody
@@ -48,6 +48,7 @@ from node.scenarios import Scenarios, load_scenarios, scenarios_directory
 DAY_MS: Final = 86_400_000
 CATCH_UP_S: Final = 30.0
 COMMAND_S: Final = 60
+END_S: Final = 30
 STALE_MS: Final = 2 * DAY_MS
 KILLED: Final = "hk-operator"
 
@@ -113,10 +114,16 @@ class Stage:
     def luohu(self, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> dict[str, Json]:
         """Run a command of this program; return its JSON answer."""
         command = [sys.executable, "-m", "cli.main", *map(str, arguments), "--json"]
-        result = subprocess.run(command, capture_output=True, timeout=COMMAND_S, check=False)
-        shown = result.stdout.decode(errors="replace")
-        if result.returncode not in codes:
-            found = f"{result.returncode}: {(shown + result.stderr.decode(errors='replace'))[-500:]}"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            try:
+                output, errors = running.communicate(timeout=COMMAND_S)
+            except BaseException:
+                # It may have started nodes, and takes them down with it where it is asked to end.
+                _end(running)
+                raise
+        shown = output.decode(errors="replace")
+        if running.returncode not in codes:
+            found = f"{running.returncode}: {(shown + errors.decode(errors='replace'))[-500:]}"
             raise unexpected("luohu " + " ".join(map(str, arguments)), f"exit code {codes}", found)
         answer: dict[str, Json] = json.loads(shown)
         return answer
@@ -153,6 +160,9 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
         if keep and is_done:
             _say_what_is_kept(stage)
         else:
+            # Whoever is impatient and interrupts again must not stop the cleaning up.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
             _clean_up(stage)
     value: dict[str, Json] = {
         "verdict": "the story held",
@@ -432,6 +442,7 @@ async def record(stage: Stage, client: Client, story: Story) -> Result:
         key=stage.key(story.case.bank),
         outcome="verified",
         now_ms=now_ms(),
+        is_another=True,
     )
     if result is None:
         raise unexpected("record", "a fresh record", "one recorded before")
@@ -495,15 +506,22 @@ def _kill(node: ListedNode) -> None:
     os.kill(node.pid, signal.SIGKILL)
 
 
+def _end(running: "subprocess.Popen[bytes]") -> None:
+    running.send_signal(signal.SIGINT)
+    try:
+        running.communicate(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        running.kill()
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 def _clean_up(stage: Stage) -> None:
     """Stop every node of this demo, listed or not, and remove its directory."""
-    if (stage.network / "network.json").exists():
-        for node in stage.nodes().values():
-            stop_node(node.pid, stage.network / node.member)
+    for pid in find_nodes(stage.network):
+        stop_node(pid, stage.network)
     shutil.rmtree(stage.directory, ignore_errors=True)
 
 

@@ -72,6 +72,16 @@ def is_node_of(pid: int, home: Path) -> bool:
     return "cli.main node start" in command and str(home.resolve()) in command
 
 
+def find_nodes(directory: Path) -> list[int]:
+    """Return the process ids of all nodes on homes below a directory, listed in a file or not."""
+    if Path("/proc/self/cmdline").exists():
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    else:
+        shown = subprocess.run(["ps", "-ax", "-o", "pid="], capture_output=True, text=True, check=False)
+        pids = [int(word) for word in shown.stdout.split()]
+    return [pid for pid in pids if is_node_of(pid, directory)]
+
+
 def stop_node(pid: int, home: Path) -> bool:
     """Stop the node on this home and wait for its end; say whether there was one under this id."""
     if not is_node_of(pid, home):

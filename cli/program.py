@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "proof": Entry("cli.proof", "proof", "Refresh, present and show proof files."),
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "record": Entry("cli.record", "record", "Recipient: record on the ledger that it verified."),
+    "erase": Entry("cli.erase", "erase", "Destroy salt, receipt and keys of a document."),
     "trust": Entry("cli.trust", "trust", "Make and check the trusted root, trust.json."),
     "governance": Entry(
         "cli.governance", "governance", "Governors: propose changes, vote, see what came of it."

@@ -27,6 +27,7 @@ OUTCOMES: Final = ("verified", "accepted", "declined", "refused")
     required=True,
     help=f"What came of it: {', '.join(OUTCOMES)}.",
 )
+@click.option("--again", is_flag=True, help="It was verified another time: record it though it is on record.")
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the recipient, who signs.")
 @click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
 @passphrase_option
@@ -35,6 +36,7 @@ def record(
     proof_path: Path,
     request_path: Path,
     outcome: str,
+    again: bool,
     home_path: Path,
     url: str,
     passphrase_file: Path | None,
@@ -43,7 +45,8 @@ def record(
     """Recipient: record that you verified a document, under which consent, without revealing the document.
 
     Verify first: recording does not. Only a tag goes to the ledger, which nobody can open without the proof.
-    It uses one of the consent's verifications each time. Returns when the record is final.
+    It uses one of the consent's verifications. Called again with the same outcome, it says that this is on record.
+    Returns when the record is final.
 
     \b
     Example:
@@ -63,14 +66,24 @@ def record(
     async def submit() -> Result | None:
         async with connect(url) as client:
             return await record_verification(
-                client, proof, member=member.id, key=member.key, outcome=outcome, now_ms=now_ms()
+                client,
+                proof,
+                member=member.id,
+                key=member.key,
+                outcome=outcome,
+                now_ms=now_ms(),
+                is_another=again,
             )
 
     result = asyncio.run(submit())
     presentation = proof.presentation
     assert presentation is not None, "checked against the request"
     height = None if result is None else result.height
-    said = "recorded before" if result is None else f"recorded in block {height}"
+    said = (
+        "recorded before (with --again, it is recorded another time)"
+        if result is None
+        else f"recorded in block {height}"
+    )
     print_answer(
         as_json=as_json,
         value={"outcome": outcome, "consent_id": presentation.consent_id.hex(), "height": height},

@@ -170,6 +170,23 @@ class _Room:
         self._transactions -= 1
 
 
+class BeyondLimits(LedgerError):
+    """A transaction that no block of this chain can hold."""
+
+    code = "beyond-limits"
+
+
+def check_fits(transaction: Transaction, parameters: Parameters) -> None:
+    """Check that a block could hold a transaction, were it alone in it. Raises BeyondLimits."""
+    if not _Room(parameters).fits(transaction):
+        raise BeyondLimits(
+            "transaction",
+            f"at most {parameters.block_size_max} bytes, {parameters.block_operations_max} operations and "
+            f"{parameters.block_signatures_max} signatures",
+            f"{len(transaction.encoded)}, {len(transaction.body.operations)} and {transaction.signature_count}",
+        )
+
+
 def _check_limits(transactions: Sequence[Transaction], parameters: Parameters) -> None:
     room = _Room(parameters)
     for index, transaction in enumerate(transactions):

@@ -105,7 +105,7 @@ class Request:
         """Check the recipient's signature. Raises SignatureError."""
         recipient_key.verify(REQUEST_TAG, self.body, self.signature)
 
-    def terms(self, *, salt: bytes, from_ms: int) -> ConsentTerms:
+    def terms(self, *, salt: bytes, from_ms: int, receipt_hash: bytes | None = None) -> ConsentTerms:
         """Return the terms that answer this request. `salt` (32 bytes) hides what they commit to."""
         body = self.decoded()
         return ConsentTerms(
@@ -118,7 +118,7 @@ class Request:
             transfer_basis=body.transfer_basis,
             flags=body.flags,
             notice_version=body.notice_version,
-            terms_commitment=keyed_digest(salt, TERMS_TAG, self.body),
+            terms_commitment=terms_commitment(self.body, salt=salt, receipt_hash=receipt_hash),
             from_ms=from_ms,
             until_ms=body.until_ms,
             uses=body.uses,
@@ -127,7 +127,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ConsentFile:
-    """The request, the grant that answers it, its prepared withdrawal, and the salt of its terms."""
+    """The request, the grant that answers it, its prepared withdrawal, and what opens its terms commitment.
+
+    `receipt_hash` is that of the consent receipt which the holder was shown; None where there was none.
+    """
 
     TAG: ClassVar[str] = "consent-file"
 
@@ -135,6 +138,7 @@ class ConsentFile:
     grant: Grant
     withdrawal: Withdraw
     terms_salt: Hash
+    receipt_hash: Hash | None
 
     @classmethod
     def decode(cls, data: bytes) -> "ConsentFile":
@@ -166,7 +170,10 @@ class ConsentFile:
         expected = WithdrawalBody(grant.chain_id, grant.consent_key, self.consent_id)
         if withdrawal != expected:
             raise EncodingError("consent file", "the withdrawal of its grant", "that of another consent")
-        if grant.terms != self.request.terms(salt=self.terms_salt, from_ms=grant.terms.from_ms):
+        terms = self.request.terms(
+            salt=self.terms_salt, from_ms=grant.terms.from_ms, receipt_hash=self.receipt_hash
+        )
+        if grant.terms != terms:
             raise EncodingError("consent file", "a grant that answers its request", "other terms")
 
 
@@ -178,17 +185,17 @@ def grant_consent(
     terms_salt: bytes,
     from_ms: int,
     submit_by_ms: int,
+    receipt_hash: bytes | None = None,
 ) -> ConsentFile:
     """Return the consent that answers a request, with its withdrawal. `key` is fresh for each consent."""
     chain_id = request.decoded().chain_id
-    body = GrantBody(
-        chain_id, nonce, submit_by_ms, key.public, request.terms(salt=terms_salt, from_ms=from_ms)
-    )
+    terms = request.terms(salt=terms_salt, from_ms=from_ms, receipt_hash=receipt_hash)
+    body = GrantBody(chain_id, nonce, submit_by_ms, key.public, terms)
     body_bytes = pack(body)
     grant = Grant(body_bytes, key.sign(GRANT_TAG, body_bytes))
     withdrawal_bytes = pack(WithdrawalBody(chain_id, key.public, grant.consent_id))
     withdrawal = Withdraw(withdrawal_bytes, key.sign(WITHDRAWAL_TAG, withdrawal_bytes))
-    return ConsentFile(request, grant, withdrawal, terms_salt)
+    return ConsentFile(request, grant, withdrawal, terms_salt, receipt_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +214,11 @@ def presentation_body(
 ) -> bytes:
     """Return what holder key and consent key both sign."""
     return encode((chain_id, commitment, recipient, (key.algorithm, key.data), consent_id, nonce))
+
+
+def terms_commitment(request_body: bytes, *, salt: bytes, receipt_hash: bytes | None) -> bytes:
+    """Return what a consent says on the ledger of the request and of the receipt that the holder was shown."""
+    return keyed_digest(salt, TERMS_TAG, encode((request_body, receipt_hash)))
 
 
 def request_id(request: Request) -> bytes:

@@ -39,6 +39,8 @@ from ledger.records import (
 TRUST_VERSION: Final = 1
 TRUST_FILE_SIZE_MAX: Final = 2 * 1024 * 1024
 HANDOVERS_MAX: Final = 1_024
+ALWAYS: Final = (0, 2**53 - 1)
+"""The window of a pin that never expires, in milliseconds."""
 
 
 class TrustError(LedgerError):
@@ -105,7 +107,7 @@ class Pins:
         content = root.genesis.content
         block = genesis_block(content).block
         self.chain_id = block.header.chain_id
-        genesis = Checkpoint(0, block.hash, 0, content.validators, 0, 2**53 - 1)
+        genesis = Checkpoint(0, block.hash, 0, content.validators, *ALWAYS)
         self.every = (genesis, *root.checkpoints)
         """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
 
@@ -116,7 +118,7 @@ class Pins:
         """
         if sealed.header.height == 0:
             return self
-        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, 0, 2**53 - 1)
+        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, *ALWAYS)
         pins = copy(self)
         pins.every = (*self.every, own)
         return pins

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.errors import LedgerError
-from ledger.execution import build_block
+from ledger.execution import build_block, check_fits
 from ledger.overlays import Executed, Tip
 from ledger.records import pack, unpack
 from ledger.state import require_parameters, require_validators
@@ -198,9 +198,11 @@ class Chain:
     def check_transaction(self, transaction: Transaction, now_ms: int) -> None:
         """Check that a transaction would apply to the final state now. Raises LedgerError."""
         tip = self.tip
+        parameters = require_parameters(tip.state)
+        check_fits(transaction, parameters)
         verify_transaction(transaction, tip.state, self.chain_id, self.verified)
         time_ms = max(now_ms, tip.header.time_ms + 1)
-        context = BlockContext(self.chain_id, tip.header.height + 1, time_ms, require_parameters(tip.state))
+        context = BlockContext(self.chain_id, tip.header.height + 1, time_ms, parameters)
         apply_transaction(transaction, tip.state, context)
 
 

@@ -78,6 +78,8 @@ from node.messages import (
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
+    SyncAnswer,
+    SyncRequest,
     WantBlock,
     WantChunk,
     WantFinal,
@@ -86,6 +88,7 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
+from node.network.fetching import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
 from node.storage.tables import REPAIR
@@ -101,6 +104,8 @@ OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
 ARRIVALS_PER_TICK_MAX: Final = 32
 MISBEHAVIOUR_MAX: Final = 64
+SPREAD_AGAIN_MS: Final = 3_000
+SPREAD_AGAIN_MAX: Final = 256
 
 
 class Transport(Protocol):
@@ -181,6 +186,9 @@ class Driver:
         self._finalization: QuorumCertificate | None = None
         # By what height the parent on which it did not apply is final, or abandoned.
         self._refused_above: dict[bytes, int] = {}
+        # What was submitted here and waits, in order.
+        self._spread: dict[bytes, None] = {}
+        self._spread_again_at_ms = 0
         self._had_work = False
         self._is_over = False
         self._certified = (0, chain.tip.sealed.hash)
@@ -216,8 +224,12 @@ class Driver:
 
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
-        self._connected.add(peer)
         self.sync.peer_up(peer)
+        if is_unpinned(peer):
+            # No status and no certificate is taken from it: it must be asked how far it is.
+            self.sync.probe(peer)
+            return
+        self._connected.add(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerUp(index))
@@ -241,6 +253,7 @@ class Driver:
         self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
         self._admit_arrivals()
+        self._spread_again()
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
         self._upkeep.step(is_installing=self.sync.is_installing)
@@ -262,6 +275,9 @@ class Driver:
         """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
         try:
             message = decode_peer_message(data)
+            if is_unpinned(peer) and not isinstance(message, SyncAnswer):
+                # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
+                return
             self._dispatch(peer, message)
         except StatePageError as error:
             # Ours, not the peer's: its pages are made here, from what was verified.
@@ -346,7 +362,7 @@ class Driver:
                 self._punish(peer, error)
                 continue
             try:
-                self.admit(transaction)
+                self._take(transaction)
             except (LedgerError, MempoolError):
                 # Lawful: the sender may be ahead of us, or our pool full. Proposals fetch what they need.
                 continue
@@ -363,7 +379,17 @@ class Driver:
     # -- transactions -----------------------------------------------------------------------------------
 
     def admit(self, transaction: Transaction) -> bool:
-        """Take a transaction into the mempool; say whether it is new. Raises LedgerError or MempoolError."""
+        """Take a client's transaction into the mempool; say whether it is new.
+
+        Raises LedgerError or MempoolError.
+        """
+        is_new = self._take(transaction)
+        if not is_new and self.mempool.find(transaction.id) is not None:
+            # It came by gossip from a node that may have lost it since; the client asks for it here.
+            self._spread[transaction.id] = None
+        return is_new
+
+    def _take(self, transaction: Transaction) -> bool:
         if self.mempool.find(transaction.id) is not None:
             return False
         if self.chain.store.find_transaction(transaction.id) is not None:
@@ -378,7 +404,24 @@ class Driver:
         """Spread transactions that were admitted here, and have a block made of them."""
         for gossip in gossips(transactions):
             self._broadcast(gossip)
+        if not self._spread:
+            self._spread_again_at_ms = self._clock.monotonic_ms() + SPREAD_AGAIN_MS
+        self._spread.update((transaction.id, None) for transaction in transactions)
         self._tell_work()
+
+    def _spread_again(self) -> None:
+        """Spread anew what was submitted here and waits still: gossip is lost with a connection.
+
+        A validator would record it in its own turn; one that only follows has none.
+        """
+        now_ms = self._clock.monotonic_ms()
+        if not self._spread or now_ms < self._spread_again_at_ms:
+            return
+        self._spread_again_at_ms = now_ms + SPREAD_AGAIN_MS
+        waiting = [found for each in self._spread if (found := self.mempool.find(each)) is not None]
+        self._spread = dict.fromkeys(transaction.id for transaction in waiting)
+        for gossip in gossips(waiting[:SPREAD_AGAIN_MAX]):
+            self._broadcast(gossip)
 
     def _tell_work(self) -> None:
         has_work = self._has_work()
@@ -698,6 +741,7 @@ class Driver:
 
     def send(self, peer: str, message: PeerMessage) -> bool:
         """Queue a message for a peer; False where it is not connected."""
+        assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
         return self._transport.send(peer, encode_peer_message(message))
 
     def punish(self, peer: str, reason: str) -> None:
@@ -721,6 +765,8 @@ class Driver:
         """Go on from the tip of a snapshot, with an engine of its epoch."""
         self.chain.restart()
         self._refused_above.clear()
+        # Whether the blocks that were passed over hold any of these cannot be seen here: nothing is said of them.
+        self.mempool.clear()
         self.engine = self._engines.resume(self.engine, self.chain.tip, self.chain.store.tip_certificate())
         self._begin_engine()
         self._events.appendleft(Started())

@@ -135,6 +135,10 @@ class Mempool:
                 del self._by_sender[sender]
                 del self._sender_sizes[sender]
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self.remove(list(self._by_id))
+
     def expire(self, now_ms: int) -> list[Transaction]:
         """Drop and return what may no longer be recorded at this time."""
         if not self._by_id or now_ms <= self._expiry_min_ms:

@@ -291,6 +291,8 @@ class NodeProcess:
             random_source=random.SystemRandom(),
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
+            on_unpinned_up=lambda peer: self._guarded(lambda: self.driver.peer_up(peer)),
+            on_unpinned_down=lambda peer: self._guarded(lambda: self.driver.peer_down(peer)),
             delay_ms=delay_ms,
         )
 

@@ -147,6 +147,9 @@ class RunningNode:
     def _admit(self, encoded: bytes, admitted: list[Transaction]) -> "Submission | _Waiting":
         try:
             transaction = Transaction.decode(encoded)
+        except LedgerError as error:
+            return Submission(b"", REFUSED, error=error)
+        try:
             known = self.find_submission(transaction.id)
             if known is not None and known.state == FINAL:
                 return known
@@ -156,8 +159,7 @@ class RunningNode:
             if self._driver.admit(transaction):
                 admitted.append(transaction)
         except (LedgerError, MempoolError) as error:
-            identity = transaction.id if "transaction" in locals() else b""
-            return Submission(identity, REFUSED, error=cast(LedgerError, error))
+            return Submission(transaction.id, REFUSED, error=error)
         future = self._waiting.get(transaction.id)
         if future is None:
             future = asyncio.get_running_loop().create_future()

@@ -18,6 +18,7 @@ from ledger.records import Code, Hash, Height, MemberId, Milliseconds, Octets
 from ledger.state import LEAF_SIZE_MAX
 from ledger.statetree import AbsenceProof
 from ledger.trust import Certified, TrustPath
+from node.mempool import MempoolError
 from node.sync.host import SyncProgress
 
 FINAL: Final = "final"
@@ -35,7 +36,7 @@ class Submission:
     state: str
     height: int | None = None
     time_ms: int | None = None
-    error: LedgerError | None = None
+    error: LedgerError | MempoolError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,6 @@ class World:
     delay_ms: int = 5
     genesis: Genesis = field(default_factory=make_genesis)
     now_ms: int = 0
-    is_lost: Callable[[str, str, bytes], bool] = lambda _source, _target, _data: False
     queue: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
     count: int = 0
     nodes: dict[str, "WorldNode"] = field(default_factory=dict)
@@ -117,6 +116,8 @@ class World:
     chunk_size: int = CHUNK_LEAVES_SIZE
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
     meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
+    # Messages that the wire loses, whatever is meddled with.
+    is_lost: Callable[[str, str, bytes], bool] = lambda _source, _target, _data: False
     # Who may be called a liar by whom, because the test makes it one.
     liars: set[str] = field(default_factory=set)
     punished: list[tuple[str, str, str]] = field(default_factory=list)

@@ -31,8 +31,6 @@ from ledger.presentation import (
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
 from ledger.records import pack
 from ledger.state import (
-    CROSS_BORDER,
-    SEPARATE_CONSENT,
     Leaf,
     Member,
     Suspension,
@@ -150,6 +148,9 @@ def _content(path: Path) -> bytes:
 
 def make_request(trust: TrustedRoot, now_ms: int, **changes: object) -> Request:
     """Return the bank's request, with some of its fields changed."""
+    notice = load_scenarios(scenarios_directory()).require_notice(
+        schemas=(REPORT,), purpose=LOAN, direction="HK-CN"
+    )
     fields: dict[str, object] = {
         "chain_id": trust.chain_id,
         "nonce": b"request nonce 01",
@@ -157,11 +158,11 @@ def make_request(trust: TrustedRoot, now_ms: int, **changes: object) -> Request:
         "issuer": ISSUER,
         "schemas": (REPORT,),
         "purpose": LOAN,
-        "category_mask": 1,
+        "category_mask": notice.category_mask,
         "direction": "HK-CN",
         "transfer_basis": "holder-carried",
-        "flags": SEPARATE_CONSENT | CROSS_BORDER,
-        "notice_version": bytes(32),
+        "flags": notice.flags,
+        "notice_version": notice.version,
         "until_ms": now_ms + DAY_MS,
         "uses": 3,
         "pin": trust.newest_pin(now_ms),

@@ -35,10 +35,11 @@ CONTRACT = {
     "wallet": {"new", "derive"},
     "anchor": None,
     "revoke": None,
-    "consent": {"request", "grant", "withdraw", "show"},
+    "consent": {"receipt", "request", "grant", "withdraw", "show"},
     "proof": {"refresh", "present", "show"},
     "verify": None,
     "record": None,
+    "erase": None,
     "trust": {"export", "check"},
     "governance": {"propose", "vote", "show", "list"},
     "audit": None,
@@ -487,6 +488,25 @@ def test_an_audit_names_an_altered_record_and_its_block(
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert consent.hex() in finding["record"]
     assert finding["height"] > 0
+
+
+def test_an_audit_of_a_store_that_does_not_open_is_a_finding(
+    desk: Desk, stopped_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(stopped_home, home)
+    database = plyvel.DB(str(home / "data" / "chain"))
+    key = next(key for key, value in database if key.endswith(b"height"))
+    database.put(key, b"nonsense", sync=True)
+    database.close()
+    arguments = ["audit", "--home", str(home), "--genesis", desk.path("genesis.json"), "--json"]
+    assert run(arguments) == NO
+    value = json.loads(capsys.readouterr().out)
+    assert (value["verdict"], value["findings"][0]["record"]) == ("findings", "storage")
+    for file in (home / "data" / "chain").glob("MANIFEST-*"):
+        file.write_bytes(b"garbage")
+    assert run(arguments) == NO
+    assert json.loads(capsys.readouterr().out)["findings"][0]["found"]
 
 
 def test_an_audit_refuses_the_home_of_a_running_node_and_names_the_url(desk: Desk, tmp_path: Path) -> None:

@@ -127,6 +127,10 @@ def test_the_whole_story_through_the_doors(tmp_path: Path) -> None:
                 client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
             )
             assert recorded is not None
+            again = await record_verification(
+                client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
+            )
+            assert again is None, "it is on record, and uses up nothing more"
             after = await refresh(client, presented, consent)
             verdict = verifier.verify(report.read_bytes(), after.encode(), request=request, at_ms=now_ms())
             assert verdict.consent.used == 1

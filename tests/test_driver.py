@@ -1,18 +1,31 @@
 """The driver over real stores, vote logs and signatures, in virtual time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.blocks import SealedHeader, transactions_root
+from ledger.execution import BeyondLimits
+from ledger.operations import AnchorBatch
+from ledger.overlays import Overlay
+from ledger.records import pack
+from ledger.state import Parameters
 from ledger.transactions import Transaction
 from node.consensus.effects import Build
-from node.driver import ARRIVALS_PER_TICK_MAX
+from node.driver import ARRIVALS_PER_TICK_MAX, SPREAD_AGAIN_MS
 from node.mempool import Mempool, MempoolError
 from node.messages import Gossip, encode_peer_message
-from tests.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction, private_key
+from tests.node_world import (
+    START_MS,
+    VALIDATORS,
+    World,
+    WorldNode,
+    anchor_transaction,
+    private_key,
+    sign,
+)
 
 
 @pytest.fixture
@@ -151,6 +164,48 @@ def test_what_a_block_waits_for_is_found_among_what_nobody_has_looked_at(world: 
     assert not node.driver._arrivals
 
 
+def test_what_no_block_can_hold_is_refused_at_admission(world: World) -> None:
+    world.run(1_000)
+    node = world.nodes["sz-operator"]
+    now_ms = START_MS + world.now_ms
+    parameters = Parameters(4_096, 3, 4_000, 3_600_000, 366 * 86_400_000)
+    put_parameters(node, parameters)
+    anchors = tuple(AnchorBatch(bytes([n]) * 32, 1, "hk.credit-report", None) for n in range(4))
+    assert node.driver.admit(sign(world.genesis, "hk-bureau", now_ms, *anchors[:3]))
+    with pytest.raises(BeyondLimits, match="3 operations"):
+        node.driver.admit(sign(world.genesis, "hk-bureau", now_ms, *anchors))
+    assert node.driver.mempool.count == 1
+
+
+def put_parameters(node: WorldNode, parameters: Parameters) -> None:
+    """Let a node's final state hold other parameters, as governance would."""
+    tip = node.driver.chain.tree.tip
+    state = Overlay({parameters.state_key(): pack(parameters)}, {}, tip.state)
+    node.driver.chain.tree.tip = replace(tip, state=state)
+
+
+def test_picking_passes_over_what_is_above_the_tip_and_still_fills_the_block(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.delay_ms = 50
+    world.run(1_000)
+    asked: list[frozenset[bytes]] = []
+    pick = Mempool.pick
+
+    def note(mempool: Mempool, *, count_max: int, excluded: Set[bytes]) -> list[Transaction]:
+        asked.append(frozenset(excluded))
+        return pick(mempool, count_max=count_max, excluded=excluded)
+
+    monkeypatch.setattr(Mempool, "pick", note)
+    for number in range(20):
+        transaction = anchor_transaction(world.genesis, number, START_MS + world.now_ms)
+        world.nodes["sz-operator"].submit(transaction)
+        world.run(30)
+    world.run(3_000)
+    assert any(asked), "what is in a block that is not final yet is passed over, not picked and dropped"
+    assert all(len(other.final) == 20 for other in world.nodes.values())
+
+
 def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:
     world.run(1_000)
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
@@ -245,3 +300,31 @@ def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(w
     assert driver.chain.propose(usurping, ()) is not None
     assert not driver._ensure_executed(usurping.hash)
     assert driver._ensure_executed(passed.hash)
+
+
+def test_what_was_submitted_where_nobody_heard_it_is_spread_again(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver.admit(transaction)
+    world.meddle = lambda source, target, data: None if source == "sz-operator" else data
+    node.driver.submit([transaction])
+    world.run(1_000)
+    others = [each for each in world.nodes.values() if each is not node]
+    assert all(each.driver.mempool.find(transaction.id) is None for each in others)
+    world.meddle = lambda source, target, data: data
+    node.driver._has_work = lambda: False  # type: ignore[method-assign]
+    world.run(SPREAD_AGAIN_MS + 2_000)
+    assert all(transaction.id in each.final for each in others)
+
+
+def test_what_came_by_gossip_and_is_submitted_again_is_spread_again(world: World) -> None:
+    world.run(2_000)
+    node = world.nodes["sz-operator"]
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    node.driver._take(transaction)
+    assert not node.driver._spread
+    assert not node.driver.admit(transaction)
+    assert list(node.driver._spread) == [transaction.id]
+    world.run(SPREAD_AGAIN_MS + 2_000)
+    assert not node.driver._spread and transaction.id in node.final

@@ -384,3 +384,28 @@ def test_a_document_is_cut_into_chunks_however_it_is_read(size: int) -> None:
 def test_cutting_a_document_elsewhere_changes_its_root() -> None:
     assert content_root([b"a" * CHUNK_SIZE + b"b"])[1] != tree_root([b"a" * CHUNK_SIZE + b"b"])
     assert content_root([b"ab"]) != content_root([b"ab\x00"])
+
+
+@pytest.mark.parametrize("size", range(34))
+def test_a_frontier_names_its_subtrees_with_their_places(size: int) -> None:
+    tree, frontier = Tree(LEAVES[:size]), Frontier()
+    for leaf in LEAVES[:size]:
+        frontier, _ = frontier.append(leaf)
+    nodes = frontier.nodes()
+    assert [node.hash for node in nodes] == [tree.node(node.level, node.index) for node in nodes]
+    assert [
+        leaf for node in nodes for leaf in range(node.index << node.level, (node.index + 1) << node.level)
+    ] == [*range(size)]
+
+
+def test_later_leaves_find_their_paths_with_a_frontiers_subtrees() -> None:
+    frontier = Frontier()
+    for leaf in LEAVES[:21]:
+        frontier, _ = frontier.append(leaf)
+    nodes = {(node.level, node.index): node.hash for node in frontier.nodes()}
+    for leaf in LEAVES[21:29]:
+        frontier, completed = frontier.append(leaf)
+        nodes |= {(node.level, node.index): node.hash for node in completed}
+    for index in range(21, 29):
+        path = inclusion_path_from_nodes(index, 29, lambda level, place: nodes[level, place])
+        verify_inclusion(LEAVES[index], path, size=29, root=frontier.root())

@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import aiohttp
 import pytest
@@ -15,11 +16,16 @@ from node.messages import (
     Consensus,
     FinalBlocks,
     Gossip,
+    NotHeld,
     PeerMessage,
     Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
     StoredBlock,
     WantBlock,
+    WantChunk,
     WantFinal,
+    WantSnapshot,
     WantTransactions,
     encode_peer_message,
 )
@@ -49,8 +55,12 @@ def messages(world: World) -> list[PeerMessage]:
         WantTransactions((bytes(32),)),
         WantBlock(bytes(32)),
         block,
-        WantFinal(1),
-        FinalBlocks((block,), CERTIFICATE, 1),
+        WantFinal(1, 1),
+        FinalBlocks(1, (block,), CERTIFICATE, None, 1),
+        WantSnapshot(0, 1),
+        WantChunk(1, bytes(32), 0),
+        SnapshotChunk(1, bytes(32), 0, b"chunk", (bytes(32),)),
+        NotHeld("blocks", 1, 0, 0, 1),
     ]
 
 
@@ -81,8 +91,8 @@ GARBAGE: dict[str, bytes] = {
     "many small items": encode(("gossip", (b"x",) * 8_192)),
     "consensus of garbage": encode_peer_message(Consensus(b"garbage")),
     "a proposal of garbage": encode_peer_message(Proposal(b"garbage", b"garbage", ())),
-    "blocks of garbage": encode(("final-blocks", (("block", b"garbage", (b"garbage",)),), None, 1)),
-    "a height past the last": encode(("want-final", 2**53)),
+    "blocks of garbage": encode(("final-blocks", 1, (("block", b"garbage", (b"garbage",)),), None, None, 1)),
+    "a height past the last": encode(("want-final", 2**53, 1)),
 }
 LAWFUL = {"blocks of garbage"}
 """No certificate, no claim: what stands beside none is not even read."""
@@ -106,6 +116,11 @@ def watch(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     note: Callable[[str, str, float], None] = lambda _peer, reason, _seconds: reasons.append(reason)  # noqa: E731
     monkeypatch.setattr(type(node), "disconnect", staticmethod(note))
     return reasons
+
+
+def test_each_kind_of_message_is_tried(world: World) -> None:
+    tried = {message.TAG for message in messages(world)} | {SnapshotOffer.TAG}
+    assert tried == {kind.TAG for kind in get_args(PeerMessage)}
 
 
 def test_a_message_cut_at_any_length_is_an_offence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

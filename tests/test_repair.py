@@ -1,5 +1,6 @@
 """Repair: every kind of damage is named, kept, and leaves a home that starts and heals from its peers."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from node.settings import HomeSettings
 from node.storage.database import Batch
 from node.storage.evidence import keep_aside
 from node.storage.leveldb import LevelDatabase
+from node.storage.store import StoreError
 from node.storage.votelog import VoteLog
 from tests.node_world import FIVE, VALIDATORS, World, make_genesis
+from tests.running_network import fresh_anchor, run_network, sign
 from tests.test_home import create
 from tests.test_sync import check_whole, grow, is_level, memory, run_until
 
@@ -312,3 +315,35 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     again = CliRunner().invoke(node_commands, ["repair", "--home", str(home.path)], standalone_mode=False)
     assert again.return_value == 1
     assert "member.pem: expected" in again.output
+
+
+def test_a_damaged_node_says_what_heals_it_and_heals(tmp_path: Path) -> None:
+    """Real nodes: the refusal at the start names the command, and after it the node is where the others are."""
+
+    async def live() -> None:
+        async with run_network(tmp_path / "network") as running:
+            node = running.processes["hk-bureau"].node
+            for _ in range(3):
+                answers = await node.submit(
+                    [sign(running.network, "hk-bureau", fresh_anchor()).encoded], wait_ms=10_000
+                )
+                assert [answer.state for answer in answers] == ["final"]
+            home = running.network.homes["sz-operator"]
+            await running.stop("sz-operator")
+            lose_current(home.data / CHAIN)
+            with pytest.raises(StoreError, match="luohu node repair --home"):
+                await running.start("sz-operator")
+            assert [each.part for each in repair(home)] == [CHAIN]
+            healed = await running.start("sz-operator")
+            with pytest.raises(ConfigError, match="a node that does not run"):
+                repair(home)
+            height = running.processes["hk-bureau"].store.tip().header.height
+            async with asyncio.timeout(30):
+                await healed.node.wait_for_height(height)
+            status = healed.node.status()
+            assert status.missing_blocks is None
+            assert healed.store.find_header(height) == running.processes["hk-bureau"].store.find_header(
+                height
+            )
+
+    asyncio.run(live())

@@ -19,17 +19,20 @@ from ledger.trust import Handover, TrustPath
 from node.consensus.startup import Standing
 from node.driver import NodeStopped
 from node.messages import (
+    Consensus,
     FinalBlocks,
     NotHeld,
     PeerMessage,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
+    SyncRequest,
     WantChunk,
     WantFinal,
     decode_peer_message,
     encode_peer_message,
 )
+from node.network.fetching import is_unpinned, unpinned
 from node.sync.host import SyncTuning
 from node.sync.snapshot import Phase
 from tests.node_world import FIVE, START_MS, VALIDATORS, World, WorldNode, anchor_transaction, make_genesis
@@ -686,3 +689,40 @@ def test_blocks_that_no_certificate_names_directly_are_served_by_their_place_in_
     )
     world.start("hk-bureau")
     run_until(world, lambda: is_level(world))
+
+
+# Peers that cannot be pinned
+
+
+def test_a_node_fetches_from_peers_that_it_cannot_pin_and_never_votes_with_them(world: World) -> None:
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    node = WorldNode(world, SLEEPER)
+    sent: list[PeerMessage] = []
+    receive = node.driver.receive
+
+    def send(peer: str, data: bytes) -> bool:
+        assert is_unpinned(peer)
+        sent.append(decode_peer_message(data))
+        world.deliver(SLEEPER, peer.removesuffix("?"), data)
+        return True
+
+    # A peer that is not pinned is none that a broadcast reaches; what comes from it comes by its own name.
+    node.send = send  # type: ignore[method-assign]
+    node.broadcast = lambda _data: 0  # type: ignore[method-assign]
+    node.driver.receive = lambda peer, data: receive(unpinned(peer), data)  # type: ignore[method-assign]
+    world.nodes[SLEEPER] = node
+    node.driver.start()
+    for other in VALIDATORS:
+        if other != SLEEPER:
+            world.nodes[other].driver.peer_up(SLEEPER)
+            node.driver.peer_up(unpinned(other))
+    run_until(world, lambda: is_level(world))
+    assert node.store.gap()[0] < node.store.gap()[1]
+    check_whole(node)
+    assert sent
+    assert all(isinstance(message, SyncRequest) for message in sent)
+    assert node.driver.core.standing is Standing.ASKING
+    with pytest.raises(AssertionError, match="only fetch"):
+        node.driver.send(unpinned("hk-bureau"), Consensus(b"a vote"))

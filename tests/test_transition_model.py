@@ -89,8 +89,12 @@ Op: TypeAlias = tuple[str, *tuple[str | int, ...]]
 @cache
 def grant_of(holder: str, terms: str, late: int) -> Grant:
     """Return a holder's grant on named terms; a late one may be recorded in the first two minutes only."""
-    submit_by_ms = START_MS + (2 if late else 100) * MINUTE_MS
-    return make_grant(holder, terms=make_terms(**TERMS[terms]), submit_by_ms=submit_by_ms)
+    return make_grant(holder, terms=make_terms(**TERMS[terms]), submit_by_ms=deadline_ms(late))
+
+
+def deadline_ms(late: int) -> int:
+    """Return until when a grant may be recorded."""
+    return START_MS + (2 if late else 100) * MINUTE_MS
 
 
 def real(op: Op, sender: str) -> Operation:
@@ -182,7 +186,7 @@ class Model:
                 self.record(("consent", holder, terms, late), sender, slot, outcome, now)
             case ("rotate", int(sequence), str(how)):
                 self.require(sender, None)
-                if sequence == self.keys[sender] and how != "key":
+                if sequence == self.keys[sender] and how == "":
                     raise No("already-recorded")
                 if sequence != self.keys[sender] + 1:
                     raise No("wrong-sequence")
@@ -199,7 +203,7 @@ class Model:
         if known is not None:
             raise No("withdrawn")
         terms = make_terms(**TERMS[str(terms_name)])
-        if late and now > START_MS + 2 * MINUTE_MS:
+        if now > deadline_ms(int(late)):
             raise No("expired")
         starts = max(now, terms.from_ms)
         if not starts < terms.until_ms <= starts + 366 * DAY_MS:
@@ -275,6 +279,10 @@ class Sent:
             raise No("wrong-chain")
         if self.sender not in SIDES:
             raise No("unregistered")
+        match self.ops:
+            case (("rotate", int(sequence), ""),) if sequence == parent_keys[self.sender]:
+                # The latest rotation alone is recorded already, whichever key it is signed with by then.
+                raise No("already-recorded")
         if transaction not in self.good_under(parent_keys, transaction):
             raise No("signature")
         if transaction.body.valid_until_ms < now:
@@ -413,7 +421,7 @@ def check_same(ledger: Ledger, leaves: dict[bytes, bytes], model: Model) -> None
         assert record is not None and (record.recipient, record.outcome) == (sender, outcome)
     for member, sequence in model.keys.items():
         held = find(state, Member, member_key(member))
-        assert held is not None and (held.key_sequence, held.version) == (sequence, sequence)
+        assert held is not None and (held.key_sequence, held.version) == (sequence, 0)
         assert held.key == member_key_of(member, sequence).public
     counts = counts_of(leaves)
     expected_counts = (len(model.anchors), len(model.revocations), len(model.consents), len(model.records))

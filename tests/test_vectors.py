@@ -249,15 +249,8 @@ def test_the_trusted_root_holds_this_genesis() -> None:
 
 # -- transactions -------------------------------------------------------------------------------------------
 
-HASH, SIGNATURE, NONCE, KEY, NUMBER, TEXT, BODY = (
-    "hash",
-    "signature",
-    "nonce",
-    "key",
-    "number",
-    "text",
-    "body",
-)
+HASH, SIGNATURE, NONCE, KEY = "hash", "signature", "nonce", "key"
+NUMBER, TEXT, BODY, PARTS = "number", "text", "body", "parts"
 OPERATIONS: dict[str, list[str]] = {
     "anchor": [HASH, NUMBER, TEXT, NUMBER],
     "revoke": [HASH, TEXT],
@@ -267,6 +260,10 @@ OPERATIONS: dict[str, list[str]] = {
     "close_consent": [KEY, HASH],
     "record_verification": [KEY, HASH, NUMBER, HASH, TEXT],
     "rotate_key": [TEXT, NUMBER, KEY, HASH, SIGNATURE],
+    "rotate_tls": [NUMBER, PARTS, KEY, SIGNATURE],
+    "propose": [PARTS, "absent", NUMBER],
+    "vote": [HASH, TEXT],
+    "report_misbehaviour": [KEY, PARTS, PARTS],
 }
 TERMS = [TEXT, TEXT, "texts", TEXT, NUMBER, TEXT, TEXT, NUMBER, HASH, HASH, NUMBER, NUMBER, NUMBER]
 SIZES = {HASH: 32, SIGNATURE: 64, NONCE: 16}
@@ -282,6 +279,10 @@ def check_shape(items: list[Any], shape: list[str]) -> None:
             assert item[0] == 1 and len(item) == 2 and len(item[1]) == 32
         elif kind == NUMBER:
             assert type(item) is int
+        elif kind == "absent":
+            assert item is None
+        elif kind == PARTS:
+            assert type(item) is list
         elif kind == "texts":
             assert item == sorted(item) and all(type(each) is str for each in item)
         else:
@@ -322,6 +323,20 @@ def check_operation(tag: str, items: list[Any], sender: str) -> None:
         check_signature(key, "luohu/rotation/1", body, signature)
         member = next(each for each in GENESIS["content"]["members"] if each["id"] == sender)
         assert h("luohu/next-key/1", encode(key)).hex() == member["next_key"]
+
+    elif tag == "rotate_tls":
+        sequence, certificate, key, signature = items
+        check_shape(certificate, [BODY, NONCE, SIGNATURE, SIGNATURE])
+        stands_for = h("luohu/tls-certificate/1", encode(certificate))
+        body = encode([CHAIN_ID, sender, "tls", sequence, key, stands_for])
+        check_signature(key, "luohu/rotation/1", body, signature)
+    elif tag == "propose":
+        assert items[0] == ["add_schema", "hk.tax-statement", 0]
+    elif tag == "report_misbehaviour":
+        key, *votes = items
+        assert key == VALIDATORS[0][1] and votes[0][0][:4] == votes[1][0][:4] and votes[0][0] != votes[1][0]
+        for subject, _, signature in votes:
+            check_signature(key, f"luohu/vote/{subject[0]}/1", vote_body(subject), signature)
 
 
 def consent_id_of_grant() -> bytes:

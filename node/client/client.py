@@ -35,10 +35,12 @@ from ledger.state import (
     Node,
     Parameters,
     Validators,
+    Verification,
     consent_key,
     decode_leaf,
     member_key,
     node_key,
+    verification_key,
 )
 from ledger.transactions import Transaction
 from ledger.trust import TrustPath
@@ -227,6 +229,13 @@ class Client:
         answer = await self._get("/v1/misbehaviour")
         with _decoding():
             return [from_json(Misbehaviour, each) for each in _list(answer, "misbehaviour")]
+
+    async def verification(self, key: PublicKey, consent_id: bytes, slot: int) -> Verification:
+        """Return what was recorded under a slot of a consent."""
+        place = verification_key(key, consent_id, slot)
+        value = await self._state_value(place, f"verification {slot}")
+        with _decoding():
+            return decode_leaf(Verification, place, value)
 
     async def _state_value(self, key: bytes, what: str) -> bytes:
         answer = await self._get(f"/v1/state/{key.hex()}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from ledger.errors import LedgerError
-from ledger.keys import PrivateKey
+from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import check_chain
 from ledger.presentation import (
     PRESENTATION_TAG,
@@ -21,9 +21,11 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import EvidenceRequest, Proof
+from ledger.receipts import ConsentReceipt, ReceiptFile
 from ledger.state import RECIPIENT, Member
 from node.client.client import Client, Result
 from node.client.wallet import Wallet
+from node.receipts import Consenting, ReceiptTexts, compose_receipt
 
 SUBMIT_WITHIN_MS: Final = 600_000
 DAY_MS: Final = 86_400_000
@@ -48,23 +50,70 @@ async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_
 
     The consent starts at the beginning of the day, so that the chain does not tell when it was signed. A request
     that the ledger would refuse is refused here, before a key is made for it: RequestRefused or LedgerError.
+    Nothing is on record of what the holder was told: see `make_consent_with_receipt`.
     """
+    await _require_recipient(client, request, now_ms)
+    public, nonce = wallet.new_consent_key(), secrets.token_bytes(16)
+    return _sign_consent(request, wallet, public, nonce=nonce, now_ms=now_ms, receipt_hash=None)
+
+
+async def make_consent_with_receipt(
+    client: Client, request: Request, wallet: Wallet, texts: ReceiptTexts, *, language: str, now_ms: int
+) -> tuple[ConsentFile, ReceiptFile]:
+    """Answer a request as `make_consent` does, and commit to the receipt of what the holder is told.
+
+    Raises ConfigError too, where no text describes what is asked for; then no key is made.
+    """
+    recipient = await _require_recipient(client, request, now_ms)
+    issuer = await client.member(request.decoded().issuer)
+    nonce = secrets.token_bytes(16)
+
+    def receipt_for(principal: PublicKey) -> ConsentReceipt:
+        consenting = Consenting(principal, nonce, language, now_ms, _start_of_day(now_ms))
+        return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
+
+    receipt_for(recipient.key)
+    public = wallet.new_consent_key()
+    receipt = receipt_for(public)
+    consent = _sign_consent(
+        request, wallet, public, nonce=nonce, now_ms=now_ms, receipt_hash=receipt.digest()
+    )
+    return consent, ReceiptFile(receipt, consent.terms_salt, consent.consent_id)
+
+
+async def _require_recipient(client: Client, request: Request, now_ms: int) -> Member:
     body = request.decoded()
     check_chain(bytes.fromhex((await client.status()).chain_id), body.chain_id, "request")
     recipient = await client.member(body.recipient)
     request.verify(recipient.key)
     _check_answerable(body, recipient, now_ms)
-    public = wallet.new_consent_key()
+    return recipient
+
+
+def _sign_consent(
+    request: Request,
+    wallet: Wallet,
+    public: PublicKey,
+    *,
+    nonce: bytes,
+    now_ms: int,
+    receipt_hash: bytes | None,
+) -> ConsentFile:
     consent = grant_consent(
         request,
         wallet.signer_for(public),
-        nonce=secrets.token_bytes(16),
+        nonce=nonce,
         terms_salt=secrets.token_bytes(32),
-        from_ms=now_ms - now_ms % DAY_MS,
+        from_ms=_start_of_day(now_ms),
         submit_by_ms=now_ms + SUBMIT_WITHIN_MS,
+        receipt_hash=receipt_hash,
     )
     wallet.attach_consent(public, consent.consent_id)
     return consent
+
+
+def _start_of_day(now_ms: int) -> int:
+    return now_ms - now_ms % DAY_MS
 
 
 def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None:

@@ -24,6 +24,10 @@ class DialFailed(Exception):
     """The peer could not be reached, or is not the one expected."""
 
 
+class PinFailed(DialFailed):
+    """Somebody answered, with another certificate than the pinned one."""
+
+
 class Backoff:
     """Waits between attempts: none before the first, then doubling to a cap, less a random part."""
 
@@ -82,7 +86,32 @@ async def dial(
             return await _connect(session, peer_id, peer, hello=hello, context=context, timing=timing)
     except TimeoutError as error:
         raise DialFailed(f"no answer within {timing.dial_s} s") from error
-    except (OSError, aiohttp.ClientError, PinMismatch, HelloRefused) as error:
+    except (PinMismatch, aiohttp.ClientConnectorCertificateError) as error:
+        raise PinFailed(f"{type(error).__name__}: {error}") from error
+    except (OSError, aiohttp.ClientError, HelloRefused) as error:
+        raise DialFailed(f"{type(error).__name__}: {error}") from error
+
+
+async def dial_unpinned(
+    session: aiohttp.ClientSession,
+    peer_id: str,
+    peer: Peer,
+    *,
+    hello: Hello,
+    context: ssl.SSLContext,
+    timing: Timing,
+) -> tuple[aiohttp.ClientWebSocketResponse, Hello]:
+    """Connect to whoever answers at a peer's address, with a context that pins nothing, or raise DialFailed.
+
+    Nothing is known of the other side. It is for `node.network.fetching` alone.
+    """
+    try:
+        async with asyncio.timeout(timing.dial_s):
+            socket = await _open(session, peer, context=context, timing=timing)
+            return await _greet(socket, peer_id, hello=hello, timing=timing)
+    except TimeoutError as error:
+        raise DialFailed(f"no answer within {timing.dial_s} s") from error
+    except (OSError, aiohttp.ClientError, HelloRefused) as error:
         raise DialFailed(f"{type(error).__name__}: {error}") from error
 
 
@@ -95,10 +124,22 @@ async def _connect(
     context: ssl.SSLContext,
     timing: Timing,
 ) -> tuple[aiohttp.ClientWebSocketResponse, Hello]:
+    socket = await _open(session, peer, context=context, timing=timing)
+    try:
+        require_pinned(socket.get_extra_info("ssl_object"), peer.certificate)
+    except PinMismatch as error:
+        await close_socket(socket, code=CLOSE_REFUSED, reason=str(error), timeout_s=timing.close_s)
+        raise
+    return await _greet(socket, peer_id, hello=hello, timing=timing)
+
+
+async def _open(
+    session: aiohttp.ClientSession, peer: Peer, *, context: ssl.SSLContext, timing: Timing
+) -> aiohttp.ClientWebSocketResponse:
     assert peer.address is not None, "only peers with an address are dialled"
     host, port = split_address(peer.address)
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    socket = await session.ws_connect(
+    return await session.ws_connect(
         f"wss://{authority}{PEER_PATH}",
         ssl=context,
         autoping=False,
@@ -106,11 +147,15 @@ async def _connect(
         max_msg_size=MESSAGE_SIZE_MAX + 1,
         timeout=aiohttp.ClientWSTimeout(ws_close=timing.close_s),
     )
+
+
+async def _greet(
+    socket: aiohttp.ClientWebSocketResponse, peer_id: str, *, hello: Hello, timing: Timing
+) -> tuple[aiohttp.ClientWebSocketResponse, Hello]:
     try:
-        require_pinned(socket.get_extra_info("ssl_object"), peer.certificate)
         await socket.send_bytes(encode_hello(hello))
         return socket, await _receive_answer(socket, peer_id, hello.chain_id)
-    except (PinMismatch, HelloRefused) as error:
+    except HelloRefused as error:
         await close_socket(socket, code=CLOSE_REFUSED, reason=str(error), timeout_s=timing.close_s)
         raise
     except BaseException:

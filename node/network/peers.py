@@ -30,7 +30,16 @@ from node.network.connection import (
     WebSocket,
     close_socket,
 )
-from node.network.dialer import Backoff, DialFailed, dial, make_session, receive_hello
+from node.network.dialer import (
+    Backoff,
+    DialFailed,
+    PinFailed,
+    dial,
+    dial_unpinned,
+    make_session,
+    receive_hello,
+)
+from node.network.fetching import Fetching, is_unpinned
 from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chain, encode_hello
 from node.network.inbox import Inbox
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
@@ -42,6 +51,7 @@ from node.network.tls import (
     PinMismatch,
     TlsIdentity,
     make_client_context,
+    make_fetching_context,
     make_server_context,
     require_pinned,
 )
@@ -79,6 +89,8 @@ class PeerNetwork:
         random_source: random.Random,
         on_peer_up: Callable[[str], None] = _ignore,
         on_peer_down: Callable[[str], None] = _ignore,
+        on_unpinned_up: Callable[[str], None] | None = None,
+        on_unpinned_down: Callable[[str], None] = _ignore,
         timing: Timing | None = None,
         delay_ms: float = 0.0,
     ) -> None:
@@ -96,6 +108,9 @@ class PeerNetwork:
         self._registry = self._without_self(peers)
         self._client_context, server_context = self._make_contexts(self._registry)
         self._inbox = Inbox()
+        self._fetching: Fetching | None = None
+        if on_unpinned_up is not None:
+            self._fetching = Fetching(self._inbox, self._timing, on_unpinned_up, on_unpinned_down)
         self._links: dict[str, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -138,6 +153,8 @@ class PeerNetwork:
     def send(self, peer_id: str, data: bytes) -> bool:
         """Queue a message for one peer; False when it is not connected. Never waits."""
         _check_outgoing(data)
+        if is_unpinned(peer_id):
+            return self._fetching is not None and self._fetching.send(peer_id, data)
         link = self._links.get(peer_id)
         if link is None or link.connection is None:
             return False
@@ -168,6 +185,9 @@ class PeerNetwork:
         """Close the peer's connection, drop what waits from it and refuse it for that long."""
         if not 0 <= seconds <= REFUSAL_S_MAX:
             raise ValueError(f"refusal: expected 0 to {REFUSAL_S_MAX} s, found {seconds}")
+        if is_unpinned(peer_id) and self._fetching is not None:
+            self._fetching.disconnect(peer_id, reason, seconds)
+            return
         link = self._links.get(peer_id)
         if link is None:
             return
@@ -245,6 +265,8 @@ class PeerNetwork:
 
     def _remove_link(self, peer_id: str, reason: str) -> None:
         link = self._links.pop(peer_id)
+        if self._fetching is not None:
+            self._fetching.end(peer_id, reason)
         if link.dialer is not None:
             link.dialer.cancel()
         self._inbox.forget(peer_id)
@@ -275,6 +297,8 @@ class PeerNetwork:
                 connection = await self._dial_once(link)
             except (DialFailed, _Refused) as error:
                 backoff.failed()
+                if isinstance(error, PinFailed):
+                    await self._fetch_from(link)
                 if str(error) != told:
                     told = str(error)
                     logger.info("peer.dial_failed peer=%s reason=%s", link.peer_id, told)
@@ -285,6 +309,26 @@ class PeerNetwork:
                 backoff.succeeded()
             else:
                 backoff.failed()
+
+    async def _fetch_from(self, link: Link) -> None:
+        """Fetch from whoever answers at this address, while the pin is not what it shows."""
+        fetching = self._fetching
+        if fetching is None or self._is_closing or fetching.is_refused(link.peer_id):
+            return
+        assert self._session is not None, "dialling begins at start"
+        try:
+            socket, hello = await dial_unpinned(
+                self._session,
+                link.peer_id,
+                link.peer,
+                hello=self._hello,
+                context=make_fetching_context(self._identity),
+                timing=self._timing,
+            )
+        except DialFailed as error:
+            logger.info("peer.fetch_failed peer=%s reason=%s", link.peer_id, error)
+            return
+        await fetching.carry(link.peer_id, socket, hello, own_id=self.node_id)
 
     async def _wait_until_dialable(self, link: Link) -> None:
         while True:

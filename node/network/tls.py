@@ -188,6 +188,13 @@ def make_client_context(identity: TlsIdentity, pinned: Iterable[bytes]) -> ssl.S
     return _make_context(ssl.PROTOCOL_TLS_CLIENT, identity, pinned)
 
 
+def make_fetching_context(identity: TlsIdentity) -> ssl.SSLContext:
+    """Return the context of `node.network.fetching`: it shows our certificate, and learns nothing of theirs."""
+    context = _make_context(ssl.PROTOCOL_TLS_CLIENT, identity, ())
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def require_pinned(tls: ssl.SSLObject | ssl.SSLSocket, expected: bytes) -> None:
     """Raise PinMismatch unless the peer of this finished handshake showed exactly the expected DER."""
     found = tls.getpeercert(binary_form=True)

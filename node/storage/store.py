@@ -36,10 +36,10 @@ from node.storage.tables import (
     META,
     NODE,
     PENDING,
-    REPAIR,
     SEAL,
     STATE_TABLES,
     TRANSACTION,
+    StoreDamaged,
     StoreError,
     damaged,
     decode_number,
@@ -49,7 +49,7 @@ from node.storage.tables import (
     reading,
 )
 
-__all__ = ("Snapshot", "Store", "StoreError")
+__all__ = ("Snapshot", "Store", "StoreDamaged", "StoreError")
 
 SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
@@ -157,7 +157,7 @@ class Store(Snapshot):
             cure = "Stop the node that runs on this home, or ask it through --url."
             raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
         except DatabaseError as error:
-            raise StoreError(f"a readable database in {path}", str(error), REPAIR) from error
+            raise StoreDamaged(f"a readable database in {path}", str(error)) from error
         except OSError as error:
             cure = "Check the path and who owns it."
             raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
@@ -188,7 +188,7 @@ class Store(Snapshot):
         if found is None:
             with closing(self._scan(b"")) as records:
                 if next(records, None) is not None:
-                    raise StoreError("a chain id", "records without one", REPAIR)
+                    raise StoreDamaged("a chain id", "records without one")
             start = genesis_block(genesis.content)
             batch = Batch()
             batch.put(META + b"chain", chain_id)

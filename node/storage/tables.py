@@ -60,10 +60,17 @@ class StoreError(Exception):
         self.cure = cure
 
 
-def damaged(key: bytes, found: str) -> StoreError:
+class StoreDamaged(StoreError):
+    """What the disk holds is not what the node wrote."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(expected, found, REPAIR)
+
+
+def damaged(key: bytes, found: str) -> StoreDamaged:
     """Return the error that names the record under `key`, or the table that it begins with."""
     name = _NAMES.get(key[:1], f"table {key[:1].hex()}")
-    return StoreError(f"an intact record ({name} {key[1:].hex()})", found, REPAIR)
+    return StoreDamaged(f"an intact record ({name} {key[1:].hex()})", found)
 
 
 def read_record(reader: Reader, key: bytes) -> bytes | None:

@@ -64,6 +64,10 @@ class Sync:
         self._snapshot.forget(peer)
         self._sources.remove(peer)
 
+    def probe(self, peer: str) -> None:
+        """Ask a peer how far it is: nobody holds this height, and the answer says so."""
+        self._host.send(peer, WantFinal(PROBE_HEIGHT, 1))
+
     def note_ahead(self, peer: str) -> None:
         """Take note that a peer speaks of what can only come after our tip."""
         self._sources.note_ahead(peer, self._chain.tip.header.height + 1)
@@ -152,8 +156,7 @@ class Sync:
         if now_ms >= self._probe_due_ms:
             self._probe_due_ms = now_ms + self._tuning.probe_ms
             for peer in self._sources.peers(now_ms):
-                # Nobody holds this height: the answer says how far the peer is.
-                self._host.send(peer, WantFinal(PROBE_HEIGHT, 1))
+                self.probe(peer)
         if now_ms >= self._asked_ms or target > tip_height + 1:
             self._asked_ms = now_ms + self._tuning.ask_again_ms
             self._blocks.ask(now_ms, target)

@@ -24,7 +24,7 @@ from ledger.keys import PrivateKey
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
 from node.development import development_identity
-from node.messages import Gossip, WantFinal, encode_peer_message
+from node.messages import CATCH_UP_BLOCKS_MAX, Gossip, WantFinal, encode_peer_message
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind
 from tests.chaos.founding import SCHEMA, member_key
@@ -232,7 +232,7 @@ async def gossip_repeated(target: Target) -> None:
 
 async def want_final(target: Target) -> None:
     """A member's node asks for the largest answers there are."""
-    await _send_forever(target, [encode_peer_message(WantFinal(1))])
+    await _send_forever(target, [encode_peer_message(WantFinal(1, CATCH_UP_BLOCKS_MAX))])
 
 
 async def peer_garbage(target: Target) -> None:

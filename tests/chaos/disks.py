@@ -3,10 +3,10 @@
 Rule 1: mounts are made in a mount namespace of the run (`python -m tests.chaos` sees to that), so nothing of them is
 left however the run ends.
 Rule 2: where mounting is not permitted, a process is refused to write past the size that its files have.
-Rule 3: a wiped disk keeps what was on it beside the new data, as evidence.
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,6 @@ class Disks:
     def __init__(self, nodes: Nodes, *, mounted: bool) -> None:
         self._nodes = nodes
         self._is_mounted = mounted
-        self._wiped_count = 0
 
     @property
     def how(self) -> str:
@@ -53,15 +52,13 @@ class Disks:
         finally:
             _run("mount", "-o", f"remount,size={ROOM}", str(data))
 
-    def wipe(self, member: str) -> None:
-        """Move a node's data aside: it begins anew from its peers, with its votes forgotten."""
-        data = self._data(member)
-        self._wiped_count += 1
-        aside = data / f"aside-{self._wiped_count}"
-        found = [each for each in data.iterdir() if not each.name.startswith("aside-")]
-        aside.mkdir()
-        for each in found:
-            each.rename(aside / each.name)
+    def clear_evidence(self, member: str) -> None:
+        """Remove what was kept of earlier damage, as an operator moves it elsewhere: its count is bounded."""
+        for kept in self._data(member).glob("*.damaged-*"):
+            if kept.is_dir():
+                shutil.rmtree(kept)
+            else:
+                kept.unlink()
 
     def _data(self, member: str) -> Path:
         return self._nodes.home(member) / "data"

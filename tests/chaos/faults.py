@@ -1,11 +1,13 @@
 """The faults: what each does to one node, or to the network, and how it is taken back.
 
-Rule 1: a fault on one node leaves that node whole when it returns: it heals by itself, or `repair` heals it.
+Rule 1: a fault on one node leaves that node whole when it returns: it heals by itself, or `luohu node repair`
+heals it. Nothing else touches its files.
 Rule 2: chance comes from the run's seed alone, so that a schedule can be repeated; time is real.
 Rule 3: every damage that stopped a node is named in its log.
 """
 
 import asyncio
+import json
 import random
 import re
 import sys
@@ -22,7 +24,7 @@ from tests.chaos.steppedclock import set_clock
 CLOCK_OFFSETS_MS = (-3_600_000, -90_000, -5_000, 5_000, 90_000, 3_600_000)
 FULL_S = 30.0
 DAMAGE_NAMED = re.compile(r"stored chain|votelog\.damaged|expected a usable vote log|votes: expected")
-SCAN_CLEAN, SCAN_DAMAGED = 0, 3
+SERVED_ON = "served on"
 
 
 @dataclass(slots=True)
@@ -169,44 +171,46 @@ async def damage(world: World, member: str, source: random.Random) -> str:
 
 async def _see_to(world: World, member: str) -> str:
     """Have a node whose files were damaged whole and running again; say how."""
-    if not await world.nodes.wait_until_answering(member):
-        return await _repair(world, member, "refused to start")
-    await asyncio.sleep(0.5)
-    if world.nodes.has_ended(member):
-        return await _repair(world, member, "stopped by itself")
-    named = DAMAGE_NAMED.search(world.nodes.log_since_start(member))
-    await world.nodes.stop(member)
-    scan = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.chaos.scan",
-        str(world.nodes.home(member)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await scan.communicate()
-    if scan.returncode == SCAN_DAMAGED:
-        world.disks.wipe(member)
-        world.repairs_count += 1
-        world.nodes.start(member)
-        return f"served on; a scan names it: {output.decode()[:300].strip()}; repaired"
-    if scan.returncode != SCAN_CLEAN:
-        raise Stuck(f"the scan of {member} failed: {output.decode()[-LOG_SHOWN_MAX:]}")
-    world.healed_alone_count += 1
-    world.nodes.start(member)
-    return f"healed by itself{', naming it' if named else ''}"
-
-
-async def _repair(world: World, member: str, how: str) -> str:
+    how = await _fate(world, member)
     log = world.nodes.log_since_start(member)
     named = DAMAGE_NAMED.search(log)
-    if named is None:
-        raise Stuck(f"{member} {how} without naming the damage: {log[-LOG_SHOWN_MAX:]}")
-    world.nodes.forget(member)
-    world.disks.wipe(member)
-    world.repairs_count += 1
+    if how == SERVED_ON:
+        await world.nodes.stop(member)
+    else:
+        world.nodes.forget(member)
+        if named is None:
+            raise Stuck(f"{member} {how} without naming the damage: {log[-LOG_SHOWN_MAX:]}")
+    findings = await _repair(world, member)
+    if findings:
+        world.repairs_count += 1
+    elif how != SERVED_ON:
+        raise Stuck(f"{member} {how}, and repair finds nothing: {log[-LOG_SHOWN_MAX:]}")
+    else:
+        world.healed_alone_count += 1
     world.nodes.start(member)
-    shown = " ".join(log[named.start() :].split())
-    return f"{how}, naming it: {shown[:300]}; repaired"
+    in_log = f", its log: {' '.join(log[named.start() :].split())[:200]}" if named else ""
+    return f"{how}{in_log}; repair: {findings or 'nothing is damaged'}"
+
+
+async def _fate(world: World, member: str) -> str:
+    if not await world.nodes.wait_until_answering(member):
+        return "refused to start"
+    await asyncio.sleep(0.5)
+    return "stopped by itself" if world.nodes.has_ended(member) else SERVED_ON
+
+
+async def _repair(world: World, member: str) -> str:
+    """Examine and repair a stopped node's home as an operator does; return what was found. Raises Stuck."""
+    command = ("-m", "cli.main", "node", "repair", "--json", "--home", str(world.nodes.home(member)))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise Stuck(f"repair of {member} fails: {output.decode(errors='replace')[-LOG_SHOWN_MAX:]}")
+    findings = json.loads(output)["findings"]
+    world.disks.clear_evidence(member)
+    return "; ".join(f"{each['part']}: {each['found']}" for each in findings)[:300]
 
 
 async def step_clock(world: World, member: str, source: random.Random) -> str:

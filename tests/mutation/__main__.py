@@ -60,6 +60,7 @@ class Survivor:
     module: str
     line: int
     change: str
+    place: str
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -91,7 +92,7 @@ class Run:
         self.tests_pass = _survives(session, None)
         for mutant in self._mutants if self.tests_pass else ():
             if _survives(session, mutant):
-                self.survivors.append(Survivor(mutant.module, mutant.line, mutant.change))
+                self.survivors.append(Survivor(mutant.module, mutant.line, mutant.change, mutant.place))
                 print(f"survived: ledger/{mutant.module}.py:{mutant.line}: {mutant.change}", flush=True)
         return True
 
@@ -182,8 +183,9 @@ def _chosen(modules: Sequence[str], again: Path | None) -> list[Mutant]:
     return [mutant for mutant in mutants if (mutant.module, mutant.change) in earlier]
 
 
-def _argued() -> set[tuple[str, str]]:
-    return {(item["module"], item["change"]) for item in json.loads(SURVIVORS.read_text())["survivors"]}
+def _argued() -> set[tuple[str, str, str]]:
+    listed = json.loads(SURVIVORS.read_text())["survivors"]
+    return {(item["module"], item["change"], item["place"]) for item in listed if item["equivalent because"]}
 
 
 def main() -> int:
@@ -201,7 +203,7 @@ def main() -> int:
         print("the tests fail without a mutant")
         return 1
     argued = _argued()
-    unargued = [survivor for survivor in run.survivors if (survivor.module, survivor.change) not in argued]
+    unargued = [s for s in run.survivors if (s.module, s.change, s.place) not in argued]
     print(
         f"{len(mutants)} mutants, {len(run.survivors)} survived, {len(unargued)} of them without an argument"
     )

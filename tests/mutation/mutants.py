@@ -52,6 +52,7 @@ class Mutant:
     number: int
     line: int
     change: str
+    place: str
     source: str
     is_in_function: bool
 
@@ -63,9 +64,11 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
         tree = ast.parse(source)
         node, change, apply = list(_changes(tree))[number]
         before, is_in_function = ast.unparse(node).splitlines()[0][:90], _is_in_function(tree, node)
+        place = f"{source.splitlines()[node.lineno - 1].strip()} @ {node.col_offset}"
         apply()
         ast.fix_missing_locations(tree)
-        yield Mutant(module, number, node.lineno, f"{change}: {before}", ast.unparse(tree), is_in_function)
+        change = f"{change}: {before}"
+        yield Mutant(module, number, node.lineno, change, place, ast.unparse(tree), is_in_function)
 
 
 def _is_in_function(tree: ast.Module, wanted: ast.AST) -> bool:

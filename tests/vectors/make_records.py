@@ -5,6 +5,7 @@ the format changed. A new operation is one line in `operations`; the witness in 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from ledger.blocks import Header
@@ -12,7 +13,17 @@ from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject,
 from ledger.commitments import Metadata, Opening
 from ledger.genesis import genesis_to_json
 from ledger.merkle import Tree, content_root
-from ledger.operations import AnchorBatch, Operation, RevokeAnchor, RevokeDocument
+from ledger.operations import (
+    ROTATION_TAG,
+    AnchorBatch,
+    CastVote,
+    Operation,
+    Propose,
+    ReportMisbehaviour,
+    RevokeAnchor,
+    RevokeDocument,
+    RotateTls,
+)
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
@@ -23,8 +34,10 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
+from ledger.proposals import AddSchema
 from ledger.records import Json, pack
 from ledger.state import CROSS_BORDER, SEPARATE_CONSENT
+from ledger.tlscertificates import TlsCertificate
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from tests.consortium import (
     CHAIN_ID,
@@ -64,7 +77,32 @@ def operations() -> list[tuple[str, Operation]]:
         ("mainland-bank", make_closing(grant)),
         ("mainland-bank", make_record(grant, 0, "accepted")),
         ("hk-bureau", make_rotation("hk-bureau")),
+        ("hk-bureau", make_tls_rotation()),
+        ("hk-operator", Propose(AddSchema("hk.tax-statement", 0), None, START_MS + DAY_MS)),
+        ("sz-operator", CastVote(hash_of("proposal"), "yes")),
+        ("sz-operator", make_report()),
     ]
+
+
+def make_tls_rotation() -> RotateTls:
+    """Return the rotation of the Hong Kong bureau's TLS certificate, on the signature of its next key."""
+    certificate = TlsCertificate(
+        bytes(range(1, 21)), bytes(range(16)), bytes(range(64)), bytes(range(64, 128))
+    )
+    key = member_key_of("hk-bureau", 1)
+    unsigned = RotateTls(1, certificate, key.public, bytes(64))
+    body = unsigned.signed_body(chain_id=CHAIN_ID, member="hk-bureau")
+    return replace(unsigned, signature=key.sign(ROTATION_TAG, body))
+
+
+def make_report() -> ReportMisbehaviour:
+    """Return the report of two votes of one validator that exclude each other."""
+    key = key_of(f"{VALIDATORS[0]} validator")
+    subjects = [Subject(NOTARIZE, 0, 7, 5, hash_of(name)) for name in ("block", "another block")]
+    first, second = (
+        Vote(subject, 0, key.sign(VOTE_TAGS[NOTARIZE], subject.body(CHAIN_ID))) for subject in subjects
+    )
+    return ReportMisbehaviour(key.public, first, second)
 
 
 def seal() -> Header:

@@ -36,7 +36,8 @@ def ask_for(consortium: Consortium, state: StateView, kind: str, member: str) ->
     members = _changed_members(state, current.current, kind, member)
     if members is None:
         return []
-    return _propose(consortium, ChangeValidators(members), current.epoch)
+    before = tuple(each.member for each in current.current.validators)
+    return _propose(consortium, ChangeValidators(before, members), None)
 
 
 def _changed_members(

@@ -159,7 +159,7 @@ class Machine:
 
         self._reporter = Reporter(
             member=self.member,
-            member_key=self.consortium.member_key(self.member),
+            find_member_key=lambda: self.consortium.member_key(self.member),
             driver=self.driver,
             clock=self,
         )
