@@ -1,5 +1,6 @@
 """Consent receipts: what the holder was told, bound to the ledger to the last character, in three languages."""
 
+import io
 import json
 import re
 import shutil
@@ -30,12 +31,15 @@ from ledger.state import Member, find, member_key
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
+from node.client.issuing.draft import draft_of_file
+from node.client.issuing.register import REGISTER, Register
 from node.configfile import ConfigError
+from node.home import Home
 from node.receipts import Consenting, ReceiptTexts, compose_receipt, load_receipt_texts
 from node.receipttext import receipt_rows, render_html
 from node.scenarios import scenarios_directory
 from tests.consortium import START_MS, key_of, make_genesis
-from tests.office import BANK, ISSUER, Office, make_request, open_office, present
+from tests.office import BANK, ISSUER, Office, make_homes, make_request, open_office, present
 
 KEY = key_of("receipt consent")
 NOW_MS = START_MS + 3_600_000
@@ -391,6 +395,34 @@ def test_a_request_that_no_text_describes_leaves_neither_key_nor_file(
     }
 
 
+@pytest.mark.parametrize(("answer", "exit_code"), [("y\n", FINE), ("n\n", 130), ("", 130)])
+def test_at_a_terminal_the_terms_are_shown_before_anything_is_signed(
+    office: Office,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    exit_code: int,
+) -> None:
+    class Terminal(io.StringIO):
+        """A terminal at which the answer is typed."""
+
+        def isatty(self) -> bool:
+            return True
+
+    trust = TrustedRoot(1, make_genesis(), ())
+    office.path("asked").write_bytes(make_request(trust, office.now_ms, nonce=b"request nonce 02").encode())
+    wallet = office.path("wallet").read_bytes()
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    command = ["consent", "grant", "--request", office.path("asked"), "--wallet", office.path("wallet")]
+    arguments = [*command, "--url", office.url, "--out", office.path("new"), "--language", "en"]
+    assert run([str(each) for each in arguments]) == exit_code
+    said = capsys.readouterr().err
+    assert "How to withdraw" in said and "How to exercise your rights there" in said
+    is_given = exit_code == FINE
+    assert office.path("new").exists() == office.path("new.receipt.json").exists() == is_given
+    assert (office.path("wallet").read_bytes() != wallet) == is_given, "no key is made without consent"
+
+
 # -- erasure --------------------------------------------------------------------------------------------
 
 
@@ -500,27 +532,28 @@ def test_an_overwritten_file_loses_its_bytes_before_its_name(tmp_path: Path) -> 
     assert seen == [bytes(len(secret)), b""] and not path.exists()
 
 
-def test_an_issuer_erases_its_copy_and_not_while_its_batch_waits(
+def test_an_issuer_erases_its_copy_and_what_its_register_holds(
     office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ledger.records import pack
-    from node.client.issuer import OUTBOX, Batch, Entry
-    from tests.office import make_homes
-
     make_homes(office.path("network"))
     home = office.path("network") / ISSUER
-    outbox = home / "data" / OUTBOX
-    outbox.mkdir(parents=True)
-    proof = office.path("report.pdf.proof")
-    batch = Batch(
-        office.proof.chain_id, ISSUER, "hk.credit-report", (Entry(str(proof), office.proof.opening),)
-    )
-    waiting = outbox / f"{batch.tree().root().hex()}.batch"
-    waiting.write_bytes(pack(batch))
-    assert erase(office, "--home", home, "--document", office.path("report.pdf"), "--yes") == NO
-    assert "finish it" in capsys.readouterr().err and proof.exists()
-    waiting.unlink()
-    assert erase(office, "--home", home, "--document", office.path("report.pdf"), "--yes") == FINE
-    assert not proof.exists() and not office.path("report.pdf").exists()
-    assert "anchor" in capsys.readouterr().out
+    path, chain_id = home / "data" / REGISTER, Home.open(home).genesis.content.chain_id
+    report = office.path("report.pdf")
+    with Register.open(path, chain_id=chain_id, issuer=ISSUER) as register:
+        draft = draft_of_file(report, schema="hk.credit-report", holder_key=office.holder)
+        (issued,) = register.collect([draft], now_ms=office.now_ms)
+        register.form_batches(1)
+    assert issued.opening is not None
+    proof = replace(office.proof, opening=issued.opening)
+    office.path("report.pdf.proof").write_bytes(proof.encode())
+    capsys.readouterr()
+    assert erase(office, "--home", home, "--document", report, "--yes", "--json") == FINE
+    assert json.loads(capsys.readouterr().out)["erased"]["register"] is True
+    assert not office.path("report.pdf.proof").exists() and not report.exists()
+    left = b"".join(file.read_bytes() for file in path.parent.glob("issued*"))
+    assert proof.opening.salt not in left and b"report.pdf" not in left
+    with Register.open(path, chain_id=chain_id, issuer=ISSUER) as register:
+        gone = register.find_commitment(proof.opening.commitment())
+        assert gone is not None and gone.opening is None and gone.leaf == 0
+        assert register.undelivered_ids() == []
     assert erase(office, "--yes") == USAGE
