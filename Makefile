@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate large fuzz clean
+.PHONY: demo test check simulate soak abuse explore mutate large fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -53,6 +53,10 @@ large: $(VENV)/installed
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
 	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
+
+# Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.suite --out bench/results $(NAMES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -111,6 +111,9 @@ class Verifier:
 
         Raises VerificationError and nothing else for any document and proof; what reading a document raises passes
         through.
+
+        The request's own signature is not checked: it tells the holder who asks, while the bank knows its own file,
+        whose key may have rotated since.
         """
         decoded = _decode_proof(proof)
         facts = self._verify_anchor(document, decoded, at_ms)
@@ -405,13 +408,14 @@ def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> P
         presentation.consent_key.verify(PRESENTATION_TAG, body, presentation.consent_signature)
     except LedgerError as error:
         raise _refused("consent-signature", error) from error
-    holder_key = facts.metadata.holder_key
-    if (holder_key is None) != (presentation.holder_signature is None):
+    holder_key, signature = facts.metadata.holder_key, presentation.holder_signature
+    if (holder_key is None) != (signature is None):
         expected = "a holder's signature exactly where the document names a holder key"
         raise VerificationError("holder-signature", "presentation", expected, "the opposite")
-    if holder_key is not None and presentation.holder_signature is not None:
+    if holder_key is not None:
+        assert signature is not None, "there is one where there is a holder key"
         try:
-            holder_key.verify(PRESENTATION_TAG, body, presentation.holder_signature)
+            holder_key.verify(PRESENTATION_TAG, body, signature)
         except LedgerError as error:
             raise _refused("holder-signature", error) from error
     return Presented(presentation.nonce, None if holder_key is None else str(holder_key))
