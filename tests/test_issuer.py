@@ -1,8 +1,10 @@
 """The issuer: batches by time and count, room, pauses, futures, and going on after a stop. Time is the test's."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +12,16 @@ import pytest
 
 from ledger.proofs import Proof
 from node.client.client import Refused
+from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
-from tests.consortium import REPORT, START_MS
+from tests.consortium import REPORT, START_MS, member_key_of
 from tests.crashing_disk import PowerCut
 from tests.memory_node import MemoryNode
-from tests.test_issuing import HOLDER, VERIFIER, Bureau, Served, opened, operations_of
+from tests.office import served
+from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, opened, operations_of
 
 TURNS_MAX = 2_000
 
@@ -349,3 +353,49 @@ def test_a_register_that_breaks_is_told_to_everybody_who_waits(tmp_path: Path) -
 
     with opened(bureau) as register:
         asyncio.run(play(register))
+
+
+# -- without a loop ------------------------------------------------------------------------------------------
+
+
+def test_code_without_a_loop_issues_corrects_revokes_and_erases_all_the_same(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    threads_before = threading.active_count()
+    with served(bureau.node) as url, opened(bureau) as register, blocking(bureau, register, url) as issuer:
+        first, second = issuer.issue_many([bureau.draft("a"), bureau.draft("b")])
+        third = issuer.issue(bureau.draft("c"))
+        bureau.verify(bureau.draft("a"), first.proof.result(30))
+        bureau.verify(bureau.draft("c"), third.proof.result(30))
+        corrected = issuer.correct("a", bureau.draft("a corrected"))
+        bureau.verify(bureau.draft("a corrected"), corrected.proof.result(30))
+        issuer.revoke("b", "error")
+        issuer.settled()
+        with pytest.raises(Refused, match="revoked"):
+            issuer.proof("b")
+        assert second.reference == "b" and issuer.erase("c") and not issuer.erase("c")
+        with pytest.raises(RegisterError):
+            issuer.proof("c")
+        with pytest.raises(ReferenceTaken):
+            issuer.issue(replace(bureau.draft("d"), reference="a"))
+        bureau.verify(bureau.draft("a corrected"), issuer.proof("a"))
+    assert threading.active_count() == threads_before
+
+
+def test_leaving_without_a_loop_keeps_what_was_taken(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path, MemoryNode(is_holding=True))
+    with served(bureau.node) as url, opened(bureau) as register:
+        with blocking(bureau, register, url) as issuer:
+            left = issuer.issue(bureau.draft("a"))
+        with pytest.raises(CancelledError):
+            left.proof.result(30)
+        bureau.node.is_holding = False
+        with blocking(bureau, register, url) as issuer:
+            bureau.verify(bureau.draft("a"), issuer.proof("a"))
+    assert leaf_counts(bureau) == [1]
+
+
+def blocking(bureau: Bureau, register: Register, url: str) -> AbstractContextManager[BlockingIssuer]:
+    pacing = Pacing(wait_ms=1, pause_ms=1, pause_max_ms=1)
+    return BlockingIssuer.open(
+        register, [url], key=member_key_of(ISSUER), trust=TRUST, clock=bureau.node.clock, pacing=pacing
+    )

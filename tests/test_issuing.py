@@ -552,6 +552,19 @@ def test_what_can_never_be_anchored_is_refused_and_stays_in_the_register(code: s
         assert refused.value.code == code and len(register.waiting_batches()) == 1
 
 
+def test_a_document_without_the_holder_that_its_schema_asks_for_is_told_so_and_not_tried_for_ever(
+    tmp_path: Path,
+) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau) as register:
+        register.collect([bureau.draft("a", holder_key=None), bureau.draft("b")], now_ms=START_MS)
+        bureau.settle(register)
+        with pytest.raises(Refused) as refused:
+            bureau.prove(register, "a")
+        assert refused.value.code == "no-holder"
+        bureau.verify(bureau.draft("b"), bureau.prove(register, "b"))
+
+
 # -- erasing --------------------------------------------------------------------------------------------------
 
 
@@ -618,10 +631,21 @@ def test_a_register_is_private_has_one_user_and_knows_whose_it_is(tmp_path: Path
             pass
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_register_that_others_may_read_is_refused(mode: int, tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau):
+        pass
+    bureau.path.chmod(mode)
+    with pytest.raises(RegisterError, match="mode 0600"), opened(bureau):
+        pass
+
+
 def test_a_damaged_register_says_so(tmp_path: Path) -> None:
     bureau = Bureau(tmp_path)
     bureau.path.parent.mkdir()
     bureau.path.write_bytes(b"no register at all" * 100)
+    bureau.path.chmod(0o600)
     with pytest.raises(RegisterError, match="a usable register"), opened(bureau):
         pass
 
