@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate fuzz clean
+.PHONY: demo test check simulate soak abuse explore mutate large fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -45,10 +45,18 @@ explore: $(VENV)/installed
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
 
+# What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
+large: $(VENV)/installed
+	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
+
 # Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
 	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
+
+# Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.suite --out bench/results $(NAMES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,24 +5,25 @@ is the only difference.
 """
 
 import asyncio
+import json
 import os
-import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.node import SYNCED_FILE
+from bench.stored_chain import VALIDATORS, fresh_network
 from cli.processes import LOG_FILE
 from node.client.client import Client, Unreachable
-from node.consortium import Network, new_network
-from node.scenarios import load_scenarios, scenarios_directory
+from node.consortium import Network
 
-VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 READY_S: Final = 60.0
 STOP_S: Final = 20.0
 
@@ -41,18 +42,16 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(*, delay_ms: float = 0.0) -> Iterator[Cluster]:
-    """Start a network, wait until every node serves, and stop and remove it at the end."""
+def running_cluster(
+    *, delay_ms: float = 0.0, prepare: Callable[[Network], None] = lambda _network: None
+) -> Iterator[Cluster]:
+    """Start a network, wait until every node serves, and stop and remove it at the end.
+
+    `prepare` may fill the homes before a node starts.
+    """
     with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
-        network = new_network(
-            Path(directory) / "network",
-            development=True,
-            passphrase=None,
-            base_port=None,
-            random=random.SystemRandom().randbytes,
-            now_ms=time.time_ns() // 1_000_000,
-            scenarios=load_scenarios(scenarios_directory()),
-        )
+        network = fresh_network(Path(directory) / "network")
+        prepare(network)
         homes = [network.homes[member] for member in VALIDATORS]
         urls = tuple(f"http://{home.require_node().api}" for home in homes)
         processes = tuple(start(home.path, delay_ms) for home in homes)
@@ -106,3 +105,17 @@ def cpu_seconds(process: "subprocess.Popen[bytes]") -> float:
 def resident_bytes(process: "subprocess.Popen[bytes]") -> int:
     """Return the resident memory of a process, in bytes; of Linux only."""
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def synced_writes(cluster: Cluster) -> dict[str, int]:
+    """Return how many synced writes the first node has made, to its database and to its vote log."""
+    path = cluster.home(0) / SYNCED_FILE
+    path.unlink(missing_ok=True)
+    cluster.processes[0].send_signal(signal.SIGUSR1)
+    deadline = time.monotonic() + STOP_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the node did not count its synced writes")
+        time.sleep(0.01)
+    counts: dict[str, int] = json.loads(path.read_text())
+    return counts

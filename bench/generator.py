@@ -4,7 +4,7 @@
 
 It says `ready`, waits for a line on standard input, submits, and prints one JSON object: how many transactions
 became final, each request's time, and the processor time that it used, to show that it was not the bottleneck.
-Between requests of one client lie `--pause-ms` milliseconds.
+With `--period-ms` each client begins a request that often, or as soon as the one before is answered.
 """
 
 import asyncio
@@ -48,14 +48,14 @@ class Generator:
         clients: int,
         batch: int,
         seconds: float,
-        pause_ms: float = 0.0,
+        period_ms: float = 0.0,
     ) -> None:
         path = directory / f"requests-{time.monotonic_ns()}"
         path.write_bytes(
             msgpack.packb([_body(transactions[at : at + batch]) for at in range(0, len(transactions), batch)])
         )
         command = [sys.executable, "-m", "bench.generator", "--url", url, "--requests", str(path)]
-        command += ["--clients", str(clients), "--seconds", str(seconds), "--pause-ms", str(pause_ms)]
+        command += ["--clients", str(clients), "--seconds", str(seconds), "--period-ms", str(period_ms)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None, "a pipe"
         if self._process.stdout.readline().strip() != "ready":
@@ -82,7 +82,7 @@ def _body(transactions: Sequence[Transaction]) -> bytes:
 
 
 async def submit_all(
-    url: str, bodies: list[bytes], *, clients: int, seconds: float, pause_ms: float
+    url: str, bodies: list[bytes], *, clients: int, seconds: float, period_ms: float
 ) -> Outcome:
     """Submit until the time is up or nothing is left."""
     request_seconds: list[float] = []
@@ -93,22 +93,24 @@ async def submit_all(
             await answer.read()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
 
-        async def submit() -> None:
+        async def submit(first_s: float) -> None:
             nonlocal final_count
+            await asyncio.sleep(first_s)
             while bodies and time.perf_counter() - start < seconds:
                 began = time.perf_counter()
                 async with session.post("/v1/transactions", data=bodies.pop()) as response:
                     content = await response.json()
                 request_seconds.append(time.perf_counter() - began)
                 final_count += sum(result["state"] == "final" for result in content["results"])
-                if pause_ms:
-                    await asyncio.sleep(pause_ms / 1000)
+                if period_ms:
+                    await asyncio.sleep(max(0.0, began + period_ms / 1000 - time.perf_counter()))
 
-        await asyncio.gather(*(submit() for _ in range(clients)))
+        # Clients that keep a period begin spread over it, not all at once.
+        await asyncio.gather(*(submit(each * period_ms / 1000 / clients) for each in range(clients)))
         elapsed = time.perf_counter() - start
-    return Outcome(final_count, elapsed, tuple(request_seconds), time.process_time())
+    return Outcome(final_count, elapsed, tuple(request_seconds), time.process_time() - used)
 
 
 @click.command()
@@ -116,11 +118,11 @@ async def submit_all(
 @click.option("--requests", type=click.Path(path_type=Path), required=True)
 @click.option("--clients", type=int, required=True)
 @click.option("--seconds", type=float, required=True)
-@click.option("--pause-ms", type=float, default=0.0)
-def main(url: str, requests: Path, clients: int, seconds: float, pause_ms: float) -> None:
+@click.option("--period-ms", type=float, default=0.0)
+def main(url: str, requests: Path, clients: int, seconds: float, period_ms: float) -> None:
     """Submit prepared requests."""
     bodies: list[bytes] = msgpack.unpackb(requests.read_bytes(), max_bin_len=2**31 - 1)
-    outcome = asyncio.run(submit_all(url, bodies, clients=clients, seconds=seconds, pause_ms=pause_ms))
+    outcome = asyncio.run(submit_all(url, bodies, clients=clients, seconds=seconds, period_ms=period_ms))
     print(
         json.dumps(
             {

@@ -81,4 +81,5 @@ class MemoryChain:
                 del self._pages[path]
             else:
                 self._pages[path] = page
+        self.block = executed.block
         self.tip = Tip(executed.block.sealed, self, executed.history)

@@ -1,6 +1,7 @@
 """What every benchmark prints: one JSON object on standard output, progress on standard error.
 
 Rule 1: a figure stands beside the limit that was measured in the same run on the same machine.
+Rule 2: the ratio is figure by limit. Where less is better, the report says so, and a ratio below 1 is inside.
 """
 
 import json
@@ -27,6 +28,7 @@ class Report:
     limit: float
     limit_is: str
     details: dict[str, object] = field(default_factory=dict)
+    is_lower_better: bool = False
 
     def print(self) -> None:
         """Print the report as one JSON object."""
@@ -37,6 +39,7 @@ class Report:
             "limit": round(self.limit, 3),
             "limit_is": self.limit_is,
             "ratio": round(self.figure / self.limit, 4) if self.limit else None,
+            "is_lower_better": self.is_lower_better,
             "details": self.details,
             "machine": {
                 "processor": platform.machine(),

@@ -5,15 +5,19 @@ Rule 2: on a stopped home the stored state is compared record by record and page
 Rule 3: a finding means exit code 1. The home of a running node is refused: ask the node through `--url`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from cli.checking import checking_pool
 from cli.exits import FINE, NO, wrong_usage
 from cli.files import FILE, read_genesis
 from cli.output import Progress, fields, json_option, print_answer
 from ledger.audit import Audit, AuditReport, ConsentUse, Finding, ProposalCourse
+from ledger.blocks import Block
+from ledger.certificates import QuorumCertificate
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.records import Json
@@ -89,11 +93,14 @@ def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
     replay = Audit(genesis)
     height_max = store.tip().header.height
     progress = Progress("replaying", height_max)
+    damage: list[Finding] = []
     try:
-        is_whole = all(_replay_stored(replay, store, height, progress) for height in range(1, height_max + 1))
+        with checking_pool() as pool:
+            is_whole = replay.replay_all(_stored_blocks(store, height_max, progress, damage), pool)
         progress.finish()
-        report = replay.finish()
-        if is_whole:
+        report = replay.finish() if not damage else replay.report
+        report.findings += damage
+        if is_whole and not damage:
             replay.check_state(store.values())
             replay.check_pages(store.pages())
     except StoreError as error:
@@ -103,17 +110,26 @@ def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
     return report
 
 
-def _replay_stored(replay: Audit, store: "Store", height: int, progress: Progress) -> bool:
-    progress.update(height)
-    try:
-        block, certificate = store.load_block(height), store.find_certificate(height)
-    except LedgerError as error:
-        replay.report.findings.append(Finding(height, error.where, error.expected, error.found))
-        return False
-    if block is None:
-        replay.report.findings.append(Finding(height, "block", "a stored block", "nothing"))
-        return False
-    return replay.replay(block, certificate)
+def _stored_blocks(
+    store: "Store", height_max: int, progress: Progress, damage: list[Finding]
+) -> Iterator[tuple[Block, QuorumCertificate | None]]:
+    """Yield the stored blocks, up to one that cannot be read: why, `damage` says once all before it are yielded."""
+    from node.storage.store import StoreError
+
+    for height in range(1, height_max + 1):
+        progress.update(height)
+        try:
+            block, certificate = store.load_block(height), store.find_certificate(height)
+        except StoreError as error:
+            damage.append(Finding(height - 1, "storage", error.expected, error.found))
+            return
+        except LedgerError as error:
+            damage.append(Finding(height, error.where, error.expected, error.found))
+            return
+        if block is None:
+            damage.append(Finding(height, "block", "a stored block", "nothing"))
+            return
+        yield block, certificate
 
 
 def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_json: bool) -> None:

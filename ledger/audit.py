@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from ledger.ahead import Pool, checked_ahead
 from ledger.blocks import Block
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.codec import decode
@@ -177,6 +178,13 @@ class Audit:
                 self._find(block.header.height, "quorum certificate", expected, "none")
             return not block.header.is_seal
         return self._check_certificate(block, certificate, validators)
+
+    def replay_all(
+        self, blocks: Iterable[tuple[Block, QuorumCertificate | None]], pool: Pool | None = None
+    ) -> bool:
+        """Replay the next blocks, their signatures checked ahead by a pool; say whether the audit can go on."""
+        ahead = blocks if pool is None else checked_ahead(blocks, pool, self._verified, self._state)
+        return all(self.replay(block, certificate) for block, certificate in ahead)
 
     def finish(self) -> AuditReport:
         """Return the report, with a finding where the last blocks lack a certificate."""

@@ -5,6 +5,9 @@ Rule 2: values are integers from 0 to 2**64-1, byte strings, text, arrays and No
 negative numbers, maps and extensions are refused wherever they stand.
 Rule 3: text is UTF-8 in NFC without control characters. Records narrow it further, to ASCII identifiers.
 Rule 4: size, nesting and array length are limited before memory is spent.
+
+Whoever checks every part of a value against a shape of its own (`ledger.records`) needs no second walk over it, and
+takes `encode_checked`, `decode_unchecked` and `check_spelling`. Tests hold them to `encode` and `decode`.
 """
 
 import unicodedata
@@ -23,10 +26,21 @@ ARRAY_ITEMS_MAX: Final = 16_384
 DEPTH_MAX: Final = 16
 
 
+def _pack(value: Value) -> bytes:
+    # A packer of its own for each call: one that failed halfway would keep what it had written.
+    packed: bytes = msgpack.Packer(use_bin_type=True).pack(value)
+    return packed
+
+
 def encode(value: Value) -> bytes:
     """Return the canonical encoding of `value`. Raises EncodingError where it has none."""
     _check_value(value, DEPTH_MAX)
-    encoded: bytes = msgpack.packb(value, use_bin_type=True)
+    return encode_checked(value)
+
+
+def encode_checked(value: Value) -> bytes:
+    """Return the encoding of a value whose every part its caller has checked. Raises EncodingError by its size."""
+    encoded: bytes = _pack(value)
     if len(encoded) > ENCODED_SIZE_MAX:
         raise EncodingError("encoded value", f"at most {ENCODED_SIZE_MAX} bytes", f"{len(encoded)} bytes")
     return encoded
@@ -34,6 +48,17 @@ def encode(value: Value) -> bytes:
 
 def decode(data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Value:
     """Return the value that `data` is the canonical encoding of. Raises EncodingError for all else."""
+    value = decode_unchecked(data, size_max=size_max)
+    _check_value(value, DEPTH_MAX)
+    check_spelling(value, data)
+    return value
+
+
+def decode_unchecked(data: bytes, *, size_max: int) -> Value:
+    """Return what `data` spells, whatever it is: its caller checks every part, then the spelling.
+
+    Raises EncodingError where it spells nothing.
+    """
     if len(data) > size_max:
         raise EncodingError("encoded value", f"at most {size_max} bytes", f"{len(data)} bytes")
     try:
@@ -49,10 +74,13 @@ def decode(data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Value:
     except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
         reason = str(error) or type(error).__name__
         raise EncodingError("encoded value", "one canonical MessagePack value", reason) from error
-    _check_value(value, DEPTH_MAX)
-    if msgpack.packb(value, use_bin_type=True) != data:
-        raise EncodingError("encoded value", "the shortest encoding of each item", "a longer spelling")
     return value
+
+
+def check_spelling(value: Value, data: bytes) -> None:
+    """Check that a checked value's one encoding is `data`. Raises EncodingError."""
+    if _pack(value) != data:
+        raise EncodingError("encoded value", "the shortest encoding of each item", "a longer spelling")
 
 
 def _check_value(value: object, depth_left: int) -> None:
@@ -71,12 +99,13 @@ def _check_value(value: object, depth_left: int) -> None:
         if not 0 <= value <= INTEGER_MAX:  # type: ignore[operator]
             raise EncodingError("integer", f"0 to {INTEGER_MAX}", f"{value}")
     elif kind is str:
-        _check_text(value)  # type: ignore[arg-type]
+        check_text(value)  # type: ignore[arg-type]
     else:
         raise EncodingError("encoded value", "an integer, bytes, text, array or None", kind.__name__)
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Check rule 3. Raises EncodingError."""
     if text.isascii():
         if not text.isprintable():
             raise EncodingError("text", "no control characters", ascii(text[:40]))

@@ -2,7 +2,8 @@
 
 Rule 1: a record is a frozen dataclass whose annotations are its shape. Its encoding is the array of its
 fields in order; a class with a `TAG` puts that identifier first, which is how unions are told apart.
-Rule 2: every field is checked in both directions, so an object that does not fit has no encoding.
+Rule 2: every field is checked in both directions, so an object that does not fit has no encoding. A shape is
+narrower than the codec, so that what fits a shape needs no check by the codec but that of its spelling.
 Rule 3: the JSON form (for people, genesis and the API) is an object with exactly the fields: bytes as lower
 case hexadecimal, unions by `"type"`. Unknown, missing and repeated keys are refused.
 """
@@ -28,8 +29,18 @@ from typing import (
     get_type_hints,
 )
 
-from ledger.codec import ENCODED_SIZE_MAX, INTEGER_MAX, Value, decode, encode
+from ledger.codec import (
+    ARRAY_ITEMS_MAX,
+    ENCODED_SIZE_MAX,
+    INTEGER_MAX,
+    Value,
+    check_spelling,
+    check_text,
+    decode_unchecked,
+    encode_checked,
+)
 from ledger.errors import EncodingError
+from ledger.namecharacters import find_foreign
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -68,7 +79,14 @@ class Code:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Text:
-    """UTF-8 text of 1 to `size_max` bytes. Members' names only: see the tests on operations."""
+    """UTF-8 text of 1 to `size_max` bytes. On the ledger members' names only: see the tests on operations."""
+
+    size_max: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NameText:
+    """A member's name: 1 to `size_max` bytes of UTF-8, of the characters that names may hold."""
 
     size_max: int
 
@@ -108,12 +126,15 @@ R = TypeVar("R", bound=Record)
 
 def pack(record: Record) -> bytes:
     """Return the canonical encoding of a record. Raises EncodingError where a field does not fit."""
-    return encode(to_value(record))
+    return encode_checked(to_value(record))
 
 
 def unpack(shape: type[R], data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> R:
     """Return the record of `shape` that `data` encodes. Raises EncodingError."""
-    return from_value(shape, decode(data, size_max=size_max))
+    value = decode_unchecked(data, size_max=size_max)
+    record = from_value(shape, value)
+    check_spelling(value, data)
+    return record
 
 
 def to_value(record: Record) -> Value:
@@ -212,7 +233,6 @@ def _layout(shape: Hashable) -> _Field:
     name = tag or record_class.__name__
     fields = [(field_name, _field(hint)) for field_name, hint in _hints(record_class).items()]
     size = len(fields) + (tag is not None)
-    first = 0 if tag is None else 1
     names = [field_name for field_name, _ in fields]
     readers = [field.from_value for _, field in fields]
     writers = [(field_name, field.to_value) for field_name, field in fields]
@@ -222,11 +242,12 @@ def _layout(shape: Hashable) -> _Field:
         if type(record) is not record_class:
             raise _mismatch(name, record)
         items: list[Value] = [] if tag is None else [tag]
-        for field_name, write in writers:
-            try:
+        field_name = ""
+        try:
+            for field_name, write in writers:
                 items.append(write(getattr(record, field_name)))
-            except EncodingError as error:
-                raise _within(f"{name}.{field_name}" if not error.where else field_name, error) from None
+        except EncodingError as error:
+            raise _within(f"{name}.{field_name}" if not error.where else field_name, error) from None
         return tuple(items)
 
     def from_value(value: object) -> object:
@@ -234,12 +255,12 @@ def _layout(shape: Hashable) -> _Field:
             raise _mismatch(f"{name}, an array of {size}", value)
         if tag is not None and value[0] != tag:
             raise _mismatch(f"the tag {tag!r}", value[0])
-        arguments = []
-        for index, read in enumerate(readers):
-            try:
-                arguments.append(read(value[first + index]))
-            except EncodingError as error:
-                raise _within(names[index], error) from None
+        arguments: list[object] = []
+        try:
+            for read, item in zip(readers, value if tag is None else value[1:], strict=True):
+                arguments.append(read(item))
+        except EncodingError as error:
+            raise _within(names[len(arguments)], error) from None
         return record_class(*arguments)
 
     def write_json(record: object) -> Json:
@@ -291,6 +312,8 @@ def _annotated(base: Hashable, rule: object) -> _Field:
             return _plain(_identifier_check(rule), lambda value: cast(str, value), lambda value: value)
         case Code():
             return _plain(_code_check(rule), lambda value: cast(str, value), lambda value: value)
+        case NameText():
+            return _plain(_name_check(rule), lambda value: cast(str, value), lambda value: value)
         case Text():
             return _plain(_text_check(rule), lambda value: cast(str, value), lambda value: value)
         case Items():
@@ -357,7 +380,21 @@ def _text_check(rule: Text) -> Callable[[object], Value]:
     def check(value: object) -> Value:
         if type(value) is not str or not 1 <= len(value.encode("utf-8", "replace")) <= rule.size_max:
             raise _mismatch(f"text of 1 to {rule.size_max} bytes", value)
+        check_text(value)
         return value
+
+    return check
+
+
+def _name_check(rule: NameText) -> Callable[[object], Value]:
+    check_text = _text_check(Text(rule.size_max))
+
+    def check(value: object) -> Value:
+        text = check_text(value)
+        foreign = find_foreign(cast(str, text))
+        if foreign is not None:
+            raise EncodingError("", "the characters of names (docs/formats.md)", f"U+{ord(foreign):04X}")
+        return text
 
     return check
 
@@ -375,16 +412,19 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     item = _field(item_hint)
     expected = f"{rule.minimum} to {rule.maximum} items"
 
+    assert rule.maximum <= ARRAY_ITEMS_MAX, "no shape is wider than the codec"
+
     def walk(values: object, read: Callable[[object], object]) -> list[object]:
         sequence = cast("list[object]", values)
         if type(values) not in (tuple, list) or not rule.minimum <= len(sequence) <= rule.maximum:
             raise _mismatch(expected, values)
         results: list[object] = []
-        for index, value in enumerate(sequence):
-            try:
-                results.append(read(value))
-            except EncodingError as error:
-                raise _within(f"[{index}]", error) from None
+        try:
+            for value in sequence:
+                # Not a comprehension: where one fails, how many came before it says which it was.
+                results.append(read(value))  # noqa: PERF401
+        except EncodingError as error:
+            raise _within(f"[{len(results)}]", error) from None
         return results
 
     def check_order(values: tuple[Value, ...]) -> None:

@@ -25,11 +25,11 @@ from ledger.records import (
     Items,
     MemberId,
     Milliseconds,
+    NameText,
     Octets,
     PurposeCode,
     Record,
     SchemaCode,
-    Text,
     Uint,
     pack,
     unpack,
@@ -51,7 +51,7 @@ OBSERVER: Final = "observer"
 Jurisdiction = Annotated[str, Code((MAINLAND, HONG_KONG))]
 Role = Annotated[str, Code(ROLES)]
 Roles = Annotated[tuple[Role, ...], Items(len(ROLES), minimum=1, increasing=True)]
-Name = Annotated[str, Text(200)]
+Name = Annotated[str, NameText(200)]
 NodeKind = Annotated[str, Code((VALIDATOR, OBSERVER))]
 Bearer = Annotated[int, Uint(1)]
 LeafCount = Annotated[int, Uint(1_000_000, minimum=1)]
@@ -408,6 +408,11 @@ LEAF_SIZE_MAX: Final = 2 * VALIDATORS_MAX * 80 + 4096
 L = TypeVar("L", bound=Leaf)
 
 
+# Few codes, asked for with every transaction: their keys are remembered.
+CODES_REMEMBERED_MAX: Final = 1_024
+
+
+@lru_cache(CODES_REMEMBERED_MAX)
 def member_key(member: str) -> bytes:
     return state_key(encode((Member.TAG, member)))
 
@@ -416,6 +421,7 @@ def node_key(member: str) -> bytes:
     return state_key(encode((Node.TAG, member)))
 
 
+@lru_cache(CODES_REMEMBERED_MAX)
 def schema_key(code: str) -> bytes:
     return state_key(encode((Schema.TAG, code)))
 

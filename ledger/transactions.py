@@ -132,6 +132,10 @@ class VerifiedTransactions:
             self._known.move_to_end(entry)
             return
         transaction.verify(sender_key)
-        self._known[entry] = None
+        self.note(transaction, sender_key)
+
+    def note(self, transaction: Transaction, sender_key: PublicKey) -> None:
+        """Take note that this very pair was verified, by this node or by a process that works for it."""
+        self._known[(transaction.id, sender_key)] = None
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)

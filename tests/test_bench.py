@@ -1,0 +1,98 @@
+"""The benchmarks run and report. Nothing here asserts on time: a busy machine measures slowly, and still correctly."""
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench import suite
+from bench.compare import Ratio, main, regressions
+from bench.plots import bar_plot
+from bench.suite import present_names, run, table, write_results
+
+
+@pytest.mark.parametrize("name", present_names())
+def test_every_benchmark_runs_and_prints_a_valid_report(name: str) -> None:
+    report = run(name, is_quick=True)
+    assert report["name"] == name
+    for field in ("figure", "limit", "ratio"):
+        value = report[field]
+        assert isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    assert report["unit"] and report["limit_is"]
+    assert isinstance(report["is_lower_better"], bool)
+    assert isinstance(report["details"], dict) and report["details"]
+    assert report["machine"] and report["commit"] and report["versions"]
+
+
+REPORT: dict[str, object] = {
+    "name": "growth",
+    "figure": 9.0,
+    "unit": "per second",
+    "limit": 10.0,
+    "limit_is": "the most",
+    "ratio": 0.9,
+    "is_lower_better": False,
+    "details": {"10_records": {"commits_per_second": 10.0}, "100_records": {"commits_per_second": 9.0}},
+}
+
+
+def test_results_are_a_table_json_and_plots(tmp_path: Path) -> None:
+    write_results([REPORT], tmp_path)
+    assert "| `growth` | 9.0 | per second | 10.0 | 0.9 | the most |" in (tmp_path / "table.md").read_text()
+    assert json.loads((tmp_path / "all.json").read_text()) == [REPORT]
+    for path in tmp_path.glob("*.svg"):
+        ElementTree.fromstring(path.read_text())
+    assert {path.name for path in tmp_path.glob("*.svg")} == {
+        "ratios.svg",
+        "commits-per-second-by-growth.svg",
+    }
+
+
+def test_the_table_says_where_less_is_better() -> None:
+    assert "(less is better)" in table([{**REPORT, "is_lower_better": True}])
+
+
+def test_a_label_cannot_break_a_plot() -> None:
+    ElementTree.fromstring(bar_plot("<a & b>", [("</text>", 0.0)], mark=1.0))
+
+
+def test_a_ratio_within_the_share_is_no_regression_and_one_past_it_is() -> None:
+    old = {"commit": Ratio(0.40, False), "idle": Ratio(0.40, True)}
+    at_the_limit = {"commit": Ratio(0.35, False), "idle": Ratio(0.45, True)}
+    past = {"commit": Ratio(0.29, False), "idle": Ratio(0.51, True)}
+    assert regressions(old, at_the_limit, 0.25) == []
+    assert [each.split(":")[0] for each in regressions(old, past, 0.25)] == ["commit", "idle"]
+    assert regressions(old, {"commit": Ratio(9.0, False), "idle": Ratio(0.0, True)}, 0.25) == []
+
+
+def test_a_benchmark_that_is_gone_is_a_regression() -> None:
+    assert regressions({"commit": Ratio(0.4, False)}, {}, 0.5) == ["commit: expected a ratio, found none"]
+
+
+def test_the_command_compares_two_files(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps([REPORT]))
+    new.write_text(json.dumps({**REPORT, "ratio": 0.5}))
+    assert CliRunner().invoke(main, [str(old), str(old)]).exit_code == 0
+    refused = CliRunner().invoke(main, [str(old), str(new)])
+    assert refused.exit_code == 1
+    assert "growth: expected at least" in refused.output
+
+
+def test_a_benchmark_that_fails_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_one(name: str, *, is_quick: bool) -> dict[str, object]:
+        assert is_quick
+        if name == "commit":
+            raise ValueError("no JSON")
+        return {**REPORT, "name": name}
+
+    monkeypatch.setattr(suite, "run", run_one)
+    result = CliRunner().invoke(suite.main, ["--quick", "--out", str(tmp_path), "commit", "growth"])
+    assert result.exit_code == 1
+    assert "no report from commit" in result.output
+    assert (tmp_path / "growth.json").exists()
