@@ -25,7 +25,7 @@ from tests.memory_node import MemoryNode
 from tests.office import served
 from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, opened, operations_of
 
-TURNS_MAX = 2_000
+TURNS_MAX = 20_000
 
 
 class Pauses:
@@ -277,7 +277,8 @@ def test_a_corrections_proof_is_not_given_while_the_old_document_stands(tmp_path
         node.holds = True
         new = await issuer.correct("a", bureau.draft("a corrected"))
         await pauses.wake()
-        await until(lambda: operations_of(bureau.node) == ["anchor", "anchor"])
+        await until(lambda: pauses.slept[-1] == 500)
+        assert operations_of(bureau.node) == ["anchor", "anchor"], "the revocation is what is tried again"
         bureau.verify(bureau.draft("b"), await issuer.proof("b"))
         assert not new.proof.done()
         node.holds = False
