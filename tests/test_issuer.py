@@ -1,25 +1,31 @@
 """The issuer: batches by time and count, room, pauses, futures, and going on after a stop. Time is the test's."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.proofs import Proof
+from ledger.transactions import Transaction
 from node.client.client import Refused
+from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
-from tests.consortium import REPORT, START_MS
+from node.service import PENDING, Submission
+from tests.consortium import REPORT, START_MS, member_key_of
 from tests.crashing_disk import PowerCut
 from tests.memory_node import MemoryNode
-from tests.test_issuing import HOLDER, VERIFIER, Bureau, Served, opened, operations_of
+from tests.office import served
+from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, opened, operations_of
 
-TURNS_MAX = 2_000
+TURNS_MAX = 20_000
 
 
 class Pauses:
@@ -248,6 +254,41 @@ def test_a_corrections_proof_comes_when_the_old_document_is_revoked(tmp_path: Pa
     run(bureau, story)
 
 
+class HoldingRevocations(MemoryNode):
+    """A node whose quorum takes anchors, and no revocation while it is held."""
+
+    holds = False
+
+    async def _submit(self, encoded: bytes) -> Submission:
+        transaction = Transaction.decode(encoded)
+        if self.holds and transaction.body.operations[0].TAG == "revoke":
+            return Submission(transaction.id, PENDING)
+        return await super()._submit(encoded)
+
+
+def test_a_corrections_proof_is_not_given_while_the_old_document_stands(tmp_path: Path) -> None:
+    node = HoldingRevocations()
+    bureau = Bureau(tmp_path, node)
+
+    async def story(issuer: Issuer, pauses: Pauses) -> None:
+        made = await issuer.issue_many([bureau.draft("a"), bureau.draft("b")])
+        await pauses.wake()
+        await asyncio.gather(*(each.proof for each in made))
+        node.holds = True
+        new = await issuer.correct("a", bureau.draft("a corrected"))
+        await pauses.wake()
+        await until(lambda: pauses.slept[-1] == 500)
+        assert operations_of(bureau.node) == ["anchor", "anchor"], "the revocation is what is tried again"
+        bureau.verify(bureau.draft("b"), await issuer.proof("b"))
+        assert not new.proof.done()
+        node.holds = False
+        await pauses.wake()
+        bureau.verify(bureau.draft("a corrected"), await new.proof)
+
+    run(bureau, story)
+    assert operations_of(bureau.node) == ["anchor", "anchor", "revoke"]
+
+
 def test_a_revoked_document_has_no_proof_any_more_and_its_neighbours_have(tmp_path: Path) -> None:
     bureau = Bureau(tmp_path)
 
@@ -349,3 +390,49 @@ def test_a_register_that_breaks_is_told_to_everybody_who_waits(tmp_path: Path) -
 
     with opened(bureau) as register:
         asyncio.run(play(register))
+
+
+# -- without a loop ------------------------------------------------------------------------------------------
+
+
+def test_code_without_a_loop_issues_corrects_revokes_and_erases_all_the_same(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    threads_before = threading.active_count()
+    with served(bureau.node) as url, opened(bureau) as register, blocking(bureau, register, url) as issuer:
+        first, second = issuer.issue_many([bureau.draft("a"), bureau.draft("b")])
+        third = issuer.issue(bureau.draft("c"))
+        bureau.verify(bureau.draft("a"), first.proof.result(30))
+        bureau.verify(bureau.draft("c"), third.proof.result(30))
+        corrected = issuer.correct("a", bureau.draft("a corrected"))
+        bureau.verify(bureau.draft("a corrected"), corrected.proof.result(30))
+        issuer.revoke("b", "error")
+        issuer.settled()
+        with pytest.raises(Refused, match="revoked"):
+            issuer.proof("b")
+        assert second.reference == "b" and issuer.erase("c") and not issuer.erase("c")
+        with pytest.raises(RegisterError):
+            issuer.proof("c")
+        with pytest.raises(ReferenceTaken):
+            issuer.issue(replace(bureau.draft("d"), reference="a"))
+        bureau.verify(bureau.draft("a corrected"), issuer.proof("a"))
+    assert threading.active_count() == threads_before
+
+
+def test_leaving_without_a_loop_keeps_what_was_taken(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path, MemoryNode(is_holding=True))
+    with served(bureau.node) as url, opened(bureau) as register:
+        with blocking(bureau, register, url) as issuer:
+            left = issuer.issue(bureau.draft("a"))
+        with pytest.raises(CancelledError):
+            left.proof.result(30)
+        bureau.node.is_holding = False
+        with blocking(bureau, register, url) as issuer:
+            bureau.verify(bureau.draft("a"), issuer.proof("a"))
+    assert leaf_counts(bureau) == [1]
+
+
+def blocking(bureau: Bureau, register: Register, url: str) -> AbstractContextManager[BlockingIssuer]:
+    pacing = Pacing(wait_ms=1, pause_ms=1, pause_max_ms=1)
+    return BlockingIssuer.open(
+        register, [url], key=member_key_of(ISSUER), trust=TRUST, clock=bureau.node.clock, pacing=pacing
+    )

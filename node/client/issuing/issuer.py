@@ -228,19 +228,20 @@ class Issuer:
         while True:
             await self._proving.wait()
             self._proving.clear()
-            ready = [issued for identity in self._unproven() if (issued := self._ready(identity)) is not None]
-            turns = asyncio.Semaphore(PROOFS_AT_ONCE)
-            await asyncio.gather(*(self._prove(issued, turns) for issued in ready))
+            unproven = self._unproven()
+            for first in range(0, len(unproven), PROOFS_AT_ONCE):
+                ready = map(self._ready, unproven[first : first + PROOFS_AT_ONCE])
+                await asyncio.gather(*(self._prove(issued) for issued in ready if issued is not None))
+                await asyncio.sleep(0)  # looking up those that are not ready must not hold up the others
             await self._notify()
 
-    async def _prove(self, issued: Issued, turns: asyncio.Semaphore) -> None:
-        async with turns:
-            try:
-                proof = await self._reach(lambda: self._outbox.deliver(issued))
-            except (Refused, OSError) as error:
-                self._unwritable.add(issued.id)
-                self._fail(issued.id, error)
-                return
+    async def _prove(self, issued: Issued) -> None:
+        try:
+            proof = await self._reach(lambda: self._outbox.deliver(issued))
+        except (Refused, OSError) as error:
+            self._unwritable.add(issued.id)
+            self._fail(issued.id, error)
+            return
         future = self._futures.pop(issued.id, None)
         if future is not None and not future.done():
             future.set_result(proof)

@@ -30,8 +30,10 @@ from node.client.recipient import sign_operations
 from node.clock import Clock
 from node.durablefile import POSIX_FILES, FileOperations, replace_file
 
-NEVER_CODES: Final = frozenset({"document-expired", "issuer-suspended", "anchor-distrusted", "revoked"})
-"""What the ledger itself says against a document; any other refusal of a proof speaks against the node."""
+NODE_CODES: Final = frozenset(
+    {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
+)
+"""Refusals of a proof that speak against the node that answered; any other is what the ledger says of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Outbox:
             raise
         if issued.proof_path is not None:
             replace_file(self._files, issued.proof_path, proof.encode())
-        self.register.mark_delivered(issued)
+            self.register.mark_delivered(issued)
         return proof
 
     async def _submit(self, name: bytes, operation: Operation) -> Result | None:
@@ -172,6 +174,8 @@ class Outbox:
             # The root stands for a commitment: nobody revokes it, whatever became of the documents meanwhile.
             return await self._nodes.evidence(self._request(batch, batch.root), check)
         except Refused as error:
+            if error.code == "revoked":
+                raise
             raise _not_yet(error) from error
 
     def _request(self, batch: Batch, commitment: bytes) -> EvidenceRequest:
@@ -186,9 +190,9 @@ class Outbox:
             content = Content(opening.size, opening.content_root)
             self._verifier.verify_anchor(content, proof.encode(), at_ms=at_ms)
         except VerificationError as error:
-            if error.code in NEVER_CODES:
-                raise _refused(error.code, error.where, error.expected, error.found) from error
-            raise _bad(error) from error
+            if error.code in NODE_CODES:
+                raise _bad(error) from error
+            raise _refused(error.code, error.where, error.expected, error.found) from error
         except LedgerError as error:
             raise _bad(error) from error
 

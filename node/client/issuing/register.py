@@ -11,6 +11,7 @@ and the document revoked. Erased bytes are overwritten in the file.
 
 import secrets
 import sqlite3
+import stat
 import threading
 from array import array
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from ledger.commitments import Opening
 from ledger.records import pack, unpack
 from node.client.issuing.batchtree import LEAVES_MAX, BatchTree
 from node.client.issuing.draft import Draft
-from node.durablefile import POSIX_FILES, FileLock, FileLocked
+from node.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
 
 REGISTER: Final = "issued.sqlite"
 VERSION: Final = 1
@@ -34,8 +35,9 @@ _SCHEMA: Final = """
 CREATE TABLE owner (version INTEGER NOT NULL, chain_id BLOB NOT NULL, issuer TEXT NOT NULL);
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY, root BLOB NOT NULL UNIQUE, schema TEXT NOT NULL, leaf_count INTEGER NOT NULL,
-    expires_ms INTEGER, nodes BLOB NOT NULL, height INTEGER
+    expires_ms INTEGER, height INTEGER, nodes BLOB NOT NULL
 ) STRICT;
+CREATE INDEX waiting ON batches (id) WHERE height IS NULL;
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY, reference TEXT, schema TEXT NOT NULL, expires_ms INTEGER,
     commitment BLOB NOT NULL UNIQUE, opening BLOB, proof_path TEXT, is_delivered INTEGER NOT NULL DEFAULT 0,
@@ -50,6 +52,7 @@ CREATE TABLE revocations (
     commitment BLOB PRIMARY KEY, reason TEXT NOT NULL, after_document INTEGER REFERENCES documents,
     is_recorded INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX due ON revocations (commitment) WHERE NOT is_recorded;
 """
 _DOCUMENT: Final = (
     "SELECT d.id, d.reference, d.commitment, d.opening, d.proof_path, d.is_delivered, d.batch, d.leaf, "
@@ -133,6 +136,7 @@ class Register:
             if not path.exists():
                 POSIX_FILES.close(POSIX_FILES.create(path))
                 POSIX_FILES.sync_directory(path.parent)
+            _check_private(path)
             with closing(_connect(path)) as connection:
                 register = cls(path, connection, chain_id=chain_id, issuer=issuer)
                 register._claim()
@@ -448,6 +452,13 @@ def _take_lock(path: Path) -> FileLock:
         raise RegisterError(
             path, "to be its only user", "another process using it", "wait for it, or stop it"
         ) from error
+
+
+def _check_private(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & EXPOSED_BITS:
+        expected = "a file that only its owner can use (mode 0600)"
+        raise RegisterError(path, expected, f"mode {mode:04o}", f"chmod 600 {path}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
