@@ -1,4 +1,4 @@
-"""What a verifier remembers: headers that it trusted, by all that they were trusted by. The twin is a fresh verifier."""
+"""What a verifier remembers: headers that it trusted, by all they were trusted by. The twin is a fresh verifier."""
 
 from dataclasses import replace
 
