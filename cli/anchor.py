@@ -2,10 +2,12 @@
 
 Rule 1: a document is anchored once: where its proof lies beside it, nothing is done; a proof that belongs to
 something else is never overwritten.
-Rule 2: batches that a crash left behind are finished first, and count for the documents that they hold.
+Rule 2: what a crash or an outage left in the register is finished first, and counts for the documents that it holds.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,31 +17,35 @@ from cli.exits import unreadable, wrong_usage
 from cli.files import FILE, read_proof
 from cli.homes import SigningMember, open_member
 from cli.manifest import ManifestRow, read_manifest
-from cli.nodes import connect
+from cli.nodes import connect_all
 from cli.output import Progress, fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.times import now_ms, to_moment
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
 from ledger.merkle import CHUNK_SIZE, content_root
-from ledger.operations import RevokeAnchor, RevokeDocument
+from ledger.operations import RevokeAnchor
 from ledger.proofs import Proof
 from ledger.records import Json
-from node.client.client import Client, Result
-from node.client.issuer import (
-    OUTBOX,
-    Anchored,
-    Document,
-    finish,
-    prepare,
-    proof_path_of,
-    waiting_batches,
-)
-from node.client.recipient import sign_operations, submit_once
+from ledger.trust import TrustedRoot
+from node.client.client import Result
+from node.client.issuing.draft import draft_of_file, proof_path_of
+from node.client.issuing.nodes import Nodes
+from node.client.issuing.outbox import Outbox, Settled
+from node.client.issuing.register import REGISTER, Register
+from node.client.recipient import sign_operations
+from node.clock import SystemClock
 
-DOCUMENTS_PER_ANCHOR_MAX: Final = 4_000
 ROOT_DIGITS: Final = 64
 REASONS: Final = ("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other")
+
+URLS: Final = click.option(
+    "--url",
+    "urls",
+    required=True,
+    multiple=True,
+    help="A node's API, like http://127.0.0.1:7201; may be repeated: the next is asked where one does not answer.",
+)
 
 
 @click.command("anchor")
@@ -53,7 +59,7 @@ REASONS: Final = ("error", "superseded", "expired", "withdrawn", "holder-request
     "--expires", type=to_moment, metavar="DATE", help="Until when they are valid.  [default: no end]"
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@URLS
 @passphrase_option
 @json_option
 def anchor(
@@ -63,7 +69,7 @@ def anchor(
     schema: str,
     expires: int | None,
     home_path: Path,
-    url: str,
+    urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -78,14 +84,14 @@ def anchor(
         --home network/hk-bureau --url http://127.0.0.1:7201
       luohu anchor --manifest today.csv --schema hk.credit-report --home ... --url ...
     """
-    documents = _documents(files, holder, manifest, expires)
+    rows = _documents(files, holder, manifest, expires)
     member = open_member(home_path, passphrase_file)
-    done = asyncio.run(_anchor(documents, schema, member, url))
-    new = {path for each in done for path in each.proof_paths}
-    proofs = [proof_path_of(document.path.resolve()) for document in documents]
+    settled = asyncio.run(_anchor(rows, schema, member, urls))
+    new = {issued.proof_path for issued in settled.delivered}
+    proofs = [proof_path_of(row.file.resolve()) for row in rows]
     anchors: list[Json] = [
-        {"root": each.root.hex(), "height": each.height, "documents_count": len(each.proof_paths)}
-        for each in done
+        {"root": batch.root.hex(), "height": batch.height, "documents_count": batch.leaf_count}
+        for batch in settled.anchored
     ]
     skipped_count = sum(path not in new for path in proofs)
     value: dict[str, Json] = {
@@ -93,19 +99,15 @@ def anchor(
         "proofs": [str(path) for path in proofs],
         "already_anchored_count": skipped_count,
     }
-    rows = [
-        (
-            "anchor",
-            f"{each.root.hex()}, {len(each.proof_paths)} documents, "
-            + ("recorded before" if each.height is None else f"block {each.height}"),
-        )
-        for each in done
+    shown = [
+        ("anchor", f"{batch.root.hex()}, {batch.leaf_count} documents, block {batch.height}")
+        for batch in settled.anchored
     ]
-    rows += [("proof", str(path)) for path in proofs]
+    shown += [("proof", str(path)) for path in proofs]
     headline = f"{len(proofs)} documents are anchored"
     if skipped_count:
         headline += f", {skipped_count} of them before: their proofs lie beside them"
-    print_answer(as_json=as_json, value=value, lines=[headline, *fields(rows)])
+    print_answer(as_json=as_json, value=value, lines=[headline, *fields(shown)])
 
 
 @click.command("revoke")
@@ -115,7 +117,7 @@ def anchor(
     "--reason", metavar="CODE", required=True, type=click.Choice(REASONS), help=f"Why: {', '.join(REASONS)}."
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@URLS
 @passphrase_option
 @json_option
 def revoke(
@@ -123,7 +125,7 @@ def revoke(
     root: str | None,
     reason: str,
     home_path: Path,
-    url: str,
+    urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -140,28 +142,16 @@ def revoke(
             found="neither" if root is None else "both",
             cure="Name one of them.",
         )
-    operation: RevokeDocument | RevokeAnchor
     if proof_path is not None:
-        operation = RevokeDocument(Proof.decode(read_proof(proof_path)).opening.commitment(), reason)
-        revoked = f"commitment {operation.commitment.hex()}"
+        commitment = Proof.decode(read_proof(proof_path)).opening.commitment()
+        revoked = f"commitment {commitment.hex()}"
+        member = open_member(home_path, passphrase_file)
+        result = asyncio.run(_revoke_document(commitment, reason, member, urls))
     else:
         assert root is not None, "one of the two is given"
         operation = RevokeAnchor(_root(root), reason)
         revoked = f"anchor {root}"
-    member = open_member(home_path, passphrase_file)
-
-    async def submit() -> Result | None:
-        async with connect(url) as client:
-            transaction = sign_operations(
-                chain_id=member.chain_id,
-                member=member.id,
-                key=member.key,
-                now_ms=now_ms(),
-                operations=(operation,),
-            )
-            return await submit_once(client, transaction)
-
-    result = asyncio.run(submit())
+        result = asyncio.run(_revoke_anchor(operation, open_member(home_path, passphrase_file), urls))
     height = None if result is None else result.height
     said = "was revoked before" if result is None else f"is revoked as of block {height}"
     print_answer(
@@ -173,7 +163,7 @@ def revoke(
 
 def _documents(
     files: tuple[Path, ...], holder: str | None, manifest: Path | None, expires_ms: int | None
-) -> list[Document]:
+) -> tuple[ManifestRow, ...]:
     if bool(files) == (manifest is not None) or (manifest is not None and holder is not None):
         raise wrong_usage(
             "luohu anchor",
@@ -182,19 +172,17 @@ def _documents(
             cure="Name files or a manifest.",
         )
     if manifest is not None:
-        rows = read_manifest(manifest, expires_ms=expires_ms)
-    else:
-        try:
-            key = None if holder is None else PublicKey.from_text(holder)
-        except LedgerError as error:
-            raise wrong_usage(
-                "--holder",
-                expected=error.expected,
-                found=error.found,
-                cure="Use the key that `luohu wallet derive` shows.",
-            ) from error
-        rows = tuple(ManifestRow(path, key, expires_ms) for path in dict.fromkeys(files))
-    return [Document(row.file, row.holder_key, row.expires_ms) for row in rows]
+        return read_manifest(manifest, expires_ms=expires_ms)
+    try:
+        key = None if holder is None else PublicKey.from_text(holder)
+    except LedgerError as error:
+        raise wrong_usage(
+            "--holder",
+            expected=error.expected,
+            found=error.found,
+            cure="Use the key that `luohu wallet derive` shows.",
+        ) from error
+    return tuple(ManifestRow(path, key, expires_ms) for path in dict.fromkeys(files))
 
 
 def _root(text: str) -> bytes:
@@ -208,30 +196,63 @@ def _root(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-async def _anchor(documents: list[Document], schema: str, member: SigningMember, url: str) -> list[Anchored]:
-    outbox = member.home.data / OUTBOX
-    async with connect(url) as client:
-        _check_schema(member, schema)
-        done = [await _finish(client, batch, member) for batch in waiting_batches(outbox)]
-        new = [each for each in documents if not _is_anchored(each, schema, member)]
-        progress = Progress("anchoring", len(new))
-        for start in range(0, len(new), DOCUMENTS_PER_ANCHOR_MAX):
-            batch = prepare(
-                new[start : start + DOCUMENTS_PER_ANCHOR_MAX],
-                chain_id=member.chain_id,
-                issuer=member.id,
-                schema=schema,
-                now_ms=now_ms(),
-                outbox=outbox,
-            )
-            done.append(await _finish(client, batch, member))
-            progress.update(start + DOCUMENTS_PER_ANCHOR_MAX)
-        progress.finish()
-    return done
+async def _anchor(
+    rows: tuple[ManifestRow, ...], schema: str, member: SigningMember, urls: tuple[str, ...]
+) -> Settled:
+    with _register(member) as register:
+        async with connect_all(urls) as nodes:
+            _check_schema(member, schema)
+            outbox = _outbox(register, nodes, member)
+            before = await outbox.settle()
+            new = [row for row in rows if not _is_anchored(row, schema, member)]
+            progress = Progress("anchoring", len(new))
+            drafts = []
+            for count, row in enumerate(new, 1):
+                try:
+                    draft = draft_of_file(
+                        row.file, schema=schema, holder_key=row.holder_key, expires_ms=row.expires_ms
+                    )
+                except OSError as error:
+                    raise unreadable(str(row.file), error) from error
+                drafts.append(draft)
+                progress.update(count)
+            register.collect(drafts, now_ms=now_ms())
+            after = await outbox.settle()
+            progress.finish()
+    return Settled(
+        before.anchored + after.anchored, before.revoked + after.revoked, before.delivered + after.delivered
+    )
 
 
-async def _finish(client: Client, batch: Path, member: SigningMember) -> Anchored:
-    return await finish(client, batch, key=member.key, now_ms=now_ms())
+async def _revoke_document(
+    commitment: bytes, reason: str, member: SigningMember, urls: tuple[str, ...]
+) -> Result | None:
+    with _register(member) as register:
+        due = register.add_revocation(commitment, reason)
+        async with connect_all(urls) as nodes:
+            return await _outbox(register, nodes, member).revoke(due)
+
+
+async def _revoke_anchor(
+    operation: RevokeAnchor, member: SigningMember, urls: tuple[str, ...]
+) -> Result | None:
+    transaction = sign_operations(
+        chain_id=member.chain_id, member=member.id, key=member.key, now_ms=now_ms(), operations=(operation,)
+    )
+    async with connect_all(urls) as nodes:
+        return await nodes.submit_once(transaction)
+
+
+@contextmanager
+def _register(member: SigningMember) -> Iterator[Register]:
+    path = member.home.data / REGISTER
+    with Register.open(path, chain_id=member.chain_id, issuer=member.id) as register:
+        yield register
+
+
+def _outbox(register: Register, nodes: Nodes, member: SigningMember) -> Outbox:
+    trust = TrustedRoot(1, member.home.genesis, ())
+    return Outbox(register, nodes, key=member.key, trust=trust, clock=SystemClock())
 
 
 def _check_schema(member: SigningMember, schema: str) -> None:
@@ -245,9 +266,9 @@ def _check_schema(member: SigningMember, schema: str) -> None:
         )
 
 
-def _is_anchored(document: Document, schema: str, member: SigningMember) -> bool:
+def _is_anchored(document: ManifestRow, schema: str, member: SigningMember) -> bool:
     """Say whether the document's proof lies beside it already. Raises CommandError where another's does."""
-    path = proof_path_of(document.path)
+    path = proof_path_of(document.file)
     if not path.exists():
         return False
     try:
@@ -256,10 +277,10 @@ def _is_anchored(document: Document, schema: str, member: SigningMember) -> bool
     except LedgerError as error:
         raise _foreign_proof(path, error.found) from error
     try:
-        with document.path.open("rb") as file:
+        with document.file.open("rb") as file:
             content = content_root(iter(lambda: file.read(CHUNK_SIZE), b""))
     except OSError as error:
-        raise unreadable(str(document.path), error) from error
+        raise unreadable(str(document.file), error) from error
     found = (proof.chain_id, metadata.issuer, metadata.schema, metadata.holder_key, metadata.expires_ms)
     expected = (member.chain_id, member.id, schema, document.holder_key, document.expires_ms)
     if found != expected or content != (proof.opening.size, proof.opening.content_root):

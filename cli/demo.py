@@ -38,9 +38,13 @@ from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.client import Client, Result, Unreachable
 from node.client.holder import grant, make_consent, present, refresh, sign_presentation, withdraw
-from node.client.issuer import OUTBOX, Anchored, Document, finish, prepare, proof_path_of
+from node.client.issuing.draft import draft_of_file, proof_path_of
+from node.client.issuing.nodes import Nodes
+from node.client.issuing.outbox import Outbox
+from node.client.issuing.register import REGISTER, Batch, Register
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
+from node.clock import SystemClock
 from node.home import Home
 from node.keyfiles import DevelopmentKey, Passphrase
 from node.scenarios import Scenarios, load_scenarios, scenarios_directory
@@ -196,7 +200,7 @@ class Story:
     proof: Proof
     request: Request
     consent: ConsentFile
-    anchored: Anchored
+    anchored: Batch
 
     def with_request(self, request: Request) -> "Story":
         return replace(self, request=request)
@@ -400,19 +404,22 @@ def _alter_a_record(home: Path, story: Story) -> bytes:
     return key
 
 
-async def anchor(stage: Stage, client: Client, case: Case, wallet: Wallet, documents: list[Path]) -> Anchored:
+async def anchor(stage: Stage, client: Client, case: Case, wallet: Wallet, documents: list[Path]) -> Batch:
     """Have the issuer anchor documents of one holder in one transaction."""
     holder_key = wallet.derive_holder_key()
-    batch = prepare(
-        [Document(path, holder_key, now_ms() + 30 * DAY_MS) for path in documents],
-        chain_id=stage.trust.chain_id,
-        issuer=case.issuer,
-        schema=case.schema,
-        now_ms=now_ms(),
-        outbox=stage.network / case.issuer / OUTBOX,
-    )
-    with stage.timed("anchor final"):
-        return await finish(client, batch, key=stage.key(case.issuer), now_ms=now_ms())
+    drafts = [
+        draft_of_file(path, schema=case.schema, holder_key=holder_key, expires_ms=now_ms() + 30 * DAY_MS)
+        for path in documents
+    ]
+    home = Home.open(stage.network / case.issuer)
+    with Register.open(home.data / REGISTER, chain_id=stage.trust.chain_id, issuer=case.issuer) as register:
+        register.collect(drafts, now_ms=now_ms())
+        outbox = Outbox(
+            register, Nodes([client]), key=stage.key(case.issuer), trust=stage.trust, clock=SystemClock()
+        )
+        with stage.timed("anchor final"):
+            settled = await outbox.settle()
+    return settled.anchored[0]
 
 
 async def consent_and_present(
@@ -422,7 +429,7 @@ async def consent_and_present(
     wallet: Wallet,
     document: Path,
     request: Request,
-    anchored: Anchored,
+    anchored: Batch,
 ) -> Story:
     """Have the holder grant, refresh and present."""
     consent = await make_consent(client, request, wallet, now_ms=now_ms())

@@ -25,6 +25,7 @@ from ledger.records import Json, unpack
 from ledger.state import LEAF_SIZE_MAX, Anchor, Consent
 
 if TYPE_CHECKING:
+    from node.client.issuing.register import Register
     from node.client.wallet import Wallet
 
 OPENS_NOTHING = "without the salt the commitment is 32 bytes that match every document as well as any other"
@@ -107,19 +108,25 @@ def erase(
     consent = None if consent_path is None else read_consent(consent_path)
     with ExitStack() as stack:
         wallet: Wallet | None = None
+        register: Register | None = None
         if wallet_path is not None:
             wallet = stack.enter_context(_open_wallet(wallet_path, passphrase_file))
             is_over = consent is not None and _is_over(consent, url)
             plan = plan_holder_erasure(proof, consent, named.files(), wallet, is_consent_over=is_over)
         else:
             assert home_path is not None, "one of the two is given"
-            plan = plan_issuer_erasure(proof, named.files(), _outbox(home_path))
+            plan = plan_issuer_erasure(proof, named.files())
+            register = _open_register(stack, home_path)
         if not yes:
             _confirm([*map(str, plan.files), *map(str, plan.keys)])
         remains = _remains(proof, consent)
-        erase_all(plan, wallet)
+        was_registered = erase_all(plan, wallet, register)
     value: dict[str, Json] = {
-        "erased": {"files": [str(path) for path in plan.files], "keys": [str(key) for key in plan.keys]},
+        "erased": {
+            "files": [str(path) for path in plan.files],
+            "keys": [str(key) for key in plan.keys],
+            "register": was_registered,
+        },
         "remains_on_ledger": dict(remains),
         "opens": OPENS_NOTHING,
     }
@@ -127,6 +134,8 @@ def erase(
         *(("erased", str(path)) for path in plan.files),
         *(("key destroyed", str(key)) for key in plan.keys),
     ]
+    if was_registered:
+        rows.append(("erased", "reference, salt and opening in the register of what was issued"))
     rows += [(f"remains: {name}", text) for name, text in remains]
     rows.append(("opens", OPENS_NOTHING))
     lines = [f"erased {len(plan.files)} files and {len(plan.keys)} keys", *fields(rows)]
@@ -139,11 +148,17 @@ def _open_wallet(path: Path, passphrase_file: Path | None) -> "Wallet":
     return Wallet.load(path, passphrase_for(f"the wallet {path}", passphrase_file))
 
 
-def _outbox(home_path: Path) -> Path:
-    from node.client.issuer import OUTBOX
+def _open_register(stack: ExitStack, home_path: Path) -> "Register | None":
+    """Return the issuer's register, if it has one."""
+    from node.client.issuing.register import REGISTER, Register
     from node.home import Home
 
-    return Home.open(home_path).data / OUTBOX
+    home = Home.open(home_path)
+    path = home.data / REGISTER
+    if not path.exists():
+        return None
+    chain_id = home.genesis.content.chain_id
+    return stack.enter_context(Register.open(path, chain_id=chain_id, issuer=home.member))
 
 
 def _is_over(consent: ConsentFile, url: str | None) -> bool:

@@ -31,6 +31,7 @@ _CURES: Final = {
 # Errors of the node that commands meet, by module: importing it here would load aiohttp or plyvel.
 _USAGE_ERRORS: Final = (
     ("node.client.wallet", "WalletError"),
+    ("node.client.issuing.register", "RegisterError"),
     ("node.storage.store", "StoreError"),
     ("node.storage.votelog", "VoteLogError"),
     ("node.run", "StartRefused"),

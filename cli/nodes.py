@@ -3,13 +3,15 @@
 import logging
 import re
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from cli.exits import wrong_usage
 from ledger.records import Json
 from node.client.client import Client, NodeStatus, Unreachable
+from node.client.issuing.nodes import Nodes
 
 _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 
@@ -39,6 +41,13 @@ def connect(url: str) -> AbstractAsyncContextManager[Client]:
             cure="See `luohu network status DIR`, or ask the node's operator.",
         )
     return Client.connect(url)
+
+
+@asynccontextmanager
+async def connect_all(urls: Sequence[str]) -> AsyncIterator[Nodes]:
+    """Return clients for several nodes, of which the first that answers serves. Raises CommandError as `connect`."""
+    async with AsyncExitStack() as stack:
+        yield Nodes([await stack.enter_async_context(connect(url)) for url in urls])
 
 
 async def ask_status(url: str) -> NodeReport:

@@ -91,7 +91,6 @@ from node.messages import (
 from node.network.fetching import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving, gossips
-from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
 from node.sync.sync import Sync
@@ -103,6 +102,7 @@ BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
 WAITING_MAX: Final = 256
 ARRIVALS_PER_TICK_MAX: Final = 32
+PENDING_SET: Final = "pending-set"
 MISBEHAVIOUR_MAX: Final = 64
 SPREAD_AGAIN_MS: Final = 3_000
 SPREAD_AGAIN_MAX: Final = 256
@@ -279,9 +279,9 @@ class Driver:
                 # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
                 return
             self._dispatch(peer, message)
-        except StatePageError as error:
-            # Ours, not the peer's: its pages are made here, from what was verified.
-            raise self._stop(f"the stored state is damaged: {error}. {REPAIR}") from error
+        except StatePageError:
+            # Our own damage and no offence of the peer's: pages are made here, from what was verified.
+            raise
         except LedgerError as error:
             self._punish(peer, error)
 
@@ -305,9 +305,7 @@ class Driver:
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal() | WantSnapshot() | WantChunk():
-                answer = self._server.answer(peer, message, self._clock.monotonic_ms())
-                if answer is not None:
-                    self._send(peer, answer)
+                self._send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
             case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
                 self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:
@@ -592,8 +590,11 @@ class Driver:
         header = candidate.sealed.header
         now_ms = self._clock.wall_ms()
         if verify.block_hash == verify.parent_hash:
-            # Certified here before, or the core would not ask: the age rule is for fresh blocks.
-            return self._is_own_seal(header)
+            # Certified before, so the age rule, which is for fresh blocks, has passed. Where the core knows it by its
+            # finalization only, it may not be here yet.
+            if not self._is_own_seal(header):
+                return False
+            return True if self._ensure_executed(verify.block_hash) else None
         if header.epoch != self.engine.epoch:
             return False
         if header.parent_hash != verify.parent_hash or header.view != verify.view:
@@ -734,6 +735,9 @@ class Driver:
             try:
                 self.chain.check_transaction(waiting, tip.time_ms)
             except LedgerError as error:
+                if error.code == PENDING_SET:
+                    # The next block is the seal, after which it may apply: others keep it as well.
+                    continue
                 self.mempool.remove([identity])
                 self._on_refused(waiting, error)
 

@@ -3,7 +3,7 @@
 Rule 1: what is to be erased is found and checked first; where one thing is not as expected nothing is erased.
 Rule 2: a file is overwritten, synced, emptied and removed, and its directory synced.
 Rule 3: a holder's withdrawal is destroyed only once the consent is over: an erased consent could never be withdrawn.
-Rule 4: an issuer's batch that still waits in the outbox needs its salts; it is finished first.
+Rule 4: an issuer's register is erased before its files: the proof names what is to be erased there.
 
 Not promised: copies elsewhere. Backups, snapshots and the spare cells of flash memory may hold the old bytes.
 """
@@ -19,8 +19,7 @@ from ledger.errors import LedgerError
 from ledger.keys import PublicKey
 from ledger.presentation import ConsentFile
 from ledger.proofs import Proof
-from ledger.records import unpack
-from node.client.issuer import BATCH_FILE_SIZE_MAX, Batch, waiting_batches
+from node.client.issuing.register import Register
 from node.client.wallet import Wallet
 from node.durablefile import POSIX_FILES, FileOperations
 
@@ -35,20 +34,16 @@ class ErasureRefused(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What is to be erased: files, and keys of a wallet."""
+    """What is to be erased: files, keys of a wallet, and what a register holds of a commitment."""
 
     files: tuple[Path, ...]
     keys: tuple[PublicKey, ...] = ()
+    commitment: bytes | None = None
 
 
-def plan_issuer_erasure(proof: Proof, files: Sequence[Path], outbox: Path) -> Erasure:
+def plan_issuer_erasure(proof: Proof, files: Sequence[Path]) -> Erasure:
     """Return what an issuer erases of a document. Raises ErasureRefused."""
-    for waiting in waiting_batches(outbox):
-        batch = unpack(Batch, waiting.read_bytes(), size_max=BATCH_FILE_SIZE_MAX)
-        if any(entry.opening.salt == proof.opening.salt for entry in batch.entries):
-            expected = "no waiting batch that holds the document"
-            raise ErasureRefused("outbox", expected, f"{waiting.name}; finish it with `luohu anchor` first")
-    return Erasure(_existing(files))
+    return Erasure(_existing(files), commitment=proof.opening.commitment())
 
 
 def plan_holder_erasure(
@@ -68,8 +63,17 @@ def plan_holder_erasure(
     return Erasure(_existing(files), tuple(key for key in named if key is not None and key in held))
 
 
-def erase(erasure: Erasure, wallet: Wallet | None = None, *, files: FileOperations = POSIX_FILES) -> None:
-    """Erase, durably, and check that it is gone. Raises OSError or WalletError."""
+def erase(
+    erasure: Erasure,
+    wallet: Wallet | None = None,
+    register: Register | None = None,
+    *,
+    files: FileOperations = POSIX_FILES,
+) -> bool:
+    """Erase, durably, check that it is gone, and say whether the register held it. Raises OSError or WalletError."""
+    was_registered = False
+    if register is not None and erasure.commitment is not None:
+        was_registered = register.erase(erasure.commitment)
     for key in erasure.keys:
         assert wallet is not None, "keys are planned of a wallet"
         wallet.erase(key)
@@ -77,6 +81,7 @@ def erase(erasure: Erasure, wallet: Wallet | None = None, *, files: FileOperatio
         destroy_file(path, files=files)
     assert not any(files.exists(path) for path in erasure.files), "what was removed is gone"
     assert wallet is None or not {key.public for key in wallet.keys} & set(erasure.keys), "keys are gone"
+    return was_registered
 
 
 def destroy_file(path: Path, *, files: FileOperations = POSIX_FILES) -> None:

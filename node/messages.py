@@ -26,6 +26,7 @@ CONSENSUS_MESSAGE_SIZE_MAX: Final = 64 * 1024
 BLOCKS: Final = "blocks"
 SNAPSHOT: Final = "snapshot"
 CHUNK: Final = "chunk"
+BUSY: Final = "busy"
 
 HeaderBytes = Annotated[bytes, Octets(1, HEADER_SIZE_MAX)]
 TransactionBytes = Annotated[bytes, Octets(1, TRANSACTION_SIZE_MAX)]
@@ -165,7 +166,7 @@ class NotHeld:
 
     TAG: ClassVar[str] = "not-held"
 
-    what: Annotated[str, Code((BLOCKS, SNAPSHOT, CHUNK))]
+    what: Annotated[str, Code((BLOCKS, SNAPSHOT, CHUNK, BUSY))]
     height: Height
     index: ChunkIndex
     from_height: Height

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from ledger.genesis import Genesis
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
+from ledger.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.clock import Clock, SystemClock
@@ -37,7 +38,8 @@ from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NODE_FILE, NodeSettings
 from node.storage.shelf import Shelf
-from node.storage.store import Store
+from node.storage.store import Store, StoreError
+from node.storage.tables import REPAIR
 from node.sync.host import SyncParts
 
 logger = logging.getLogger(__name__)
@@ -372,9 +374,14 @@ class NodeProcess:
         self._guarded(self.driver.tick)
 
     def _fail(self, error: BaseException) -> None:
-        if not self.failed.done():
-            logger.critical("node.failed error=%r", error)
-            self.failed.set_result(error)
+        if self.failed.done():
+            return
+        if isinstance(error, StatePageError):
+            error = StoreError(f"an intact {error.where}", error.found, REPAIR)
+        logger.critical("node.failed error=%r", error)
+        if isinstance(error, StoreError) and error.cure == REPAIR:
+            logger.critical("node.damaged cure=luohu node repair --home %s", self._parts.data.parent)
+        self.failed.set_result(error)
 
 
 async def run_node(

@@ -19,9 +19,13 @@ from ledger.verifier import Verifier
 from node.api.server import Api
 from node.client.client import Client, Refused, Unreachable
 from node.client.holder import grant, make_consent, present, refresh, withdraw
-from node.client.issuer import OUTBOX, Document, finish, prepare, waiting_batches
+from node.client.issuing.draft import draft_of_file
+from node.client.issuing.nodes import Nodes
+from node.client.issuing.outbox import Outbox
+from node.client.issuing.register import REGISTER, Register
 from node.client.recipient import close_consent, fresh_nonce, record_verification
 from node.client.wallet import Wallet
+from node.clock import SystemClock
 from node.consortium import Network
 from node.development import development_key
 from node.keyfiles import DevelopmentKey, Passphrase
@@ -90,22 +94,19 @@ def test_the_whole_story_through_the_doors(tmp_path: Path) -> None:
         wallet = Wallet.create(tmp_path / "wallet", Passphrase.from_text("a wallet's passphrase"))
         with wallet:
             holder_key = wallet.derive_holder_key()
-            batch = prepare(
-                [Document(report, holder_key, None), Document(other, holder_key, None)],
-                chain_id=trust.chain_id,
-                issuer=ISSUER,
-                schema="hk.credit-report",
-                now_ms=now_ms(),
-                outbox=tmp_path / OUTBOX,
-            )
-            kept = batch.read_bytes()
-            anchored = await finish(client, batch, key=development_key(ISSUER, "member"), now_ms=now_ms())
-            assert anchored.height is not None
-            # The same batch again, as after a crash before its proofs were written: recorded once.
-            batch.write_bytes(kept)
-            again = await finish(client, batch, key=development_key(ISSUER, "member"), now_ms=now_ms())
-            assert (again.root, again.height) == (anchored.root, None)
-            assert waiting_batches(tmp_path / OUTBOX) == []
+            drafts = [
+                draft_of_file(path, schema="hk.credit-report", holder_key=holder_key)
+                for path in (report, other)
+            ]
+            with Register.open(tmp_path / REGISTER, chain_id=trust.chain_id, issuer=ISSUER) as register:
+                register.collect(drafts, now_ms=now_ms())
+                key = development_key(ISSUER, "member")
+                outbox = Outbox(register, Nodes([client]), key=key, trust=trust, clock=SystemClock())
+                (anchored,) = (await outbox.settle()).anchored
+                assert anchored.height is not None
+                # The same batch again, as after a crash before its proofs were written: recorded once.
+                again = await outbox.anchor(anchored)
+                assert again == anchored and register.waiting_batches() == []
 
             proof_path = tmp_path / "report.pdf.proof"
             proof = Proof.decode(proof_path.read_bytes())

@@ -138,7 +138,7 @@ WITHOUT_FORM: dict[tuple[str, str], str] = {
     ("manifest", "nested"): "rows of CSV do not nest; a quote without end is malformed",
     ("manifest", "wrong version"): "it has none: a row has exactly three columns",
     ("manifest", "wrong chain"): "it names no chain; the home does",
-    ("manifest", "replayed"): "what is anchored is not anchored again: test_outbox.py",
+    ("manifest", "replayed"): "what is anchored is not anchored again: test_issuing_commands.py",
     ("manifest", "unregistered sender"): "the home says who sends: see the API",
     ("manifest", "suspended sender"): "as unregistered sender",
     ("manifest", "forbidden role"): "as unregistered sender",

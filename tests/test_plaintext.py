@@ -29,9 +29,13 @@ from ledger.trust import TrustedRoot
 from ledger.verifier import Verifier
 from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh, withdraw
-from node.client.issuer import Document, finish, prepare, proof_path_of
+from node.client.issuing.draft import draft_of_file, proof_path_of
+from node.client.issuing.nodes import Nodes
+from node.client.issuing.outbox import Outbox
+from node.client.issuing.register import REGISTER, Register
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
+from node.clock import SystemClock
 from node.keyfiles import Passphrase
 from node.messages import WantBlock, WantFinal, WantTransactions, encode_peer_message
 from tests.running_network import REPORT, RunningNetwork, key_of, now_ms, run_network
@@ -207,15 +211,14 @@ async def tell(running: RunningNetwork, capture: Capture, client: Client, docume
     passphrase = Passphrase.from_text(secrets.token_hex(8))
     folder = document.parent
     with Wallet.create(folder / "wallet", passphrase, cost_exponent=COST_EXPONENT_MIN) as wallet:
-        batch = prepare(
-            [Document(document, wallet.derive_holder_key(), now_ms() + DAY_MS)],
-            chain_id=trust.chain_id,
-            issuer=ISSUER,
-            schema=REPORT,
-            now_ms=now_ms(),
-            outbox=folder / "outbox",
+        draft = draft_of_file(
+            document, schema=REPORT, holder_key=wallet.derive_holder_key(), expires_ms=now_ms() + DAY_MS
         )
-        await finish(client, batch, key=key_of(ISSUER), now_ms=now_ms())
+        with Register.open(folder / REGISTER, chain_id=trust.chain_id, issuer=ISSUER) as register:
+            register.collect([draft], now_ms=now_ms())
+            await Outbox(
+                register, Nodes([client]), key=key_of(ISSUER), trust=trust, clock=SystemClock()
+            ).settle()
         request = make_request(running, trust)
         consent = await make_consent(client, request, wallet, now_ms=now_ms())
         await grant(client, consent)

@@ -30,12 +30,15 @@ from ledger.state import Member, find, member_key
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
+from node.client.issuing.draft import draft_of_file
+from node.client.issuing.register import REGISTER, Register
 from node.configfile import ConfigError
+from node.home import Home
 from node.receipts import Consenting, ReceiptTexts, compose_receipt, load_receipt_texts
 from node.receipttext import receipt_rows, render_html
 from node.scenarios import scenarios_directory
 from tests.consortium import START_MS, key_of, make_genesis
-from tests.office import BANK, ISSUER, Office, make_request, open_office, present
+from tests.office import BANK, ISSUER, Office, make_homes, make_request, open_office, present
 
 KEY = key_of("receipt consent")
 NOW_MS = START_MS + 3_600_000
@@ -500,27 +503,28 @@ def test_an_overwritten_file_loses_its_bytes_before_its_name(tmp_path: Path) -> 
     assert seen == [bytes(len(secret)), b""] and not path.exists()
 
 
-def test_an_issuer_erases_its_copy_and_not_while_its_batch_waits(
+def test_an_issuer_erases_its_copy_and_what_its_register_holds(
     office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ledger.records import pack
-    from node.client.issuer import OUTBOX, Batch, Entry
-    from tests.office import make_homes
-
     make_homes(office.path("network"))
     home = office.path("network") / ISSUER
-    outbox = home / "data" / OUTBOX
-    outbox.mkdir(parents=True)
-    proof = office.path("report.pdf.proof")
-    batch = Batch(
-        office.proof.chain_id, ISSUER, "hk.credit-report", (Entry(str(proof), office.proof.opening),)
-    )
-    waiting = outbox / f"{batch.tree().root().hex()}.batch"
-    waiting.write_bytes(pack(batch))
-    assert erase(office, "--home", home, "--document", office.path("report.pdf"), "--yes") == NO
-    assert "finish it" in capsys.readouterr().err and proof.exists()
-    waiting.unlink()
-    assert erase(office, "--home", home, "--document", office.path("report.pdf"), "--yes") == FINE
-    assert not proof.exists() and not office.path("report.pdf").exists()
-    assert "anchor" in capsys.readouterr().out
+    path, chain_id = home / "data" / REGISTER, Home.open(home).genesis.content.chain_id
+    report = office.path("report.pdf")
+    with Register.open(path, chain_id=chain_id, issuer=ISSUER) as register:
+        draft = draft_of_file(report, schema="hk.credit-report", holder_key=office.holder)
+        (issued,) = register.collect([draft], now_ms=office.now_ms)
+        register.form_batches(1)
+    assert issued.opening is not None
+    proof = replace(office.proof, opening=issued.opening)
+    office.path("report.pdf.proof").write_bytes(proof.encode())
+    capsys.readouterr()
+    assert erase(office, "--home", home, "--document", report, "--yes", "--json") == FINE
+    assert json.loads(capsys.readouterr().out)["erased"]["register"] is True
+    assert not office.path("report.pdf.proof").exists() and not report.exists()
+    left = b"".join(file.read_bytes() for file in path.parent.glob("issued*"))
+    assert proof.opening.salt not in left and b"report.pdf" not in left
+    with Register.open(path, chain_id=chain_id, issuer=ISSUER) as register:
+        gone = register.find_commitment(proof.opening.commitment())
+        assert gone is not None and gone.opening is None and gone.leaf == 0
+        assert register.undelivered_ids() == []
     assert erase(office, "--yes") == USAGE

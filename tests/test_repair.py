@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from cli.node import node as node_commands
 from ledger.genesis import DEVELOPMENT
+from ledger.statepages import StatePageError
 from node.configfile import ConfigError
 from node.consensus.startup import Standing
 from node.durablefile import FileLock
@@ -24,7 +25,7 @@ from node.storage.leveldb import LevelDatabase
 from node.storage.store import StoreError
 from node.storage.votelog import VoteLog
 from tests.node_world import FIVE, VALIDATORS, World, make_genesis
-from tests.running_network import fresh_anchor, run_network, sign
+from tests.running_network import RunningNetwork, fresh_anchor, run_network, sign
 from tests.test_home import create
 from tests.test_sync import check_whole, grow, is_level, memory, run_until
 
@@ -317,7 +318,25 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     assert "member.pem: expected" in again.output
 
 
-def test_a_damaged_node_says_what_heals_it_and_heals(tmp_path: Path) -> None:
+async def check_stops_on_damage(
+    running: RunningNetwork, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Check that a node which meets damage while it runs stops, and names the command that heals it."""
+    process = await running.start("sz-operator")
+    page = next(path for path, _ in process.store.pages())
+    process._guarded(lambda: process.driver.chain.tree.tip.state.load_page(page) and refuse_page(page))
+    assert isinstance(process.failed.result(), StoreError)
+    assert f"luohu node repair --home {home.path}" in caplog.text
+    await running.stop("sz-operator")
+
+
+def refuse_page(path: bytes) -> None:
+    raise StatePageError(path, "the top that the page above names", "another")
+
+
+def test_a_damaged_node_says_what_heals_it_and_heals(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Real nodes: the refusal at the start names the command, and after it the node is where the others are."""
 
     async def live() -> None:
@@ -334,6 +353,7 @@ def test_a_damaged_node_says_what_heals_it_and_heals(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="luohu node repair --home"):
                 await running.start("sz-operator")
             assert [each.part for each in repair(home)] == [CHAIN]
+            await check_stops_on_damage(running, home, caplog)
             healed = await running.start("sz-operator")
             with pytest.raises(ConfigError, match="a node that does not run"):
                 repair(home)

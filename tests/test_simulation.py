@@ -20,8 +20,8 @@ from tests.simulation.whole.campaign import (
 from tests.simulation.whole.schedule import Schedule, plan
 from tests.simulation.whole.world import run
 
-FIXED_COUNT = 150
-OF_COMMIT_COUNT = 150
+FIXED_COUNT = 100
+OF_COMMIT_COUNT = 100
 ROOT = Path(__file__).resolve().parents[1]
 REGRESSIONS = sorted((ROOT / "tests" / "simulation" / "regressions").glob("*.json"))
 

@@ -32,11 +32,13 @@ from ledger.state import require_validators
 from ledger.statepages import check_pages
 from ledger.statetree import EMPTY
 from node.chain import Chain
+from node.messages import FinalBlocks, NotHeld, WantFinal
 from node.snapshots import SnapshotMaker
 from node.storage.database import Batch, Database, DatabaseError
 from node.storage.leveldb import LevelDatabase
 from node.storage.shelf import KEPT_MAX, Entry, Shelf, ShelfError
 from node.storage.store import Store, StoreError
+from node.sync.server import SyncServer
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
 
 GENESIS = make_genesis()
@@ -444,6 +446,29 @@ def test_power_cut_at_every_write_of_an_installation_leaves_the_old_state_or_the
 def make_tip_hash(path: Path) -> bytes:
     with closing(Disk(path)) as disk:
         return disk.store.tip().sealed.hash
+
+
+# Serving
+
+
+def test_blocks_are_served_within_count_and_bytes_but_at_least_one(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = [each.block for each in disk.grow(4)]
+    sizes = [len(b.sealed.encoded) + sum(len(t.encoded) for t in b.transactions) for b in blocks]
+    serving = SyncServer(disk.chain, disk.shelf)
+
+    def served(count: int, size_max: int) -> int:
+        monkeypatch.setattr("node.sync.server.CATCH_UP_SIZE_MAX", size_max)
+        answer = serving.answer("x", WantFinal(1, count), 0)
+        assert isinstance(answer, FinalBlocks)
+        return len(answer.blocks)
+
+    assert served(3, 10**6) == 3
+    assert served(4, sum(sizes[:2])) == 2
+    assert served(4, sum(sizes[:2]) - 1) == 1
+    assert served(4, 0) == 1
+    assert isinstance(serving.answer("x", WantFinal(5, 4), 0), NotHeld)
 
 
 # The shelf

@@ -478,14 +478,12 @@ def test_a_block_made_final_through_its_child_has_no_certificate_of_its_own(stor
     assert store.next_certificate(3) is None
 
 
-def test_catching_up_gets_blocks_within_count_and_bytes_but_at_least_one(store: Store) -> None:
-    blocks = [each.block for each in grow(store, 4)]
-    sizes = [len(b.sealed.encoded) + sum(len(t.encoded) for t in b.transactions) for b in blocks]
-    assert store.blocks_from(1, 3, 10**6) == blocks[:3]
-    assert store.blocks_from(1, 4, sum(sizes[:2])) == blocks[:2]
-    assert store.blocks_from(1, 4, sum(sizes[:2]) - 1) == blocks[:1]
-    assert store.blocks_from(1, 4, 0) == blocks[:1]
-    assert store.blocks_from(5, 4, 10**6) == []
+def test_a_raw_block_is_what_was_committed_and_none_beyond_the_tip(store: Store) -> None:
+    for executed in grow(store, 2):
+        block = executed.block
+        encoded = tuple(each.encoded for each in block.transactions)
+        assert store.raw_block(block.header.height) == (block.sealed, encoded)
+    assert store.raw_block(3) is None
 
 
 def test_a_commit_keeps_the_unfinalized_blocks_above_it(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Catching up over real drivers and stores: from honest peers, from liars of every kind, and across crashes."""
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -654,13 +655,39 @@ def test_what_a_peer_is_given_is_bounded_and_refills(world: World) -> None:
     grow(world, 4)
     serving = world.nodes[SLEEPER].driver._server
     answered = 0
-    while serving.answer("greedy", WantFinal(1, 4), 0) is not None:
+    while isinstance(serving.answer("greedy", WantFinal(1, 4), 0), FinalBlocks):
         answered += 1
     assert answered <= server.BUDGET_MAX // server.QUESTION_COST
-    assert serving.answer("other", WantFinal(1, 4), 0) is not None
+    assert isinstance(serving.answer("other", WantFinal(1, 4), 0), FinalBlocks)
     serving.forget("greedy")
-    assert serving.answer("greedy", WantFinal(1, 4), 0) is None
-    assert serving.answer("greedy", WantFinal(1, 4), 100) is not None
+    told = serving.answer("greedy", WantFinal(1, 4), 0)
+    assert isinstance(told, NotHeld)
+    assert told.what == "busy"
+    assert isinstance(serving.answer("greedy", WantFinal(1, 4), 100), FinalBlocks)
+
+
+def test_a_busy_peer_is_asked_again_and_neither_named_nor_set_aside(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", logger="node.sync")
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    turns = itertools.count()
+
+    def busy(message: PeerMessage) -> PeerMessage:
+        if isinstance(message, FinalBlocks | SnapshotChunk) and next(turns) % 2:
+            index = message.index if isinstance(message, SnapshotChunk) else 0
+            return NotHeld("busy", message.height, index, 0, 0)
+        return message
+
+    meddle_with(world, busy, *(member for member in VALIDATORS if member != SLEEPER))
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world))
+    assert next(turns) > 4
+    assert not world.punished
+    assert "sync.stalled" not in caplog.text
+    check_whole(node)
 
 
 def test_blocks_that_no_certificate_names_directly_are_served_by_their_place_in_history(

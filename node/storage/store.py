@@ -358,19 +358,13 @@ class Store(Snapshot):
             raise damaged(TRANSACTION + number_key(height), found)
         return Block(sealed, transactions)
 
-    def blocks_from(self, height: int, count: int, size_max: int) -> list[Block]:
-        """Return consecutive blocks from a height on, within count and bytes, but at least one if any."""
-        blocks: list[Block] = []
-        size = 0
-        while len(blocks) < count:
-            block = self.load_block(height + len(blocks))
-            if block is None:
-                break
-            size += len(block.sealed.encoded) + sum(len(each.encoded) for each in block.transactions)
-            if blocks and size > size_max:
-                break
-            blocks.append(block)
-        return blocks
+    def raw_block(self, height: int) -> tuple[SealedHeader, tuple[bytes, ...]] | None:
+        """Return a block's header and its transactions' bytes, unread: for whoever verifies them anyway."""
+        sealed = self.find_header(height)
+        first, end = self.gap()
+        if sealed is None or first <= height < end or height > self.tip().header.height:
+            return None
+        return sealed, tuple(encoded for _, encoded in self._scan(TRANSACTION, number_key(height)))
 
     def find_transaction(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Return height and index of a final transaction."""

@@ -16,10 +16,11 @@ from ledger.errors import LedgerError
 from ledger.execution import execute_block
 from ledger.overlays import Executed, Tip
 from ledger.state import require_validators
+from ledger.statepages import StatePageError
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain import Chain
-from node.messages import FinalBlocks, NotHeld, StoredBlock, WantFinal
+from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.sources import Sources
 
@@ -135,6 +136,8 @@ class BlockFetch:
         if asked is None or asked.peer != peer:
             return
         self._settle(message.height)
+        if message.what == BUSY:
+            return
         if message.from_height <= message.height <= message.tip_height:
             self._sources.stalled(peer, now_ms, f"the block at height {message.height}, which it claims")
             return
@@ -199,6 +202,8 @@ class BlockFetch:
     def _execute(self, applying: _Applying, block: Block, tip: Tip) -> None:
         try:
             executed = execute_block(applying.parent(tip), block, verified=self._chain.verified)
+        except StatePageError:
+            raise
         except LedgerError as error:
             raise self._host.stop(f"a final block executes to another result here: {error}") from error
         applying.path.append(executed)

@@ -1,8 +1,9 @@
 """Serving those who catch up: final blocks, snapshots and their chunks, to any peer that asks.
 
 Rule 1: every question gets an answer, if need be that the node does not hold it.
-Rule 2: what a peer is given is bounded by a budget of bytes that refills with time. Past it questions are dropped: the
-asker goes to another.
+Rule 2: blocks are sent as they are stored. Reading them is for the asker, who verifies every byte.
+Rule 3: what a peer is given is bounded by a budget of bytes that refills with time. Past it nothing is read for
+that peer: it is told to come again.
 """
 
 from typing import Final
@@ -11,9 +12,10 @@ from ledger.certificates import QuorumCertificate
 from ledger.merkle import inclusion_path_from_nodes
 from ledger.records import pack
 from ledger.trust import HANDOVERS_MAX, Certified, Handover, History, TrustPath
-from node.chain import Chain, stored
+from node.chain import Chain
 from node.messages import (
     BLOCKS,
+    BUSY,
     CATCH_UP_SIZE_MAX,
     CHUNK,
     SNAPSHOT,
@@ -21,6 +23,7 @@ from node.messages import (
     NotHeld,
     SnapshotChunk,
     SnapshotOffer,
+    StoredBlock,
     SyncAnswer,
     SyncRequest,
     WantChunk,
@@ -30,7 +33,7 @@ from node.messages import (
 from node.storage.shelf import Shelf
 
 BUDGET_MAX: Final = 32 * 1024 * 1024
-BUDGET_PER_MS: Final = 16 * 1024
+BUDGET_PER_MS: Final = 8 * 1024
 QUESTION_COST: Final = 16 * 1024
 OFFER_SIZE_MAX: Final = 4 * 1024 * 1024
 PEERS_MAX: Final = 512
@@ -49,11 +52,12 @@ class SyncServer:
         if len(self._budgets) > PEERS_MAX:
             self._budgets.pop(peer, None)
 
-    def answer(self, peer: str, message: SyncRequest, now_ms: int) -> SyncAnswer | None:
-        """Return the answer to a question; None past the peer's budget."""
+    def answer(self, peer: str, message: SyncRequest, now_ms: int) -> SyncAnswer:
+        """Return the answer to a question; past the peer's budget, that it shall come again."""
         left = self._budget(peer, now_ms)
         if left <= 0:
-            return None
+            height = message.above if isinstance(message, WantSnapshot) else message.height
+            return self._not_held(BUSY, height, message.index if isinstance(message, WantChunk) else 0)
         answer, size = self._answer(message)
         self._budgets[peer] = (left - size - QUESTION_COST, now_ms)
         return answer
@@ -74,21 +78,32 @@ class SyncServer:
     # -- blocks -----------------------------------------------------------------------------------------
 
     def _blocks(self, message: WantFinal) -> tuple[SyncAnswer, int]:
-        store = self._chain.store
-        blocks = store.blocks_from(message.height, message.count, CATCH_UP_SIZE_MAX)
-        for index, block in enumerate(blocks):
-            if block.header.is_seal:
-                blocks = blocks[: index + 1]
-                break
+        blocks, size = self._blocks_from(message.height, message.count)
         if not blocks:
             return self._not_held(BLOCKS, message.height), 0
-        certificate, history = self._proof(blocks[-1].header.height)
+        certificate, history = self._proof(message.height + len(blocks) - 1)
         if certificate is None and history is None:
             return self._not_held(BLOCKS, message.height), 0
-        sent = tuple(map(stored, blocks))
-        size = sum(len(each.header) + sum(map(len, each.transactions)) for each in sent)
         tip_height = self._chain.tip.header.height
-        return FinalBlocks(message.height, sent, certificate, history, tip_height), size
+        return FinalBlocks(message.height, tuple(blocks), certificate, history, tip_height), size
+
+    def _blocks_from(self, height: int, count: int) -> tuple[list[StoredBlock], int]:
+        """Return consecutive blocks up to a seal, within count and bytes, but one at least if any; and their size."""
+        blocks: list[StoredBlock] = []
+        size = 0
+        while len(blocks) < count:
+            found = self._chain.store.raw_block(height + len(blocks))
+            if found is None:
+                break
+            sealed, transactions = found
+            grown = size + len(sealed.encoded) + sum(map(len, transactions))
+            if blocks and grown > CATCH_UP_SIZE_MAX:
+                break
+            blocks.append(StoredBlock(sealed.encoded, transactions))
+            size = grown
+            if sealed.header.is_seal:
+                break
+        return blocks, size
 
     def _proof(self, height: int) -> tuple[QuorumCertificate | None, History | None]:
         """Why the block at a height is final: its certificate, or its place below a certified block."""

@@ -10,6 +10,7 @@ Rule 4: one step installs one chunk. The switch to the new state is one batch.
 import logging
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from ledger.blocks import SealedHeader
 from ledger.errors import LedgerError
@@ -18,13 +19,16 @@ from ledger.snapshots import Description, SnapshotError, check_chunk, decode_chu
 from ledger.state import require_validators
 from ledger.trust import Pins, verify_header
 from node.chain import Chain
-from node.messages import CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
+from node.messages import BUSY, CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
 from node.storage.shelf import Entry, Shelf
 from node.storage.sparestate import SpareState
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.sources import Sources
 
 logger = logging.getLogger(__name__)
+
+UNCONFIRMED_CHUNKS_MAX: Final = 4_096
+"""What is fetched, at most 1 GiB of leaves, on the word of fewer than f + 1 validators."""
 
 
 class Phase(Enum):
@@ -119,13 +123,15 @@ class SnapshotFetch:
             self._fetch.stated_by.add(peer)
 
     def not_held(self, peer: str, message: NotHeld) -> None:
-        """Take note that a peer has no snapshot to offer, or lacks a chunk."""
+        """Take note that a peer has no snapshot to offer, lacks a chunk, or is busy."""
         self._awaited.discard(peer)
         fetch = self._fetch
-        if message.what == CHUNK and fetch is not None:
-            asked = fetch.asked.get(message.index)
-            if asked is not None and asked[0] == peer:
-                self._settle(fetch, message.index)
+        if message.what not in (CHUNK, BUSY) or fetch is None:
+            return
+        asked = fetch.asked.get(message.index)
+        if asked is not None and asked[0] == peer and message.height == fetch.height:
+            self._settle(fetch, message.index)
+            if message.what == CHUNK:
                 fetch.stated_by.discard(peer)
 
     def forget(self, peer: str) -> None:
@@ -162,6 +168,11 @@ class SnapshotFetch:
             if now_ms < self._avoided_until_ms.get(offer.description, 0):
                 continue
             stated.setdefault(offer.description, set()).add(peer)
+        stated = {
+            description: peers
+            for description, peers in stated.items()
+            if description.chunks_count <= UNCONFIRMED_CHUNKS_MAX or self._is_confirmed(peers)
+        }
         if not stated:
             self.phase = Phase.NONE
             logger.info("sync.no_snapshot")
@@ -172,7 +183,7 @@ class SnapshotFetch:
         def weight(description: Description) -> tuple[bool, bool, int, int]:
             count = sum(current.index_of(peer) is not None for peer in stated[description])
             return (
-                count > current.faulty_max,
+                self._is_confirmed(stated[description]),
                 description == known,
                 description.sealed().header.height,
                 count,
@@ -180,6 +191,11 @@ class SnapshotFetch:
 
         chosen = max(stated, key=weight)
         self._fetch_from(chosen, stated[chosen], now_ms)
+
+    def _is_confirmed(self, peers: set[str]) -> bool:
+        """Say whether an honest validator is among those who state a description, so that it is true."""
+        current = require_validators(self._chain.tip.state).current
+        return sum(current.index_of(peer) is not None for peer in peers) > current.faulty_max
 
     def _fetch_from(self, description: Description, peers: set[str], now_ms: int) -> None:
         entry = self._shelf.fetching

@@ -13,6 +13,7 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 ASIDE_MS: Final = 30_000
+PAUSE_MS: Final = 500
 ASKED_PER_PEER_MAX: Final = 2
 
 
@@ -21,6 +22,7 @@ class _Source:
     claimed_height: int = 0
     from_height: int = 0
     aside_until_ms: int = 0
+    paused_until_ms: int = 0
     asked_count: int = 0
     turn: int = 0
 
@@ -67,7 +69,8 @@ class Sources:
         return [
             (source.asked_count, source.turn, peer)
             for peer, source in self._sources.items()
-            if source.aside_until_ms <= now_ms and source.asked_count < ASKED_PER_PEER_MAX
+            if max(source.aside_until_ms, source.paused_until_ms) <= now_ms
+            and source.asked_count < ASKED_PER_PEER_MAX
         ]
 
     def note_asked(self, peer: str) -> None:
@@ -99,6 +102,12 @@ class Sources:
         """Return the greatest height that anybody who can be asked claims."""
         claims = (each.claimed_height for each in self._sources.values() if each.aside_until_ms <= now_ms)
         return max(claims, default=0)
+
+    def pause(self, peer: str, now_ms: int) -> None:
+        """Ask a busy peer nothing for a moment."""
+        source = self._sources.get(peer)
+        if source is not None:
+            source.paused_until_ms = now_ms + PAUSE_MS
 
     def stalled(self, peer: str, now_ms: int, what: str) -> None:
         """Set aside a peer that did not answer, and forget what it claims."""

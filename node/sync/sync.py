@@ -14,6 +14,7 @@ from ledger.trust import Pins
 from node.chain import Chain
 from node.messages import (
     BLOCKS,
+    BUSY,
     FinalBlocks,
     NotHeld,
     SnapshotChunk,
@@ -91,16 +92,22 @@ class Sync:
                     self._sources.note_claim(
                         peer, tip_height=message.tip_height, from_height=message.from_height
                     )
-                elif message.what == BLOCKS:
-                    self._blocks.not_held(peer, message, now_ms)
                 else:
-                    self._snapshot.not_held(peer, message)
+                    self._not_held(peer, message, now_ms)
             case SnapshotOffer():
                 self._snapshot.receive_offer(peer, message)
             case SnapshotChunk():
                 self._snapshot.receive_chunk(peer, message, now_ms)
             case _:
                 assert_never(message)
+
+    def _not_held(self, peer: str, message: NotHeld, now_ms: int) -> None:
+        if message.what == BUSY:
+            self._sources.pause(peer, now_ms)
+        if message.what in (BLOCKS, BUSY):
+            self._blocks.not_held(peer, message, now_ms)
+        if message.what != BLOCKS:
+            self._snapshot.not_held(peer, message)
 
     # -- what is due ------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.simulation.whole.schedule import plan
 from tests.simulation.whole.world import HEIGHTS_MIN, Outcome, run
 
-CAMPAIGN_SIZE_MIN = 250
+CAMPAIGN_SIZE_MIN = 200
 TRANSACTIONS_MIN = 200
 FAULTS_MIN = 20
 ROOT = Path(__file__).resolve().parents[3]

@@ -15,17 +15,19 @@ import node.consensus.core
 import node.consensus.restore
 import node.consensus.voter
 import node.engine
+import node.sync.blocks
+import node.sync.snapshot
 from ledger.certificates import NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, ValidatorSet, Vote
 from ledger.errors import LedgerError
 from ledger.keys import PrivateKey
-from ledger.overlays import Executed, Tip
+from ledger.overlays import Tip
 from ledger.state import Anchor, L, Revocation, StateView
 from ledger.transactions import Transaction
 from node.blocktree import Candidate
 from node.chain import Chain
 from node.consensus.admission import Admission
 from node.consensus.core import Simplex
-from node.consensus.effects import Broadcast, Certify, Effect, Persist
+from node.consensus.effects import Broadcast, Effect, Persist
 from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
@@ -35,13 +37,12 @@ from node.consensus.voter import Voter
 from node.driver import Driver
 from node.journal import VoteLogJournal
 from node.mempool import Mempool
-from node.messages import Gossip, PeerMessage, StoredBlock
-from node.questions import Questions
-from node.serving import Serving
+from node.messages import Gossip
 from node.storage.database import Batch
 from node.storage.signer import SignerGuard
 from node.storage.store import Store
 from node.storage.votelog import VoteLog
+from node.sync.server import SyncServer
 
 Patch = Callable[[ExitStack], None]
 
@@ -140,18 +141,17 @@ def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
     put(patches, Store, "_write", unsynced)
 
 
-@defect("I9|I11|I1|intact record|L1|StoreError", seeds_max=30)
-def store_batch_is_not_atomic(patches: ExitStack) -> None:
+@defect("I9|I11|I1|I8|intact record|L1|StoreError|NodeStopped|StatePageError", seeds_max=20)
+def store_batch_is_written_record_by_record(patches: ExitStack) -> None:
     write = Store._write
 
-    def in_two(self: Store, batch: Batch) -> None:
-        changes = list(batch.changes.items())
-        for half in (changes[len(changes) // 2 :], changes[: len(changes) // 2]):
+    def one_by_one(self: Store, batch: Batch) -> None:
+        for key, value in batch.changes.items():
             part = Batch()
-            part.changes.update(half)
+            part.changes[key] = value
             write(self, part)
 
-    put(patches, Store, "_write", in_two)
+    put(patches, Store, "_write", one_by_one)
 
 
 @defect("I7|believes that it forgot|SigningRefused")
@@ -199,7 +199,7 @@ def finalize_after_nullify_meets_the_guard(patches: ExitStack) -> None:
     _finalize_what_was_nullified(patches)
 
 
-@defect("I7", seeds_max=12)
+@defect("I7|I8", seeds_max=12)
 def finalize_after_nullify_without_a_guard(patches: ExitStack) -> None:
     _finalize_what_was_nullified(patches)
     _sign_everything(patches)
@@ -262,21 +262,9 @@ def votes_are_not_verified(patches: ExitStack) -> None:
     put(patches, Admission, "admit_vote", admit)
 
 
-@defect("I6|I1|I10|NodeStopped|Divergence", byzantine="lying-server", seeds_max=20)
+@defect("I6|I1|NodeStopped|Divergence|AssertionError", byzantine="lying-server", seeds_max=20)
 def final_blocks_are_taken_without_their_certificate(patches: ExitStack) -> None:
-    catch_up = Chain.catch_up
-
-    def trusting(
-        self: Chain, blocks: Sequence[StoredBlock], certificate: QuorumCertificate
-    ) -> list[Executed]:
-        with (
-            mock.patch.object(QuorumCertificate, "verify", lambda *_: None),
-            mock.patch("ledger.blocks.SealedHeader.is_named_by", lambda *_: True),
-            mock.patch.object(Store, "_check_follows", lambda *_: None),
-        ):
-            return catch_up(self, blocks, certificate)
-
-    put(patches, Chain, "catch_up", trusting)
+    put(patches, node.sync.blocks, "verify_header", lambda *arguments, **named: None)
 
 
 @defect("I8")
@@ -293,9 +281,9 @@ def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
 
 @defect("I8")
 def a_refused_transaction_is_called_an_offence(patches: ExitStack) -> None:
-    def receive(self: Driver, message: Gossip) -> None:
+    def receive(self: Driver, peer: str, message: Gossip) -> None:
         for encoded in message.transactions:
-            self.admit(Transaction.decode(encoded))
+            self._take(Transaction.decode(encoded))
         self._tell_work()
 
     put(patches, Driver, "_receive_gossip", receive)
@@ -319,19 +307,6 @@ def views_go_back(patches: ExitStack) -> None:
     put(patches, Rounds, "enter", enter)
 
 
-@defect("L1|I12|AssertionError", seeds_max=40)
-def certifying_ends_with_a_nullification(patches: ExitStack) -> None:
-    """Every block of a view that was nullified is given up, also where others have it certified."""
-    certify = Driver._certify
-
-    def give_up(self: Driver, effect: Certify) -> bool:
-        is_nullified = self.core._rounds.is_nullified(effect.view)
-        return not is_nullified and certify(self, effect)
-
-    put(patches, Driver, "_certify", give_up)
-    put(patches, Chain, "commit", lambda self, certificate: None)
-
-
 @defect("L1|I12", seeds_max=12)
 def nothing_is_said_twice(patches: ExitStack) -> None:
     core = node.consensus.core
@@ -341,7 +316,7 @@ def nothing_is_said_twice(patches: ExitStack) -> None:
     put(patches, node.consensus.voter, "stuck_messages", lambda rounds: [])
 
 
-@defect("L2")
+@defect("L1|L2")
 def a_timer_loses_its_wake_up(patches: ExitStack) -> None:
     put(patches, Pacemaker, "next_deadline_ms", lambda self, now_ms: None)
     put(patches, Simplex, "next_deadline_ms", lambda self: None)
@@ -368,7 +343,7 @@ def rounds_are_never_forgotten(patches: ExitStack) -> None:
 # State, mempool, and catching up.
 
 
-@defect("I11|Divergence|does not execute|L1")
+@defect("I11|Divergence|does not execute|seal at|L1")
 def an_unfinal_block_leaks_into_the_state(patches: ExitStack) -> None:
     make_durable = Chain._make_durable
 
@@ -414,19 +389,8 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
 
 
 @defect("L1", seeds_max=12)
-def final_blocks_are_not_served(patches: ExitStack) -> None:
-    put(patches, Serving, "final_blocks", lambda self, peer, question: None)
-
-
-@defect("L1", seeds_max=20)
-def a_question_is_put_once_only(patches: ExitStack) -> None:
-    ask = Questions.ask
-
-    def once(self: Questions, key: bytes, message: PeerMessage, peers: Sequence[str]) -> None:
-        if not self.is_asked(key):
-            ask(self, key, message, peers)
-
-    put(patches, Questions, "ask", once)
+def what_is_final_is_not_served(patches: ExitStack) -> None:
+    put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: None)
 
 
 @defect("AssertionError|I10|I11")

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 RETAINED_VIEWS = 10
 ROOT_CHECKED_EVERY = 7
+RECORDED_ONCE = (AnchorBatch, RevokeDocument, RevokeAnchor)
 View = tuple[int, int]
 """Epoch and view."""
 
@@ -462,12 +463,15 @@ class Oracle:
         """I13: a node gives up a transaction for good. It is none that must be, is or ever becomes final."""
         if not machine.keeps_rules:
             return
+        self.timeline.sometimes[f"refused for good: {error.code}"] += 1
+        self.clients.was_refused(transaction, error)
+        if not all(isinstance(each, RECORDED_ONCE) for each in transaction.body.operations):
+            # What governors and validators ask for may apply later: after a handover, say.
+            return
         claim = f"I13: {machine.member} refuses {transaction.id.hex()} for good: {error}"
         is_final = transaction.id in self.ledger.places
         self.require(not is_final and transaction.id not in self.clients.wanted, claim)
         self.refused.add(transaction.id)
-        self.timeline.sometimes[f"refused for good: {error.code}"] += 1
-        self.clients.was_refused(transaction, error)
 
     def _replay(self, executed: Executed) -> None:
         """I11 and I13: the block follows from the log by its transactions alone."""

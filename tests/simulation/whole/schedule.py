@@ -182,7 +182,8 @@ class _Storm:
             case "crash":
                 return Fault(at_ms, kind, (target,), (salt, chance.choice((50, 300, 1_500, 4_000))))
             case "crash-at":
-                return Fault(at_ms, kind, (target,), (chance.randrange(24),))
+                among = chance.randrange(3)
+                return Fault(at_ms, kind, (target,), (chance.randrange((24, 16, 36)[among]), among))
             case "kill":
                 return Fault(at_ms, kind, (target,), (chance.choice((50, 300, 1_500)),))
             case "pause":

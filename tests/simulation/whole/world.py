@@ -19,7 +19,7 @@ from functools import lru_cache, partial
 from tests.simulation.whole.byzantine import ACTORS
 from tests.simulation.whole.clients import make_transaction
 from tests.simulation.whole.consortium import SPARE, Consortium
-from tests.simulation.whole.disk import VOTES
+from tests.simulation.whole.disk import ANY_STEP, VOTES
 from tests.simulation.whole.events import Timeline
 from tests.simulation.whole.governors import ask_for
 from tests.simulation.whole.keys import signatures
@@ -169,6 +169,7 @@ class World:
                 return first.is_up and self._stop(first, salt=numbers[0], restart_ms=numbers[1])
             case "crash-at":
                 first.disk.steps_left = numbers[0] if first.is_up else None
+                first.disk.cut_among = numbers[1] if len(numbers) > 1 else ANY_STEP
                 return first.is_up
             case "kill":
                 return first.is_up and self._stop(first, salt=None, restart_ms=numbers[0])

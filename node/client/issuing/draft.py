@@ -1,0 +1,103 @@
+"""Drafts: documents that are to be anchored, named by the bureau's own reference.
+
+Rule 1: a draft holds no bytes of the document: its size, the root over its chunks, and what the metadata will say.
+Rule 2: times in metadata are coarse: the issue time is the start of a UTC day, so that it is everybody's of that day.
+Rule 3: media types come from Python's own table: what a machine adds to it would make commitments differ.
+"""
+
+import mimetypes
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ledger.commitments import Metadata, Opening
+from ledger.keys import PublicKey
+from ledger.merkle import CHUNK_SIZE, Content, content_root
+from ledger.records import pack
+
+REFERENCE_SIZE_MAX: Final = 256
+SALT_SIZE: Final = 32
+DAY_MS: Final = 86_400_000
+PROOF_SUFFIX: Final = ".proof"
+
+_MEDIA_TYPES: Final = mimetypes.MimeTypes()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document to anchor.
+
+    `reference` is the bureau's own name for this copy, of up to 256 characters, or None where it will never ask
+    by name; it stays in the register. `expires_ms` is in milliseconds of the Unix epoch, None: no expiry.
+    `holder_key` is None for bearer documents only. The proof is also written to `proof_path`, where one is given.
+    """
+
+    reference: str | None
+    schema: str
+    media_type: str
+    content: Content
+    holder_key: PublicKey | None
+    expires_ms: int | None = None
+    proof_path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.reference is not None and not 1 <= len(self.reference) <= REFERENCE_SIZE_MAX:
+            raise ValueError(
+                f"reference: expected 1 to {REFERENCE_SIZE_MAX} characters, found {len(self.reference)}"
+            )
+
+    def opened(self, issuer: str, *, now_ms: int) -> Opening:
+        """Return the opening of a commitment to this document, under a fresh salt. Raises LedgerError."""
+        metadata = Metadata(issuer, self.schema, self.holder_key, now_ms - now_ms % DAY_MS, self.expires_ms)
+        salt = secrets.token_bytes(SALT_SIZE)
+        return Opening(self.media_type, self.content.size, self.content.root, salt, pack(metadata))
+
+    def is_of(self, opening: Opening) -> bool:
+        """Say whether an opening is of this very document, holder, expiry and kind."""
+        metadata = opening.decoded_metadata()
+        said = (metadata.schema, metadata.holder_key, metadata.expires_ms, opening.media_type)
+        content = Content(opening.size, opening.content_root)
+        return said == (self.schema, self.holder_key, self.expires_ms, self.media_type) and (
+            content == self.content
+        )
+
+
+def draft_of_bytes(
+    document: bytes,
+    *,
+    media_type: str,
+    schema: str,
+    holder_key: PublicKey | None,
+    reference: str | None = None,
+    expires_ms: int | None = None,
+) -> Draft:
+    """Return the draft of a document in memory."""
+    return Draft(
+        reference, schema, media_type, Content(*content_root((document,))), holder_key, expires_ms, None
+    )
+
+
+def draft_of_file(
+    path: Path,
+    *,
+    schema: str,
+    holder_key: PublicKey | None,
+    reference: str | None = None,
+    expires_ms: int | None = None,
+) -> Draft:
+    """Return the draft of a file, whose proof will be written beside it. Raises OSError. Reads all of it."""
+    with path.open("rb") as file:
+        content = Content(*content_root(iter(lambda: file.read(CHUNK_SIZE), b"")))
+    proof_path = proof_path_of(path.resolve())
+    return Draft(reference, schema, media_type_of(path), content, holder_key, expires_ms, proof_path)
+
+
+def proof_path_of(document: Path) -> Path:
+    """Return where a document's proof goes: beside it."""
+    return document.with_name(document.name + PROOF_SUFFIX)
+
+
+def media_type_of(document: Path) -> str:
+    """Return a document's media type by its name."""
+    return _MEDIA_TYPES.guess_type(document.name)[0] or "application/octet-stream"

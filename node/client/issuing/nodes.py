@@ -1,0 +1,79 @@
+"""Several nodes as one: the first that answers usefully is asked first the next time.
+
+Rule 1: a node that does not answer, is not ready, has no room or answers what no node sends is passed over.
+Rule 2: a refusal stands only where every node that answered refuses; another node may be further on than this one.
+Rule 3: the same signed transaction goes to each: its id makes it one, wherever it arrives.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, TypeVar
+
+from ledger.proofs import Evidence, EvidenceRequest
+from ledger.transactions import Transaction
+from node.client.client import BadAnswer, Client, Refused, Result, Unreachable
+from node.client.recipient import submit_once
+
+BUSY_CODES: Final = frozenset({"mempool-full", "mempool-share", "rate-limited"})
+"""Refusals that say nothing of what was asked: there was no room."""
+
+T = TypeVar("T")
+
+
+class Nodes:
+    """The nodes that an issuer may use, in order of preference. Use `connect`, which closes them."""
+
+    def __init__(self, clients: Sequence[Client]) -> None:
+        assert clients, "there is somebody to ask"
+        self._clients = list(clients)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, urls: Sequence[str]) -> AsyncIterator["Nodes"]:
+        """Open clients for nodes' URLs, like http://127.0.0.1:7201. Asks nothing yet."""
+        async with AsyncExitStack() as stack:
+            yield cls([await stack.enter_async_context(Client.connect(url)) for url in urls])
+
+    async def submit_once(self, transaction: Transaction) -> Result | None:
+        """Have a transaction recorded; None where it was recorded before. Raises Refused or Unreachable."""
+        return await self.ask(lambda client: submit_once(client, transaction))
+
+    async def evidence(self, request: EvidenceRequest, check: Callable[[Evidence], T]) -> T:
+        """Return what `check` makes of a node's evidence; it raises BadAnswer for what proves nothing.
+
+        Raises Refused or Unreachable.
+        """
+
+        async def ask(client: Client) -> T:
+            return check(await client.evidence(request))
+
+        return await self.ask(ask)
+
+    async def ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
+        """Return the first useful answer. Raises Refused, or Unreachable where no node answered."""
+        refused: Refused | None = None
+        failed: Unreachable | BadAnswer | Refused | None = None
+        for client in tuple(self._clients):
+            try:
+                answer = await question(client)
+            except Refused as error:
+                if error.code in BUSY_CODES:
+                    failed = error
+                else:
+                    refused = error
+            except (Unreachable, BadAnswer) as error:
+                failed = error
+            else:
+                self._prefer(client)
+                return answer
+        if refused is not None:
+            raise refused
+        assert failed is not None, "every node was asked"
+        cure = f"It is tried again; the last node asked: {failed.cure}"
+        raise Unreachable(
+            failed.code, failed.where, expected=failed.expected, found=failed.found, cure=cure
+        ) from failed
+
+    def _prefer(self, client: Client) -> None:
+        self._clients.remove(client)
+        self._clients.insert(0, client)

@@ -1,0 +1,211 @@
+"""The outbox: brings what the register holds onto the ledger, one step at a time, each safe to repeat.
+
+Rule 1: no node is believed: a batch counts as anchored, and a proof goes out, once a quorum certificate under the
+issuer's own trusted root shows it.
+Rule 2: "already recorded" counts as success; a step that a crash cut short is done again.
+Rule 3: a signed transaction is sent again as it is while it may be recorded, and signed anew once it has expired.
+Rule 4: a correction is anchored before what it supersedes is revoked, so that the holder is never without a document.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.blocks import SealedHeader
+from ledger.errors import LedgerError
+from ledger.keys import PrivateKey
+from ledger.merkle import Content
+from ledger.operations import AnchorBatch, Operation, RevokeDocument
+from ledger.proofs import BatchPath, Evidence, EvidenceRequest, Proof
+from ledger.state import Anchor, anchor_key, decode_leaf
+from ledger.statetree import verify_present
+from ledger.transactions import Transaction
+from ledger.trust import Pins, TrustedRoot, verify_header
+from ledger.verdicts import VerificationError
+from ledger.verifier import Verifier
+from node.client.client import BadAnswer, Refused, Result, Unreachable
+from node.client.issuing.batchtree import LEAVES_MAX
+from node.client.issuing.nodes import Nodes
+from node.client.issuing.register import Batch, Due, Issued, Register
+from node.client.recipient import sign_operations
+from node.clock import Clock
+from node.durablefile import POSIX_FILES, FileOperations, replace_file
+
+NODE_CODES: Final = frozenset(
+    {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
+)
+"""Refusals of a proof that speak against the node that answered; any other is what the ledger says of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one pass brought about: batches anchored, documents revoked, proofs written."""
+
+    anchored: tuple[Batch, ...]
+    revoked: tuple[bytes, ...]
+    delivered: tuple[Issued, ...]
+
+
+class Outbox:
+    """Anchors, revokes and proves what a register holds. One task at a time uses `anchor` and `revoke`."""
+
+    def __init__(
+        self,
+        register: Register,
+        nodes: Nodes,
+        *,
+        key: PrivateKey,
+        trust: TrustedRoot,
+        clock: Clock,
+        files: FileOperations = POSIX_FILES,
+    ) -> None:
+        """Take what an issuer has. Raises LedgerError where `trust` is not a trusted root."""
+        self.register = register
+        self._nodes = nodes
+        self._key = key
+        self._trust = trust
+        self._verifier = Verifier(trust)
+        self._pins = Pins(trust)
+        self._clock = clock
+        self._files = files
+        self._signed: dict[bytes, Transaction] = {}
+
+    async def settle(self, *, documents_max: int = LEAVES_MAX) -> Settled:
+        """Do everything that is to be done, once. Raises Unreachable or Refused, and OSError; repeat it then."""
+        self.register.form_batches(documents_max)
+        anchored = [await self.anchor(batch) for batch in self.register.waiting_batches()]
+        revoked = self.register.due_revocations()
+        for due in revoked:
+            await self.revoke(due)
+        delivered = [self.register.document(identity) for identity in self.register.undelivered_ids()]
+        for issued in delivered:
+            await self.deliver(issued)
+        return Settled(tuple(anchored), tuple(due.commitment for due in revoked), tuple(delivered))
+
+    async def anchor(self, batch: Batch) -> Batch:
+        """Have a batch anchored, and return it with the height that was proven.
+
+        Raises Unreachable, or Refused where no later attempt can succeed unless the issuer's standing changes.
+        """
+        operation = AnchorBatch(batch.root, batch.leaf_count, batch.schema, batch.expires_ms)
+        try:
+            await self._submit(batch.root, operation)
+        except Refused as error:
+            has_expired = batch.expires_ms is not None and batch.expires_ms <= self._clock.wall_ms()
+            if error.code != "expired" or has_expired:
+                raise
+            self._signed.pop(batch.root, None)  # the transaction was too old, not the documents
+            raise _not_yet(error) from error
+        height = await self._confirm(batch)
+        self.register.mark_anchored(batch, height)
+        self._signed.pop(batch.root, None)
+        return self.register.batch(batch.id)
+
+    async def revoke(self, due: Due) -> Result | None:
+        """Have a revocation recorded; None where it was recorded before. Raises Unreachable or Refused."""
+        result = await self._submit(due.commitment, RevokeDocument(due.commitment, due.reason))
+        self.register.mark_revoked(due)
+        self._signed.pop(due.commitment, None)
+        return result
+
+    async def prove(self, issued: Issued) -> Proof:
+        """Return a document's proof with evidence of now, verified. Raises Unreachable or Refused."""
+        opening = issued.opening
+        if opening is None or issued.batch is None or issued.leaf is None:
+            found = "one that was erased" if opening is None else "one without a place in a batch"
+            raise _refused("unproven", "document", "one whose opening and batch are here", found)
+        batch = self.register.batch(issued.batch)
+        path = BatchPath(batch.leaf_count, self.register.tree(batch).path(issued.leaf))
+
+        def check(evidence: Evidence) -> Proof:
+            proof = Proof(self.register.chain_id, opening, path, batch.root, evidence, None)
+            self._check_proof(proof)
+            return proof
+
+        return await self._nodes.evidence(self._request(batch, issued.commitment), check)
+
+    async def deliver(self, issued: Issued) -> Proof:
+        """Return a document's proof, written where it belongs, and note it.
+
+        Raises Unreachable; OSError; or Refused, once, where the ledger says no: it is not tried again.
+        """
+        try:
+            proof = await self.prove(issued)
+        except Refused:
+            self.register.mark_delivered(issued)
+            raise
+        if issued.proof_path is not None:
+            replace_file(self._files, issued.proof_path, proof.encode())
+            self.register.mark_delivered(issued)
+        return proof
+
+    async def _submit(self, name: bytes, operation: Operation) -> Result | None:
+        now_ms = self._clock.wall_ms()
+        signed = self._signed.get(name)
+        if signed is None or signed.body.valid_until_ms <= now_ms:
+            signed = self._signed[name] = sign_operations(
+                chain_id=self.register.chain_id,
+                member=self.register.issuer,
+                key=self._key,
+                now_ms=now_ms,
+                operations=(operation,),
+            )
+        return await self._nodes.submit_once(signed)
+
+    async def _confirm(self, batch: Batch) -> int:
+        """Return the height at which a batch's anchor is proven to stand. Raises Unreachable."""
+
+        def check(evidence: Evidence) -> int:
+            try:
+                header = SealedHeader.decode(evidence.header)
+                verify_header(
+                    self._pins,
+                    evidence.header,
+                    evidence.certificate,
+                    evidence.trust_path,
+                    at_ms=max(self._clock.wall_ms(), header.header.time_ms),
+                )
+                key = anchor_key(self.register.issuer, batch.root)
+                verify_present(header.header.state_root, key, evidence.anchor.value, evidence.anchor.proof)
+                return decode_leaf(Anchor, key, evidence.anchor.value).height
+            except LedgerError as error:
+                raise _bad(error) from error
+
+        try:
+            # The root stands for a commitment: nobody revokes it, whatever became of the documents meanwhile.
+            return await self._nodes.evidence(self._request(batch, batch.root), check)
+        except Refused as error:
+            if error.code == "revoked":
+                raise
+            raise _not_yet(error) from error
+
+    def _request(self, batch: Batch, commitment: bytes) -> EvidenceRequest:
+        epoch = self._trust.newest_pin(self._clock.wall_ms()).epoch
+        return EvidenceRequest(self.register.issuer, batch.root, commitment, None, None, epoch)
+
+    def _check_proof(self, proof: Proof) -> None:
+        opening = proof.opening
+        try:
+            header = SealedHeader.decode(proof.evidence.header).header
+            at_ms = max(self._clock.wall_ms(), header.time_ms)
+            content = Content(opening.size, opening.content_root)
+            self._verifier.verify_anchor(content, proof.encode(), at_ms=at_ms)
+        except VerificationError as error:
+            if error.code in NODE_CODES:
+                raise _bad(error) from error
+            raise _refused(error.code, error.where, error.expected, error.found) from error
+        except LedgerError as error:
+            raise _bad(error) from error
+
+
+def _refused(code: str, where: str, expected: str, found: str) -> Refused:
+    cure = "Correct it with a new document, or ask the governors where the issuer's standing is at fault."
+    return Refused(code, where, expected=expected, found=found, cure=cure)
+
+
+def _bad(error: LedgerError) -> BadAnswer:
+    cure = "Use another node: what this one answers is not under a quorum that the trusted root knows."
+    return BadAnswer("bad-answer", error.where, expected=error.expected, found=error.found, cure=cure)
+
+
+def _not_yet(error: Refused) -> Unreachable:
+    return Unreachable(error.code, error.where, expected=error.expected, found=error.found, cure=error.cure)
