@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate fuzz bench clean
+.PHONY: demo test check simulate soak abuse explore mutate large fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -44,6 +44,10 @@ explore: $(VENV)/installed
 # Every check of the verifier is necessary: a test fails without it. Takes half an hour.
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+
+# What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
+large: $(VENV)/installed
+	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
 
 # Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
 fuzz: $(VENV)/installed

@@ -7,6 +7,7 @@ Rule 2: a consent file is never overwritten: it holds the withdrawal.
 
 import asyncio
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,19 @@ import click
 
 from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
-from cli.output import fields, json_option, print_answer
+from cli.output import fields, json_option, print_answer, printable
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.times import now_ms, show_time, to_moment
 from ledger.genesis import Genesis
 from ledger.presentation import ConsentFile, Request, RequestBody, request_id
-from ledger.receipts import LANGUAGES
+from ledger.receipts import LANGUAGES, ConsentReceipt
 from ledger.records import Json, to_json
 from ledger.state import Consent, Granted
 from ledger.trust import TRUST_VERSION, TrustedRoot
 from node.home import Home
 from node.receipts import load_receipt_texts
+from node.receipttext import told_rows
 from node.scenarios import Scenarios, load_scenarios, scenarios_directory
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ def request(
     metavar="LANGUAGE",
     help="In which language you read what you agree to: zh-Hans, zh-Hant or en.",
 )
+@click.option("--yes", is_flag=True, help="You were shown the terms and agreed: do not ask again.")
 @passphrase_option
 @json_option
 def grant(
@@ -151,14 +154,15 @@ def grant(
     url: str,
     out: Path,
     language: str,
+    yes: bool,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Resident: consent to a bank's request. The file written also holds your withdrawal, ready to be used.
 
-    OUT.receipt.json beside it says what you agreed to; `luohu consent receipt show` makes it readable. Give the
-    bank a copy of that one. Keep a copy of OUT apart from your phone.
-    If the command was cut short, call it again with the same --out.
+    At a terminal you are shown the terms first and asked. OUT.receipt.json beside it says what you agreed to;
+    `luohu consent receipt show` makes it readable. Give the bank a copy of that one, and keep a copy of OUT apart
+    from your phone. If the command was cut short, call it again with the same --out.
 
     \b
     Example:
@@ -174,6 +178,13 @@ def grant(
     begun = _begun(out, asked)
     texts = load_receipt_texts(scenarios_directory())
 
+    def ask(told: ConsentReceipt) -> None:
+        if yes or not sys.stdin.isatty():
+            return
+        for line in fields(told_rows(told, language)):
+            click.echo(printable(line), err=True)
+        click.confirm({"en": "Do you agree?"}.get(language, "您同意吗？ / 您同意嗎？"), abort=True, err=True)
+
     async def submit() -> tuple[ConsentFile, int | None]:
         async with connect(url) as client:
             made = begun
@@ -181,7 +192,7 @@ def grant(
                 passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
                 with Wallet.load(wallet_path, passphrase) as wallet:
                     made, given = await holder.make_consent_with_receipt(
-                        client, asked, wallet, texts, language=language, now_ms=now_ms()
+                        client, asked, wallet, texts, language=language, now_ms=now_ms(), ask=ask
                     )
                 write_receipt(receipt_path_of(out), given)
                 # On the disk before it is sent: the withdrawal must never be lost.

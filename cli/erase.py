@@ -42,14 +42,13 @@ class _Named:
 
     def files(self) -> list[Path]:
         """Return the files to erase: the consent brings its receipt with it."""
-        files = [self.proof_path]
-        if self.document is not None:
-            files.append(self.document)
+        files = [] if self.document is None else [self.document]
         if self.consent is not None:
             files.append(self.consent)
             receipt = receipt_path_of(self.consent)
             files += [receipt] if receipt.exists() else []
-        return [*files, *self.also]
+        # The proof last: it names what is to be erased, so a call that was cut short can be given again.
+        return [*files, *self.also, self.proof_path]
 
 
 @click.command("erase")

@@ -53,9 +53,11 @@ async def _serve(
 ) -> None:
     from node.api.server import check_loopback
     from node.desk.service import DeskService
+    from node.scenarios import load_scenarios, scenarios_directory
 
     check_loopback(host)
-    service = DeskService(trust, requests=requests)
+    scenarios = load_scenarios(scenarios_directory())
+    service = DeskService(trust, requests=requests, fields_of=scenarios.fields_of)
     bound = await service.start(host, port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

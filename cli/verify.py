@@ -6,6 +6,7 @@ Rule 2: a refusal names code and step, expected and found, and what a clerk can 
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,17 +14,18 @@ import click
 
 from cli.batch import BatchQuestion, BatchSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
-from cli.files import FILE, default_proof_path, read_proof, read_request, read_trusted_root
+from cli.files import FILE, default_proof_path, read_file, read_proof, read_request, read_trusted_root
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
 from ledger.answers import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.errors import LedgerError
+from ledger.pairs import is_archive, is_proof, open_pair
 from ledger.presentation import Request
-from ledger.trust import TrustedRoot
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
-from ledger.verifier import MAX_AGE_MS, Verifier
+from ledger.verifier import MAX_AGE_MS, Document, Verifier
 from node.desk.batch import JOBS_MAX, BatchSettings
 
+FIRST_SIZE = 64
 UNCHECKED = "neither consent nor presentation was checked"
 
 
@@ -88,13 +90,16 @@ def verify(
 ) -> int:
     """Verify a document offline: who issued it, when, whether it stands, and that you may use it.
 
-    Needs no network: only FILE, its proof, the trusted root, and the request that you made yourself. Accept
-    each request once: verification keeps no memory. With --manifest, thousands of documents, an answer for
-    each in --out. `luohu verify serve` offers the same on loopback to systems in other languages.
+    Needs no network: only FILE, its proof, the trusted root, and the request that you made yourself. FILE may
+    also be a plain ZIP file of document and proof. Accept each request once: verification keeps no memory.
+
+    With --manifest, thousands of documents, an answer for each in --out. `luohu verify serve` offers the same on
+    loopback to systems in other languages.
 
     \b
     Example:
       luohu verify report.pdf --trust trust.json --request request.luohu
+      luohu verify both.zip --trust trust.json --request request.luohu
       luohu verify report.pdf --trust trust.json --anchor-only
       luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
@@ -106,12 +111,11 @@ def verify(
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
     request = None if request_path is None else read_request(request_path)
-    proof = read_proof(default_proof_path(document) if proof_path is None else proof_path)
     at_ms = now_ms() if at is None else at
     try:
-        verdict = _verify(document, proof, trust, request, at_ms=at_ms, max_age_ms=max_age)
+        verdict = _verify(document, proof_path, Question(Verifier(trust), request, at_ms, max_age))
     except VerificationError as error:
-        _print_refusal(error, is_anchor_only=request is None, as_json=as_json)
+        print_refusal(error, is_anchor_only=request is None, as_json=as_json)
         return NO
     except LedgerError as error:
         raise refused(error) from error
@@ -167,26 +171,50 @@ def _print_summary(summary: BatchSummary, out: Path, *, is_anchor_only: bool, as
     return 0 if verified_count == summary.rows_count else NO
 
 
-def _verify(
-    document: Path,
-    proof: bytes,
-    trust: TrustedRoot,
-    request: Request | None,
-    *,
-    at_ms: int,
-    max_age_ms: int,
-) -> AnchorVerdict | Verdict:
-    verifier = Verifier(trust)
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of one document, whatever files it comes in."""
+
+    verifier: Verifier
+    request: Request | None
+    at_ms: int
+    max_age_ms: int
+
+    def answer(self, document: Document, proof: bytes) -> AnchorVerdict | Verdict:
+        """Return the verdict. Raises VerificationError."""
+        if self.request is None:
+            return self.verifier.verify_anchor(document, proof, at_ms=self.at_ms, max_age_ms=self.max_age_ms)
+        return self.verifier.verify(
+            document, proof, request=self.request, at_ms=self.at_ms, max_age_ms=self.max_age_ms
+        )
+
+
+def _verify(path: Path, proof_path: Path | None, question: Question) -> AnchorVerdict | Verdict:
+    """Verify a document with its proof, or both in one archive; which file is which is told by content."""
+    beside = default_proof_path(path) if proof_path is None else proof_path
+    start = _first_bytes(path)
     try:
+        if is_archive(start) and proof_path is None and not beside.exists():
+            with path.open("rb") as archive:
+                pair = open_pair(archive)
+                return question.answer(pair.document(), pair.proof)
+        document, proof = path, beside
+        if is_proof(start) and proof_path is not None and not is_proof(_first_bytes(beside)):
+            document, proof = proof, document
+        content = read_proof(proof)
         with document.open("rb") as file:
-            if request is None:
-                return verifier.verify_anchor(file, proof, at_ms=at_ms, max_age_ms=max_age_ms)
-            return verifier.verify(file, proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms)
+            return question.answer(file, content)
     except OSError as error:
-        raise unreadable(str(document), error) from error
+        raise unreadable(str(error.filename or path), error) from error
 
 
-def _print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
+def _first_bytes(path: Path) -> bytes:
+    # What comes through a pipe can be read once; it is taken for what it was named as.
+    return read_file(path, size_max=FIRST_SIZE) if path.is_file() else b""
+
+
+def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
+    """Print why a document was refused."""
     meaning, next_step = error.refusal.meaning, error.refusal.next_step
     note = f" ({UNCHECKED})" if is_anchor_only else ""
     rows = [

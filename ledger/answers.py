@@ -4,6 +4,7 @@ Rule 1: `verdict` says first what was decided: `verified`, `anchor-verified`, or
 Rule 2: `checked` names the steps, so that whoever asked for less sees it in the answer.
 """
 
+from ledger.disclosure import DisclosureVerdict
 from ledger.records import Json
 from ledger.verdicts import (
     STEP_AGE,
@@ -37,6 +38,20 @@ def verdict_to_json(verdict: AnchorVerdict | Verdict, *, at_ms: int) -> dict[str
         **_anchor_to_json(verdict),
     }
     return value | _consent_to_json(verdict) if isinstance(verdict, Verdict) else value
+
+
+def disclosure_to_json(verdict: DisclosureVerdict, *, at_ms: int) -> dict[str, Json]:
+    """Return the JSON form of what holds of a report of which chosen fields are shown."""
+    return {
+        **verdict_to_json(verdict.document, at_ms=at_ms),
+        "disclosed": {
+            "fields": verdict.fields,
+            "shown": dict(verdict.shown),
+            "withheld": [*verdict.withheld],
+            "withheld_count": verdict.withheld_count,
+            "bound_ms": verdict.bound_ms,
+        },
+    }
 
 
 def refusal_to_json(error: VerificationError, *, is_anchor_only: bool) -> dict[str, Json]:

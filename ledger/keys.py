@@ -4,7 +4,8 @@ Rule 1: a public key carries its algorithm from registration on; it is never tak
 Rule 2: verification is libsodium's: cofactorless, canonical S, no small-order or non-canonical keys or R.
 This acceptance set is pinned by public vectors, since two nodes that disagree on one signature are a fork.
 Rule 3: members' and validators' keys are of prime order, checked once, at registration.
-Rule 4: what is signed is a tag, then a body whose first field is the chain id (docs/formats.md, Signatures).
+Rule 4: what is signed is a tag, then a body whose first field is the chain id (docs/formats.md, Signatures). The one
+exception are JSON Web Signatures, which begin with `eyJ`: the length of a tag is never that large, so none is both.
 """
 
 import re
@@ -21,6 +22,8 @@ from ledger.records import Octets, Uint
 SUITE: Final = 1
 ED25519: Final = 1
 SEED_SIZE: Final = 32
+# `{"` in base64url: how the signing input of every JSON Web Signature begins.
+JWS_START: Final = b"eyJ"
 
 _KEY_DIGITS: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PREFIXES: Final = {ED25519: "ed25519:"}
@@ -57,6 +60,17 @@ class PublicKey:
                 "signature", f"a {tag} signature that verifies under {self}", "one that does not"
             ) from error
 
+    def verify_jws(self, signing_input: bytes, signature: bytes) -> None:
+        """Check a 64-byte JSON Web Signature (RFC 8037). Raises SignatureError."""
+        if len(signature) != 64 or not signing_input.startswith(JWS_START):
+            raise SignatureError("JWS", "64 bytes over a header and a payload", f"{len(signature)} bytes")
+        try:
+            nacl.bindings.crypto_sign_open(signature + signing_input, self.data)
+        except BadSignatureError as error:
+            raise SignatureError(
+                "JWS", f"a signature that verifies under {self}", "one that does not"
+            ) from error
+
     def check_prime_order(self) -> None:
         """Check that the key is a point of the prime-order subgroup. Raises SignatureError."""
         if not nacl.bindings.crypto_core_ed25519_is_valid_point(self.data):
@@ -83,3 +97,8 @@ class PrivateKey:
         """Return the 64-byte deterministic signature (RFC 8032) over `body` under `tag`."""
         signed = nacl.bindings.crypto_sign(tagged(tag, body), self._expanded)
         return signed[:64]
+
+    def sign_jws(self, signing_input: bytes) -> bytes:
+        """Return the 64-byte JSON Web Signature (RFC 8037) over a header and a payload."""
+        assert signing_input.startswith(JWS_START), "what begins otherwise could be a tagged body"
+        return nacl.bindings.crypto_sign(signing_input, self._expanded)[:64]

@@ -44,7 +44,11 @@ class VerificationError(LedgerError):
     def __init__(self, code: str, where: str, expected: str, found: str) -> None:
         super().__init__(where, expected, found)
         self.code = code
-        self.refusal = REFUSALS[code]
+        self.refusal = self._refusals()[code]
+
+    @staticmethod
+    def _refusals() -> "dict[str, Refusal]":
+        return REFUSALS
 
     @property
     def step(self) -> str:

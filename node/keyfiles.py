@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.keys import SEED_SIZE, PrivateKey, PublicKey
 from node.durablefile import POSIX_FILES, FileOperations, PrivateFileError, create_file, read_private
+from node.pkcs8 import encrypt_pem
 
 KEY_FILE_SIZE_MAX: Final = 16 * 1024
 PASSPHRASE_SIZE_MAX: Final = 1023
@@ -76,18 +77,18 @@ def create_key_file(
     path: Path, key: PrivateKey, protection: Protection, *, files: FileOperations = POSIX_FILES
 ) -> None:
     """Write a key file that does not exist yet, durably. Raises KeyFileError."""
+    private = Ed25519PrivateKey.from_private_bytes(key.seed)
+    clear = serialization.NoEncryption()
     match protection:
         case Passphrase(secret):
-            encryption: serialization.KeySerializationEncryption = serialization.BestAvailableEncryption(
-                secret
-            )
+            der = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, clear)
+            content = encrypt_pem(der, secret)
         case DevelopmentKey():
-            encryption = serialization.NoEncryption()
+            content = private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, clear
+            )
         case _:
             assert_never(protection)
-    content = Ed25519PrivateKey.from_private_bytes(key.seed).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
     try:
         create_file(files, path, content)
     except FileExistsError as error:

@@ -8,7 +8,7 @@ import html
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-from ledger.receipts import LANGUAGES, ReceiptFile, ReceiptParty
+from ledger.receipts import LANGUAGES, ConsentReceipt, ReceiptFile, ReceiptParty
 
 _ZONE: Final = timezone(timedelta(hours=8), "UTC+8")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,9 +60,21 @@ _STYLE: Final = (
 def receipt_rows(file: ReceiptFile, language: str) -> list[tuple[str, str]]:
     """Return everything that a receipt says in one of LANGUAGES, as labels and texts."""
     receipt = file.receipt
+    return [
+        *told_rows(receipt, language),
+        (_label("given", language), _time(receipt.given_ms)),
+        (_label("principal", language), str(receipt.principal)),
+        (_label("record", language), receipt.record_id.hex()),
+        (_label("consent", language), file.consent_id.hex()),
+        (_label("standard", language), receipt.standard),
+    ]
+
+
+def told_rows(receipt: ConsentReceipt, language: str) -> list[tuple[str, str]]:
+    """Return what the holder is told before consenting, in one of LANGUAGES."""
 
     def label(key: str) -> str:
-        return _LABELS[key][LANGUAGES.index(language)]
+        return _label(key, language)
 
     rows = [(label("heading"), receipt.title.in_language(language))]
     for party in receipt.parties:
@@ -90,11 +102,6 @@ def receipt_rows(file: ReceiptFile, language: str) -> list[tuple[str, str]]:
         (label("rights"), receipt.rights.in_language(language)),
         (label("validity"), f"{_time(receipt.from_ms)} - {_time(receipt.until_ms)}"),
         (label("uses"), f"{receipt.uses}"),
-        (label("given"), _time(receipt.given_ms)),
-        (label("principal"), str(receipt.principal)),
-        (label("record"), receipt.record_id.hex()),
-        (label("consent"), file.consent_id.hex()),
-        (label("standard"), receipt.standard),
     ]
     return rows
 
@@ -136,6 +143,10 @@ def _party_rows(party: ReceiptParty, language: str) -> list[tuple[str, str]]:
         (_LABELS["storage"][place], party.storage.in_language(language)),
         (_LABELS["party-rights"][place], party.rights.in_language(language)),
     ]
+
+
+def _label(key: str, language: str) -> str:
+    return _LABELS[key][LANGUAGES.index(language)]
 
 
 def _listed(texts: list[str]) -> str:

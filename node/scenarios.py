@@ -54,11 +54,12 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSchema:
-    """A kind of document with its title."""
+    """A kind of document with its title; `fields` are the paths that a JSON report of it has."""
 
     code: str
     bearer: bool
     title: Texts
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,11 @@ class Scenarios:
         """The registry's purposes, in order."""
         return tuple(sorted(purpose.code for each in self.scenarios for purpose in each.purposes))
 
+    def fields_of(self, schema: str) -> tuple[str, ...]:
+        """Return the paths that a JSON report of a kind has, where they are known."""
+        found = (s.fields for each in self.scenarios for s in each.schemas if s.code == schema)
+        return next(found, ())
+
     def require(self, name: str) -> Scenario:
         """Return the scenario of that name. Raises ConfigError."""
         for scenario in self.scenarios:
@@ -224,12 +230,13 @@ def load_scenario(folder: Path) -> Scenario:
 
 def _schema(table: Table) -> ScenarioSchema:
     code, bearer, title = table.text("code"), table.flag("bearer"), _texts(table.table("title"))
+    fields = table.texts("fields") if "fields" in table.keys() else ()  # noqa: SIM118 - a Table is not a mapping
     table.finish()
     try:
         pack(GenesisSchema(code, int(bearer)))
     except EncodingError as error:
         raise table.refusal("code", error.expected, error.found, "correct it") from error
-    return ScenarioSchema(code, bearer, title)
+    return ScenarioSchema(code, bearer, title, fields)
 
 
 def _purpose(table: Table) -> ScenarioPurpose:

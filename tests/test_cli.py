@@ -38,6 +38,7 @@ CONTRACT = {
     "consent": {"receipt", "request", "grant", "withdraw", "show"},
     "proof": {"refresh", "present", "show"},
     "verify": None,
+    "disclose": {"issue", "select", "show", "verify"},
     "record": None,
     "erase": None,
     "trust": {"export", "check"},

@@ -23,6 +23,7 @@ MODULES = (
     "genesis",
     "statetree",
     "presentation",
+    "receipts",
     "trust",
     "proofs",
     "snapshots",

@@ -1,5 +1,6 @@
 """Key files: encrypted, private, never overwritten; every refusal names its cure."""
 
+import base64
 import os
 import subprocess
 from itertools import product
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
 from ledger.keys import PrivateKey
+from node import pkcs8
 from node.keyfiles import (
     KEY_FILE_SIZE_MAX,
     PASSPHRASE_SIZE_MAX,
@@ -31,6 +33,13 @@ PASSPHRASE = Passphrase(b"correct horse")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "validator.key"
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the files of these tests quick to open, but for the test that is about the rounds."""
+    if "rounds" not in request.node.name:
+        monkeypatch.setattr(pkcs8, "KDF_ROUNDS", 100)
 
 
 @pytest.fixture
@@ -63,6 +72,20 @@ def test_an_encrypted_file_shows_nothing_of_the_key(key_file: Path) -> None:
     assert content.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
     assert KEY.seed not in content
     assert KEY.public.data.hex().encode() not in content
+
+
+def test_guessing_a_passphrase_costs_many_rounds(key_file: Path) -> None:
+    der = base64.b64decode(b"".join(key_file.read_bytes().splitlines()[1:-1]))
+    assert pkcs8.KDF_ROUNDS >= 600_000
+    assert b"\x02\x03" + pkcs8.KDF_ROUNDS.to_bytes(3, "big") in der, "PBKDF2's count, as an INTEGER"
+    assert bytes.fromhex("2a864886f70d0209") in der, "HMAC-SHA-256"
+    assert load_key_file(key_file, PASSPHRASE, expected=KEY.public) == KEY
+
+
+def test_no_two_files_of_one_key_are_alike(path: Path, tmp_path: Path) -> None:
+    create_key_file(path, KEY, PASSPHRASE)
+    create_key_file(tmp_path / "again", KEY, PASSPHRASE)
+    assert path.read_bytes() != (tmp_path / "again").read_bytes()
 
 
 def test_openssl_reads_a_key_file(key_file: Path) -> None:

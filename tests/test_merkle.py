@@ -409,3 +409,23 @@ def test_later_leaves_find_their_paths_with_a_frontiers_subtrees() -> None:
     for index in range(21, 29):
         path = inclusion_path_from_nodes(index, 29, lambda level, place: nodes[level, place])
         verify_inclusion(LEAVES[index], path, size=29, root=frontier.root())
+
+
+@pytest.mark.parametrize("index", [-1, 5, 6])
+def test_there_is_no_path_of_a_leaf_that_the_tree_does_not_have(index: int) -> None:
+    tree = Tree(LEAVES[:5])
+    for find_path in (
+        lambda: tree.path(index),
+        lambda: inclusion_path(LEAVES[:5], index),
+        lambda: inclusion_path_from_nodes(index, 5, tree.node),
+    ):
+        with pytest.raises(ProofError, match="the index of one of 5 leaves"):
+            find_path()
+
+
+def test_a_consistency_path_holds_hashes_of_32_bytes_and_a_refusal_says_so() -> None:
+    old_root, root = tree_root(LEAVES[:3]), tree_root(LEAVES[:7])
+    first, *others = consistency_path(LEAVES[:7], 3)
+    for wrong in (first[:31], first + b"\0", b""):
+        with pytest.raises(ProofError, match=r"^consistency path\[0\]: expected 32 bytes"):
+            verify_consistency((wrong, *others), old_size=3, old_root=old_root, size=7, root=root)

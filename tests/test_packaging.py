@@ -1,7 +1,14 @@
 """What is installed is what is in the source: every package, and the data that commands read."""
 
+import os
+import subprocess
+import sys
+import sysconfig
 import tomllib
+import venv
 from pathlib import Path
+
+import pytest
 
 from node.scenarios import scenarios_directory
 
@@ -26,3 +33,71 @@ def test_the_scenarios_are_installed_where_the_code_looks_for_them() -> None:
     installed = {path for pattern in data for path in (ROOT / "scenarios").glob(pattern) if path.is_file()}
     assert installed == {path for path in (ROOT / "scenarios").rglob("*") if path.is_file()}
     assert len(installed) > 6
+
+
+BASE = ("nacl", "msgpack", "cryptography", "cffi", "pycparser", "_cffi_backend")
+VERIFY_A_VECTOR = """
+import base64, json, sys
+from ledger.trust import parse_trusted_root
+from ledger.presentation import Request
+from ledger.verifier import Verifier
+vectors = json.load(open(sys.argv[1]))
+case = vectors["cases"][0]
+trust = {**vectors["trusts"][case["trust"]], "genesis": vectors["genesis"][0]}
+request = Request.decode(base64.b64decode(vectors["requests"][case["request"]]))
+document = base64.b64decode(vectors["documents"][case["document"]]["start"])
+proof = base64.b64decode(case["proof"]["insert"])
+verifier = Verifier(parse_trusted_root(json.dumps(trust)))
+verdict = verifier.verify(document, proof, request=request, at_ms=case["at_ms"])
+print("verified" if verdict.issuer.member == "hk-bureau" else "something else")
+"""
+
+
+def test_the_base_installation_verifies_and_says_what_to_install_for_more(tmp_path: Path) -> None:
+    """Run with the library's own dependencies alone, linked into an empty folder."""
+    site = Path(sysconfig.get_paths()["purelib"])
+    for path in site.iterdir():
+        if path.name.split(".")[0] in BASE:
+            (tmp_path / path.name).symlink_to(path)
+    for package in ("ledger", "node", "cli"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    check_installation([sys.executable, "-S"], {"PYTHONPATH": str(tmp_path)}, tmp_path)
+
+
+@pytest.mark.skipif("LUOHU_LARGE" not in os.environ, reason="downloads; `make large` runs it")
+def test_a_fresh_environment_with_the_base_installation_alone(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", str(ROOT)]
+    subprocess.run(install, check=True, timeout=300, cwd=tmp_path)
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True, check=True
+    ).stdout
+    assert not {"aiohttp", "plyvel", "click"} & {line.partition("=")[0] for line in listed.splitlines()}
+    check_installation([python], {}, tmp_path)
+
+
+def check_installation(python: list[str], environment: dict[str, str], folder: Path) -> None:
+    """Verify a pinned proof, and call the command, with what is installed."""
+    script = folder / "verify_vector.py"
+    script.write_text(VERIFY_A_VECTOR)
+    vectors = str(ROOT / "tests" / "vectors" / "proofs.json")
+    done = subprocess.run(
+        [*python, str(script), vectors],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "verified\n"), done.stderr
+    done = subprocess.run(
+        [*python, "-c", "from cli.main import main; main()"],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "python -m pip install 'luohu-ledger[node]'" in done.stderr and "Traceback" not in done.stderr

@@ -115,6 +115,8 @@ def test_another_file_and_another_version_are_told_apart() -> None:
         Proof.decode(b"LUOHU-REQUEST\x01")
     assert another.value.expected == "a file that starts with LUOHU-PROOF"
     assert another.value.found == "b'LUOHU-REQUES'"
+    with pytest.raises(LedgerError, match="a file that starts with LUOHU-PROOF"):
+        Proof.decode(b"LUOHU-PROOX\x01" + bytes(8))
     with pytest.raises(LedgerError) as later:
         Proof.decode(b"LUOHU-PROOF\x02" + bytes(8))
     assert (later.value.expected, later.value.found) == ("version 1", r"version b'\x02'")

@@ -56,7 +56,8 @@ def test_the_library_answers_each_vector_as_pinned(case: dict[str, Any], proof: 
 
 
 def test_the_vectors_are_what_their_script_makes() -> None:
-    assert make_proofs.make() == make_proofs.PATH.read_text(encoding="utf-8")
+    pinned = make_proofs.PATH.read_text(encoding="utf-8")
+    assert make_proofs.make() == pinned, "the format changed? python -m tests.vectors.make_proofs"
 
 
 def test_the_vectors_show_every_code_that_a_verifier_can_refuse_with() -> None:

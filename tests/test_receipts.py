@@ -1,5 +1,6 @@
 """Consent receipts: what the holder was told, bound to the ledger to the last character, in three languages."""
 
+import io
 import json
 import re
 import shutil
@@ -392,6 +393,34 @@ def test_a_request_that_no_text_describes_leaves_neither_key_nor_file(
     assert {name: each for name, each in after.items() if ".lock" not in name} == {
         name: each for name, each in before.items() if ".lock" not in name
     }
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("y\n", FINE), ("n\n", 130), ("", 130)])
+def test_at_a_terminal_the_terms_are_shown_before_anything_is_signed(
+    office: Office,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    exit_code: int,
+) -> None:
+    class Terminal(io.StringIO):
+        """A terminal at which the answer is typed."""
+
+        def isatty(self) -> bool:
+            return True
+
+    trust = TrustedRoot(1, make_genesis(), ())
+    office.path("asked").write_bytes(make_request(trust, office.now_ms, nonce=b"request nonce 02").encode())
+    wallet = office.path("wallet").read_bytes()
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    command = ["consent", "grant", "--request", office.path("asked"), "--wallet", office.path("wallet")]
+    arguments = [*command, "--url", office.url, "--out", office.path("new"), "--language", "en"]
+    assert run([str(each) for each in arguments]) == exit_code
+    said = capsys.readouterr().err
+    assert "How to withdraw" in said and "How to exercise your rights there" in said
+    is_given = exit_code == FINE
+    assert office.path("new").exists() == office.path("new.receipt.json").exists() == is_given
+    assert (office.path("wallet").read_bytes() != wallet) == is_given, "no key is made without consent"
 
 
 # -- erasure --------------------------------------------------------------------------------------------

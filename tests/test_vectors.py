@@ -427,9 +427,8 @@ def test_a_consent_request() -> None:
 def test_a_consent_file() -> None:
     body, request = request_body()
     consent = content_of(bytes.fromhex(PINNED["consent"]["bytes"]), b"LUOHU-CONSENT")
-    tag, its_request, (_, grant_body, grant_signature), (_, withdrawal_body, withdrawal_signature), salt = (
-        consent
-    )
+    tag, its_request, grant, withdrawal, salt, receipt_hash = consent
+    (_, grant_body, grant_signature), (_, withdrawal_body, withdrawal_signature) = grant, withdrawal
     assert tag == "consent-file" and its_request[1] == body
     _, _, _, key, terms = decode(grant_body)
     check_signature(key, "luohu/grant/1", grant_body, grant_signature)
@@ -437,7 +436,7 @@ def test_a_consent_file() -> None:
     consent_id = h("luohu/consent/1", grant_body)
     assert consent_id.hex() == PINNED["consent"]["consent_id"]
     assert decode(withdrawal_body) == [CHAIN_ID, key, consent_id]
-    assert terms[9] == k(salt, "luohu/terms/1", body)
+    assert terms[9] == k(salt, "luohu/terms/1", encode([body, receipt_hash]))
     assert terms[:4] == [request[3], request[2], request[4], request[5]]
 
 

@@ -432,3 +432,36 @@ def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -
             assert (status, refusal["code"]) == (422, code)
 
     serve(story, scenario)
+
+
+def test_chosen_fields_have_a_door_of_their_own() -> None:
+    from tests.attacks.forge import NOW_MS
+    from tests.test_disclosure import CHOSEN, NAMED, bound, made, select, shown_for
+
+    text = bound(select(made(), CHOSEN))
+    shown = shown_for(made().jwt)
+    parts = {"shown": text.encode(), "proof": shown.proof_bytes, "request": shown.request.encode()}
+
+    async def main() -> None:
+        desk = DeskService(shown.trust, fields_of=lambda _schema: NAMED)
+        port = await desk.start("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{port}/v1/verify-disclosure"
+        try:
+            async with aiohttp.ClientSession() as session:
+                status, answer = await post(session, url, form_of({**parts, "at_ms": f"{NOW_MS}"}))
+                assert (status, answer["verdict"]) == (200, "verified")
+                assert answer["disclosed"]["shown"]["accounts[1].balance"] == 1250000
+                assert "subject.identity_document" in answer["disclosed"]["withheld"]
+                unbound = {**parts, "shown": text.rpartition("~")[0].encode() + b"~", "at_ms": f"{NOW_MS}"}
+                status, answer = await post(session, url, form_of(unbound))
+                assert (status, answer["code"]) == (422, "disclosure-binding")
+                for name in ("shown", "proof", "request"):
+                    fewer = {other: part for other, part in parts.items() if other != name}
+                    status, answer = await post(session, url, form_of(fewer))
+                    assert (status, check_fault(answer)) == (400, "encoding")
+                more = form_of({**parts, "document": b"x"})
+                assert check_fault((await post(session, url, more))[1]) == "encoding"
+        finally:
+            await desk.close()
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ Rule 2: a fresh consent key for every consent; the keys never leave the wallet.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -58,11 +59,19 @@ async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_
 
 
 async def make_consent_with_receipt(
-    client: Client, request: Request, wallet: Wallet, texts: ReceiptTexts, *, language: str, now_ms: int
+    client: Client,
+    request: Request,
+    wallet: Wallet,
+    texts: ReceiptTexts,
+    *,
+    language: str,
+    now_ms: int,
+    ask: Callable[[ConsentReceipt], None],
 ) -> tuple[ConsentFile, ReceiptFile]:
     """Answer a request as `make_consent` does, and commit to the receipt of what the holder is told.
 
-    Raises ConfigError too, where no text describes what is asked for; then no key is made.
+    `ask` shows the holder what will be agreed to, and raises where the holder does not agree. Raises ConfigError
+    too, where no text describes what is asked for. In both cases no key is made.
     """
     recipient = await _require_recipient(client, request, now_ms)
     issuer = await client.member(request.decoded().issuer)
@@ -72,7 +81,7 @@ async def make_consent_with_receipt(
         consenting = Consenting(principal, nonce, language, now_ms, _start_of_day(now_ms))
         return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
 
-    receipt_for(recipient.key)
+    ask(receipt_for(recipient.key))
     public = wallet.new_consent_key()
     receipt = receipt_for(public)
     consent = _sign_consent(

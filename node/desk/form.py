@@ -27,9 +27,9 @@ _CURE: Final = "Send multipart/form-data as GET /v1/openapi.json describes it."
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The document's content, and the other parts by name."""
+    """The document's content, where the door takes one, and the other parts by name."""
 
-    document: Content
+    document: Content | None
     parts: Mapping[str, bytes]
 
 
@@ -66,9 +66,10 @@ async def _read_parts(reader: FormReader, shape: Mapping[str, PartField]) -> For
             document = await _hash_part(reader, shape[name])
         else:
             found[name] = await _read_part(reader, name, shape[name])
-    missing = [name for name, field in shape.items() if field.is_required and name not in {*found, DOCUMENT}]
-    if document is None or missing:
-        raise _fault(400, "encoding", "body", f"the parts {', '.join((DOCUMENT, *missing))}", "fewer")
+    present = {*found, *([] if document is None else [DOCUMENT])}
+    missing = [name for name, field in shape.items() if field.is_required and name not in present]
+    if missing:
+        raise _fault(400, "encoding", "body", f"the parts {', '.join(missing)} too", "none of that name")
     return Form(document, found)
 
 

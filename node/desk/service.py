@@ -12,17 +12,20 @@ Rule 5: nothing is remembered. The caller accepts each nonce once.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from aiohttp import hdrs, web
 
-from ledger.answers import refusal_to_json, verdict_to_json
+from ledger.answers import disclosure_to_json, refusal_to_json, verdict_to_json
+from ledger.disclosure import verify_disclosure
 from ledger.errors import LedgerError
+from ledger.merkle import Content
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.records import Json
+from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
@@ -31,7 +34,7 @@ from node.api.doors import Answer, Door, DoorError, PartField, refusal, require_
 from node.api.openapi import describe
 from node.api.server import check_host, check_loopback, expect_continue, refuse_http
 from node.clock import Clock, SystemClock
-from node.desk.form import DOCUMENT, read_form
+from node.desk.form import DOCUMENT, Form, read_form
 
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
@@ -44,11 +47,7 @@ logger = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 
-_ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
-    DOCUMENT: PartField(
-        "The document's bytes. Of any size: they are hashed as they come.", DOCUMENT_SIZE_MAX
-    ),
-    "proof": PartField("The content of its proof file.", len(PROOF_MAGIC) + PROOF_SIZE_MAX),
+_TIMES: Final[Mapping[str, PartField]] = {
     "max_age_ms": PartField(
         "How old the proof may be, in milliseconds; by default 24 hours.", TEXT_SIZE_MAX, False, False
     ),
@@ -59,8 +58,7 @@ _ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
         False,
     ),
 }
-_PARTS: Final[Mapping[str, PartField]] = {
-    **_ANCHOR_PARTS,
+_REQUESTS: Final[Mapping[str, PartField]] = {
     "request": PartField(
         "The content of your own consent request; or give request_name.",
         len(REQUEST_MAGIC) + REQUEST_SIZE_MAX,
@@ -73,15 +71,44 @@ _PARTS: Final[Mapping[str, PartField]] = {
         False,
     ),
 }
+_PROOF: Final = PartField("The content of its proof file.", len(PROOF_MAGIC) + PROOF_SIZE_MAX)
+_ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
+    DOCUMENT: PartField(
+        "The document's bytes. Of any size: they are hashed as they come.", DOCUMENT_SIZE_MAX
+    ),
+    "proof": _PROOF,
+    **_TIMES,
+}
+_PARTS: Final[Mapping[str, PartField]] = {**_ANCHOR_PARTS, **_REQUESTS}
+_SHOWN_PARTS: Final[Mapping[str, PartField]] = {
+    "shown": PartField("The file with the fields that the holder chose.", SDJWT_SIZE_MAX),
+    "proof": _PROOF,
+    **_TIMES,
+    **_REQUESTS,
+}
+
+
+class _Times(TypedDict):
+    at_ms: int
+    max_age_ms: int
 
 
 class DeskService:
     """Verifies what is sent to it, under one trusted root."""
 
     def __init__(
-        self, trust: TrustedRoot, *, requests: Path | None = None, clock: Clock | None = None
+        self,
+        trust: TrustedRoot,
+        *,
+        requests: Path | None = None,
+        clock: Clock | None = None,
+        fields_of: Callable[[str], Sequence[str]] = lambda _schema: (),
     ) -> None:
-        """`requests` is the folder of the bank's own requests, where callers may name them."""
+        """`requests` is the folder of the bank's own requests, where callers may name them.
+
+        `fields_of` returns the fields that reports of a kind have, to name those that are withheld.
+        """
+        self._fields_of = fields_of
         self._verifier = Verifier(trust)
         self._trust = trust
         self._requests = requests
@@ -152,6 +179,14 @@ class DeskService:
                 parts=_ANCHOR_PARTS,
                 answers=_ANSWERS,
             ),
+            Door(
+                "POST",
+                "/v1/verify-disclosure",
+                "Verify a report of which the holder shows chosen fields for your request.",
+                self._verify_disclosure,
+                parts=_SHOWN_PARTS,
+                answers=_DISCLOSURE_ANSWERS,
+            ),
             Door("GET", "/v1/trust", "What is trusted: the chain, and the newest pin.", self._show_trust),
             Door("GET", "/v1/health", "The process is up.", self._health),
             Door("GET", "/v1/openapi.json", "This description.", openapi),
@@ -160,14 +195,34 @@ class DeskService:
         return doors
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, _PARTS, is_anchor_only=False)
+        form, times = await self._read(request, _PARTS)
+        asked = self._request_of(form.parts)
+        verdict = self._verifier.verify(_document(form), form.parts["proof"], request=asked, **times)
+        return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
 
     async def _verify_anchor(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, _ANCHOR_PARTS, is_anchor_only=True)
+        form, times = await self._read(request, _ANCHOR_PARTS)
+        try:
+            verdict = self._verifier.verify_anchor(_document(form), form.parts["proof"], **times)
+        except VerificationError as error:
+            return _respond(refusal_to_json(error, is_anchor_only=True), REFUSED_STATUS)
+        return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
 
-    async def _answer(
-        self, request: web.Request, shape: Mapping[str, PartField], *, is_anchor_only: bool
-    ) -> web.StreamResponse:
+    async def _verify_disclosure(self, request: web.Request) -> web.StreamResponse:
+        form, times = await self._read(request, _SHOWN_PARTS)
+        asked = self._request_of(form.parts)
+        named = [name for schema in asked.decoded().schemas for name in self._fields_of(schema)]
+        verdict = verify_disclosure(
+            self._verifier,
+            form.parts["shown"],
+            form.parts["proof"],
+            request=asked,
+            named_fields=named,
+            **times,
+        )
+        return _respond(disclosure_to_json(verdict, at_ms=times["at_ms"]), 200)
+
+    async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, _Times]:
         if self._forms_count == FORMS_MAX:
             expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
             raise DoorError(503, "busy", "body", expected=expected, found="one more", cure=cure)
@@ -177,21 +232,7 @@ class DeskService:
         finally:
             self._forms_count -= 1
         at_ms = _number(form.parts, "at_ms", self._clock.wall_ms())
-        max_age_ms = _number(form.parts, "max_age_ms", MAX_AGE_MS)
-        asked = None if is_anchor_only else self._request_of(form.parts)
-        proof = form.parts["proof"]
-        try:
-            if asked is None:
-                anchored = self._verifier.verify_anchor(
-                    form.document, proof, at_ms=at_ms, max_age_ms=max_age_ms
-                )
-                return _respond(verdict_to_json(anchored, at_ms=at_ms), 200)
-            verdict = self._verifier.verify(
-                form.document, proof, request=asked, at_ms=at_ms, max_age_ms=max_age_ms
-            )
-            return _respond(verdict_to_json(verdict, at_ms=at_ms), 200)
-        except VerificationError as error:
-            return _respond(refusal_to_json(error, is_anchor_only=is_anchor_only), REFUSED_STATUS)
+        return form, {"at_ms": at_ms, "max_age_ms": _number(form.parts, "max_age_ms", MAX_AGE_MS)}
 
     def _request_of(self, parts: Mapping[str, bytes]) -> Request:
         if ("request" in parts) == ("request_name" in parts):
@@ -252,6 +293,8 @@ async def _middleware(request: web.Request, handler: Answer) -> web.StreamRespon
         # The rest of a form that was refused is not read: the connection ends with the answer.
         response.force_close()
         return response
+    except VerificationError as error:
+        return _respond(refusal_to_json(error, is_anchor_only=False), REFUSED_STATUS)
     except LedgerError as error:
         return refusal(error, 400)
     except web.HTTPException as error:
@@ -272,6 +315,11 @@ def _text(parts: Mapping[str, bytes], name: str) -> str:
 
 def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
     return require_number(_text(parts, name), name) if name in parts else otherwise
+
+
+def _document(form: Form) -> Content:
+    assert form.document is not None, "the form of this door requires one"
+    return form.document
 
 
 def _fault(where: str, expected: str, found: str) -> DoorError:
@@ -321,6 +369,19 @@ _SCHEMAS: Final[dict[str, Json]] = {
         "description": "Facts on separate axes. Consent and presentation stand in it where they were checked.",
         "properties": {**_VERDICT_SHAPE["properties"], **_CONSENT_SHAPES},  # type: ignore[dict-item]
     },
+    "Disclosed": {
+        "allOf": [{"$ref": "#/components/schemas/Verdict"}],
+        "required": ["disclosed"],
+        "properties": {
+            "disclosed": _shape(
+                fields={"type": "object"},
+                shown={"type": "object"},
+                withheld=_STEPS,
+                withheld_count=_WHOLE,
+                bound_ms=_WHOLE,
+            )
+        },
+    },
     "Refusal": _shape(
         verdict={"const": "refused"},
         checked=_STEPS,
@@ -343,4 +404,8 @@ def _answer_shape(description: str, schema: str) -> dict[str, Json]:
 _ANSWERS: Final[Mapping[str, Json]] = {
     "200": _answer_shape("The document verified.", "Verdict"),
     f"{REFUSED_STATUS}": _answer_shape("The document is refused, with step, code and reason.", "Refusal"),
+}
+_DISCLOSURE_ANSWERS: Final[Mapping[str, Json]] = {
+    **_ANSWERS,
+    "200": _answer_shape("The report verified, and these are its fields that are shown.", "Disclosed"),
 }

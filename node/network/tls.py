@@ -29,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ledger.digests import digest
 from ledger.records import pack
 from ledger.tlscertificates import SERIAL_SIZE, TlsCertificate
+from node.pkcs8 import encrypt_pem
 
 CERTIFICATE_SIZE_MAX = 4096
 """The largest certificate accepted, in bytes of DER. Ours have about 500."""
@@ -141,11 +142,10 @@ def encode_certificate_pem(identity: TlsIdentity) -> bytes:
 
 def encode_key_pem(identity: TlsIdentity, passphrase: bytes) -> bytes:
     """Return the private key as PKCS#8 PEM, encrypted under the passphrase."""
-    return _decode_key(identity.key).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase),
+    der = _decode_key(identity.key).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return encrypt_pem(der, passphrase)
 
 
 def decode_certificate_pem(certificate: bytes) -> bytes:

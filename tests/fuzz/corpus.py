@@ -3,7 +3,10 @@
 One file an entry under corpus/TARGET. What fuzzing itself found worth keeping stands beside these and is kept.
 """
 
+import io
 import json
+import random
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +15,20 @@ from typing import Final
 from ledger.certificates import FINALIZE, NULLIFY, Subject, Vote
 from ledger.codec import Value, encode
 from ledger.genesis import genesis_to_json
-from ledger.presentation import grant_consent
-from ledger.records import pack
+from ledger.presentation import ConsentFile, grant_consent
+from ledger.proofs import PROOF_MAGIC
+from ledger.receipts import (
+    STANDARD,
+    ConsentReceipt,
+    ReceiptCategory,
+    ReceiptFile,
+    ReceiptKind,
+    ReceiptParty,
+    ReceiptPurpose,
+    Wording,
+)
+from ledger.records import pack, to_json
+from ledger.sdjwt import Binding, Claims, bind, decode, issue
 from ledger.snapshots import Description
 from ledger.trust import TrustPath, trusted_root_to_json
 from node.consensus.journal import CertificateHeld, VoteCast, encode_record
@@ -47,6 +62,7 @@ from tests.attacks.forge import (
     PLAIN,
     RECORDED,
     SETS,
+    Shown,
     honest,
     honest_after_handovers,
     honest_bearer,
@@ -69,6 +85,66 @@ from tests.consortium import (
 )
 
 FOLDER: Final = Path(__file__).with_name("corpus")
+
+
+def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str, bytes]]:
+    """Yield what passes between holder and bank beside proofs: receipts, chosen fields, archives, forms."""
+    wording = Wording("样本", "樣本", "sample")
+    party = ReceiptParty("issuer", "hk-bureau", "HK", wording, wording, "a@example", wording, wording)
+    receipt = ConsentReceipt(
+        version=1,
+        standard=STANDARD,
+        record_id=bytes(16),
+        chain_id=shown.trust.chain_id,
+        request_id=bytes(32),
+        principal=consent.consent_key,
+        language="en",
+        given_ms=START_MS,
+        from_ms=START_MS,
+        until_ms=START_MS,
+        uses=1,
+        notice_version=bytes(32),
+        title=wording,
+        purpose=ReceiptPurpose("consumer-credit.loan", wording),
+        kinds=(ReceiptKind("hk.credit-report", wording),),
+        categories=(ReceiptCategory(0, wording),),
+        is_sensitive=1,
+        parties=(party, replace(party, role="recipient")),
+        method=wording,
+        necessity=wording,
+        retention=wording,
+        third_parties=wording,
+        direction="HK-CN",
+        transfer_basis="holder-carried",
+        crossing=wording,
+        separate_consent=wording,
+        refusal=wording,
+        withdrawal=wording,
+        rights=wording,
+    )
+    file = ReceiptFile(receipt, bytes(32), consent.consent_id)
+    yield "receipt-json", "receipt", json.dumps(to_json(file)).encode()
+    claims = Claims("hk-bureau", "hk.credit-report", 1, key_of("holder").public)
+    report = issue(
+        {"name": "x", "list": [1, {"a": None}]}, claims, key_of("issuer"), random.Random(1).randbytes
+    )
+    yield "sd-jwt", "whole", report.encode()
+    yield (
+        "sd-jwt",
+        "bound",
+        bind(decode(report.encode()), Binding("bank", "00", 1, ""), key_of("holder")).encode(),
+    )
+    for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w", method) as archive:
+            # Level 0: what deflate does beyond that differs from machine to machine.
+            archive.writestr(zipfile.ZipInfo("d"), shown.document, method, 0)
+            archive.writestr(zipfile.ZipInfo("p"), PROOF_MAGIC + b"proof", method, 0)
+        yield "pair", name, written.getvalue()
+    head = b'--b\r\nContent-Disposition: form-data; name="document"; filename="a b"\r\n\r\n'
+    second = b"\r\n--b\r\nContent-Disposition: form-data; name=proof\r\nContent-Type: x/y\r\n\r\n"
+    yield "form", "two", head + b"document" + second + b"proof\r\n--b--\r\n"
+    yield "form", "nothing", b"--b--"
 
 
 def entries() -> Iterator[tuple[str, str, bytes]]:
@@ -131,6 +207,7 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
         submit_by_ms=START_MS,
     )
     yield "consent-file", "consent", consent.encode()
+    yield from bank_entries(shown, consent)
     genesis = json.dumps(genesis_to_json(make_genesis(make_content()))).encode()
     yield "genesis-json", "genesis", genesis
     yield "trust-json", "trust", json.dumps(trusted_root_to_json(proofs["checkpoint"].trust)).encode()

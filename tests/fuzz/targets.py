@@ -5,6 +5,9 @@ else that escapes it is a finding.
 Rule 2: what is accepted has one encoding: it encodes to the bytes that it was decoded from.
 """
 
+import asyncio
+import contextlib
+import io
 from collections.abc import Callable
 from typing import Final
 
@@ -13,9 +16,13 @@ from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.codec import decode, encode
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_to_json, parse_genesis
+from ledger.pairs import RATIO_MAX, RATIO_SLACK, open_pair
 from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
-from ledger.records import pack, parse_json, unpack
+from ledger.receipts import ReceiptFile, parse_receipt
+from ledger.records import from_json, pack, parse_json, to_json, unpack
+from ledger.sdjwt import decode as decode_sd_jwt
+from ledger.sdjwt import open_fields
 from ledger.snapshots import decode_chunk
 from ledger.state import Anchor, Consent, Member
 from ledger.transactions import Transaction
@@ -23,6 +30,7 @@ from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import VerificationError
 from node.consensus.journal import decode_record, encode_record
 from node.consensus.messages import decode_message, encode_message
+from node.desk.multipart import FormError, FormReader
 from node.messages import decode_peer_message, encode_peer_message
 from node.network.hello import HelloRefused, decode_hello, encode_hello
 from node.storage.voteframes import HEADER_SIZE, PAGE_SIZE, FrameError, decode_header, scan_groups
@@ -80,6 +88,58 @@ def _chunk(data: bytes) -> None:
     except LedgerError:
         return
     assert [key for key, _ in leaves] == sorted({key for key, _ in leaves})
+
+
+def _receipt(data: bytes) -> None:
+    try:
+        file = parse_receipt(data)
+    except LedgerError:
+        return
+    assert from_json(ReceiptFile, to_json(file)) == file
+
+
+def _sd_jwt(data: bytes) -> None:
+    """A report as it is shown: what opens has one text, and no field twice."""
+    try:
+        report = decode_sd_jwt(data)
+        opened = open_fields(report)
+    except LedgerError:
+        return
+    assert (report.bound_text + report.binding).encode() == data
+    assert opened.closed_count >= 0
+
+
+def _pair(data: bytes) -> None:
+    try:
+        pair = open_pair(io.BytesIO(data))
+        size = sum(len(piece) for piece in pair.document())
+    except LedgerError:
+        return
+    assert size <= RATIO_MAX * len(data) + RATIO_SLACK
+
+
+class _Bytes:
+    """The bytes of a form, as they come over a connection."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self, n: int = -1, /) -> bytes:
+        piece, self._data = self._data[:7], self._data[7:]
+        return piece
+
+
+def _form(data: bytes) -> None:
+    async def read() -> int:
+        reader = FormReader(_Bytes(data), "multipart/form-data; boundary=b", stall_s=60)
+        size = 0
+        while await reader.next_part() is not None:
+            async for piece in reader.pieces():
+                size += len(piece)
+        return size
+
+    with contextlib.suppress(FormError):
+        assert asyncio.run(read()) <= len(data)
 
 
 def _hello(data: bytes) -> None:
@@ -171,6 +231,10 @@ TARGETS: Final[dict[str, Target]] = {
     "peer-message": _canonical(lambda data: encode_peer_message(decode_peer_message(data))),
     "consensus-message": _canonical(lambda data: encode_message(decode_message(data))),
     "journal-record": _canonical(lambda data: encode_record(decode_record(data))),
+    "receipt-json": _receipt,
+    "sd-jwt": _sd_jwt,
+    "pair": _pair,
+    "form": _form,
     "snapshot-chunk": _chunk,
     "hello": _hello,
     "vote-log": _vote_log,

@@ -90,7 +90,9 @@ class Run:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         assert session.testscollected, "there are tests"
         self.tests_pass = _survives(session, None)
-        for mutant in self._mutants if self.tests_pass else ():
+        for tried, mutant in enumerate(self._mutants if self.tests_pass else (), 1):
+            if tried % 25 == 0:
+                print(f"{tried} of {len(self._mutants)} tried", flush=True)
             if _survives(session, mutant):
                 self.survivors.append(Survivor(mutant.module, mutant.line, mutant.change, mutant.place))
                 print(f"survived: ledger/{mutant.module}.py:{mutant.line}: {mutant.change}", flush=True)

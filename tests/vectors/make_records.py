@@ -174,6 +174,7 @@ def files() -> tuple[Request, ConsentFile, Proof, MemoryNode]:
         consent_key,
         nonce=b"consent nonce 01",
         terms_salt=hash_of("terms salt"),
+        receipt_hash=hash_of("receipt"),
         from_ms=START_MS,
         submit_by_ms=START_MS + DAY_MS,
     )
