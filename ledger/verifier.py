@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import BinaryIO, Final, TypeAlias, TypeVar
 
 from ledger.certificates import QuorumCertificate
@@ -55,6 +56,7 @@ from ledger.verdicts import (
 MAX_AGE_MS: Final = 24 * 3_600_000
 HEADERS_REMEMBERED_MAX: Final = 64
 HANDOVERS_REMEMBERED_MAX: Final = 16
+LEAVES_REMEMBERED_MAX: Final = 256
 
 # What the holder agreed to must be what the bank asks for. A consent may last longer, and for more uses.
 _ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notice_version")
@@ -290,9 +292,14 @@ def _verify_anchored(proof: Proof, header: TrustedHeader, metadata: Metadata, co
     return anchor
 
 
+# Issuer, recipient and anchor are the same for many documents under one header. Only what verified is remembered, by
+# all that was verified; a refusal is found anew each time.
+_verify_present = lru_cache(LEAVES_REMEMBERED_MAX)(verify_present)
+
+
 def _require_leaf(proven: ProvenLeaf, shape: type[L], key: bytes, header: TrustedHeader, code: str) -> L:
     try:
-        verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
+        _verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
         return decode_leaf(shape, key, proven.value)
     except LedgerError as error:
         raise _refused(code, error) from error

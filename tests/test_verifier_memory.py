@@ -82,3 +82,22 @@ def test_a_long_path_is_verified_each_time(monkeypatch: pytest.MonkeyPatch) -> N
     verifier = fresh(shown)
     ask(verifier, shown)
     assert not verifier._trusted
+
+
+def test_a_remembered_leaf_vouches_for_no_other_value_key_root_or_proof() -> None:
+    shown = honest()
+    verifier = fresh(shown)
+    ask(verifier, shown)
+    evidence = shown.proof.evidence
+    proof = evidence.issuer.proof
+    spoilt_sibling = bytes([proof.siblings[0][0] ^ 1]) + proof.siblings[0][1:]
+    others = (
+        replace(evidence.issuer, value=evidence.anchor.value),
+        replace(evidence.issuer, proof=evidence.anchor.proof),
+        replace(evidence.issuer, proof=replace(proof, siblings=(spoilt_sibling, *proof.siblings[1:]))),
+    )
+    for other in others:
+        spoilt = shown.evidence_with(issuer=other)
+        answer = ask(verifier, spoilt)
+        assert answer == ask(fresh(shown), spoilt)
+        assert isinstance(answer, tuple) and answer[0] == "issuer-unproven"
