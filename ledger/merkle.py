@@ -23,6 +23,7 @@ CHUNK_SIZE: Final = 1024 * 1024
 _LEAF: Final = b"\x00"
 _INNER: Final = b"\x01"
 _EMPTY_ROOT: Final = digest(b"")
+_HASH_SIZES: Final = frozenset({HASH_SIZE})
 
 LoadNode: TypeAlias = Callable[[int, int], bytes]
 """Returns the hash of the complete subtree at (level, index), whose first leaf is index·2^level."""
@@ -355,6 +356,8 @@ def _check_sizes(old_size: int, size: int) -> None:
 def _check_hashes(where: str, hashes: Sequence[bytes]) -> None:
     if len(hashes) > SIBLINGS_MAX:
         raise ProofError(where, f"at most {SIBLINGS_MAX} hashes", f"{len(hashes)}")
+    if set(map(len, hashes)) <= _HASH_SIZES:
+        return
     for index, item in enumerate(hashes):
         if len(item) != HASH_SIZE:
             raise ProofError(f"{where}[{index}]", f"{HASH_SIZE} bytes", f"{len(item)} bytes")

@@ -408,6 +408,17 @@ def _unhex(value: object) -> object:
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 
 
+_BYTES_ONLY: Final = frozenset({bytes})
+
+
+def _one_size(hint: Hashable) -> frozenset[int] | None:
+    """Return the size of a byte string that has but one; None for everything else."""
+    if get_origin(hint) is not Annotated:
+        return None
+    _, rule = get_args(hint)
+    return frozenset({rule.minimum}) if isinstance(rule, Octets) and rule.minimum == rule.maximum else None
+
+
 def _items(item_hint: Hashable, rule: Items) -> _Field:
     item = _field(item_hint)
     expected = f"{rule.minimum} to {rule.maximum} items"
@@ -427,6 +438,16 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
             raise _within(f"[{len(results)}]", error) from None
         return results
 
+    # Byte strings of one size, hashes mostly, are looked at all at once. Where one does not fit, the walk says which.
+    sizes = _one_size(item_hint)
+
+    def are_octets(values: tuple[Value, ...], allowed: frozenset[int]) -> bool:
+        return (
+            rule.minimum <= len(values) <= rule.maximum
+            and set(map(type, values)) <= _BYTES_ONLY
+            and set(map(len, cast("tuple[bytes, ...]", values))) <= allowed
+        )
+
     def check_order(values: tuple[Value, ...]) -> None:
         items = cast("tuple[bytes, ...]", values)
         if rule.increasing and any(low >= high for low, high in pairwise(items)):
@@ -435,6 +456,9 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     def to_value(values: object) -> Value:
         if type(values) is not tuple:
             raise _mismatch(expected, values)
+        if sizes is not None and are_octets(values, sizes):
+            check_order(values)
+            return values
         encoded = tuple(cast("list[Value]", walk(values, item.to_value)))
         check_order(encoded)
         return encoded
@@ -442,6 +466,9 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     def from_value(values: object) -> object:
         if type(values) is not tuple:
             raise _mismatch(expected, values)
+        if sizes is not None and are_octets(values, sizes):
+            check_order(values)
+            return values
         results = tuple(walk(values, item.from_value))
         check_order(values)
         return results

@@ -410,6 +410,7 @@ L = TypeVar("L", bound=Leaf)
 
 # Few codes, asked for with every transaction: their keys are remembered.
 CODES_REMEMBERED_MAX: Final = 1_024
+ANCHORS_REMEMBERED_MAX: Final = 8_192
 
 
 @lru_cache(CODES_REMEMBERED_MAX)
@@ -430,6 +431,8 @@ def purpose_key(code: str) -> bytes:
     return state_key(encode((Purpose.TAG, code)))
 
 
+# An anchor's key is asked for when it is admitted, built, executed and stored, within moments.
+@lru_cache(ANCHORS_REMEMBERED_MAX)
 def anchor_key(issuer: str, root: bytes) -> bytes:
     return state_key(encode((Anchor.TAG, issuer, root)))
 

@@ -31,6 +31,7 @@ _VALUE: Final = b"\x23"
 _KEY: Final = b"\x24"
 
 EMPTY: Final = digest(b"\x20")
+_HASH_SIZES: Final = frozenset({HASH_SIZE})
 
 Depth = Annotated[int, Uint(DEPTH_MAX)]
 Bitmap = Annotated[bytes, Octets(0, DEPTH_MAX // 8)]
@@ -165,6 +166,9 @@ def _check_shape(where: str, depth: int, bitmap: bytes, siblings: tuple[bytes, .
         raise ProofError(f"{where}.siblings", f"{bits.bit_count()}, one for each bit", f"{len(siblings)}")
     if depth and not bits >> padding_bits_count & 1:
         raise ProofError(f"{where}.bitmap", "a lowest sibling that is not empty", bitmap.hex())
+    if set(map(len, siblings)) <= _HASH_SIZES and EMPTY not in siblings:
+        return
+    # One of them does not fit; only now is it worth to say which.
     for index, sibling in enumerate(siblings):
         _check_size(f"{where}.siblings[{index}]", sibling)
         if sibling == EMPTY:

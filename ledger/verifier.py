@@ -8,14 +8,19 @@ Rule 2: consent, recipient, purpose and nonce are compared with the bank's own r
 calls `verify_anchor`, by that name.
 Rule 3: the library has no clock. Where `at_ms` is after the header, the proof's age is limited by
 `max_age_ms`; where it is before, recorded times are compared. A revocation counts at all times.
-Rule 4: the verifier keeps no memory. The bank accepts each request's nonce once.
+Rule 4: the verifier remembers nothing of what was presented. The bank accepts each request's nonce once.
+Rule 5: a header that was trusted is trusted again for the same bytes, certificate, path and pins in force, and for
+nothing else: many proofs of a day stand under one header.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import BinaryIO, Final, TypeAlias, TypeVar
 
+from ledger.certificates import QuorumCertificate
 from ledger.commitments import Metadata
 from ledger.errors import LedgerError
 from ledger.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
@@ -34,7 +39,7 @@ from ledger.state import (
     revocation_key,
 )
 from ledger.statetree import verify_absent, verify_present
-from ledger.trust import Pins, TrustedHeader, TrustedRoot, verify_header
+from ledger.trust import Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
 from ledger.verdicts import (
     Anchored,
     AnchorVerdict,
@@ -49,9 +54,15 @@ from ledger.verdicts import (
 )
 
 MAX_AGE_MS: Final = 24 * 3_600_000
+HEADERS_REMEMBERED_MAX: Final = 64
+HANDOVERS_REMEMBERED_MAX: Final = 16
+LEAVES_REMEMBERED_MAX: Final = 256
 
 # What the holder agreed to must be what the bank asks for. A consent may last longer, and for more uses.
 _ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notice_version")
+
+_Trusting: TypeAlias = tuple[bytes, QuorumCertificate | None, TrustPath, tuple[int, ...]]
+"""What a header was trusted by: its bytes, certificate and path, and the heights of the pins in force."""
 
 Document: TypeAlias = bytes | BinaryIO | Iterable[bytes] | Content
 """A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces.
@@ -81,9 +92,9 @@ class _Facts:
 class Verifier:
     """Verifies documents against one trusted root.
 
-    It holds nothing that changes: threads may share it, and coroutines call it. A call takes about a millisecond of
-    one core and 1 s for each GiB of document, and holds 1 MiB of it. Hash what arrives slowly with a ContentHasher, and
-    pass the Content that it makes. It reads no clock, opens no file and remembers nothing.
+    Threads may share it, and coroutines call it. A call takes about a millisecond of one core and 1 s for each GiB of
+    document, and holds 1 MiB of it. Hash what arrives slowly with a ContentHasher, and pass the Content that it makes.
+    It reads no clock and opens no file; all that it remembers is headers that it trusted.
     """
 
     def __init__(
@@ -93,6 +104,8 @@ class Verifier:
         trust.check()
         self._pins = Pins(trust)
         self._suspended_issuer = suspended_issuer
+        # Only what was verified gets in; a thread that looks while another writes verifies once more.
+        self._trusted: OrderedDict[_Trusting, TrustedHeader] = OrderedDict()
 
     def verify(
         self,
@@ -161,12 +174,22 @@ class Verifier:
             raise VerificationError(
                 "untrusted-header", "proof chain", self._pins.chain_id.hex(), proof.chain_id.hex()
             )
+        in_force = tuple(pin.height for pin in self._pins.at(at_ms))
+        trusting = (evidence.header, evidence.certificate, evidence.trust_path, in_force)
+        known = self._trusted.get(trusting)
+        if known is not None:
+            return known
         try:
-            return verify_header(
+            trusted = verify_header(
                 self._pins, evidence.header, evidence.certificate, evidence.trust_path, at_ms=at_ms
             )
         except LedgerError as error:
             raise _refused("untrusted-header", error) from error
+        if len(evidence.trust_path.handovers) <= HANDOVERS_REMEMBERED_MAX:
+            self._trusted[trusting] = trusted
+            if len(self._trusted) > HEADERS_REMEMBERED_MAX:
+                self._trusted.popitem(last=False)
+        return trusted
 
     def _check_issuer(self, issuer: Member, anchor: Anchor) -> None:
         if issuer.distrusts(anchor.height):
@@ -269,9 +292,14 @@ def _verify_anchored(proof: Proof, header: TrustedHeader, metadata: Metadata, co
     return anchor
 
 
+# Issuer, recipient and anchor are the same for many documents under one header. Only what verified is remembered, by
+# all that was verified; a refusal is found anew each time.
+_verify_present = lru_cache(LEAVES_REMEMBERED_MAX)(verify_present)
+
+
 def _require_leaf(proven: ProvenLeaf, shape: type[L], key: bytes, header: TrustedHeader, code: str) -> L:
     try:
-        verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
+        _verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
         return decode_leaf(shape, key, proven.value)
     except LedgerError as error:
         raise _refused(code, error) from error

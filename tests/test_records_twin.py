@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.codec import decode, encode
 from ledger.errors import EncodingError
+from ledger.merkle import TreePath
 from ledger.operations import AnchorBatch, Grant
 from ledger.records import Identifier, R, Text, Uint, from_value, pack, to_value, unpack
 from ledger.state import Member, Schema, member_key, schema_key
@@ -101,3 +102,20 @@ def test_remembered_keys_are_those_of_the_codec() -> None:
 def test_a_longer_spelling_of_a_fitting_record_is_refused() -> None:
     with pytest.raises(EncodingError, match="shortest encoding"):
         unpack(Label, b"\x93\xa1a\xa1b\xcc\x01")
+
+
+HASHES = st.lists(
+    st.binary(min_size=32, max_size=32) | st.binary(max_size=33) | st.none() | st.integers(0, 3), max_size=5
+)
+
+
+@given(HASHES)
+def test_many_hashes_at_once_are_read_and_written_as_one_by_one(items: list[object]) -> None:
+    one_by_one = naive_hashes(items)
+    data = msgpack.packb([0, items], use_bin_type=True)
+    assert answer(lambda: unpack(TreePath, data).siblings) == one_by_one
+
+
+def naive_hashes(items: list[object]) -> object:
+    is_refused = len(items) > 64 or any(type(item) is not bytes or len(item) != 32 for item in items)  # type: ignore[arg-type]
+    return "refused" if is_refused else tuple(items)
