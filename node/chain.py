@@ -145,6 +145,12 @@ class Chain:
         block = None if height is None else self.store.load_block(height)
         return None if block is None else stored(block)
 
+    def holds(self, block_hash: bytes) -> bool:
+        """Say whether a block is durable here, final or not."""
+        candidate = self.tree.find(block_hash)
+        is_kept = candidate is not None and candidate.is_durable
+        return is_kept or self.store.find_height(block_hash) is not None
+
     def find_body(self, transaction_id: bytes) -> Transaction | None:
         """Return a transaction of any candidate."""
         return self._bodies.find(transaction_id)

@@ -66,7 +66,7 @@ from node.consensus.messages import (
     encode_message,
     epoch_of,
 )
-from node.engine import Engine
+from node.engine import Engine, HoldsBlock
 from node.mempool import Mempool, MempoolError
 from node.messages import (
     Consensus,
@@ -127,15 +127,17 @@ class Transport(Protocol):
 class EngineSource(Protocol):
     """What makes the engines, one for each epoch; `node.engine.Engines` does."""
 
-    def open(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
         """Return the engine that goes on from the stored tip."""
         ...
 
-    def succeed(self, ended: Engine, seal: Tip) -> Engine:
+    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Return the engine of the epoch that a final seal opens."""
         ...
 
-    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def resume(
+        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
+    ) -> Engine:
         """Return the engine that goes on from the tip of a snapshot."""
         ...
 
@@ -164,7 +166,7 @@ class Driver:
     ) -> None:
         self._member = member
         self._engines = engines
-        self.engine = engines.open(chain.tip, chain.store.tip_certificate())
+        self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
         self.chain = chain
         self.mempool = mempool
         self._transport = transport
@@ -771,7 +773,9 @@ class Driver:
         self._refused_above.clear()
         # Whether the blocks that were passed over hold any of these cannot be seen here: nothing is said of them.
         self.mempool.clear()
-        self.engine = self._engines.resume(self.engine, self.chain.tip, self.chain.store.tip_certificate())
+        self.engine = self._engines.resume(
+            self.engine, self.chain.tip, self.chain.store.tip_certificate(), self.chain.holds
+        )
         self._begin_engine()
         self._events.appendleft(Started())
         self._on_installed()
@@ -782,7 +786,7 @@ class Driver:
     def _hand_over(self) -> None:
         """Start the next epoch's engine: the seal is final and on disk."""
         self._is_over = False
-        self.engine = self._engines.succeed(self.engine, self.chain.tip)
+        self.engine = self._engines.succeed(self.engine, self.chain.tip, self.chain.holds)
         self._begin_engine()
         self._events.appendleft(Started())
 

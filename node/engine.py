@@ -18,7 +18,7 @@ from ledger.overlays import Tip
 from ledger.state import require_validators
 from node.consensus.config import Config
 from node.consensus.core import Simplex
-from node.consensus.journal import JournalRecord, VoteCast
+from node.consensus.journal import CertifyVerdict, JournalRecord, VoteCast
 from node.consensus.rounds import FinalizedTip
 from node.journal import NO_JOURNAL, Journal
 from node.storage.signer import SignerGuard, SigningKey
@@ -30,6 +30,9 @@ FindKey = Callable[[PublicKey], SigningKey | None]
 
 OpenJournal = Callable[[int, bool], tuple[Journal, tuple[JournalRecord, ...]]]
 """Opens the journal for an epoch, told whether this validator may have voted; returns it with its records."""
+
+HoldsBlock = Callable[[bytes], bool]
+"""Says whether a block is durable here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,16 @@ class Engines:
         self._open_journal = open_journal
         self._journal: Journal | None = None
 
-    def open(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
         """Return the engine that goes on from the stored tip, with what the journal remembers."""
         me, key = self._part_in(tip)
         if me is None or key is None:
             return self._follow(tip, certificate)
         # A missing log of a chain that has blocks is damage, except where this process crossed into the epoch.
         records = self._begin_journal(tip, has_voted=tip.header.height > 0)
-        return self._vote(tip, certificate, records, me, key)
+        return self._vote(tip, certificate, _held(records, holds), me, key)
 
-    def succeed(self, ended: Engine, seal: Tip) -> Engine:
+    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Return the engine of the epoch that a final seal opens."""
         me, key = self._part_in(seal)
         if me is None or key is None:
@@ -82,9 +85,11 @@ class Engines:
             if self._journal is None
             else self._remembered(self._journal, ended)
         )
-        return self._vote(seal, None, records, me, key)
+        return self._vote(seal, None, _held(records, holds), me, key)
 
-    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def resume(
+        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
+    ) -> Engine:
         """Return the engine that goes on from the tip of a snapshot, with what the ended one remembers."""
         me, key = self._part_in(tip)
         if me is None or key is None:
@@ -94,7 +99,7 @@ class Engines:
             if self._journal is None
             else self._remembered(self._journal, ended)
         )
-        return self._vote(tip, certificate, records, me, key)
+        return self._vote(tip, certificate, _held(records, holds), me, key)
 
     @staticmethod
     def _remembered(journal: Journal, ended: Engine) -> tuple[JournalRecord, ...]:
@@ -187,3 +192,13 @@ def _finalized(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:
         # Genesis, or a block that is final by the history of a later one.
         return FinalizedTip(tip.header.view, tip.sealed.hash, None)
     return FinalizedTip(certificate.subject.view, tip.sealed.hash, certificate)
+
+
+def _held(records: tuple[JournalRecord, ...], holds: HoldsBlock) -> tuple[JournalRecord, ...]:
+    """Return the records without verdicts on blocks that are not here: they are certified anew.
+
+    Who lost its chain and not its votes would finalize what it could not recover.
+    """
+    return tuple(
+        record for record in records if not isinstance(record, CertifyVerdict) or holds(record.block_hash)
+    )

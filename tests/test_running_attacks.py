@@ -83,8 +83,8 @@ async def check_recorded_once(running: RunningNetwork, transactions: list[Transa
     """Check that each of these is in exactly one final block of each node."""
     heights = []
     for process in running.processes.values():
-        found = process.store.find_transaction(transactions[-1].id)
-        heights.append(0 if found is None else found[0])
+        found = (process.store.find_transaction(transaction.id) for transaction in transactions)
+        heights.append(max((place[0] for place in found if place is not None), default=0))
     for process in running.processes.values():
         await asyncio.wait_for(process.node.wait_for_height(max(heights)), 15)
         recorded = [

@@ -21,7 +21,7 @@ from node.consensus.effects import Effect
 from node.consensus.events import Event
 from node.consensus.journal import JournalRecord
 from node.driver import Driver
-from node.engine import Engine, Engines
+from node.engine import Engine, Engines, HoldsBlock
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool, MempoolError
 from node.reporter import Reporter
@@ -53,18 +53,20 @@ class _Watched:
         self._engines = engines
         self._machine = machine
 
-    def open(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
         """Open an engine, and watch its core."""
-        return self._watch(self._engines.open(tip, certificate))
+        return self._watch(self._engines.open(tip, certificate, holds))
 
-    def succeed(self, ended: Engine, seal: Tip) -> Engine:
+    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Open the next epoch's engine, and watch its core."""
         self._machine.timeline.sometimes["handover of a running node"] += 1
-        return self._watch(self._engines.succeed(ended, seal))
+        return self._watch(self._engines.succeed(ended, seal, holds))
 
-    def resume(self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def resume(
+        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
+    ) -> Engine:
         """Open the engine that goes on from a snapshot, and watch its core."""
-        return self._watch(self._engines.resume(ended, tip, certificate))
+        return self._watch(self._engines.resume(ended, tip, certificate, holds))
 
     def _watch(self, engine: Engine) -> Engine:
         machine, handle = self._machine, engine.core.handle
