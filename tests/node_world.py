@@ -116,6 +116,8 @@ class World:
     chunk_size: int = CHUNK_LEAVES_SIZE
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
     meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
+    # Messages that the wire loses, whatever is meddled with.
+    is_lost: Callable[[str, str, bytes], bool] = lambda _source, _target, _data: False
     # Who may be called a liar by whom, because the test makes it one.
     liars: set[str] = field(default_factory=set)
     punished: list[tuple[str, str, str]] = field(default_factory=list)
@@ -146,6 +148,8 @@ class World:
     def deliver(self, source: str, target: str, data: bytes) -> None:
         """Put a message on the wire."""
         self.count += 1
+        if self.is_lost(source, target, data):
+            return
         meddled = self.meddle(source, target, data)
         if meddled is not None:
             heapq.heappush(self.queue, (self.now_ms + self.delay_ms, self.count, source, target, meddled))

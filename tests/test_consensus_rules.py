@@ -569,3 +569,14 @@ def test_an_observer_may_tell_a_validator_of_a_finalization_only() -> None:
     assert single.core.current_view == 1
     single.receive(None, CertificateMessage(certificate_of(subject_of(FINALIZE, 1))))
     assert single.core.current_view == 2
+
+
+def test_the_end_of_work_is_told_to_all_where_one_peer_was_told_of_the_work() -> None:
+    single = Single()
+    assert statuses(single.do(WorkChanged(True))) == []
+    single.do(PeerDown(2))
+    shown = sent_to(single.do(PeerUp(2)), 2, StatusMessage)
+    assert [status.pace for status in shown] == ["work"]
+    ended = statuses(single.do(WorkChanged(False)))
+    assert [status.pace for status in ended] == ["idle"]
+    assert statuses(single.do(WorkChanged(False))) == []

@@ -379,6 +379,28 @@ def test_a_report_with_a_name_that_cannot_be_shown_is_not_issued(name: str) -> N
     assert open_fields(made({"n" * NAME_SIZE_MAX: 1})).fields == {"n" * NAME_SIZE_MAX: 1}
 
 
+def test_sizes_and_counts_hold_at_their_limits_and_not_past_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    three: dict[str, Json] = {"a": 1, "b": 2, "c": 3}
+    report = made(three)
+    text = report.bound_text
+    for name, exact in (
+        ("DISCLOSURES_MAX", 3),
+        ("JWT_SIZE_MAX", len(report.jwt)),
+        ("SDJWT_SIZE_MAX", len(text)),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"ledger.sdjwt.{name}", exact)
+            assert decode(text.encode()) == report
+            if name != "SDJWT_SIZE_MAX":
+                assert made(three) == report
+            patched.setattr(f"ledger.sdjwt.{name}", exact - 1)
+            with pytest.raises(LedgerError, match=f"at most {exact - 1}|up to {exact - 1}"):
+                decode(text.encode())
+            if name != "SDJWT_SIZE_MAX":
+                with pytest.raises(LedgerError, match=f"at most {exact - 1}"):
+                    issue(three, CLAIMS, ISSUER_KEY, drawn())
+
+
 def test_half_a_character_is_not_issued() -> None:
     for fields in ({"a": "\ud800"}, {"\ud800": 1}, {"a": ["\udfff"]}):
         with pytest.raises(LedgerError, match="whole characters"):

@@ -11,19 +11,21 @@ from pathlib import Path
 import pytest
 
 from ledger.proofs import Proof
+from ledger.transactions import Transaction
 from node.client.client import Refused
 from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
+from node.service import PENDING, Submission
 from tests.consortium import REPORT, START_MS, member_key_of
 from tests.crashing_disk import PowerCut
 from tests.memory_node import MemoryNode
 from tests.office import served
 from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, opened, operations_of
 
-TURNS_MAX = 2_000
+TURNS_MAX = 20_000
 
 
 class Pauses:
@@ -250,6 +252,41 @@ def test_a_corrections_proof_comes_when_the_old_document_is_revoked(tmp_path: Pa
             await issuer.correct("unknown", bureau.draft("b"))
 
     run(bureau, story)
+
+
+class HoldingRevocations(MemoryNode):
+    """A node whose quorum takes anchors, and no revocation while it is held."""
+
+    holds = False
+
+    async def _submit(self, encoded: bytes) -> Submission:
+        transaction = Transaction.decode(encoded)
+        if self.holds and transaction.body.operations[0].TAG == "revoke":
+            return Submission(transaction.id, PENDING)
+        return await super()._submit(encoded)
+
+
+def test_a_corrections_proof_is_not_given_while_the_old_document_stands(tmp_path: Path) -> None:
+    node = HoldingRevocations()
+    bureau = Bureau(tmp_path, node)
+
+    async def story(issuer: Issuer, pauses: Pauses) -> None:
+        made = await issuer.issue_many([bureau.draft("a"), bureau.draft("b")])
+        await pauses.wake()
+        await asyncio.gather(*(each.proof for each in made))
+        node.holds = True
+        new = await issuer.correct("a", bureau.draft("a corrected"))
+        await pauses.wake()
+        await until(lambda: pauses.slept[-1] == 500)
+        assert operations_of(bureau.node) == ["anchor", "anchor"], "the revocation is what is tried again"
+        bureau.verify(bureau.draft("b"), await issuer.proof("b"))
+        assert not new.proof.done()
+        node.holds = False
+        await pauses.wake()
+        bureau.verify(bureau.draft("a corrected"), await new.proof)
+
+    run(bureau, story)
+    assert operations_of(bureau.node) == ["anchor", "anchor", "revoke"]
 
 
 def test_a_revoked_document_has_no_proof_any_more_and_its_neighbours_have(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -32,12 +32,13 @@ from node.client.issuing.draft import (
     media_type_of,
     proof_path_of,
 )
-from node.client.issuing.nodes import Nodes
+from node.client.issuing.nodes import BUSY_CODES, Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
 from node.client.recipient import VALIDITY_MS
 from node.durablefile import POSIX_FILES, FileOperations
-from node.service import Submission
+from node.mempool import MempoolError
+from node.service import REFUSED, Submission
 from tests.consortium import CHAIN_ID, NOTICE, REPORT, START_MS, key_of, make_genesis, member_key_of
 from tests.crashing_disk import CrashingDisk, Loss, PowerCut
 from tests.memory_node import MemoryNode, serve
@@ -122,6 +123,17 @@ class WatchedNode(MemoryNode):
     async def _submit(self, encoded: bytes) -> Submission:
         self.seen.append(encoded)
         return await super()._submit(encoded)
+
+
+@dataclass(slots=True)
+class BusyNode(MemoryNode):
+    """A node that has no room."""
+
+    busy: str = "mempool-full"
+
+    async def _submit(self, encoded: bytes) -> Submission:
+        error = MempoolError(self.busy, "room for one more", "no room", "send it again in a moment")
+        return Submission(Transaction.decode(encoded).id, REFUSED, error=error)
 
 
 class LyingNode(MemoryNode):
@@ -466,6 +478,18 @@ def test_the_next_node_is_asked_where_one_is_silent_busy_or_behind(tmp_path: Pat
         bureau.settle(register)
         bureau.verify(bureau.draft("a"), bureau.prove(register, "a"))
     assert operations_of(good) == ["anchor"] and silent.ledger.blocks == []
+
+
+@pytest.mark.parametrize("code", sorted(BUSY_CODES))
+def test_a_node_without_room_is_no_refusal(code: str, tmp_path: Path) -> None:
+    full, good = BusyNode(busy=code), MemoryNode()
+    with opened(Bureau(tmp_path, full)) as register:
+        register.collect([Bureau(tmp_path).draft("a")], now_ms=START_MS)
+        with pytest.raises(Unreachable, match="room"):
+            Bureau(tmp_path, full).settle(register)
+        assert len(register.waiting_batches()) == 1
+        Bureau(tmp_path, full, good).settle(register)
+    assert operations_of(good) == ["anchor"]
 
 
 def test_the_node_that_answered_is_asked_first_from_then_on(tmp_path: Path) -> None:

@@ -429,3 +429,12 @@ def test_a_consistency_path_holds_hashes_of_32_bytes_and_a_refusal_says_so() -> 
     for wrong in (first[:31], first + b"\0", b""):
         with pytest.raises(ProofError, match=r"^consistency path\[0\]: expected 32 bytes"):
             verify_consistency((wrong, *others), old_size=3, old_root=old_root, size=7, root=root)
+
+
+def test_consistency_is_between_sizes_from_one_to_the_largest() -> None:
+    root = leaf_hash(b"leaf")
+    for size in (1, TREE_SIZE_MAX):
+        verify_consistency((), old_size=size, old_root=root, size=size, root=root)
+    for old_size, size in ((0, 0), (0, 1), (2, 1), (TREE_SIZE_MAX + 1, TREE_SIZE_MAX + 1)):
+        with pytest.raises(ProofError, match="sizes with 1 <= old <= new"):
+            verify_consistency((), old_size=old_size, old_root=root, size=size, root=root)

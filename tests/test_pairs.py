@@ -15,7 +15,15 @@ import pytest
 
 from cli.exits import FINE, NO
 from cli.program import run
-from ledger.pairs import EXTRA_SIZE_MAX, NAME_SIZE_MAX, RATIO_MAX, RATIO_SLACK, PairError, open_pair
+from ledger.pairs import (
+    EXTRA_SIZE_MAX,
+    NAME_SIZE_MAX,
+    RATIO_MAX,
+    RATIO_SLACK,
+    READ_SIZE,
+    PairError,
+    open_pair,
+)
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from tests.attacks.forge import honest
 
@@ -126,22 +134,27 @@ def test_what_stands_before_between_or_after_is_refused() -> None:
     refusal(PLAIN + PLAIN)
 
 
-def test_every_byte_of_the_headers_is_checked_or_says_nothing() -> None:
-    """A changed header is refused, or the pair is the same: only times, versions and attributes may differ."""
-    harmless = 0
+# Where a header may say what it likes: versions below the limit, times, attributes of a regular file.
+LOCAL_FREE = {4, 5, 10, 11, 12, 13}
+CENTRAL_FREE = {4, 5, 6, 7, 12, 13, 14, 15, 36, 37, 38, 39, 40, 41}
+
+
+def test_every_bit_of_the_headers_is_checked_or_says_nothing() -> None:
     directory = PLAIN.index(b"PK\x01\x02")
-    first_name = 30 + len("report.pdf")
-    for place in [*range(first_name), *range(directory, len(PLAIN))]:
+    second = PLAIN.index(b"PK\x01\x02", directory + 1)
+    local_second = PLAIN.index(b"PK\x03\x04", 1)
+    free = {start + at for start in (0, local_second) for at in LOCAL_FREE}
+    free |= {start + at for start in (directory, second) for at in CENTRAL_FREE}
+    headers = [*range(40), *range(local_second, local_second + 46), *range(directory, len(PLAIN))]
+    for place in headers:
         for bit in range(8):
             altered = bytearray(PLAIN)
             altered[place] ^= 1 << bit
             try:
                 assert opened(bytes(altered)) == (DOCUMENT, PROOF)
-                harmless += 1
             except PairError:
                 continue
-    # Made-by and needed versions, times and dates, attributes, twice or once.
-    assert harmless < 8 * 60
+            assert place in free, place
 
 
 def test_encryption_descriptors_and_wide_sizes_are_refused() -> None:
@@ -201,6 +214,45 @@ def forged(
     return data + central + end
 
 
+def with_directory(edit: Callable[[bytes], bytes], data: bytes = PLAIN) -> bytes:
+    """Return an archive whose directory is edited and whose end record agrees with it."""
+    start = data.index(b"PK\x01\x02")
+    directory = edit(data[start:-22])
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 2, 2, len(directory), start, 0)
+    return data[:start] + directory + end
+
+
+def test_each_check_of_the_directory_has_its_reason() -> None:
+    def commented(directory: bytes) -> bytes:
+        return directory[:32] + struct.pack("<H", 5_000) + directory[34:] + b"c" * 5_000
+
+    def with_extra(directory: bytes) -> bytes:
+        size = 46 + len("report.pdf")
+        extra = struct.pack("<HH", 0xCAFE, 0)
+        return directory[:30] + struct.pack("<H", 4) + directory[32:size] + extra + directory[size:]
+
+    def wide(directory: bytes) -> bytes:
+        return directory[:24] + b"\xff" * 4 + directory[28:]
+
+    def short_comment(directory: bytes) -> bytes:
+        second = directory.index(b"PK", 4)
+        return directory[:32] + b"\1\0" + directory[34:second] + b"c" + directory[second:]
+
+    assert opened(with_directory(bytes)) == (DOCUMENT, PROOF)
+    for edit, reason in (
+        (commented, "directory: expected at most"),
+        (lambda directory: directory + b"xx", "nothing more"),
+        (lambda directory: directory[:40], "two entries"),
+        (with_extra, "times and owners only"),
+        (wide, "ZIP64"),
+        (short_comment, "no comment"),
+    ):
+        assert reason in refusal(with_directory(edit)), reason
+    stored = archive(("a", DOCUMENT), ("b", PROOF), method=zipfile.ZIP_STORED)
+    longer = with_directory(lambda directory: directory[:24] + b"\1\0\0\0" + directory[28:], stored)
+    assert "stored entry" in refusal(longer)
+
+
 def deflate(content: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(content) + packer.flush()
@@ -220,6 +272,45 @@ def test_sizes_and_checksums_that_lie_are_refused() -> None:
     refusal(forged(packed, size=size, checksum=checksum, claimed=len(packed) + 1))
     refusal(forged(DOCUMENT, size=size + 1, checksum=checksum, method=0))
     assert opened(forged(DOCUMENT, size=size, checksum=checksum, method=0)) == (DOCUMENT, PROOF)
+
+
+def test_a_document_larger_than_one_reading_is_whole() -> None:
+    block = random.Random(5).randbytes(8 * 1024)
+    for document in (block * 640, random.Random(6).randbytes(700_000)):
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            pair = open_pair(io.BytesIO(archive(("a", document), ("b", PROOF), method=method)))
+            pieces = list(pair.document())
+            assert b"".join(pieces) == document and max(map(len, pieces)) <= READ_SIZE
+
+
+def test_bytes_after_the_end_of_what_is_deflated_are_refused_wherever_reading_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed, size, checksum = deflate(DOCUMENT), len(DOCUMENT), zlib.crc32(DOCUMENT)
+    for reading in (len(packed), len(packed) + 1, len(packed) - 1):
+        monkeypatch.setattr("ledger.pairs.READ_SIZE", reading)
+        assert opened(forged(packed, size=size, checksum=checksum)) == (DOCUMENT, PROOF)
+        refusal(forged(packed + b"x", size=size, checksum=checksum))
+
+
+def test_noise_deep_in_what_is_deflated_is_refused() -> None:
+    document = random.Random(7).randbytes(20_000)
+    packed = bytearray(zlib.compress(document + b"text " * 4_000, 9)[2:-4])
+    packed[-40:-20] = b"\xff" * 20
+    refusal(forged(bytes(packed), size=40_000, checksum=zlib.crc32(document)))
+
+
+def test_an_extra_field_in_one_header_alone_is_checked_too() -> None:
+    packed, size, checksum = deflate(DOCUMENT), len(DOCUMENT), zlib.crc32(DOCUMENT)
+    extra = struct.pack("<HH", 0xCAFE, 0)
+    data = forged(packed, size=size, checksum=checksum, extra=extra)
+    directory = data.index(b"PK\x01\x02")
+
+    def without(directory: bytes) -> bytes:
+        return directory[:30] + b"\0\0" + directory[32:47] + directory[51:]
+
+    assert data[directory + 47 : directory + 51] == extra
+    assert "times and owners only" in refusal(with_directory(without, data))
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked_and_the_largest_ratio_passes() -> None:

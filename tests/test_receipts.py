@@ -194,6 +194,27 @@ def test_a_receipt_whose_words_and_codes_differ_is_refused_even_where_it_is_comm
         assert refused.value.code == "receipt", changes
 
 
+def test_a_receipt_of_another_grant_is_refused_even_where_it_is_committed_to(
+    request_: Request, texts: ReceiptTexts
+) -> None:
+    for changes, message in (
+        ({"nonce": b"another nonce 01"}, "record id"),
+        ({"principal": key_of("another holder").public}, "principal"),
+    ):
+        receipt = compose(request_, texts, **changes)
+        consent = grant_consent(
+            request_,
+            KEY,
+            nonce=b"consent nonce 01",
+            terms_salt=b"s" * 32,
+            from_ms=START_MS,
+            submit_by_ms=NOW_MS,
+            receipt_hash=receipt.digest(),
+        )
+        with pytest.raises(LedgerError, match=message):
+            check_receipt_of(ReceiptFile(receipt, consent.terms_salt, consent.consent_id), consent)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

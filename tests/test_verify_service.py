@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from cli.exits import FINE, USAGE
+from cli.program import run
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX
 from ledger.proofs import PROOF_SIZE_MAX
 from ledger.trust import TrustedRoot, trusted_root_to_json
@@ -465,3 +467,17 @@ def test_chosen_fields_have_a_door_of_their_own() -> None:
             await desk.close()
 
     asyncio.run(main())
+
+
+def test_the_command_refuses_other_addresses_and_shows_an_example(
+    story: Story, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trust = tmp_path / "trust.json"
+    trust.write_text(json.dumps(trusted_root_to_json(story.trust)))
+    for host in ("0.0.0.0", "localhost", "192.0.2.1"):
+        assert run(["verify", "serve", "--trust", str(trust), "--host", host]) == USAGE
+        assert "a loopback address" in capsys.readouterr().err
+    assert run(["verify", "serve", "--trust", str(tmp_path / "nothing")]) == USAGE
+    assert run(["verify", "serve", "--help"]) == FINE
+    said = capsys.readouterr().out
+    assert "Example:" in said and "--json" in said

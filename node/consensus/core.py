@@ -195,6 +195,7 @@ class Simplex:
         self._resolver.connect(peer)
         self._pacemaker.note_heard(peer, now_ms)
         self._outbox.emit(Send(peer, self._status(now_ms)))
+        self._pacemaker.note_status_shown(now_ms)
         for message in own_votes_above_finality(self._rounds):
             self._outbox.emit(Send(peer, message))
         if self._startup.is_unanswered(peer):
@@ -269,6 +270,7 @@ class Simplex:
         )
         if is_ahead:
             messages.append(self._status(now_ms))
+            self._pacemaker.note_status_shown(now_ms)
         for message in messages:
             self._outbox.emit(Send(peer, message))
         if messages:

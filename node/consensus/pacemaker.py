@@ -44,6 +44,7 @@ class Pacemaker:
         "_announced",
         "_certified_at_ms",
         "_config",
+        "_has_shown_work",
         "_has_work",
         "_heard_at_ms",
         "_last_block_at_ms",
@@ -65,6 +66,7 @@ class Pacemaker:
         self._heard_at_ms: dict[int, int] = {}
         self._paces: dict[int, _PeerPace] = {}
         self._announced: tuple[int, str] = (0, IDLE)
+        self._has_shown_work = False
         self._status_at_ms = 0
 
     # What happened.
@@ -213,14 +215,19 @@ class Pacemaker:
         view = self._rounds.current_view
         pace = self.pace(now_ms)
         announced_view, announced_pace = self._announced
-        if announced_pace == WORK and pace != WORK:
+        if (announced_pace == WORK or self._has_shown_work) and pace != WORK:
             return True
         if announced_pace == WAITING and announced_view == view and pace == IDLE:
             return True
         return self._is_signal_due(now_ms) and self._announced != (view, pace)
 
+    def note_status_shown(self, now_ms: int) -> None:
+        """Note what one peer was told: if it was work, all are told when that ends."""
+        self._has_shown_work = self._has_shown_work or self.pace(now_ms) == WORK
+
     def note_status_sent(self, now_ms: int) -> None:
         """Note what everybody was told."""
+        self._has_shown_work = False
         self._announced = (self._rounds.current_view, self.pace(now_ms))
         self._status_at_ms = now_ms + self._config.status_interval_ms
 
