@@ -9,8 +9,10 @@ Rule 2: the other validators get the same files, and each a vote log of its own,
 import os
 import random
 import shutil
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,7 @@ from ledger.operations import AnchorBatch
 from ledger.overlays import Executed
 from ledger.state import require_validators
 from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
-from node.consortium import Network, new_network
+from node.consortium import LOOPBACK, NODES_COUNT, Network, new_network
 from node.development import development_key
 from node.home import Home
 from node.journal import VoteLogJournal
@@ -37,6 +39,8 @@ SENDER: Final = "hk-bureau"
 SCHEMA: Final = "hk.credit-report"
 BLOCKS_PER_COMMIT: Final = 8
 IMMUTABLE_SUFFIX: Final = ".ldb"
+PORT_MIN: Final = 10_000
+PORT_END: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +171,27 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def fresh_network(directory: Path) -> Network:
-    """Write a development network with ports that are free now."""
+    """Write a development network on ports that are free, and stay so while a chain is made for it."""
     return new_network(
         directory,
         development=True,
         passphrase=None,
-        base_port=None,
+        base_port=_base_port(),
         random=random.SystemRandom().randbytes,
         now_ms=time.time_ns() // 1_000_000,
         scenarios=load_scenarios(scenarios_directory()),
     )
+
+
+def _base_port() -> int:
+    """Return the first of as many free ports as a network needs, below those that connections are given."""
+    source = random.SystemRandom()
+    while True:
+        first = source.randrange(PORT_MIN, PORT_END - 2 * NODES_COUNT)
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + 2 * NODES_COUNT):
+                    held.enter_context(socket.socket()).bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return first

@@ -9,6 +9,10 @@ These bytes are never the length of a tag in use, so no tree node can be read as
 import hmac
 from functools import cache
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
 
 HASH_SIZE = 32
 
@@ -16,6 +20,11 @@ HASH_SIZE = 32
 def digest(data: bytes) -> bytes:
     """Return the 32-byte SHA-256 digest of `data` (FIPS 180-4)."""
     return sha256(data).digest()
+
+
+def running_digest(prefix: bytes) -> "HASH":
+    """Return a SHA-256 digest that has read `prefix` and reads on: for what is not to be held, or copied, whole."""
+    return sha256(prefix)
 
 
 def tagged(tag: str, data: bytes) -> bytes:

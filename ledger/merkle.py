@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
-from ledger.digests import HASH_SIZE, digest
+from ledger.digests import HASH_SIZE, digest, running_digest
 from ledger.errors import ProofError
 from ledger.records import Hash, Integer, Items
 
@@ -67,9 +67,13 @@ class Frontier:
 
     def append(self, leaf: bytes) -> tuple["Frontier", tuple[Node, ...]]:
         """Return the tree with one more leaf, and the subtrees which that leaf completes, lowest first."""
+        return self.append_hash(leaf_hash(leaf))
+
+    def append_hash(self, hashed_leaf: bytes) -> tuple["Frontier", tuple[Node, ...]]:
+        """Append a leaf by its hash."""
         if self.size == TREE_SIZE_MAX:
             raise ProofError("tree", f"at most {TREE_SIZE_MAX} leaves", "one more")
-        index, current, peaks = self.size, leaf_hash(leaf), list(self.peaks)
+        index, current, peaks = self.size, hashed_leaf, list(self.peaks)
         completed = [Node(0, index, current)]
         while index & 1:
             index >>= 1
@@ -151,12 +155,12 @@ class Content:
 
 
 class ContentHasher:
-    """Reads a document piece by piece, however it is cut, and holds no more than one chunk of it."""
+    """Reads a document piece by piece, however it is cut, and holds nothing of it."""
 
-    __slots__ = ("_frontier", "_pending", "_size")
+    __slots__ = ("_chunk", "_filled", "_frontier", "_size")
 
     def __init__(self) -> None:
-        self._frontier, self._pending, self._size = Frontier(), bytearray(), 0
+        self._frontier, self._chunk, self._filled, self._size = Frontier(), running_digest(_LEAF), 0, 0
 
     @property
     def size(self) -> int:
@@ -167,18 +171,20 @@ class ContentHasher:
         """Read the next bytes of the document."""
         self._size += len(piece)
         view = memoryview(piece)
-        while len(self._pending) + len(view) >= CHUNK_SIZE:
-            taken = CHUNK_SIZE - len(self._pending)
-            self._frontier, _ = self._frontier.append(bytes(self._pending) + view[:taken])
-            self._pending.clear()
+        while len(view) >= CHUNK_SIZE - self._filled:
+            taken = CHUNK_SIZE - self._filled
+            self._chunk.update(view[:taken])
+            self._frontier, _ = self._frontier.append_hash(self._chunk.digest())
+            self._chunk, self._filled = running_digest(_LEAF), 0
             view = view[taken:]
-        self._pending += view
+        self._chunk.update(view)
+        self._filled += len(view)
 
     def finish(self) -> Content:
         """Return what was read as a whole. Nothing at all is one empty chunk."""
         frontier = self._frontier
-        if self._pending or self._size == 0:
-            frontier, _ = frontier.append(bytes(self._pending))
+        if self._filled or self._size == 0:
+            frontier, _ = frontier.append_hash(self._chunk.digest())
         return Content(self._size, frontier.root())
 
 
