@@ -2,8 +2,8 @@
 
     python -m bench.idle --json
 
-The limit is what is promised: one percent of a core; growth of the database stands in the details, per day. The vote log
-is rewritten when it has some thousand records, so it does not grow with time.
+The limit is what is promised: one percent of a core; growth of the database stands in the details, per day. The vote
+log is rewritten when it has some thousand records, so it does not grow with time.
 """
 
 import asyncio
