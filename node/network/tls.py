@@ -11,6 +11,7 @@ The key is P-256, not Ed25519: every TLS library and hardware module has it, and
 type than the keys that sign transactions and votes, so that one can never stand in for the other.
 """
 
+import os
 import ssl
 import tempfile
 from collections.abc import Iterable
@@ -223,8 +224,19 @@ def _make_context(protocol: ssl._SSLMethod, identity: TlsIdentity, pinned: Itera
 
 
 def _load_identity(context: ssl.SSLContext, identity: TlsIdentity) -> None:
-    # The ssl module reads keys from files only. The file exists for a moment, readable by us alone, and holds
-    # the key encrypted under a passphrase that never leaves this function.
+    # The ssl module reads keys from files only. Where there are files in memory it is one of those: nothing is on
+    # a disk, and nothing stays behind when the process is ended in between.
+    if hasattr(os, "memfd_create"):
+        plain = serialization.load_der_private_key(identity.key, None).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        with os.fdopen(os.memfd_create("tls-identity"), "wb") as file:
+            file.write(encode_certificate_pem(identity) + plain)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        return
+    # Elsewhere it exists for a moment, readable by us alone, and holds the key encrypted under a passphrase that
+    # never leaves this function.
     passphrase = token_hex(32).encode()
     with tempfile.TemporaryDirectory(prefix="luohu-tls-") as folder:
         chain = Path(folder) / "identity.pem"
