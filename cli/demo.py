@@ -153,10 +153,12 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    directory = Path(tempfile.mkdtemp(prefix="luohu-demo-"))
+    # Named before it is made, so that an interruption at any moment finds what to remove.
+    directory = Path(tempfile.gettempdir()) / f"luohu-demo-{secrets.token_hex(8)}"
     stage = Stage(directory, load_scenarios(scenarios_directory()), is_quiet=as_json)
     is_done = False
     try:
+        directory.mkdir(mode=0o700)
         with stage.timed("the whole story"):
             asyncio.run(play(stage, files))
         is_done = True
