@@ -151,7 +151,8 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
       luohu demo
       luohu demo --file my-report.pdf --keep
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT as well: a shell starts what runs in its background with that one ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     # Named before it is made, so that an interruption at any moment finds what to remove.
     directory = Path(tempfile.gettempdir()) / f"luohu-demo-{secrets.token_hex(8)}"

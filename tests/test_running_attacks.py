@@ -65,8 +65,10 @@ def attack(directory: Path, scenario: Callable[[RunningNetwork], Awaitable[None]
             await check_honest_traffic(running)
             await scenario(running)
             await check_honest_traffic(running)
+            # What lost a race leaves the pool when its node has led once.
             for process in running.processes.values():
-                assert process.driver.mempool.count == 0, "nothing of the attack stays in the mempool"
+                while process.driver.mempool.count > 0:
+                    await asyncio.sleep(0.05)
 
     asyncio.run(asyncio.wait_for(live(), 60))
 

@@ -37,7 +37,7 @@ from node.consensus.voter import Voter
 from node.driver import Driver
 from node.journal import VoteLogJournal
 from node.mempool import Mempool
-from node.messages import Gossip
+from node.messages import BUSY, Gossip, NotHeld
 from node.storage.database import Batch
 from node.storage.signer import SignerGuard
 from node.storage.store import Store
@@ -390,7 +390,7 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
 
 @defect("L1", seeds_max=12)
 def what_is_final_is_not_served(patches: ExitStack) -> None:
-    put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: None)
+    put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: NotHeld(BUSY, 0, 0, 0, 0))
 
 
 @defect("AssertionError|I10|I11")

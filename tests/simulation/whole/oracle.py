@@ -545,8 +545,8 @@ class Oracle:
         assert machine.driver is not None
         tip_hash = machine.driver.chain.tip.sealed.hash
         is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip_hash
-        # A batch may be on the disk although the process died before it could say so.
-        if height == len(self.ledger.blocks):
+        # A batch, of one block or several, may be on the disk although the process died before it could say so.
+        if height >= len(self.ledger.blocks):
             return
         self.require(is_known, f"I1: {machine.member} opens with another block at {height} ({key.hex()})")
 
