@@ -22,7 +22,9 @@ from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
+from node.driver import NodeStopped
 from node.storage.tables import damaged
+from node.storage.votelog import VoteLogError
 from tests.consortium import (
     REPORT,
     VALIDATORS,
@@ -374,8 +376,17 @@ def test_damage_that_a_door_meets_ends_the_node() -> None:
     async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
         node.fails = damaged(b"H" + bytes(8), "a flipped bit")
         status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
-        assert (status, check_refusal(answer)) == (500, "internal")
+        assert (status, check_refusal(answer)) == (503, "stopping")
         assert node.damaged == [node.fails]
+
+    run(scenario)
+
+
+def test_a_write_that_failed_for_a_client_is_no_500() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        for node.fails in (VoteLogError("no space"), NodeStopped("another result")):
+            status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
+            assert (status, check_refusal(answer)) == (503, "stopping")
 
     run(scenario)
 

@@ -39,9 +39,11 @@ from node.api.routes import make_doors
 from node.api.submissions import Submissions
 from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
+from node.driver import NodeStopped
 from node.mempool import MempoolError
 from node.service import NodeService, NotReady
 from node.storage.tables import StoreError
+from node.storage.votelog import VoteLogError
 from node.turns import Turns
 
 BODIES_SIZE_MAX: Final = 16 * BODY_SIZE_MAX
@@ -142,7 +144,10 @@ class Api:
             except StoreError as error:
                 # What this door met, consensus meets next: the node stops, and says how it is repaired.
                 self._node.was_damaged(error)
-                raise
+                response = _refuse_stopping()
+            except (VoteLogError, NodeStopped):
+                # A client's request was what made the node write: the driver said why, and the node ends.
+                response = _refuse_stopping()
             self._metrics.count(request.get(_DOOR, NO_DOOR), response.status, response.get(CODE, ""))
             return response
 
@@ -176,6 +181,11 @@ async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.Strea
         return refuse(503, "timeout", "node", expected=expected, found="none", cure=cure)
     except web.HTTPException as error:
         return refuse_http(request, error)
+
+
+def _refuse_stopping() -> web.Response:
+    cure = "Ask another node, and read this one's log."
+    return refuse(503, "stopping", "node", expected="a node that goes on", found="one that stops", cure=cure)
 
 
 def refuse_http(request: web.Request, error: web.HTTPException) -> web.Response:
