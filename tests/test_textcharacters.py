@@ -114,3 +114,14 @@ def test_the_page_lists_the_same_ranges() -> None:
         first, _, last = each.strip().partition("–")
         found.append((int(first, 16), int(last or first, 16)))
     assert tuple(found) == RANGES
+
+
+def test_the_browser_page_holds_text_to_the_same_ranges() -> None:
+    def point(number: int) -> str:
+        return f"\\\\u{{{number:x}}}" if number > 0xFFFF else f"\\\\u{number:04x}"
+
+    ranges = "".join(
+        point(first) if first == last else f"{point(first)}-{point(last)}" for first, last in RANGES
+    )
+    page = (LEDGER.parent / "web" / "verify.html").read_text("utf-8")
+    assert f"^[{ranges}]*$" in re.sub(r'"\s*\+\s*"', "", page)
