@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate large fuzz bench clean
+.PHONY: demo test check simulate soak abuse explore mutate stale large fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -41,9 +41,13 @@ simulate: $(VENV)/installed
 explore: $(VENV)/installed
 	$(BIN)/python -m tests.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
 
-# Every check of the verifier is necessary: a test fails without it. Takes half an hour.
+# Every check of the verifier is necessary: a test fails without it. An hour; goes on where it was interrupted.
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+
+# Whether the kept results of mutation and fuzzing are of the code as it is now.
+stale: $(VENV)/installed
+	$(BIN)/python -m tests.mutation --status
 
 # What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
 large: $(VENV)/installed
