@@ -48,15 +48,17 @@ mutate: $(VENV)/installed
 # Whether the kept results of mutation and fuzzing are of the code as it is now.
 stale: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --status
+	$(BIN)/python -m tests.fuzz --status
 
 # What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
 large: $(VENV)/installed
 	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
 
-# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
+# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (of processor time, for each target).
+# It goes on where it was interrupted; OUT=tests/fuzz/result.json writes what all runs on this code add up to.
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
-	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
 
 # Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
 bench: $(VENV)/installed
