@@ -27,6 +27,8 @@ from node.network.limits import (
 )
 
 PEER_PATH = "/luohu/peer"
+FETCH_PATH = "/luohu/fetch"
+"""Where a peer knocks that cannot pin us: it fetches, and reads nothing but answers (node.network.fetching)."""
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ class Listener:
                 transport.abort()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != PEER_PATH:
+        if request.path not in (PEER_PATH, FETCH_PATH):
             return web.Response(status=404, text=f"path: expected {PEER_PATH}\n")
         opened = self._make_socket()
         await opened.prepare(request)
