@@ -18,7 +18,7 @@ from ledger.state import Anchor, require_validators
 from ledger.statepages import check_pages
 from ledger.trust import Handover, TrustPath
 from node.consensus.startup import Standing
-from node.driver import NodeStopped
+from node.jobs import NodeStopped
 from node.messages import (
     Consensus,
     FinalBlocks,

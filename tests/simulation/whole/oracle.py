@@ -276,8 +276,8 @@ class Oracle:
         votes_max = max((len(each.votes) for each in rounds), default=0)
         self.require(votes_max <= 3 * count, f"I12: {machine.member} holds {votes_max} votes of a view")
         bounds = {
-            "verifying": (len(driver._verifying), 256),
-            "certifying": (len(driver._certifying), 256),
+            "verifying": (len(driver._jobs._verifying), 256),
+            "certifying": (len(driver._jobs._certifying), 256),
             "questions": (len(driver._questions._again_at_ms), 257),
             "events": (len(driver._events), 64),
             "candidates": (len(driver.chain.tree._candidates), 512),
