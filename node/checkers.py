@@ -136,7 +136,8 @@ class Checkers:
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await asyncio.shield(process.wait())
+                # Read to its end: pipes that still held an answer would stay open with the loop that knew them.
+                await asyncio.shield(process.communicate())
 
     async def _start(self) -> asyncio.subprocess.Process:
         kept = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
