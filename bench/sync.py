@@ -14,13 +14,14 @@ from typing import Final
 
 import click
 
-from bench.cluster import Cluster, cpu_seconds, running_cluster, start, stop
+from bench.cluster import Cluster, check_running, cpu_seconds, running_cluster, start, stop
 from bench.load import rate_on_all_cores
 from bench.report import Report, progress
 from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
 from ledger.snapshots import SNAPSHOT_INTERVAL
 from node.client.client import Client, Unreachable
 from node.consortium import Network
+from node.home import Home
 
 FOLLOWER: Final = "auditor"
 TRANSACTIONS_PER_BLOCK: Final = 500
@@ -55,12 +56,13 @@ def catch_up(cluster: Cluster, height: int) -> CaughtUp:
     home = cluster.network.homes[FOLLOWER]
     process = start(home.path, 0.0)
     try:
-        return asyncio.run(_follow(f"http://{home.require_node().api}", process, height))
+        return asyncio.run(_follow(home, process, height))
     finally:
         stop((process,))
 
 
-async def _follow(url: str, process: "subprocess.Popen[bytes]", height: int) -> CaughtUp:
+async def _follow(home: Home, process: "subprocess.Popen[bytes]", height: int) -> CaughtUp:
+    url = f"http://{home.require_node().api}"
     async with asyncio.timeout(CATCH_UP_S), Client.connect(url) as client:
         began: float | None = None
         first_height, used = 0, 0.0
@@ -68,6 +70,7 @@ async def _follow(url: str, process: "subprocess.Popen[bytes]", height: int) -> 
             try:
                 reached = (await client.status()).height
             except Unreachable:
+                check_running(process, home.path)
                 await asyncio.sleep(0.01)
                 continue
             if began is None:

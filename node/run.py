@@ -20,6 +20,7 @@ from ledger.overlays import Executed
 from ledger.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
+from node.checkers import Checkers
 from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
@@ -149,6 +150,7 @@ class NodeProcess:
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._checkers = Checkers(self._signatures_checked)
         self._engines = Engines(
             member=parts.member,
             chain_id=parts.genesis.content.chain_id,
@@ -177,7 +179,9 @@ class NodeProcess:
                 on_final=self._became_final,
                 on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
                 on_failure=self._fail,
-                sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf),
+                sync=SyncParts(
+                    Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf, checker=self._checkers
+                ),
                 on_installed=self._was_installed,
             )
             self._check_engine()
@@ -329,6 +333,7 @@ class NodeProcess:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
+        await self._checkers.close()
         await self._network.close()
         self._engines.close()
         self.driver.close()
@@ -379,6 +384,9 @@ class NodeProcess:
 
     def _tick(self) -> None:
         self._timer = None
+        self._guarded(self.driver.tick)
+
+    def _signatures_checked(self) -> None:
         self._guarded(self.driver.tick)
 
     def _fail(self, error: BaseException) -> None:

@@ -45,6 +45,7 @@ RARE = (
     "node stopped by a failed write",
     "node stopped by a damaged record",
     "database fetched again from peers",
+    "database lost",
     "vote log repaired from its copy",
     "torn append of the vote log dropped",
     "amnesia: the vote log tells",

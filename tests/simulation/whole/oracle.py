@@ -17,9 +17,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from ledger.certificates import FINALIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
+from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
 from ledger.keys import PublicKey
@@ -123,6 +123,7 @@ class Oracle:
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
+        self._losers: dict[bytes, set[str]] = defaultdict(set)
         self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
         self._durable: dict[int, set[bytes]] = defaultdict(set)
         self._bases: dict[int, int] = defaultdict(int)
@@ -140,11 +141,40 @@ class Oracle:
     def require(self, holds: bool, claim: str) -> None:
         """Raise Violation unless something holds."""
         if not holds:
-            raise Violation(f"at {self.timeline.now_ms} ms: {claim}")
+            self.fail(claim)
+
+    def fail(self, claim: str) -> NoReturn:
+        """Raise Violation."""
+        raise Violation(f"at {self.timeline.now_ms} ms: {claim}")
 
     def is_honest(self, machine: "Machine") -> bool:
         """Tell whether a machine's member keeps the rules and remembers what it promised."""
         return machine.member not in self.faulty
+
+    def may_lose_database(self, machine: "Machine") -> bool:
+        """Tell whether this loss stays within what is promised (docs/reliability.md, what is not covered).
+
+        Who votes for a block promises to keep it. Where more than f members break that promise for one block,
+        Byzantine ones among them, that block may be gone for good, and the network waits for it for ever.
+        """
+        if not self.is_honest(machine):
+            return True
+        faulty_max = (len(self.sets[max(self.sets)]) - 1) // 3
+        return all(
+            len(self._losers[block_hash] | self.faulty | {machine.member}) <= faulty_max
+            for block_hash in self._voted_for(machine.member)
+        )
+
+    def _voted_for(self, member: str) -> list[bytes]:
+        """Return the blocks that a member notarized and that are neither final nor skipped."""
+        final = self.ledger.blocks[-1].place
+        found = []
+        for (signer, place), own in self._signed.items():
+            if signer == member and place > final and place not in self.nullified and NOTARIZE in own:
+                block_hash = own[NOTARIZE].block_hash
+                assert block_hash is not None, "a notarization names a block"
+                found.append(block_hash)
+        return found
 
     # Processes.
 
@@ -165,6 +195,8 @@ class Oracle:
 
     def note_lost_database(self, machine: "Machine") -> None:
         """A machine starts over without its chain."""
+        for block_hash in self._voted_for(machine.member):
+            self._losers[block_hash].add(machine.member)
         self.heights[machine.number] = 0
         self._bases[machine.number] = 0
         self._voted_before_loss[machine.number] = machine.disk.files.synced(VOTES)
@@ -213,19 +245,21 @@ class Oracle:
         self._progress[machine.number] = now
         if not machine.keeps_rules:
             return
-        self.require(
-            now[0] == before[0] and now[1] >= before[1] and now[2] >= before[2],
-            f"I9: {machine.member} went from {before} to {now}",
-        )
-        self.require(now[2] < now[1], f"I9: {machine.member} is in {now}")
+        # Claims are put into words where they do not hold: this runs at every event.
+        if now[0] != before[0] or now[1] < before[1] or now[2] < before[2]:
+            self.fail(f"I9: {machine.member} went from {before} to {now}")
+        if now[2] >= now[1]:
+            self.fail(f"I9: {machine.member} is in {now}")
         if now[1] > before[1] + 5:
             self.timeline.sometimes["jump over more than 5 views"] += 1
         limit = now[1] - now[2] + RETAINED_VIEWS + 2
-        self.require(core.rounds_count <= limit, f"I12: {machine.member} holds {core.rounds_count} rounds")
+        if core.rounds_count > limit:
+            self.fail(f"I12: {machine.member} holds {core.rounds_count} rounds")
         deadline_ms = core.next_deadline_ms()
-        is_later = deadline_ms is None or deadline_ms > now_ms
-        self.require(is_later, f"{machine.member}: deadline {deadline_ms} is not in the future")
-        self._note_effects(machine, engine, event, effects)
+        if deadline_ms is not None and deadline_ms <= now_ms:
+            self.fail(f"{machine.member}: deadline {deadline_ms} is not in the future")
+        if effects or isinstance(event, Certified):
+            self._note_effects(machine, engine, event, effects)
 
     def _note_effects(
         self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect]
@@ -264,7 +298,8 @@ class Oracle:
         if not machine.keeps_rules:
             return
         height = driver.chain.tip.header.height
-        self.require(height >= self.heights[machine.number], f"I9: {machine.member} went back to {height}")
+        if height < self.heights[machine.number]:
+            self.fail(f"I9: {machine.member} went back to {height}")
         if self.timeline.events_count % 64 == 0:
             self._check_memory(machine)
 

@@ -9,10 +9,12 @@ Rule 4: then, in every third world, clients fall silent. The network goes on by 
 is Byzantine it does nothing else.
 """
 
+import gc
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -37,6 +39,7 @@ HEIGHTS_WANTED = 10
 HEIGHTS_MIN = 40
 LIVE_PACE_MS = 60
 RETRY_MS = 500
+LOSS_WAIT_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +207,7 @@ class World:
             case "rot-log-copy":
                 return first.disk.rot_log(VOTES, numbers[0], copies_count=1)
             case "lose-database":
-                self._stop(first, salt=numbers[0], restart_ms=400)
-                first.lose_database()
+                self._lose_database(first, numbers[0], until_ms=timeline.now_ms + LOSS_WAIT_MS)
             case "clock-step":
                 first.clock_offset_ms += numbers[0]
             case "clock-drift":
@@ -225,6 +227,15 @@ class World:
     def _stop(self, machine: Machine, *, salt: int | None, restart_ms: int) -> bool:
         machine.stop(salt=salt, restart_ms=restart_ms)
         return True
+
+    def _lose_database(self, machine: Machine, salt: int, *, until_ms: int) -> None:
+        """Take a database away, as soon as no block depends on it that more than f members would have lost."""
+        if self.oracle.may_lose_database(machine):
+            self._stop(machine, salt=salt, restart_ms=400)
+            machine.lose_database()
+            self.timeline.sometimes["database lost"] += 1
+        elif self.timeline.now_ms < until_ms and not self._core:
+            self.timeline.after(50, partial(self._lose_database, machine, salt, until_ms=until_ms))
 
     def _change_validators(self, kind: str, machine: Machine) -> bool:
         """Let the governors ask for a change of the validator set."""
@@ -286,9 +297,8 @@ class World:
             if len(self.oracle.ledger.blocks) <= goal:
                 return False
             self._is_feeding = False
-            machines = [self.links.machines[number] for number in self._core]
-            heights = [self.oracle.heights[machine.number] for machine in machines]
-            return min(heights) >= goal and self._is_all_final(min(heights))
+            lowest = min(self.oracle.heights[number] for number in self._core)
+            return lowest >= goal and self._is_all_final(lowest)
 
         if not self.timeline.run_until(start_ms + CORE_BOUND_MS, is_done):
             raise Violation(f"L1: no progress of {sorted(self._core)} in {CORE_BOUND_MS} ms: {self._state()}")
@@ -296,8 +306,9 @@ class World:
         return later[0] - start_ms, self.timeline.now_ms - start_ms
 
     def _is_all_final(self, height: int) -> bool:
-        places = self.oracle.ledger.places
-        return all(places.get(wanted, height + 1) <= height for wanted in self.oracle.clients.wanted)
+        unmet, places = self.oracle.clients.unmet, self.oracle.ledger.places
+        unmet -= {wanted for wanted in unmet if places.get(wanted, height + 1) <= height}
+        return not unmet
 
     def _state(self) -> str:
         missing = [each for each in self.oracle.clients.wanted if each not in self.oracle.ledger.places]
@@ -371,14 +382,31 @@ def _describe(machine: Machine) -> str:
 
 def run(schedule: Schedule, *, listener: Callable[[int, str], None] | None = None) -> Outcome:
     """Run a schedule to its end. Raises Violation, or whatever the code under test raises."""
+    with _silence(), _no_collection(), signatures(are_real=schedule.are_signatures_real):
+        return _run(World(schedule), listener)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
     logger = logging.getLogger("node")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with signatures(are_real=schedule.are_signatures_real):
-            return _run(World(schedule), listener)
+        yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A world is small and dies whole: looking for cycles in it while it lives is of no use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _run(world: World, listener: Callable[[int, str], None] | None) -> Outcome:
