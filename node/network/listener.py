@@ -175,9 +175,12 @@ class Listener:
         if request.path not in (PEER_PATH, FETCH_PATH):
             return web.Response(status=404, text=f"path: expected {PEER_PATH}\n")
         opened = self._make_socket()
-        await opened.prepare(request)
         try:
+            await opened.prepare(request)
             await self._serve(opened, request)
+        except ConnectionError as error:
+            # It left before it was answered, as a node does that ends. aiohttp would take it for a failure of ours.
+            logger.info("peer.left address=%s reason=%s", request.remote, error)
         finally:
             if request.transport is not None:
                 request.transport.abort()
