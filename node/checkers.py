@@ -63,6 +63,7 @@ class Checkers:
         self._idle_s = idle_s
         self._waiting: asyncio.Queue[_Asked] = asyncio.Queue(QUESTIONS_MAX)
         self._serving: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._is_over = False
 
     @property
@@ -105,6 +106,7 @@ class Checkers:
         self._is_over = True
         self._cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.gather(*self._ending)
 
     def _end(self, reason: str) -> None:
         if self._is_over:
@@ -134,10 +136,14 @@ class Checkers:
             for asked in under_way:
                 asked.settle(None)
             if process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                # Read to its end: pipes that still held an answer would stay open with the loop that knew them.
-                await asyncio.shield(process.communicate())
+                await asyncio.shield(self._end_process(process))
+
+    def _end_process(self, process: asyncio.subprocess.Process) -> "asyncio.Task[None]":
+        """Kill a process, in a task that outlives the one that served it: `close` may come in between."""
+        ending = asyncio.get_running_loop().create_task(_kill(process))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
 
     async def _start(self) -> asyncio.subprocess.Process:
         kept = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
@@ -174,6 +180,13 @@ class Checkers:
                 return await self._waiting.get()
         except TimeoutError:
             return None
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    # Read to its end: a pipe that still held an answer would stay open, and so would what knows the process.
+    await process.communicate()
 
 
 def _widen(writer: asyncio.StreamWriter) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -156,6 +157,25 @@ def test_an_idle_process_ends_and_another_starts_when_it_is_needed() -> None:
                 await asyncio.sleep(0.01)
 
     run(asks, idle_s=0.0)
+
+
+def test_a_pool_that_is_closed_while_an_idle_process_ends_waits_for_its_end() -> None:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def asks(pool: Checkers, answers: Answers) -> None:
+        start = pool._start
+
+        async def note_start() -> asyncio.subprocess.Process:
+            started.append(await start())
+            return started[-1]
+
+        pool._start = note_start  # type: ignore[method-assign]
+        await answers.wait_for(pool.submit((signed(1),), KEYS))
+        while not pool._ending:
+            await asyncio.sleep(0)
+
+    run(asks, idle_s=0.0)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
