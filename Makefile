@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate large fuzz bench clean
+.PHONY: demo test check simulate soak abuse explore mutate stale large fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -41,18 +41,24 @@ simulate: $(VENV)/installed
 explore: $(VENV)/installed
 	$(BIN)/python -m tests.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
 
-# Every check of the verifier is necessary: a test fails without it. Takes half an hour.
+# Every check of the verifier is necessary: a test fails without it. An hour; goes on where it was interrupted.
 mutate: $(VENV)/installed
 	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+
+# Whether the kept results of mutation and fuzzing are of the code as it is now.
+stale: $(VENV)/installed
+	$(BIN)/python -m tests.mutation --status
+	$(BIN)/python -m tests.fuzz --status
 
 # What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
 large: $(VENV)/installed
 	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
 
-# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (for each target)
+# Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (of processor time, for each target).
+# It goes on where it was interrupted; OUT=tests/fuzz/result.json writes what all runs on this code add up to.
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
-	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(TARGETS)
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
 
 # Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
 bench: $(VENV)/installed

@@ -1,14 +1,19 @@
 """A chain in memory with the published development keys: what benchmarks of the rules start from."""
 
 import random
+from dataclasses import replace
 from typing import Final
 
-from ledger.blocks import leader_index
+from ledger.blocks import Block, SealedHeader, leader_index
 from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
 from ledger.execution import build_block
 from ledger.genesis import genesis_block
 from ledger.operations import AnchorBatch, Operation
-from ledger.overlays import Executed, Tip
+from ledger.overlays import Executed, Overlay, Tip
+from ledger.records import pack
+from ledger.state import Anchor
+from ledger.statepages import update
+from ledger.statetree import value_hash
 from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
 from node.consortium import development_genesis
 from node.development import development_key
@@ -62,6 +67,35 @@ class MemoryChain:
         for start in range(0, records_count, RECORDS_PER_BLOCK):
             count = min(RECORDS_PER_BLOCK, records_count - start)
             self.extend(ISSUER, *(AnchorBatch(source.randbytes(32), 1, SCHEMA, None) for _ in range(count)))
+
+    def hold(self, records_count: int) -> None:
+        """Put that many anchors into the state at once, by one block that no transactions explain.
+
+        The tree is the one that as many anchor operations make. Only audits would ask for those.
+        """
+        source, header = random.Random("records"), self.tip.header
+        self.now_ms += 1_000
+        values: dict[bytes, bytes] = {}
+        for _ in range(records_count):
+            leaf = Anchor(
+                ISSUER, source.randbytes(32), 1, SCHEMA, 0, None, header.height + 1, self.now_ms, 1, 0, None
+            )
+            values[leaf.state_key()] = pack(leaf)
+        changes = [(key, value_hash(values[key])) for key in sorted(values)]
+        tree = update(self, header.state_root, changes)
+        sealed = SealedHeader.encode(
+            replace(
+                header,
+                height=header.height + 1,
+                view=header.view + 1,
+                time_ms=self.now_ms,
+                parent_hash=self.tip.sealed.hash,
+                state_root=tree.root,
+                history_root=self.tip.history.root(),
+            )
+        )
+        history, _ = self.tip.history.append(sealed.hash)
+        self._take(Executed(Block(sealed, ()), Overlay(values, tree.pages, self), history))
 
     def certificate(self) -> QuorumCertificate:
         """Certify the newest block with a quorum."""

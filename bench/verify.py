@@ -4,12 +4,15 @@
 
 Cold: documents, proofs, consents and headers are all distinct. Warm: the proofs are distinct too, but made under one
 header, as a bank meets them that verifies many documents of a day. The limit is what the signature checks of a cold
-verification alone would allow: three of the quorum and two of the presentation, timed in the same run on the same
-core. A large document is measured against raw SHA-256 over the same bytes.
+verification alone would allow: three of the quorum and two of the presentation. The three take turns in short slices,
+in processor time, and each figure is the median of its slices, so that what else the machine does weighs on all
+alike; the state that the proofs were made from is gone by then. A large document is measured against raw SHA-256.
 """
 
+import gc
 import hashlib
 import random
+import statistics
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +50,7 @@ PURPOSE: Final = "consumer-credit.loan"
 DAY_MS: Final = 86_400_000
 DOCUMENT_SIZE: Final = 4_096
 SIGNATURES_PER_PROOF: Final = 5
+SLICE_DOCUMENTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +204,39 @@ def make_cases(
     return cases if is_cold else [present(chain, trust, batch, each) for each in waiting]
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Verifications per second, cold and warm, and signature checks per second, of one slice or the median of many."""
+
+    cold: float
+    warm: float
+    checks: float
+
+
 def verifications_per_second(verifier: Verifier, cases: list[Case]) -> float:
-    """Verify each case once."""
-    start = time.perf_counter()
+    """Verify each case once, in processor time."""
+    start = time.process_time()
     for case in cases:
         verifier.verify(case.document, case.proof, request=case.request, at_ms=case.at_ms)
-    return len(cases) / (time.perf_counter() - start)
+    return len(cases) / (time.process_time() - start)
+
+
+def measure_in_turn(trust: TrustedRoot, cold: list[Case], warm: list[Case]) -> list[Rates]:
+    """Return the rates of each slice; every case is verified once."""
+    colds, warms, rates = Verifier(trust), Verifier(trust), []
+    # The header of the warm cases was seen before.
+    colds.verify(cold[0].document, cold[0].proof, request=cold[0].request, at_ms=cold[0].at_ms)
+    warms.verify(warm[0].document, warm[0].proof, request=warm[0].request, at_ms=warm[0].at_ms)
+    for first in range(1, len(cold), SLICE_DOCUMENTS):
+        part = slice(first, first + SLICE_DOCUMENTS)
+        rates.append(
+            Rates(
+                verifications_per_second(colds, cold[part]),
+                verifications_per_second(warms, warm[part]),
+                rate_of_signature_checks(SIGNATURES_PER_PROOF * SLICE_DOCUMENTS, time.process_time),
+            )
+        )
+    return rates
 
 
 def document_rates(size: int) -> tuple[float, float]:
@@ -223,7 +254,7 @@ def document_rates(size: int) -> tuple[float, float]:
 
 
 @click.command()
-@click.option("--records", default=20_000, show_default=True, help="Records in the state.")
+@click.option("--records", default=1_000_000, show_default=True, help="Records in the state.")
 @click.option("--documents", default=400, show_default=True, help="Distinct documents and proofs.")
 @click.option("--large-mb", default=128, show_default=True, help="Size of the large document.")
 @click.option("--quick", is_flag=True, help="A smoke run: its figure says nothing.")
@@ -233,28 +264,29 @@ def main(records: int, documents: int, large_mb: int, quick: bool, as_json: bool
     del as_json
     if quick:
         records, documents, large_mb = 200, 6, 2
-    checks_count = 200 if quick else 2_000
     source = random.Random("bench.verify")
     chain = MemoryChain()
-    chain.fill(records)
+    chain.hold(records)
     trust = TrustedRoot(1, chain.genesis, ())
     copies = issue(chain, documents, source)
     batch = Tree([copy.opening.commitment() for copy in copies])
     chain.extend(ISSUER, AnchorBatch(batch.root(), batch.size, SCHEMA, None))
     cold_cases = make_cases(chain, trust, copies, batch, source, is_cold=True)
     warm_cases = make_cases(chain, trust, copies, batch, source, is_cold=False)
-    before = rate_of_signature_checks(checks_count)
-    cold = verifications_per_second(Verifier(trust), cold_cases)
-    warm = verifications_per_second(Verifier(trust), warm_cases)
-    after = rate_of_signature_checks(checks_count)
-    checks = (before + after) / 2
+    del chain
+    gc.collect()
+    rates = measure_in_turn(trust, cold_cases, warm_cases)
+    cold, warm, checks = (
+        statistics.median(getattr(each, name) for each in rates) for name in ("cold", "warm", "checks")
+    )
+    ratios = [SIGNATURES_PER_PROOF * each.cold / each.checks for each in rates]
     document_rate, raw_rate = document_rates(large_mb * 1024 * 1024)
     Report(
         name="verify",
         figure=cold,
         unit="cold verifications per second on one core",
         limit=checks / SIGNATURES_PER_PROOF,
-        limit_is=f"raw signature checks per second on one core, before and after, / {SIGNATURES_PER_PROOF}",
+        limit_is=f"raw signature checks per second on one core, in turn with the proofs, / {SIGNATURES_PER_PROOF}",
         details={
             "warm_per_second": round(warm),
             "document_mb_per_second": round(document_rate),
@@ -264,7 +296,10 @@ def main(records: int, documents: int, large_mb: int, quick: bool, as_json: bool
             "documents": documents,
             "document_size": DOCUMENT_SIZE,
             "proof_size": round(sum(len(case.proof) for case in cold_cases) / documents),
-            "signature_checks_per_second": [round(before), round(after)],
+            "signature_checks_per_second": round(checks),
+            "ratio_of_slices": [round(each, 3) for each in statistics.quantiles(ratios, n=4)]
+            if len(ratios) > 1
+            else [],
         },
     ).print()
 

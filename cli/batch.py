@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from cli.exits import UNREACHABLE, CommandError, unreadable, wrong_usage
-from cli.files import default_proof_path, read_file, refuse_existing
+from cli.files import read_file, refuse_existing
 from cli.output import Progress
 from cli.times import parse_duration
 from ledger.records import Json, pack
@@ -127,8 +127,8 @@ def _row(path: Path, number: int, cells: Sequence[str], question: BatchQuestion)
         max_age_ms = parse_duration(max_age) if max_age else question.max_age_ms
     except ValueError as error:
         raise _refusal(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
-    proof_path = path.parent / proof if proof else default_proof_path(document)
-    return Row(number, str(document), str(proof_path), asked, max_age_ms)
+    proof_path = str(path.parent / proof) if proof else None
+    return Row(number, str(document), proof_path, asked, max_age_ms)
 
 
 class Journal:

@@ -3,20 +3,21 @@
 Rule 1: one value has one encoding; decode refuses every other spelling.
 Rule 2: values are integers from 0 to 2**64-1, byte strings, text, arrays and None. Booleans, floats,
 negative numbers, maps and extensions are refused wherever they stand.
-Rule 3: text is UTF-8 in NFC without control characters. Records narrow it further, to ASCII identifiers.
+Rule 3: text is UTF-8 of the characters that `ledger.textcharacters` lists, whatever Unicode the interpreter carries.
+Records narrow it further, to ASCII identifiers.
 Rule 4: size, nesting and array length are limited before memory is spent.
 
 Whoever checks every part of a value against a shape of its own (`ledger.records`) needs no second walk over it, and
 takes `encode_checked`, `decode_unchecked` and `check_spelling`. Tests hold them to `encode` and `decode`.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgpack
 
 from ledger.errors import EncodingError
+from ledger.textcharacters import find_foreign
 
 Value: TypeAlias = int | bytes | str | tuple["Value", ...] | None
 
@@ -106,14 +107,6 @@ def _check_value(value: object, depth_left: int) -> None:
 
 def check_text(text: str) -> None:
     """Check rule 3. Raises EncodingError."""
-    if text.isascii():
-        if not text.isprintable():
-            raise EncodingError("text", "no control characters", ascii(text[:40]))
-        return
-    if not unicodedata.is_normalized("NFC", text):
-        raise EncodingError("text", "Unicode in NFC", ascii(text[:40]))
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
-        raise EncodingError("text", "no control, private or unassigned characters", ascii(text[:40]))
-
-
-_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    foreign = find_foreign(text)
+    if foreign is not None:
+        raise EncodingError("text", "the characters that text may hold", f"U+{ord(foreign):04X}")

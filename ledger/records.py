@@ -40,7 +40,6 @@ from ledger.codec import (
     encode_checked,
 )
 from ledger.errors import EncodingError
-from ledger.namecharacters import find_foreign
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -80,13 +79,6 @@ class Code:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Text:
     """UTF-8 text of 1 to `size_max` bytes. On the ledger members' names only: see the tests on operations."""
-
-    size_max: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class NameText:
-    """A member's name: 1 to `size_max` bytes of UTF-8, of the characters that names may hold."""
 
     size_max: int
 
@@ -133,6 +125,14 @@ def unpack(shape: type[R], data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> 
     """Return the record of `shape` that `data` encodes. Raises EncodingError."""
     value = decode_unchecked(data, size_max=size_max)
     record = from_value(shape, value)
+    check_spelling(value, data)
+    return record
+
+
+def unpack_union(shape: Hashable, data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> object:
+    """Return the tagged record of the union `shape` that `data` encodes. Raises EncodingError."""
+    value = decode_unchecked(data, size_max=size_max)
+    record = union_from_value(shape, value)
     check_spelling(value, data)
     return record
 
@@ -312,8 +312,6 @@ def _annotated(base: Hashable, rule: object) -> _Field:
             return _plain(_identifier_check(rule), lambda value: cast(str, value), lambda value: value)
         case Code():
             return _plain(_code_check(rule), lambda value: cast(str, value), lambda value: value)
-        case NameText():
-            return _plain(_name_check(rule), lambda value: cast(str, value), lambda value: value)
         case Text():
             return _plain(_text_check(rule), lambda value: cast(str, value), lambda value: value)
         case Items():
@@ -382,19 +380,6 @@ def _text_check(rule: Text) -> Callable[[object], Value]:
             raise _mismatch(f"text of 1 to {rule.size_max} bytes", value)
         check_text(value)
         return value
-
-    return check
-
-
-def _name_check(rule: NameText) -> Callable[[object], Value]:
-    check_text = _text_check(Text(rule.size_max))
-
-    def check(value: object) -> Value:
-        text = check_text(value)
-        foreign = find_foreign(cast(str, text))
-        if foreign is not None:
-            raise EncodingError("", "the characters of names (docs/formats.md)", f"U+{ord(foreign):04X}")
-        return text
 
     return check
 

@@ -25,11 +25,11 @@ from ledger.records import (
     Items,
     MemberId,
     Milliseconds,
-    NameText,
     Octets,
     PurposeCode,
     Record,
     SchemaCode,
+    Text,
     Uint,
     pack,
     unpack,
@@ -51,7 +51,7 @@ OBSERVER: Final = "observer"
 Jurisdiction = Annotated[str, Code((MAINLAND, HONG_KONG))]
 Role = Annotated[str, Code(ROLES)]
 Roles = Annotated[tuple[Role, ...], Items(len(ROLES), minimum=1, increasing=True)]
-Name = Annotated[str, NameText(200)]
+Name = Annotated[str, Text(200)]
 NodeKind = Annotated[str, Code((VALIDATOR, OBSERVER))]
 Bearer = Annotated[int, Uint(1)]
 LeafCount = Annotated[int, Uint(1_000_000, minimum=1)]

@@ -259,6 +259,15 @@ REFUSALS: Final[dict[str, Refusal]] = {
         Sentence("The consent has been used up.", "授权次数已用完。", "授權次數已用完。"),
         _CONSENT,
     ),
+    "not-a-recipient": Refusal(
+        STEP_CONSENT,
+        Sentence(
+            "This institution is not registered to receive documents.",
+            "本机构未登记为文件接收机构。",
+            "本機構未登記為文件接收機構。",
+        ),
+        _OPERATOR,
+    ),
     "recipient-suspended": Refusal(
         STEP_CONSENT,
         Sentence("This institution is suspended.", "本机构已被暂停资格。", "本機構已被暫停資格。"),

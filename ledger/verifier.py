@@ -349,6 +349,9 @@ def _verify_consent(
     recipient = _require_leaf(
         evidence.consent.recipient, Member, recipient_key, facts.header, "consent-unproven"
     )
+    if "recipient" not in recipient.roles:
+        found = ", ".join(recipient.roles)
+        raise VerificationError("not-a-recipient", f"recipient {recipient.id}", "the role recipient", found)
     if recipient.is_suspended:
         raise VerificationError("recipient-suspended", f"recipient {recipient.id}", "active", "suspended")
     _check_active(consent, consent.granted, facts, at_ms)

@@ -191,7 +191,7 @@ class Driver:
         """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
         self._ticked_ms = clock.monotonic_ms()
-        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning)
+        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning, sync.checker)
         self._server = SyncServer(chain, sync.shelf)
         self._upkeep = Upkeep(chain.store, sync)
         chain.before_commit = self._upkeep.before_commit

@@ -1,9 +1,21 @@
 """A short fuzz run: seeded changes of the committed corpus, a few hundred for each target (make fuzz does more)."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.fuzz import results
 from tests.fuzz.corpus import FOLDER, entries
 from tests.fuzz.random_changes import find_failure
+from tests.fuzz.results import (
+    COVERED,
+    Slice,
+    append_slice,
+    describe_age,
+    processor_s,
+    read_slices,
+    write_result,
+)
 from tests.fuzz.targets import TARGETS
 
 TRIES = 400
@@ -32,3 +44,26 @@ def test_a_target_that_fails_is_found() -> None:
 
     failure = find_failure(broken, "codec", seed=1, tries=20_000)
     assert failure is not None and failure.startswith("KeyError")
+
+
+def test_slices_add_up_over_runs_on_the_same_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, result = tmp_path / "journal", tmp_path / "result"
+    assert read_slices(journal) == [] and describe_age(result) == "no result is kept"
+    first, second = Slice("codec", 60.0, 10, 5, 3, False), Slice("codec", 30.0, 7, 6, 4, False)
+    append_slice(journal, first)
+    append_slice(journal, second)
+    with journal.open("a") as file:
+        file.write('{"target": "cod')
+    assert read_slices(journal) == [first, second]
+    append_slice(journal, first)
+    assert read_slices(journal) == [first, second, first]
+    assert processor_s(read_slices(journal), "codec") == 150.0
+    write_result(result, [first, second])
+    assert describe_age(result).endswith("1.5 to 1.5 minutes; current")
+    monkeypatch.setattr(results, "sources", lambda: {"ledger/codec.py": "another"})
+    assert read_slices(journal) == []
+    assert "stale: ledger/__init__.py, ledger/ahead.py" in describe_age(result)
+
+
+def test_all_covered_files_exist() -> None:
+    assert COVERED and all(path.is_file() for path in COVERED)

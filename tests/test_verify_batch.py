@@ -1,10 +1,12 @@
 """Many documents at once: every row gets its answer, and a call that was cut short goes on."""
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,3 +255,55 @@ def test_the_command_verifies_with_processes(folder: Folder) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (NO, "")
     assert [each["code"] for each in folder.answers()] == [row[3] for row in EXPECTED]
+
+
+def zipped(*entries: tuple[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return written.getvalue()
+
+
+OFFICE = zipped(
+    ("[Content_Types].xml", b"<Types/>"), ("_rels/.rels", b"<a/>"), ("word/document.xml", b"<w/>")
+)
+
+
+def test_a_row_may_name_a_zip_of_document_and_proof(folder: Folder) -> None:
+    proof = folder.story.proof.encode()
+    (folder.path / "both.zip").write_bytes(zipped(("a", folder.story.document), ("b", proof)))
+    (folder.path / "altered.zip").write_bytes(zipped(("a", folder.story.document + b"!"), ("b", proof)))
+    (folder.path / "three.zip").write_bytes(
+        zipped(("a", folder.story.document), ("b", proof), ("c", b"more"))
+    )
+    folder.manifest.write_text("both.zip,,request\naltered.zip,,request\nthree.zip,,request\n")
+    assert run(folder.arguments()) == NO
+    answers = folder.answers()
+    assert [(each["verdict"], each["code"]) for each in answers] == [
+        ("verified", ""),
+        ("refused", "document-altered"),
+        ("refused", "pair-malformed"),
+    ]
+    assert answers[0]["integrity.size"] == f"{len(folder.story.document)}"
+    assert all(each["proof"] == each["file"] for each in answers)
+
+
+def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_pair(folder: Folder) -> None:
+    proof = folder.story.proof.encode()
+    inner = zipped(("a", folder.story.document), ("b", proof))
+    for name in ("report.docx", "pair.zip", "named.zip"):
+        (folder.path / name).write_bytes(OFFICE if name == "report.docx" else inner)
+    for name in ("report.docx.proof", "pair.zip.proof"):
+        (folder.path / name).write_bytes(proof)
+    (folder.path / "alone.docx").write_bytes(OFFICE)
+    folder.manifest.write_text(
+        "report.docx,,request\npair.zip,,request\nnamed.zip,report.pdf.proof,request\nalone.docx,,request\n"
+    )
+    assert run(folder.arguments()) == NO
+    assert [(each["file"].rsplit("/", 1)[-1], each["code"]) for each in folder.answers()] == [
+        ("report.docx", "document-altered"),
+        ("pair.zip", "document-altered"),
+        ("named.zip", "document-altered"),
+        ("alone.docx", "pair-malformed"),
+    ]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -368,7 +369,8 @@ def test_the_description_names_exactly_the_doors_and_their_parts(story: Story) -
         listed = {(door.method.lower(), door.path) for door in desk.doors}
         assert listed == {(method, path) for path, each in description["paths"].items() for method in each}
         body = description["paths"]["/v1/verify"]["post"]["requestBody"]["content"]["multipart/form-data"]
-        assert body["schema"]["required"] == ["document", "proof"]
+        assert body["schema"]["required"] == []
+        assert body["schema"]["oneOf"] == [{"required": ["document", "proof"]}, {"required": ["pair"]}]
         status, verdict = await post(session, url + "/v1/verify", form_of(parts_of(story)))
         schemas = description["components"]["schemas"]
         assert status == 200 and set(verdict) == set(schemas["Verdict"]["properties"])
@@ -481,3 +483,64 @@ def test_the_command_refuses_other_addresses_and_shows_an_example(
     assert run(["verify", "serve", "--help"]) == FINE
     said = capsys.readouterr().out
     assert "Example:" in said and "--json" in said
+
+
+def pair_of(*entries: tuple[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return written.getvalue()
+
+
+def test_document_and_proof_may_come_in_one_zip(story: Story) -> None:
+    proof = story.proof.encode()
+    both = pair_of(("a", story.document), ("b", proof))
+    altered = pair_of(("b", proof), ("a", story.document + b"!"))
+
+    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+        async def send(door: str, **changes: bytes | str | None) -> tuple[int, str]:
+            parts = {"document": None, "proof": None, **changes}
+            if door == "verify-anchor":
+                parts["request"] = None
+            status, answer = await post(session, f"{url}/v1/{door}", form_of(parts_of(story, **parts)))
+            return status, answer.get("code") or answer.get("verdict") or check_fault(answer)
+
+        assert await send("verify", pair=both) == (200, "verified")
+        assert await send("verify-anchor", pair=both) == (200, "anchor-verified")
+        assert await send("verify", pair=altered) == (422, "document-altered")
+        assert await send("verify-anchor", pair=both + b"x") == (422, "pair-malformed")
+        office = pair_of(("[Content_Types].xml", b"<a/>"), ("_rels", b"<a/>"), ("word.xml", b"<a/>"))
+        assert await send("verify", pair=office) == (422, "pair-malformed")
+        # Under the name of a document it is one, whatever it holds.
+        assert await send("verify", document=both, proof=proof) == (422, "document-altered")
+        assert await send("verify", document=office, proof=proof) == (422, "document-altered")
+        for parts in (
+            {"pair": both, "proof": proof},
+            {"pair": both, "document": story.document},
+            {"document": both},
+            {"proof": proof},
+            {},
+        ):
+            assert await send("verify", **parts) == (400, "encoding")
+
+    serve(story, scenario)
+
+
+def test_a_pair_is_held_only_up_to_its_limit(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = pair_of(("a", story.document), ("b", story.proof.encode()))
+    parts = parts_of(story, document=None, proof=None, pair=both)
+
+    async def answer(size_max: int) -> int:
+        small = replace(service._ANCHOR_PARTS["pair"], size_max=size_max)
+        monkeypatch.setattr(service, "_PARTS", {**service._PARTS, "pair": small})
+        desk = DeskService(story.trust, clock=StoryClock(story))
+        port = await desk.start("127.0.0.1", 0)
+        try:
+            async with aiohttp.ClientSession() as session:
+                return (await post(session, f"http://127.0.0.1:{port}/v1/verify", form_of(parts)))[0]
+        finally:
+            await desk.close()
+
+    assert asyncio.run(answer(len(both))) == 200
+    assert asyncio.run(answer(len(both) - 1)) == 413

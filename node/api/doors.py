@@ -87,7 +87,8 @@ class PartField:
 class Door:
     """One route: what it answers, and all that a request to it may hold.
 
-    `answers` describes its answers by status, where it says more than that there is one.
+    `answers` describes its answers by status, where it says more than that there is one. `either` names parts of which
+    one group comes whole and the others not at all.
     """
 
     method: str
@@ -96,6 +97,7 @@ class Door:
     answer: Answer
     body: Mapping[str, BodyField] | None = None
     parts: Mapping[str, PartField] | None = None
+    either: tuple[tuple[str, ...], ...] = ()
     answers: Mapping[str, Json] | None = None
     query: Mapping[str, str] | None = None
     media_type: str = "application/json"

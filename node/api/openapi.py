@@ -69,11 +69,14 @@ def _operation(door: Door) -> dict[str, Json]:
         }
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if door.parts is not None:
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": _form(door.parts)}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": _form(door.parts, door.either)},
+        }
     return operation
 
 
-def _form(parts: Mapping[str, PartField]) -> dict[str, Json]:
+def _form(parts: Mapping[str, PartField], either: tuple[tuple[str, ...], ...]) -> dict[str, Json]:
     properties: dict[str, Json] = {
         name: {
             "type": "string",
@@ -88,4 +91,6 @@ def _form(parts: Mapping[str, PartField]) -> dict[str, Json]:
         "properties": properties,
         "additionalProperties": False,
     }
+    if either:
+        schema["oneOf"] = [{"required": list(names)} for names in either]
     return {"schema": schema}

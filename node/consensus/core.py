@@ -83,7 +83,7 @@ class Simplex:
         self._admission = Admission(self._rounds, verify, self._outbox)
         self._pacemaker = Pacemaker(config, self._rounds, me)
         self._resolver = Resolver(config, epoch, me)
-        amnesia = find_amnesia(journal, epoch, self._rounds.finalized.view)
+        amnesia = find_amnesia(journal, epoch)
         self._startup = Startup(config, self._rounds, amnesia, find_highest_floor(journal, epoch))
         self._voter = Voter(
             config,

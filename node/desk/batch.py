@@ -3,7 +3,9 @@
 Rule 1: a row that cannot be verified is an answer, never the end of the batch: what is refused, malformed or
 unreadable is so in its own row.
 Rule 2: every answer has the same columns; those that do not apply are empty.
-Rule 3: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however long the batch is.
+Rule 3: a ZIP is taken for document and proof in one only where no proof is named and none stands beside it: a document
+may be a ZIP itself, as those of office programs are. The answer then names the archive as the proof.
+Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however long the batch is.
 """
 
 import os
@@ -19,18 +21,20 @@ from typing import BinaryIO, Final
 
 from ledger.answers import REFUSED, refusal_to_json, verdict_to_json
 from ledger.errors import LedgerError
+from ledger.pairs import ARCHIVE_MAGIC, is_archive, open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.records import Json
 from ledger.trust import TrustedRoot
 from ledger.verdicts import STEP_FILES, VerificationError
-from ledger.verifier import Verifier
+from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
 
 CHUNK_ROWS: Final = 16
 WINDOW_PER_JOB: Final = 4
 JOBS_MAX: Final = 64
 
+PROOF_SUFFIX: Final = ".proof"
 UNREADABLE: Final = "unreadable"
 
 _AXES: Final = (
@@ -61,14 +65,30 @@ COLUMNS: Final = (
 class Row:
     """One document to verify: the line it stands on, its files, and how old its proof may be.
 
+    `proof` is None where none was named: it stands beside the document, or in one archive with it (ledger.pairs).
     `request` is None where the anchor alone is verified.
     """
 
     number: int
     document: str
-    proof: str
+    proof: str | None
     request: str | None
     max_age_ms: int
+
+    def proof_path(self) -> str:
+        """Return where the proof is: as named, or beside the document."""
+        return f"{self.document}{PROOF_SUFFIX}" if self.proof is None else self.proof
+
+    def is_pair(self) -> bool:
+        """Say whether the file is taken for an archive of both: a ZIP that has no proof of its own."""
+        if self.proof is not None or os.path.lexists(self.proof_path()):
+            return False
+        try:
+            with _open(self.document) as file:
+                return is_archive(file.read(len(ARCHIVE_MAGIC)))
+        except (OSError, ValueError):
+            # Who reads it says what is wrong with it.
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +124,9 @@ class Batch:
     def answer(self, row: Row) -> RowAnswer:
         """Return what holds of one row."""
         at_ms = self._clock.wall_ms() if self._at_ms is None else self._at_ms
+        is_pair = row.is_pair()
         try:
-            value = self._verify(row, at_ms)
+            value = self._verify(row, at_ms, is_pair=is_pair)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -114,19 +135,24 @@ class Batch:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
             value = _refusal(UNREADABLE, "path", where, "a readable file", reason)
-        return _row_answer(row, at_ms, value)
+        return _row_answer(row, at_ms, value, proof=row.document if is_pair else row.proof_path())
 
-    def _verify(self, row: Row, at_ms: int) -> dict[str, Json]:
-        proof = _read(row.proof, size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
-        if row.request is None:
+    def _verify(self, row: Row, at_ms: int, *, is_pair: bool) -> dict[str, Json]:
+        if is_pair:
             with _open(row.document) as file:
-                anchored = self._verifier.verify_anchor(file, proof, at_ms=at_ms, max_age_ms=row.max_age_ms)
+                pair = open_pair(file)
+                return self._judge(row, pair.document(), pair.proof, at_ms)
+        proof = _read(row.proof_path(), size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
+        with _open(row.document) as file:
+            return self._judge(row, file, proof, at_ms)
+
+    def _judge(self, row: Row, document: Document, proof: bytes, at_ms: int) -> dict[str, Json]:
+        max_age_ms = row.max_age_ms
+        if row.request is None:
+            anchored = self._verifier.verify_anchor(document, proof, at_ms=at_ms, max_age_ms=max_age_ms)
             return verdict_to_json(anchored, at_ms=at_ms)
         request = Request.decode(_read(row.request, size_max=len(REQUEST_MAGIC) + REQUEST_SIZE_MAX))
-        with _open(row.document) as file:
-            verdict = self._verifier.verify(
-                file, proof, request=request, at_ms=at_ms, max_age_ms=row.max_age_ms
-            )
+        verdict = self._verifier.verify(document, proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms)
         return verdict_to_json(verdict, at_ms=at_ms)
 
 
@@ -198,8 +224,8 @@ def _refusal(verdict: str, code: str, where: str, expected: str, found: str) -> 
     }
 
 
-def _row_answer(row: Row, at_ms: int, value: dict[str, Json]) -> RowAnswer:
-    cells = [f"{row.number}", row.document, row.proof, row.request or "", f"{value['verdict']}", f"{at_ms}"]
+def _row_answer(row: Row, at_ms: int, value: dict[str, Json], *, proof: str) -> RowAnswer:
+    cells = [f"{row.number}", row.document, proof, row.request or "", f"{value['verdict']}", f"{at_ms}"]
     for axis, names in _AXES:
         facts = value.get(axis)
         cells += [_cell(facts.get(name)) if isinstance(facts, dict) else "" for name in names]

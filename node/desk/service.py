@@ -5,11 +5,13 @@ an Origin): what it reads is not for others, and it has no credentials to tell c
 Rule 2: 200 is given to a document that verified, to nothing else. A refused one is 422 with its reason, so that a
 caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
 Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
-Rule 4: the trusted root is the one read at the start or at the last SIGHUP that brought a good one.
-Rule 5: nothing is remembered. The caller accepts each nonce once.
+Rule 4: document and proof in one ZIP come as `pair`, by that name: a `document` that is a ZIP is a document.
+Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one.
+Rule 6: nothing is remembered. The caller accepts each nonce once.
 """
 
 import asyncio
+import io
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +23,8 @@ from aiohttp import hdrs, web
 from ledger.answers import disclosure_to_json, refusal_to_json, verdict_to_json
 from ledger.disclosure import verify_disclosure
 from ledger.errors import LedgerError
-from ledger.merkle import Content
+from ledger.merkle import Content, ContentHasher
+from ledger.pairs import open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.records import Json
@@ -38,6 +41,8 @@ from node.desk.form import DOCUMENT, Form, read_form
 
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
+# Held while it is read, unlike a document: what is larger comes as two parts.
+PAIR_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
 BACKLOG: Final = 256
 SHUTDOWN_S: Final = 2.0
@@ -74,11 +79,17 @@ _REQUESTS: Final[Mapping[str, PartField]] = {
 _PROOF: Final = PartField("The content of its proof file.", len(PROOF_MAGIC) + PROOF_SIZE_MAX)
 _ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
     DOCUMENT: PartField(
-        "The document's bytes. Of any size: they are hashed as they come.", DOCUMENT_SIZE_MAX
+        "The document's bytes. Of any size: they are hashed as they come.",
+        DOCUMENT_SIZE_MAX,
+        is_required=False,
     ),
-    "proof": _PROOF,
+    "proof": PartField(_PROOF.meaning, _PROOF.size_max, is_required=False),
+    "pair": PartField(
+        "Instead of document and proof: a plain ZIP of exactly these two.", PAIR_SIZE_MAX, is_required=False
+    ),
     **_TIMES,
 }
+_EITHER: Final = ((DOCUMENT, "proof"), ("pair",))
 _PARTS: Final[Mapping[str, PartField]] = {**_ANCHOR_PARTS, **_REQUESTS}
 _SHOWN_PARTS: Final[Mapping[str, PartField]] = {
     "shown": PartField("The file with the fields that the holder chose.", SDJWT_SIZE_MAX),
@@ -169,6 +180,7 @@ class DeskService:
                 "Verify a document that was presented for your request. 200 only where it verified.",
                 self._verify,
                 parts=_PARTS,
+                either=_EITHER,
                 answers=_ANSWERS,
             ),
             Door(
@@ -177,6 +189,7 @@ class DeskService:
                 "Verify a document and its anchor alone: neither consent nor presentation is checked.",
                 self._verify_anchor,
                 parts=_ANCHOR_PARTS,
+                either=_EITHER,
                 answers=_ANSWERS,
             ),
             Door(
@@ -197,13 +210,15 @@ class DeskService:
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         form, times = await self._read(request, _PARTS)
         asked = self._request_of(form.parts)
-        verdict = self._verifier.verify(_document(form), form.parts["proof"], request=asked, **times)
+        document, proof = _sources(form)
+        verdict = self._verifier.verify(document, proof, request=asked, **times)
         return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
 
     async def _verify_anchor(self, request: web.Request) -> web.StreamResponse:
-        form, times = await self._read(request, _ANCHOR_PARTS)
         try:
-            verdict = self._verifier.verify_anchor(_document(form), form.parts["proof"], **times)
+            form, times = await self._read(request, _ANCHOR_PARTS)
+            document, proof = _sources(form)
+            verdict = self._verifier.verify_anchor(document, proof, **times)
         except VerificationError as error:
             return _respond(refusal_to_json(error, is_anchor_only=True), REFUSED_STATUS)
         return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
@@ -229,6 +244,8 @@ class DeskService:
         self._forms_count += 1
         try:
             form = await read_form(request, shape)
+            if "pair" in shape:
+                form = await _unpacked(form)
         finally:
             self._forms_count -= 1
         at_ms = _number(form.parts, "at_ms", self._clock.wall_ms())
@@ -317,9 +334,26 @@ def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
     return require_number(_text(parts, name), name) if name in parts else otherwise
 
 
-def _document(form: Form) -> Content:
-    assert form.document is not None, "the form of this door requires one"
-    return form.document
+def _sources(form: Form) -> tuple[Content, bytes]:
+    """Return document and proof, which came as two parts or, unpacked already, as a pair."""
+    assert form.document is not None, "checked when the form was read"
+    return form.document, form.parts["proof"]
+
+
+async def _unpacked(form: Form) -> Form:
+    """Return a form with document and proof, whichever way they came. Raises DoorError, or PairError."""
+    named = {*form.parts, *([] if form.document is None else [DOCUMENT])} & {DOCUMENT, "proof", "pair"}
+    if named not in [set(names) for names in _EITHER]:
+        found = ", ".join(sorted(named)) or "none of them"
+        raise _fault("body", "either document and proof, or pair", found)
+    if "pair" not in named:
+        return form
+    pair, hasher = open_pair(io.BytesIO(form.parts["pair"])), ContentHasher()
+    for piece in pair.document():
+        hasher.update(piece)
+        # It may unpack to two hundred times its size: others have their turn in between.
+        await asyncio.sleep(0)
+    return Form(hasher.finish(), {**form.parts, "proof": pair.proof})
 
 
 def _fault(where: str, expected: str, found: str) -> DoorError:

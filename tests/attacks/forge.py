@@ -445,6 +445,7 @@ class Scene:
     consent: Consent
     suspensions: tuple[Suspension, ...] = ()
     recipient_suspensions: tuple[Suspension, ...] = ()
+    recipient_roles: tuple[str, ...] | None = None
     others: tuple[Leaf, ...] = ()
     later: tuple[Leaf, ...] = ()
     batch: tuple[bytes, ...] = BATCH
@@ -473,7 +474,9 @@ class Scene:
         }
         sibling = self.openings[-4 % tree.size].commitment() if tree.size > 3 else hash_of("another batch")
         issuer = replace(chain.member(ISSUER), suspensions=self.suspensions)
-        recipient = replace(chain.member(BANK), suspensions=self.recipient_suspensions)
+        bank = chain.member(BANK)
+        roles = bank.roles if self.recipient_roles is None else self.recipient_roles
+        recipient = replace(bank, suspensions=self.recipient_suspensions, roles=roles)
         chain.block(
             Anchor(**{**fields, **self.anchor}),
             Revocation(ISSUER, sibling, "error", RECORDED, START_MS + MINUTE_MS),

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.chaos.founding import MEMBERS_MAX, MEMBERS_MIN
+from tests.chaos.results import covered_digest
 from tests.chaos.soak import Figures, Soak
 
 NAMESPACE_MARK = "LUOHU_CHAOS_MOUNTS"
@@ -35,9 +36,9 @@ def main() -> None:
         mounted=arguments.mounts,
         say=lambda line: print(line, flush=True),
     )
-    began = time.monotonic()
+    began, source = time.monotonic(), covered_digest()
     figures = asyncio.run(soak.run(lambda seconds, _count: seconds >= 60 * arguments.minutes))
-    line = describe(arguments, figures, soak, (time.monotonic() - began) / 60)
+    line = describe(arguments, figures, soak, (time.monotonic() - began) / 60, source)
     print(line)
     if arguments.out is not None:
         with arguments.out.open("a") as out:
@@ -50,7 +51,7 @@ def main() -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def describe(arguments: argparse.Namespace, figures: Figures, soak: Soak, minutes: float) -> str:
+def describe(arguments: argparse.Namespace, figures: Figures, soak: Soak, minutes: float, source: str) -> str:
     """Return the run as one line."""
     found, history = figures.judgement, soak.history
     kinds = ",".join(f"{kind}:{count}" for kind, count in sorted(figures.faults.items()))
@@ -59,6 +60,7 @@ def describe(arguments: argparse.Namespace, figures: Figures, soak: Soak, minute
         "nodes": arguments.nodes,
         "minutes": f"{minutes:.1f}",
         "commit": _commit(),
+        "source": source,
         "faults": figures.faults_count,
         "kinds": kinds,
         "height": found.height if found else "unknown",
@@ -74,7 +76,10 @@ def describe(arguments: argparse.Namespace, figures: Figures, soak: Soak, minute
         "contradicted": len(found.contradicted) if found else "unknown",
         "other_failures": len(figures.failures),
         "misbehaviour_seen": figures.misbehaviour_count,
+        "rotations": len(history.rotations),
+        "longest_outage_s": f"{figures.longest_outage_s:.1f}",
         "slowest_return_s": f"{figures.slowest_return_s:.2f}",
+        "return_allowance_s": f"{figures.return_allowance_s:.2f}",
         "slowest_after_fault_s": f"{figures.slowest_after_fault_s:.2f}",
         "slowest_rejoin_s": f"{figures.slowest_rejoin_s:.2f}",
         "longest_silence_s": f"{figures.longest_silence_s:.2f}",

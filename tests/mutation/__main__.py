@@ -1,9 +1,10 @@
-"""Run the verifier's tests against every mutant: python -m tests.mutation [--json FILE] [--again FILE] [MODULE...]
+"""Run the verifier's tests against every mutant: python -m tests.mutation [--status] [--journal FILE] [MODULE...]
 
 The tests are collected once. Then each mutant has a process of its own, forked from this one, in which the faulty
 function takes the place of the true one; where the fault is outside functions, everything of ours is loaded
 anew. A mutant is killed when a test fails, or when the tests do not end in time. What survives must be listed in
-survivors.json with the argument why it is equivalent; anything else fails the run.
+survivors.json with the argument why it is equivalent; anything else fails the run. What each mutant came to is kept
+in a journal: a run that was interrupted goes on where it was, and survivors are tried again.
 """
 
 import argparse
@@ -13,21 +14,36 @@ import inspect
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import pytest
 
 from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.results import (
+    JOURNAL,
+    RESULT,
+    ROOT,
+    Fate,
+    FateJournal,
+    describe_age,
+    fate_of,
+    write_result,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("verifier", "proofs", "certificates", "statetree", "merkle", "trust")
+MODULES = (
+    "verifier",
+    "proofs",
+    "certificates",
+    "statetree",
+    "merkle",
+    "trust",
+    "pairs",
+    "disclosure",
+    "sdjwt",
+)
 TESTS = (
     "tests/mutation/test_forgeries_together.py",
     "tests/test_trust.py",
@@ -36,6 +52,8 @@ TESTS = (
     "tests/test_certificates.py",
     "tests/test_merkle.py",
     "tests/test_statetree.py",
+    "tests/test_pairs.py",
+    "tests/test_disclosure.py",
 )
 # The tests that are likeliest to kill a module's mutants run first.
 FIRST = {
@@ -44,23 +62,18 @@ FIRST = {
     "statetree": "tests/test_statetree.py",
     "trust": "tests/test_trust.py",
     "proofs": "tests/test_proof_limits.py",
+    "pairs": "tests/test_pairs.py",
+    "disclosure": "tests/test_disclosure.py",
+    "sdjwt": "tests/test_disclosure.py",
 }
 # The tools were loaded before pytest could rewrite them, which it says in a warning.
 FLAGS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+# Of processor time, so that a busy machine kills no mutant; and of all time, for what only waits.
 SECONDS_MAX = 120
+WAITING_SECONDS_MAX = 3_600
 SURVIVORS = Path(__file__).with_name("survivors.json")
 SURVIVORS_SHARE_MAX = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Survivor:
-    """A mutant that no test noticed."""
-
-    module: str
-    line: int
-    change: str
-    place: str
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -82,10 +95,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 class Run:
     """The plugin that takes the place of pytest's loop over the collected tests."""
 
-    def __init__(self, mutants: Sequence[Mutant]) -> None:
-        self._mutants = mutants
+    def __init__(self, mutants: Sequence[Mutant], journal: FateJournal) -> None:
+        self._mutants, self._journal = mutants, journal
         self.tests_pass = False
-        self.survivors: list[Survivor] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         assert session.testscollected, "there are tests"
@@ -93,8 +105,9 @@ class Run:
         for tried, mutant in enumerate(self._mutants if self.tests_pass else (), 1):
             if tried % 25 == 0:
                 print(f"{tried} of {len(self._mutants)} tried", flush=True)
-            if _survives(session, mutant):
-                self.survivors.append(Survivor(mutant.module, mutant.line, mutant.change, mutant.place))
+            fate = fate_of(mutant, survived=_survives(session, mutant))
+            self._journal.append(fate)
+            if fate.survived:
                 print(f"survived: ledger/{mutant.module}.py:{mutant.line}: {mutant.change}", flush=True)
         return True
 
@@ -105,7 +118,8 @@ def _survives(session: pytest.Session, mutant: Mutant | None) -> bool:
     if child == 0:
         failed = 1
         try:
-            signal.alarm(SECONDS_MAX)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS_MAX)
+            signal.alarm(WAITING_SECONDS_MAX)
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
@@ -174,15 +188,9 @@ def _functions(owner: ModuleType | type) -> Iterator[FunctionType]:
             yield from _functions(value)
 
 
-def _chosen(modules: Sequence[str], again: Path | None) -> list[Mutant]:
-    """Return all mutants of the modules, or those that survived an earlier run."""
-    mutants = [
-        m for module in modules for m in mutants_of(module, (ROOT / "ledger" / f"{module}.py").read_text())
-    ]
-    if again is None:
-        return mutants
-    earlier = {(item["module"], item["change"]) for item in json.loads(again.read_text())["survived"]}
-    return [mutant for mutant in mutants if (mutant.module, mutant.change) in earlier]
+def _mutants(modules: Sequence[str]) -> list[Mutant]:
+    sources = {module: (ROOT / "ledger" / f"{module}.py").read_text() for module in modules}
+    return [mutant for module, source in sources.items() for mutant in mutants_of(module, source)]
 
 
 def _argued() -> set[tuple[str, str, str]]:
@@ -190,41 +198,43 @@ def _argued() -> set[tuple[str, str, str]]:
     return {(item["module"], item["change"], item["place"]) for item in listed if item["equivalent because"]}
 
 
+def _report(fates: Sequence[Fate], *, result: Path | None) -> int:
+    survivors, argued = [fate for fate in fates if fate.survived], _argued()
+    unargued = [fate for fate in survivors if (fate.module, fate.change, fate.place) not in argued]
+    for fate in unargued:
+        print(f"without an argument: ledger/{fate.module}.py:{fate.line}: {fate.change} | {fate.place}")
+    print(f"{len(fates)} mutants, {len(survivors)} survived, {len(unargued)} of them without an argument")
+    if result is not None:
+        write_result(result, fates, TESTS)
+    return int(bool(unargued) or len(survivors) > SURVIVORS_SHARE_MAX * len(fates))
+
+
 def main() -> int:
-    """Run all mutants and report; 0 where every survivor is argued for and they are few."""
+    """Run the mutants that the journal lacks and report; 0 where every survivor is argued for and they are few."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(MODULES))
-    parser.add_argument("--json", type=Path, help="write the result there")
-    parser.add_argument("--again", type=Path, help="run only what survived in an earlier result")
+    parser.add_argument(
+        "--journal", type=Path, default=JOURNAL, help="where what was found is kept as it goes"
+    )
+    parser.add_argument("--json", type=Path, help="write the result of a complete run there")
+    parser.add_argument("--again", action="store_true", help="try again what survived")
+    parser.add_argument(
+        "--status", action="store_true", help="say whether the kept result is stale; run nothing"
+    )
     options = parser.parse_args()
+    if options.status:
+        print(describe_age(RESULT, TESTS))
+        return 0
     os.chdir(ROOT)
-    mutants = _chosen(options.modules, options.again)
-    run, started = Run(mutants), time.monotonic()
+    mutants = _mutants(options.modules)
+    journal = FateJournal(options.journal, options.modules)
+    known = {place for place, fate in journal.fates.items() if not (options.again and fate.survived)}
+    run = Run([mutant for mutant in mutants if (mutant.module, mutant.number) not in known], journal)
     pytest.main([*FLAGS, *QUIET, *TESTS], plugins=[run])
     if not run.tests_pass:
         print("the tests fail without a mutant")
         return 1
-    argued = _argued()
-    unargued = [s for s in run.survivors if (s.module, s.change, s.place) not in argued]
-    print(
-        f"{len(mutants)} mutants, {len(run.survivors)} survived, {len(unargued)} of them without an argument"
-    )
-    if options.json is not None:
-        report = {
-            "commit": _commit(),
-            "mutants": len(mutants),
-            "mutants of each module": dict(Counter(mutant.module for mutant in mutants)),
-            "survived": [asdict(survivor) for survivor in run.survivors],
-            "survivors in percent": round(100 * len(run.survivors) / len(mutants), 2),
-            "minutes": round((time.monotonic() - started) / 60, 1),
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return int(bool(unargued) or len(run.survivors) > SURVIVORS_SHARE_MAX * len(mutants))
-
-
-def _commit() -> str:
-    ran = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return ran.stdout.strip() or "unknown"
+    return _report([journal.fates[mutant.module, mutant.number] for mutant in mutants], result=options.json)
 
 
 if __name__ == "__main__":

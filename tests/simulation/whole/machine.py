@@ -46,7 +46,8 @@ RESTART_MS = 700
 SNAPSHOT_INTERVAL = 10
 SNAPSHOT_DISTANCE = 15
 CHUNK_SIZE = 2_048
-"""Blocks and bytes: small, so that a short history makes and fetches snapshots of several chunks."""
+COMPACTION_SIZE = 256 * 1024
+"""Blocks and bytes: small, so that a short history has snapshots of several chunks and rewrites its vote logs."""
 
 
 class _Watched:
@@ -197,6 +198,7 @@ class Machine:
             epoch=epoch,
             has_voted=has_voted,
             files=SimulatedFiles(self.disk),
+            compaction_size=COMPACTION_SIZE,
         )
         sometimes = self.timeline.sometimes
         sometimes["amnesia: the vote log tells"] += recovery.damage is not None

@@ -1,20 +1,25 @@
-"""Members' names: the same on every interpreter, whatever version of Unicode it carries."""
+"""Text, members' names above all: the same on every interpreter, whatever version of Unicode it carries."""
 
 import re
+import sys
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ledger.codec import decode, encode
+from ledger.codec import decode
 from ledger.errors import EncodingError
 from ledger.genesis import GenesisMember
-from ledger.namecharacters import RANGES, find_foreign
-from ledger.records import pack, unpack
+from ledger.records import pack, to_value, unpack
+from ledger.textcharacters import RANGES, find_foreign
 from tests.consortium import genesis_member, make_content
 
 FORMATS = Path(__file__).resolve().parents[1] / "docs" / "formats.md"
+LEDGER = FORMATS.parents[1] / "ledger"
 NEVER = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Mc", "Me"}
 
 
@@ -58,20 +63,50 @@ def test_the_ends_of_each_range_are_in_and_their_neighbours_out(first: int, last
     "foreign", ["\U0001f600", "カ", "한", "\u00a0", "e\u0301", "\u200b", "\U0002a6e0", "\u2028", "Ω"]
 )
 def test_a_name_with_another_character_is_refused(foreign: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError, match="U\\+"):
         pack(replace(genesis_member("hk-bureau"), name_en=f"Bank {foreign}"))
-    good = pack(genesis_member("hk-bureau"))
-    value = decode(good)
+    value = to_value(genesis_member("hk-bureau"))
     assert isinstance(value, tuple)
-    if foreign in ("\U0001f600", "カ", "한", "Ω", "\u00a0"):
-        # What the codec takes as text, a name is not.
-        with pytest.raises(EncodingError, match="U\\+"):
-            unpack(GenesisMember, encode((*value[:3], f"Bank {foreign}", *value[4:])))
+    spelled = msgpack.packb((*value[:3], f"Bank {foreign}", *value[4:]), use_bin_type=True)
+    with pytest.raises(EncodingError, match="U\\+"):
+        unpack(GenesisMember, spelled)
+    with pytest.raises(EncodingError, match="U\\+"):
+        decode(spelled)
+
+
+def find_foreign_one_by_one(text: str) -> str | None:
+    for character in text:
+        if not any(first <= ord(character) <= last for first, last in RANGES):
+            return character
+    return None
+
+
+def test_the_expression_finds_what_the_list_says_of_every_code_point() -> None:
+    for point in range(sys.maxunicode + 1):
+        assert find_foreign(chr(point)) == find_foreign_one_by_one(chr(point)), f"U+{point:04X}"
+
+
+@given(st.text())
+def test_the_expression_finds_the_first_foreign_character(text: str) -> None:
+    assert find_foreign(text) == find_foreign_one_by_one(text)
+
+
+@given(st.text(st.sampled_from([chr(point) for first, last in RANGES for point in (first, last)])))
+def test_all_text_of_these_characters_is_normal(text: str) -> None:
+    assert unicodedata.is_normalized("NFC", text)
+
+
+def test_the_rules_ask_no_interpreter_what_a_character_is() -> None:
+    rules = [*LEDGER.glob("*.py"), *(LEDGER.parent / "node" / "consensus").glob("*.py")]
+    asking = re.compile(
+        r"unicodedata|\.(isalpha|isalnum|isdigit|isdecimal|isnumeric|isprintable|casefold|isidentifier)\("
+    )
+    assert rules and not [path.name for path in rules if asking.search(path.read_text("utf-8"))]
 
 
 def test_the_page_lists_the_same_ranges() -> None:
     listed = re.search(
-        r"A name holds only these code points.*?: (0020.*?)\.\n\n", FORMATS.read_text("utf-8"), re.DOTALL
+        r"Text holds only these code points.*?: (0020.*?)\.\n\n", FORMATS.read_text("utf-8"), re.DOTALL
     )
     assert listed is not None
     found = []
@@ -79,3 +114,14 @@ def test_the_page_lists_the_same_ranges() -> None:
         first, _, last = each.strip().partition("–")
         found.append((int(first, 16), int(last or first, 16)))
     assert tuple(found) == RANGES
+
+
+def test_the_browser_page_holds_text_to_the_same_ranges() -> None:
+    def point(number: int) -> str:
+        return f"\\\\u{{{number:x}}}" if number > 0xFFFF else f"\\\\u{number:04x}"
+
+    ranges = "".join(
+        point(first) if first == last else f"{point(first)}-{point(last)}" for first, last in RANGES
+    )
+    page = (LEDGER.parent / "web" / "verify.html").read_text("utf-8")
+    assert f"^[{ranges}]*$" in re.sub(r'"\s*\+\s*"', "", page)
