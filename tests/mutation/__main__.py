@@ -70,7 +70,7 @@ FIRST = {
 FLAGS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 # Of processor time, so that a busy machine kills no mutant; and of all time, for what only waits.
-SECONDS_MAX = 120
+SECONDS_MAX = 30
 WAITING_SECONDS_MAX = 3_600
 SURVIVORS = Path(__file__).with_name("survivors.json")
 SURVIVORS_SHARE_MAX = 0.02
