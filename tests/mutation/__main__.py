@@ -48,6 +48,7 @@ TESTS = (
     "tests/mutation/test_forgeries_together.py",
     "tests/test_trust.py",
     "tests/test_verifier_bounds.py",
+    "tests/test_verifier_memory.py",
     "tests/test_proof_limits.py",
     "tests/test_certificates.py",
     "tests/test_merkle.py",
