@@ -46,7 +46,7 @@ from node.storage.tables import StoreError
 from node.storage.votelog import VoteLogError
 from node.turns import Turns
 
-BODIES_SIZE_MAX: Final = 16 * BODY_SIZE_MAX
+BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
 BACKLOG: Final = 256
 SHUTDOWN_S: Final = 2.0
