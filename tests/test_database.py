@@ -1,6 +1,8 @@
 """The database: an ordered map whose batches are whole and whose readers see one version."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -127,3 +129,30 @@ def test_a_closed_database_is_let_go_of_and_may_be_closed_again(tmp_path: Path) 
         pass
     with pytest.raises(AssertionError, match="closed"):
         database.get(b"a")
+
+
+REFUSED_WRITE = """
+import gc, pathlib, resource, signal, sys
+import plyvel
+from node.storage.database import Batch, DatabaseError
+from node.storage.leveldb import LevelDatabase
+
+database = LevelDatabase.open(pathlib.Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
+batch = Batch()
+batch.put(b"a", bytes(100_000))
+kept = []
+try:
+    database.write(batch, is_synced=True)
+except DatabaseError as error:
+    kept.append(error)
+database.close()
+print(len(kept), sum(isinstance(each, plyvel.DB) for each in gc.get_objects()))
+"""
+
+
+def test_an_error_that_is_kept_keeps_no_database(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", REFUSED_WRITE, str(tmp_path / "one")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 0\n", "")

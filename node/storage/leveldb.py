@@ -6,7 +6,7 @@ Rule 2: LevelDB's errors, whose texts are bytes, leave this module as DatabaseEr
 """
 
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -60,14 +60,20 @@ class LevelDatabase:
     def iterate(self, start: bytes, stop: bytes | None) -> Generator[tuple[bytes, bytes], None, None]:
         """Yield keys from `start` up to `stop` with their values."""
         # Not plyvel's `iterator`: where the last block is damaged, that one takes it for the end.
-        with _translated(), closing(self._database.raw_iterator(verify_checksums=True)) as found:
-            found.seek(start)
-            while found.valid():
-                key, value = found.item()
-                if stop is not None and key >= stop:
-                    return
-                yield key, value
-                found.next()
+        with _translated():
+            found = self._database.raw_iterator(verify_checksums=True)
+            try:
+                found.seek(start)
+                while found.valid():
+                    key, value = found.item()
+                    if stop is not None and key >= stop:
+                        return
+                    yield key, value
+                    found.next()
+            finally:
+                found.close()
+                # An error is kept for as long as the node takes to end, and its frames with it (see `close`).
+                del found
 
     @contextmanager
     def snapshot(self) -> Iterator[Reader]:
@@ -82,12 +88,15 @@ class LevelDatabase:
         """Make the changes, all or none."""
         with _translated():
             written = self._database.write_batch(transaction=True, sync=is_synced)
-            for key, value in batch.changes.items():
-                if value is None:
-                    written.delete(key)
-                else:
-                    written.put(key, value)
-            written.write()
+            try:
+                for key, value in batch.changes.items():
+                    if value is None:
+                        written.delete(key)
+                    else:
+                        written.put(key, value)
+                written.write()
+            finally:
+                del written
 
     def close(self) -> None:
         """Release the database. It may be closed again, and not used."""
@@ -102,6 +111,8 @@ def _read(reader: "plyvel.DB | plyvel.Snapshot", key: bytes) -> bytes | None:
         found: bytes | None = reader.get(key, verify_checksums=True)
     except (plyvel.Error, OSError) as error:
         raise DatabaseError(_reason_of(error)) from error
+    finally:
+        del reader
     return found
 
 
