@@ -26,6 +26,7 @@ from node.consortium import Network
 
 READY_S: Final = 60.0
 STOP_S: Final = 20.0
+LOG_SHOWN_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ def running_cluster(
         urls = tuple(f"http://{home.require_node().api}" for home in homes)
         processes = tuple(start(home.path, delay_ms) for home in homes)
         try:
-            for url in urls:
-                asyncio.run(wait_until_ready(url))
+            for url, process, home in zip(urls, processes, homes, strict=True):
+                asyncio.run(wait_until_ready(url, process, home.path))
             yield Cluster(network, urls, processes)
         finally:
             stop(processes)
@@ -85,10 +86,22 @@ def stop(processes: "tuple[subprocess.Popen[bytes], ...]") -> None:
             process.wait()
 
 
-async def wait_until_ready(url: str) -> None:
-    """Wait until a node serves. Raises TimeoutError."""
+class NodeEnded(Exception):
+    """A node ended while a benchmark needed it. The message holds the end of its log."""
+
+
+def check_running(process: "subprocess.Popen[bytes]", home: Path) -> None:
+    """Check that a home's node is there. Raises NodeEnded."""
+    if process.poll() is not None:
+        log = (home / LOG_FILE).read_text(errors="replace")
+        raise NodeEnded(f"{home.name} ended with {process.returncode}: {log[-LOG_SHOWN_MAX:]}")
+
+
+async def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", home: Path) -> None:
+    """Wait until a node serves. Raises TimeoutError or NodeEnded."""
     async with asyncio.timeout(READY_S), Client.connect(url) as client:
         while True:
+            check_running(process, home)
             try:
                 await client.require_ready()
                 return

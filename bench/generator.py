@@ -4,7 +4,8 @@
 
 It says `ready`, waits for a line on standard input, submits, and prints one JSON object: how many transactions
 became final, each request's time, and the processor time that it used, to show that it was not the bottleneck.
-With `--period-ms` each client begins a request that often, or as soon as the one before is answered.
+With `--period-ms` each client begins a request that often, or as soon as the one before is answered; the first one
+after `--phase-ms`, so that generators of several nodes do not all begin at once.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ class Generator:
         batch: int,
         seconds: float,
         period_ms: float = 0.0,
+        phase_ms: float = 0.0,
     ) -> None:
         path = directory / f"requests-{time.monotonic_ns()}"
         path.write_bytes(
@@ -56,6 +58,7 @@ class Generator:
         )
         command = [sys.executable, "-m", "bench.generator", "--url", url, "--requests", str(path)]
         command += ["--clients", str(clients), "--seconds", str(seconds), "--period-ms", str(period_ms)]
+        command += ["--phase-ms", str(phase_ms)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None, "a pipe"
         if self._process.stdout.readline().strip() != "ready":
@@ -82,7 +85,7 @@ def _body(transactions: Sequence[Transaction]) -> bytes:
 
 
 async def submit_all(
-    url: str, bodies: list[bytes], *, clients: int, seconds: float, period_ms: float
+    url: str, bodies: list[bytes], *, clients: int, seconds: float, period_ms: float, phase_ms: float
 ) -> Outcome:
     """Submit until the time is up or nothing is left."""
     request_seconds: list[float] = []
@@ -108,7 +111,8 @@ async def submit_all(
                     await asyncio.sleep(max(0.0, began + period_ms / 1000 - time.perf_counter()))
 
         # Clients that keep a period begin spread over it, not all at once.
-        await asyncio.gather(*(submit(each * period_ms / 1000 / clients) for each in range(clients)))
+        firsts_s = [(phase_ms + each * period_ms / clients) / 1000 for each in range(clients)]
+        await asyncio.gather(*(submit(first_s) for first_s in firsts_s))
         elapsed = time.perf_counter() - start
     return Outcome(final_count, elapsed, tuple(request_seconds), time.process_time() - used)
 
@@ -119,10 +123,13 @@ async def submit_all(
 @click.option("--clients", type=int, required=True)
 @click.option("--seconds", type=float, required=True)
 @click.option("--period-ms", type=float, default=0.0)
-def main(url: str, requests: Path, clients: int, seconds: float, period_ms: float) -> None:
+@click.option("--phase-ms", type=float, default=0.0)
+def main(url: str, requests: Path, clients: int, seconds: float, period_ms: float, phase_ms: float) -> None:
     """Submit prepared requests."""
     bodies: list[bytes] = msgpack.unpackb(requests.read_bytes(), max_bin_len=2**31 - 1)
-    outcome = asyncio.run(submit_all(url, bodies, clients=clients, seconds=seconds, period_ms=period_ms))
+    outcome = asyncio.run(
+        submit_all(url, bodies, clients=clients, seconds=seconds, period_ms=period_ms, phase_ms=phase_ms)
+    )
     print(
         json.dumps(
             {

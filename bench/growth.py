@@ -51,9 +51,10 @@ def restart_seconds(cluster: Cluster) -> float:
     """Stop the last node and start it again; return how long it takes from start to serving."""
     stop(cluster.processes[-1:])
     began = time.perf_counter()
-    process = start(cluster.home(len(VALIDATORS) - 1), 0.0)
+    home = cluster.home(len(VALIDATORS) - 1)
+    process = start(home, 0.0)
     try:
-        asyncio.run(wait_until_ready(cluster.urls[-1]))
+        asyncio.run(wait_until_ready(cluster.urls[-1], process, home))
         return time.perf_counter() - began
     finally:
         stop((process,))

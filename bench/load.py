@@ -98,6 +98,7 @@ def drive(
                 batch=batch,
                 seconds=seconds,
                 period_ms=period_ms,
+                phase_ms=index * period_ms / clients / len(cluster.urls),
             )
             for index, url in enumerate(cluster.urls)
         ]

@@ -148,8 +148,8 @@ def spread(network: Network, *, source: Home) -> None:
         home = network.homes[member]
         home.data.mkdir(parents=True, exist_ok=True)
         if home.member != source.member:
-            _copy_database(source.data / CHAIN, home.data / CHAIN)
-            _copy_database(source.data / SNAPSHOTS, home.data / SNAPSHOTS)
+            copy_database(source.data / CHAIN, home.data / CHAIN)
+            copy_database(source.data / SNAPSHOTS, home.data / SNAPSHOTS)
         journal, _, _ = VoteLogJournal.open(
             home.data / VOTES,
             chain_id=network.genesis.content.chain_id,
@@ -160,12 +160,18 @@ def spread(network: Network, *, source: Home) -> None:
         journal.close()
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """Copy a closed database. Its tables never change once written, so they are shared."""
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a closed database. Its tables never change once written, so they are shared.
+
+    A table younger than the newest manifest is none of the database's: what a compaction left that the closing cut
+    short. Its number is given again when the copies are opened, and then all of them would write into the one file.
+    """
     target.mkdir(parents=True)
+    manifest_ns = max(path.stat().st_mtime_ns for path in source.glob("MANIFEST-*"))
     for path in sorted(source.iterdir()):
         if path.suffix == IMMUTABLE_SUFFIX:
-            os.link(path, target / path.name)
+            if path.stat().st_mtime_ns <= manifest_ns:
+                os.link(path, target / path.name)
         elif path.name != "LOCK":
             shutil.copyfile(path, target / path.name)
 

@@ -14,17 +14,21 @@ from typing import Final
 
 import click
 
-from bench.cluster import Cluster, cpu_seconds, running_cluster, start, stop
+from bench.cluster import Cluster, check_running, cpu_seconds, running_cluster, start, stop
 from bench.load import rate_on_all_cores
 from bench.report import Report, progress
 from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
+from cli.processes import LOG_FILE
 from ledger.snapshots import SNAPSHOT_INTERVAL
 from node.client.client import Client, Unreachable
 from node.consortium import Network
+from node.home import Home
 
 FOLLOWER: Final = "auditor"
 TRANSACTIONS_PER_BLOCK: Final = 500
 SNAPSHOT_RECORDS_PER_SECOND: Final = 50_000
+SNAPSHOT_SHAPE: Final = Shape(5, 1_000)
+INSTALLED: Final = "sync.snapshot_installed"
 CATCH_UP_S: Final = 120.0
 
 
@@ -37,14 +41,18 @@ class CaughtUp:
     cpu_seconds: float
 
 
-def prepare(network: Network, blocks_count: int, shape: Shape) -> None:
-    """Give all validators a chain."""
+def prepare(network: Network, blocks_count: int, shape: Shape, *, empty_count: int = 0) -> None:
+    """Give all validators a chain, of which the last blocks may be empty."""
     home = network.homes[VALIDATORS[0]]
-    chain = StoredChain(network, home, blocks_count=blocks_count)
+    chain = StoredChain(network, home, blocks_count=blocks_count + empty_count)
     try:
         chain.fill(
             blocks_count * shape.records_per_block, shape, lambda done: progress("making a chain", done)
         )
+        for index in range(empty_count):
+            chain.extend_with(())
+            progress("making empty blocks", (index + 1) / empty_count)
+        chain.commit()
     finally:
         chain.close()
     spread(network, source=home)
@@ -55,12 +63,13 @@ def catch_up(cluster: Cluster, height: int) -> CaughtUp:
     home = cluster.network.homes[FOLLOWER]
     process = start(home.path, 0.0)
     try:
-        return asyncio.run(_follow(f"http://{home.require_node().api}", process, height))
+        return asyncio.run(_follow(home, process, height))
     finally:
         stop((process,))
 
 
-async def _follow(url: str, process: "subprocess.Popen[bytes]", height: int) -> CaughtUp:
+async def _follow(home: Home, process: "subprocess.Popen[bytes]", height: int) -> CaughtUp:
+    url = f"http://{home.require_node().api}"
     async with asyncio.timeout(CATCH_UP_S), Client.connect(url) as client:
         began: float | None = None
         first_height, used = 0, 0.0
@@ -68,6 +77,7 @@ async def _follow(url: str, process: "subprocess.Popen[bytes]", height: int) -> 
             try:
                 reached = (await client.status()).height
             except Unreachable:
+                check_running(process, home.path)
                 await asyncio.sleep(0.01)
                 continue
             if began is None:
@@ -92,13 +102,20 @@ def by_blocks(blocks_count: int) -> tuple[float, dict[str, object]]:
     }
 
 
-def by_snapshot(records_per_block: int) -> dict[str, object]:
-    """Return records per second of a node that is two snapshots behind."""
-    blocks_count = 2 * SNAPSHOT_INTERVAL + 8
-    shape = Shape(1, records_per_block)
-    with running_cluster(prepare=lambda network: prepare(network, blocks_count, shape)) as cluster:
-        found = catch_up(cluster, 2 * SNAPSHOT_INTERVAL)
-    records = 2 * SNAPSHOT_INTERVAL * records_per_block
+def by_snapshot(blocks_count: int) -> dict[str, object]:
+    """Return records per second of a node that is far enough behind for a snapshot to be taken.
+
+    That is more than two intervals; the records lie in the first blocks, and the others are empty.
+    """
+    shape, height = SNAPSHOT_SHAPE, 3 * SNAPSHOT_INTERVAL
+    empty_count = height + 8 - blocks_count
+    with running_cluster(
+        prepare=lambda network: prepare(network, blocks_count, shape, empty_count=empty_count)
+    ) as cluster:
+        found = catch_up(cluster, height)
+        if cluster.network.homes[FOLLOWER].path.joinpath(LOG_FILE).read_text().count(INSTALLED) != 1:
+            raise RuntimeError("the node caught up without a snapshot")
+    records = blocks_count * shape.records_per_block
     return {
         "records": records,
         "seconds": round(found.seconds, 2),
@@ -113,11 +130,11 @@ def by_snapshot(records_per_block: int) -> dict[str, object]:
     "--blocks", default=100, show_default=True, help=f"Blocks of {TRANSACTIONS_PER_BLOCK} transactions."
 )
 @click.option(
-    "--records-per-block", default=12, show_default=True, help="Records in each block below the snapshot."
+    "--snapshot-blocks", default=60, show_default=True, help="Blocks of 5,000 records in the snapshot."
 )
 @click.option("--quick", is_flag=True, help="A smoke run without the snapshot: its figure says nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (the only form).")
-def main(blocks: int, records_per_block: int, quick: bool, as_json: bool) -> None:
+def main(blocks: int, snapshot_blocks: int, quick: bool, as_json: bool) -> None:
     """Measure a new node that catches up."""
     del as_json
     if quick:
@@ -125,7 +142,7 @@ def main(blocks: int, records_per_block: int, quick: bool, as_json: bool) -> Non
     checks = rate_on_all_cores(200 if quick else 5_000)
     rate, details = by_blocks(blocks)
     if not quick:
-        details["by_snapshot"] = by_snapshot(records_per_block)
+        details["by_snapshot"] = by_snapshot(snapshot_blocks)
     progress("catching up", 1)
     Report(
         name="sync",

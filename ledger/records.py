@@ -129,6 +129,14 @@ def unpack(shape: type[R], data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> 
     return record
 
 
+def unpack_union(shape: Hashable, data: bytes, *, size_max: int = ENCODED_SIZE_MAX) -> object:
+    """Return the tagged record of the union `shape` that `data` encodes. Raises EncodingError."""
+    value = decode_unchecked(data, size_max=size_max)
+    record = union_from_value(shape, value)
+    check_spelling(value, data)
+    return record
+
+
 def to_value(record: Record) -> Value:
     """Return the array form of a record."""
     return _layout(type(record)).to_value(record)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.blocks import HEADER_SIZE_MAX, SealedHeader
-from ledger.codec import decode
 from ledger.errors import LedgerError
 from ledger.merkle import Frontier, TreePath, verify_inclusion
 from ledger.proposals import Governance, Proposal
-from ledger.records import Hash, Items, Octets, Uint, pack, union_from_value, unpack
+from ledger.records import Hash, Items, Octets, Uint, pack, unpack, unpack_union
 from ledger.state import (
     LEAF_SIZE_MAX,
     Anchor,
@@ -137,7 +136,7 @@ def decode_chunk(encoded: bytes) -> list[tuple[bytes, bytes]]:
     chunk = unpack(_Chunk, encoded, size_max=CHUNK_SIZE_MAX)
     leaves: list[tuple[bytes, bytes]] = []
     for value in chunk.leaves:
-        leaf = cast(Leaf, union_from_value(AnyLeaf, decode(value, size_max=LEAF_SIZE_MAX)))
+        leaf = cast(Leaf, unpack_union(AnyLeaf, value, size_max=LEAF_SIZE_MAX))
         key = leaf.state_key()
         if leaves and key <= leaves[-1][0]:
             raise SnapshotError("snapshot chunk", f"a key after {leaves[-1][0].hex()}", key.hex())

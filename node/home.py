@@ -219,13 +219,34 @@ class Home:
 
         Raises ConfigError or KeyFileError where its files cannot be read.
         """
-        for path in sorted((self.path / KEYS).glob(TLS_CERTIFICATES), reverse=True):
-            if not path.with_suffix(".pem").exists():
-                continue
+        for path in self._tls_certificates():
             found = self._load_tls(path.stem, protection)
             if found.certificate == certificate:
                 return found
         return None
+
+    def other_tls_identities(
+        self, protection: Protection, certificate: bytes, count_max: int
+    ) -> tuple[TlsIdentity, ...]:
+        """Return the newest identities of this home, up to that many, without the one with this certificate.
+
+        Raises ConfigError or KeyFileError where their files cannot be read.
+        """
+        others: list[TlsIdentity] = []
+        for path in self._tls_certificates():
+            if len(others) == count_max:
+                break
+            found = self._load_tls(path.stem, protection)
+            if found.certificate != certificate:
+                others.append(found)
+        return tuple(others)
+
+    def _tls_certificates(self) -> list[Path]:
+        """Return the certificates whose key is there, newest first: tls-10 is newer than tls-9."""
+        paths = [
+            path for path in (self.path / KEYS).glob(TLS_CERTIFICATES) if path.with_suffix(".pem").exists()
+        ]
+        return sorted(paths, key=lambda path: (len(path.stem), path.stem), reverse=True)
 
     def require_fresh_tls_identity(
         self, name: str, protection: Protection, fresh: TlsIdentity

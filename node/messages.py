@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.blocks import BLOCK_TRANSACTIONS_MAX, HEADER_SIZE_MAX
 from ledger.certificates import QuorumCertificate
-from ledger.codec import decode, encode
+from ledger.codec import encode_checked
 from ledger.merkle import SIBLINGS_MAX
-from ledger.records import Code, Hash, Height, Items, Octets, Uint, to_value, union_from_value
+from ledger.records import Code, Hash, Height, Items, Octets, Uint, to_value, unpack_union
 from ledger.snapshots import CHUNK_SIZE_MAX, ChunkIndex, Description
 from ledger.transactions import TRANSACTION_SIZE_MAX
 from ledger.trust import History, TrustPath
@@ -194,9 +194,9 @@ PeerMessage: TypeAlias = (
 
 def encode_peer_message(message: PeerMessage) -> bytes:
     """Return a message's canonical bytes."""
-    return encode(to_value(message))
+    return encode_checked(to_value(message))
 
 
 def decode_peer_message(data: bytes) -> PeerMessage:
     """Return the message that `data` encodes. Raises EncodingError."""
-    return cast(PeerMessage, union_from_value(PeerMessage, decode(data, size_max=MESSAGE_SIZE_MAX)))
+    return cast(PeerMessage, unpack_union(PeerMessage, data, size_max=MESSAGE_SIZE_MAX))

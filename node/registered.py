@@ -4,17 +4,21 @@ Rule 1: peers' certificates are those of the state at the finalized tip; they ar
 Rule 2: this node signs for its member with the key that the state registers.
 Rule 3: this node shows the certificate that the state registers for it. One that is not registered yet, since its
 state is older than its registration, shows the one that its home began with, and follows until the state names it.
+Rule 4: the state here may be older than a rotation of this node's own certificate, which was recorded while the node
+was down or before its chain was lost. Peers then know another certificate than the state here does: where they hang up,
+the home's other identities are shown in turn. What one's own certificates are is no secret.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from ledger.keys import PrivateKey, PublicKey
 from ledger.overlays import Executed
 from ledger.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
+from node.keyfiles import KeyFileError
 from node.network.registry import Peer, PeerKind
-from node.network.tls import TlsIdentity
+from node.network.tls import TlsIdentity, fingerprint
 from node.settings import Address
 from node.storage.store import Store
 
@@ -23,8 +27,17 @@ logger = logging.getLogger(__name__)
 LOST_CURE: Final = "Use the TLS certificate of this home; if its key is lost, governance sets another."
 
 
+IDENTITIES_TRIED_MAX: Final = 2
+"""The registered one is the newest of a home, or the one before it where the newest was never registered."""
+
+
 class IdentityMissing(Exception):
     """The state registers a TLS certificate for this node whose key is not in its home."""
+
+    def __init__(self, member: str, *, expected: bytes, found: bytes) -> None:
+        super().__init__(f"expected the TLS certificate {fingerprint(expected)}, found {fingerprint(found)}")
+        self.expected = f"the TLS certificate {fingerprint(expected)} that is registered for {member}"
+        self.found = f"no such one in the home's keys (tls.crt is {fingerprint(found)})"
 
 
 class Registered:
@@ -38,13 +51,16 @@ class Registered:
         addresses: Mapping[str, Address],
         first_identity: TlsIdentity,
         find_identity: Callable[[bytes], TlsIdentity | None],
+        find_other_identities: Callable[[bytes, int], Sequence[TlsIdentity]],
         find_member_key: Callable[[PublicKey], PrivateKey | None],
     ) -> None:
         self._store = store
         self._member = member
         self._addresses = addresses
         self._find_identity = find_identity
-        self._identity = first_identity
+        self._identity = self._first_identity = first_identity
+        self._find_other_identities = find_other_identities
+        self._others: Sequence[TlsIdentity] | None = None
         self._find_member_key = find_member_key
         self._member_key: PrivateKey | None = None
         self._keys: frozenset[bytes] = frozenset()
@@ -56,9 +72,21 @@ class Registered:
             return self._identity
         identity = self._find_identity(found.tls_certificate)
         if identity is None:
-            raise IdentityMissing(self._member)
-        self._identity = identity
+            raise IdentityMissing(
+                self._member, expected=found.tls_certificate, found=self._first_identity.certificate
+            )
+        self._identity, self._others = identity, None
         return identity
+
+    def other_identities(self) -> Sequence[TlsIdentity]:
+        """Return what else this node may show where its peers do not know what it shows (rule 4)."""
+        if self._others is None:
+            try:
+                self._others = self._find_other_identities(self._identity.certificate, IDENTITIES_TRIED_MAX)
+            except KeyFileError as error:
+                logger.error("node.identity_unreadable error=%s", error)
+                self._others = ()
+        return self._others
 
     def member_key(self) -> PrivateKey | None:
         """Return the key that signs for this node's member now; None where the home does not have it."""

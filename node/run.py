@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from ledger.overlays import Executed
 from ledger.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
+from node.checkers import Checkers
 from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
@@ -71,6 +72,7 @@ class NodeParts:
     settings: NodeSettings
     identity: TlsIdentity
     find_identity: Callable[[bytes], TlsIdentity | None]
+    find_other_identities: Callable[[bytes, int], Sequence[TlsIdentity]]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
     find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
@@ -101,6 +103,9 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
         settings=settings,
         identity=identity,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
+        find_other_identities=lambda certificate, count_max: home.other_tls_identities(
+            protection, certificate, count_max
+        ),
         find_validator_key=lambda key: home.find_validator_key(protection, key),
         find_member_key=lambda key: home.find_member_key(protection, key),
         data=home.data,
@@ -145,6 +150,7 @@ class NodeProcess:
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._checkers = Checkers(self._signatures_checked)
         self._engines = Engines(
             member=parts.member,
             chain_id=parts.genesis.content.chain_id,
@@ -159,6 +165,7 @@ class NodeProcess:
                 addresses=parts.settings.peers,
                 first_identity=parts.identity,
                 find_identity=parts.find_identity,
+                find_other_identities=parts.find_other_identities,
                 find_member_key=parts.find_member_key,
             )
             self._network = self._make_network(delay_ms)
@@ -172,7 +179,9 @@ class NodeProcess:
                 on_final=self._became_final,
                 on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
                 on_failure=self._fail,
-                sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf),
+                sync=SyncParts(
+                    Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf, checker=self._checkers
+                ),
                 on_installed=self._was_installed,
             )
             self._check_engine()
@@ -275,22 +284,25 @@ class NodeProcess:
         """Pin what the state registers now, and show what it registers for this node."""
         try:
             identity = self._registered.identity()
-        except IdentityMissing:
+        except IdentityMissing as missing:
             identity = None
-            logger.error("node.identity_missing member=%s: peers refuse this node", self._parts.member)
+            logger.error(
+                "node.identity_missing member=%s: peers refuse this node: %s", self._parts.member, missing
+            )
         self._network.update_peers(self._registered.peers(), identity)
 
     def _make_network(self, delay_ms: float) -> PeerNetwork:
         try:
             identity = self._registered.identity()
-        except IdentityMissing:
-            raise StartRefused("the registered TLS certificate", "another one", LOST_CURE) from None
+        except IdentityMissing as missing:
+            raise StartRefused(missing.expected, missing.found, LOST_CURE) from None
         return PeerNetwork(
             node_id=self._parts.member,
             identity=identity,
             chain_id=self._parts.genesis.content.chain_id,
             peers=self._registered.peers(),
             random_source=random.SystemRandom(),
+            other_identities=self._registered.other_identities,
             on_peer_up=self._peer_up,
             on_peer_down=self._peer_down,
             on_unpinned_up=lambda peer: self._guarded(lambda: self.driver.peer_up(peer)),
@@ -321,6 +333,7 @@ class NodeProcess:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
+        await self._checkers.close()
         await self._network.close()
         self._engines.close()
         self.driver.close()
@@ -371,6 +384,9 @@ class NodeProcess:
 
     def _tick(self) -> None:
         self._timer = None
+        self._guarded(self.driver.tick)
+
+    def _signatures_checked(self) -> None:
         self._guarded(self.driver.tick)
 
     def _fail(self, error: BaseException) -> None:

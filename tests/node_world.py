@@ -33,6 +33,7 @@ from node.mempool import Mempool
 from node.reporter import Reporter
 from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.ahead import Checker
 from node.sync.host import SyncParts, SyncTuning
 
 START_MS = 1_800_000_000_000
@@ -114,6 +115,8 @@ class World:
     tuning: SyncTuning = field(default_factory=SyncTuning)
     interval: int = SNAPSHOT_INTERVAL
     chunk_size: int = CHUNK_LEAVES_SIZE
+    # Who checks signatures ahead for nodes that start from here on.
+    checker: Checker | None = None
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
     meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
     # Messages that the wire loses, whatever is meddled with.
@@ -214,7 +217,12 @@ class WorldNode:
             on_refused=lambda transaction, error: self.refused.append((transaction, error)),
             on_failure=lambda _error: None,
             sync=SyncParts(
-                world.pins, self.shelf, world.tuning, interval=world.interval, chunk_size=world.chunk_size
+                world.pins,
+                self.shelf,
+                world.tuning,
+                interval=world.interval,
+                chunk_size=world.chunk_size,
+                checker=world.checker,
             ),
         )
         self.reporter = Reporter(

@@ -22,7 +22,7 @@ from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
-from node.driver import NodeStopped
+from node.jobs import NodeStopped
 from node.storage.tables import damaged
 from node.storage.votelog import VoteLogError
 from tests.consortium import (

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -9,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from bench import suite
+from bench.cluster import NodeEnded, check_running
 from bench.compare import Ratio, main, regressions
 from bench.plots import bar_plot
+from bench.stored_chain import copy_database
 from bench.suite import present_names, run, table, write_results
+from cli.processes import LOG_FILE
 
 
 @pytest.mark.parametrize("name", present_names())
@@ -96,3 +102,23 @@ def test_a_benchmark_that_fails_is_named_and_the_others_go_on(
     assert result.exit_code == 1
     assert "no report from commit" in result.output
     assert (tmp_path / "growth.json").exists()
+
+
+def test_a_table_that_no_manifest_names_is_not_shared(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name, age_ns in (("000005.ldb", 0), ("MANIFEST-000004", 1), ("000007.ldb", 2)):
+        (source / name).write_text(name)
+        os.utime(source / name, ns=(10**18 + age_ns, 10**18 + age_ns))
+    copy_database(source, target)
+    assert {path.name for path in target.iterdir()} == {"000005.ldb", "MANIFEST-000004"}
+    assert (target / "000005.ldb").samefile(source / "000005.ldb")
+    assert not (target / "MANIFEST-000004").samefile(source / "MANIFEST-000004")
+
+
+def test_a_benchmark_whose_node_ended_says_so_at_once(tmp_path: Path) -> None:
+    (tmp_path / LOG_FILE).write_text("the disk is full")
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process.wait()
+    with pytest.raises(NodeEnded, match="ended with 3: the disk is full"):
+        check_running(process, tmp_path)

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from ledger.blocks import Block
-from ledger.operations import AnchorBatch, RevokeAnchor
+from ledger.operations import ROTATION_TAG, AnchorBatch, RevokeAnchor, RotateTls
 from ledger.records import pack
 from ledger.state import Anchor, Revoked, anchor_key
+from node.network.tls import make_identity, registrable
 from tests.chaos.checker import judge
-from tests.chaos.history import Acknowledged, History, Read, RefusedForGood
-from tests.consortium import REPORT, Ledger, hash_of, make_transaction
+from tests.chaos.history import Acknowledged, History, Read, RefusedForGood, Rotated
+from tests.consortium import CHAIN_ID, REPORT, Ledger, hash_of, make_transaction, member_key_of
 
 ISSUER = "hk-bureau"
 FIRST = make_transaction(ISSUER, AnchorBatch(hash_of("first"), 1, REPORT, None))
@@ -112,6 +113,23 @@ def test_a_transaction_that_was_refused_for_good_must_be_nowhere() -> None:
 )
 def test_a_read_that_the_log_or_another_read_contradicts_is_found(reads: list[Read]) -> None:
     assert judge(History(reads=reads), LOGS).contradicted
+
+
+def test_a_rotation_that_the_log_does_not_have_once_at_its_height_is_lost() -> None:
+    ledger = Ledger.start()
+    sender, fresh = ISSUER, make_identity(ISSUER)
+    unsigned = RotateTls(
+        1, registrable(fresh.certificate, sender), member_key_of(sender, 1).public, bytes(64)
+    )
+    body = unsigned.signed_body(chain_id=CHAIN_ID, member=sender)
+    rotation = replace(unsigned, signature=member_key_of(sender, 1).sign(ROTATION_TAG, body))
+    log = [ledger.record(make_transaction(sender, rotation)).block]
+    for told in (Rotated(sender, 1, 1), Rotated(sender, 1, None)):
+        assert judge(History(rotations=[told]), {"a": log}).violations == []
+    for told in (Rotated(sender, 1, 2), Rotated(sender, 2, 1), Rotated("another", 1, 1)):
+        assert len(judge(History(rotations=[told]), {"a": log}).lost) == 1
+    again = [*log, Block(log[0].sealed, log[0].transactions)]
+    assert judge(History(rotations=[Rotated(sender, 1, 1)]), {"a": again}).lost
 
 
 def test_a_proof_that_did_not_verify_is_a_contradiction() -> None:

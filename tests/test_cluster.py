@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from cli.processes import start_node, stop_node
+from cli.processes import LOG_FILE, start_node, stop_node
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
 from node.client.client import Client, ClientError
@@ -42,8 +42,11 @@ class Cluster:
 
     def stop(self) -> None:
         for member, process in self.processes.items():
-            stop_node(process.pid, self.network.homes[member].path)
+            home = self.network.homes[member].path
+            stop_node(process.pid, home)
             process.wait()
+            # What is left of a node's parts at the end of its interpreter complains there.
+            assert "Error in" not in (home / LOG_FILE).read_text()
 
     async def wait_for(self, member: str, height: int) -> None:
         """Wait until a node has this height."""

@@ -117,3 +117,13 @@ def test_an_iteration_over_a_flipped_byte_is_an_error_and_never_a_shorter_one(tm
         finally:
             again.close()
     assert errors_count > 10
+
+
+def test_a_closed_database_is_let_go_of_and_may_be_closed_again(tmp_path: Path) -> None:
+    database = LevelDatabase.open(tmp_path / "one")
+    database.close()
+    database.close()
+    with closing(LevelDatabase.open(tmp_path / "one")):
+        pass
+    with pytest.raises(AssertionError, match="closed"):
+        database.get(b"a")

@@ -14,7 +14,7 @@ from ledger.records import pack
 from ledger.state import Parameters
 from ledger.transactions import Transaction
 from node.consensus.effects import Build
-from node.driver import ARRIVALS_PER_TICK_MAX, SPREAD_AGAIN_MS
+from node.intake import ARRIVALS_PER_TICK_MAX, SPREAD_AGAIN_MS
 from node.mempool import Mempool, MempoolError
 from node.messages import Gossip, encode_peer_message
 from tests.node_world import (
@@ -119,12 +119,12 @@ def test_a_flood_of_gossip_is_looked_at_a_little_at_a_time_and_delays_nobody(wor
         for number in range(10 * ARRIVALS_PER_TICK_MAX)
     ]
     node.driver.receive("hk-operator", encode_peer_message(Gossip(tuple(each.encoded for each in forged))))
-    assert len(node.driver._arrivals) == len(forged)
+    assert len(node.driver._intake.arrivals) == len(forged)
     node.driver.tick()
-    assert len(node.driver._arrivals) == len(forged) - ARRIVALS_PER_TICK_MAX
+    assert len(node.driver._intake.arrivals) == len(forged) - ARRIVALS_PER_TICK_MAX
     world.nodes["hk-bureau"].submit(honest)
     world.run(1_000)
-    assert not node.driver._arrivals and node.driver.mempool.count == 0
+    assert not node.driver._intake.arrivals and node.driver.mempool.count == 0
     assert all(each.final == [honest.id] for each in world.nodes.values())
 
 
@@ -133,7 +133,7 @@ def test_whoever_has_had_his_share_makes_nobody_check_a_signature(
 ) -> None:
     world.run(2_000)
     driver = world.nodes["sz-operator"].driver
-    driver.mempool = Mempool(count_max=4)
+    driver._intake.mempool = Mempool(count_max=4)
     driver.admit(anchor_transaction(world.genesis, 1, START_MS + world.now_ms))
     monkeypatch.setattr(driver.chain, "check_transaction", None)
     with pytest.raises(MempoolError) as refused:
@@ -152,16 +152,16 @@ def test_a_peer_whose_gossip_is_no_transaction_is_named_once_it_is_looked_at(
     node.driver.receive("hk-operator", encode_peer_message(Gossip((b"none", b"none either"))))
     assert named == []
     node.driver.tick()
-    assert named == ["hk-operator"] and not node.driver._arrivals
+    assert named == ["hk-operator"] and not node.driver._intake.arrivals
 
 
 def test_what_a_block_waits_for_is_found_among_what_nobody_has_looked_at(world: World) -> None:
     world.run(2_000)
     node = world.nodes["sz-operator"]
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
-    node.driver._arrivals.put("hk-operator", transaction.id, transaction.encoded)
-    assert node.driver._arrived(transaction.id) == transaction
-    assert not node.driver._arrivals
+    node.driver._intake.arrivals.put("hk-operator", transaction.id, transaction.encoded)
+    assert node.driver._intake.find(transaction.id) == transaction
+    assert not node.driver._intake.arrivals
 
 
 def test_what_no_block_can_hold_is_refused_at_admission(world: World) -> None:
@@ -229,9 +229,9 @@ def test_a_block_whose_parent_finality_has_passed_is_not_built_and_costs_a_turn_
     passed = store.find_header(tip.header.height - 1)
     assert passed is not None
     # As after a catch-up: the leader waited for a parent that others have made final, and more on it.
-    node.driver._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
+    node.driver._jobs._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
     node.driver.tick()
-    assert node.driver._building is None
+    assert node.driver._jobs._building is None
     last = anchor_transaction(world.genesis, 2, START_MS + world.now_ms)
     node.submit(last)
     world.run(5_000)
@@ -273,9 +273,9 @@ def test_what_did_not_apply_on_an_abandoned_block_is_not_refused(world: World) -
     node = world.nodes["sz-operator"]
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
     node.driver.admit(transaction)
-    node.driver._refused_above[transaction.id] = node.driver.chain.tip.header.height + 1
+    node.driver._intake._refused_above[transaction.id] = node.driver.chain.tip.header.height + 1
     world.run(11_000)
-    assert node.refused == [] and not node.driver._refused_above
+    assert node.refused == [] and not node.driver._intake._refused_above
     world.run(11_000)
     assert all(each.final == [transaction.id] for each in world.nodes.values())
 
@@ -298,8 +298,8 @@ def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(w
         replace(tip, parent_hash=passed.hash, height=tip.height + 1, transactions_root=transactions_root(()))
     )
     assert driver.chain.propose(usurping, ()) is not None
-    assert not driver._ensure_executed(usurping.hash)
-    assert driver._ensure_executed(passed.hash)
+    assert not driver._jobs._ensure_executed(usurping.hash)
+    assert driver._jobs._ensure_executed(passed.hash)
 
 
 def test_what_was_submitted_where_nobody_heard_it_is_spread_again(world: World) -> None:
@@ -322,9 +322,9 @@ def test_what_came_by_gossip_and_is_submitted_again_is_spread_again(world: World
     world.run(2_000)
     node = world.nodes["sz-operator"]
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
-    node.driver._take(transaction)
-    assert not node.driver._spread
+    node.driver._intake._take(transaction)
+    assert not node.driver._intake._spread
     assert not node.driver.admit(transaction)
-    assert list(node.driver._spread) == [transaction.id]
+    assert list(node.driver._intake._spread) == [transaction.id]
     world.run(SPREAD_AGAIN_MS + 2_000)
-    assert not node.driver._spread and transaction.id in node.final
+    assert not node.driver._intake._spread and transaction.id in node.final

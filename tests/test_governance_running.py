@@ -40,6 +40,11 @@ class Commands:
         self._capsys = capsys
 
     async def ask(self, *arguments: str, expected: int = FINE) -> Answer:
+        """Run a command once every node knows what the one before it recorded, whichever node it asks."""
+        nodes = [process.node for process in self._running.processes.values()]
+        height = max(node.status().height for node in nodes)
+        for node in nodes:
+            await node.wait_for_height(height)
         code = await asyncio.to_thread(run, [*arguments, "--json"])
         printed = self._capsys.readouterr().out
         assert code == expected, printed

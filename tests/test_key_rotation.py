@@ -232,3 +232,16 @@ def test_a_node_that_is_not_ready_rotates_nothing(home: Home) -> None:
         assert not (home.path / "keys" / "member-after.pem").exists()
 
     asyncio.run(run())
+
+
+def test_the_other_identities_of_a_home_are_its_newest(home: Home) -> None:
+    first = home.load_tls_identity(PLAIN)
+    assert home.other_tls_identities(PLAIN, first.certificate, 2) == ()
+    made = {
+        number: home.require_fresh_tls_identity(f"tls-{number}", PLAIN, make_identity(MEMBER))
+        for number in (1, 2, 9, 10)
+    }
+    assert home.other_tls_identities(PLAIN, first.certificate, 2) == (made[10], made[9])
+    assert home.other_tls_identities(PLAIN, made[10].certificate, 2) == (made[9], made[2])
+    assert home.other_tls_identities(PLAIN, made[10].certificate, 9)[-1] == first
+    assert home.other_tls_identities(PLAIN, made[10].certificate, 0) == ()

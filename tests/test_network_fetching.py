@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,12 +17,14 @@ from node.keyfiles import DevelopmentKey
 from node.network.fetching import is_unpinned, unpinned
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind, check_node_id
-from node.network.tls import make_identity
+from node.network.tls import TlsIdentity, make_identity
 from tests.running_network import VALIDATORS, now_ms, run_network
 
 
 @asynccontextmanager
-async def fetcher(peers: dict[str, Peer], *, chain_id: bytes = CHAIN) -> AsyncIterator[Node]:
+async def fetcher(
+    peers: dict[str, Peer], *, chain_id: bytes = CHAIN, others: tuple[TlsIdentity, ...] = ()
+) -> AsyncIterator[Node]:
     """Run the bank's node, which fetches from peers that it cannot pin."""
     events: list[str] = []
     network = PeerNetwork(
@@ -35,6 +38,7 @@ async def fetcher(peers: dict[str, Peer], *, chain_id: bytes = CHAIN) -> AsyncIt
         on_unpinned_up=lambda peer: events.append(f"up {peer}"),
         on_unpinned_down=lambda peer: events.append(f"down {peer}"),
         timing=QUICK,
+        other_identities=lambda: others,
     )
     try:
         yield Node(network, await network.start(host="127.0.0.1", port=0), events)
@@ -121,6 +125,93 @@ def test_no_node_can_register_the_name_of_one_that_is_not_pinned() -> None:
     assert not is_unpinned("bureau")
     with pytest.raises(ValueError, match="node id"):
         check_node_id(unpinned("bureau"))
+
+
+def registered(certificate: bytes) -> dict[str, Peer]:
+    """What the bureau pins of the bank."""
+    return {"bank": Peer(certificate, None, PeerKind.VALIDATOR)}
+
+
+@pytest.mark.parametrize("is_pin_stale", [False, True], ids=["pinned", "both stale"])
+def test_a_node_whose_own_certificate_was_replaced_unseen_shows_its_others_in_turn(
+    is_pin_stale: bool,
+) -> None:
+    others = (make_identity("bank"), make_identity("bank"))
+
+    async def scenario() -> None:
+        async with running("bureau", registered(others[1].certificate)) as bureau:
+            peers = stale(bureau) if is_pin_stale else pinned(bureau)
+            async with fetcher(peers, others=others) as bank:
+                name = "bureau?" if is_pin_stale else "bureau"
+                await until(lambda: f"up {name}" in bank.events)
+                assert bank.network.send(name, b"a question")
+                assert await bureau.receive(1) == [("bank", b"a question")]
+                # Who only fetches is not one of those that a vote would reach.
+                assert bureau.network.is_connected("bank") != is_pin_stale
+                assert bureau.events == ([] if is_pin_stale else ["up bank"])
+                assert bureau.network.broadcast(b"a vote") == (0 if is_pin_stale else 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_node_without_the_registered_certificate_stays_outside() -> None:
+    async def scenario() -> None:
+        others = (make_identity("bank"),)
+        place = running("bureau", registered(make_identity("bank").certificate))
+        async with place as bureau, fetcher(pinned(bureau), others=others) as bank:
+            await asyncio.sleep(0.5)
+            assert bank.events == bureau.events == []
+
+    asyncio.run(scenario())
+
+
+def test_a_pair_is_whole_at_once_whoever_learns_of_a_replaced_certificate_first() -> None:
+    new = make_identity("bureau")
+
+    async def scenario(bank_first: bool) -> None:
+        async with running("bureau", unlisted("bank")) as bureau, fetcher(pinned(bureau)) as bank:
+            await until(lambda: bank.network.is_connected("bureau"))
+            peers = {"bureau": replace(pinned(bureau)["bureau"], certificate=new.certificate)}
+            if bank_first:
+                bank.network.update_peers(peers)
+                # It takes the bureau, which still shows its old one, for somebody to fetch from.
+                await until(lambda: "up bureau?" in bank.events)
+                bureau.network.update_peers(unlisted("bank"), new)
+            else:
+                bureau.network.update_peers(unlisted("bank"), new)
+                await until(lambda: "up bureau?" in bank.events)
+                bank.network.update_peers(peers)
+            await until(lambda: bank.events[-1] == "up bureau")
+            assert bank.network.is_connected("bureau")
+            await until(lambda: bureau.network.send("bank", b"a vote"))
+            assert ("bureau", b"a vote") in await bank.receive(1)
+
+    asyncio.run(scenario(bank_first=True))
+    asyncio.run(scenario(bank_first=False))
+
+
+@pytest.mark.parametrize("is_emptied", [False, True], ids=["down meanwhile", "chain lost"])
+def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path, is_emptied: bool) -> None:
+    """Real nodes: one is down while its own certificate is replaced, or loses its chain afterwards."""
+
+    async def live() -> None:
+        async with run_network(tmp_path / "network") as running:
+            for process in running.processes.values():
+                await process.node.wait_for_height(1)
+            home = running.network.homes["sz-operator"]
+            await running.stop("sz-operator")
+            async with Client.connect(running.url("hk-bureau")) as client:
+                await Rotation(client, home, DevelopmentKey(), now_ms).rotate_tls_certificate()
+            if is_emptied:
+                shutil.rmtree(home.data)
+            height = running.processes["hk-bureau"].store.tip().header.height
+            returned = await running.start("sz-operator")
+            async with asyncio.timeout(60):
+                await returned.node.wait_for_height(height)
+                while set(returned.node.status().peers_connected) != set(VALIDATORS) - {"sz-operator"}:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(live())
 
 
 def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ from ledger.codec import decode, encode
 from ledger.errors import EncodingError
 from ledger.merkle import TreePath
 from ledger.operations import AnchorBatch, Grant
-from ledger.records import Identifier, R, Text, Uint, from_value, pack, to_value, unpack
+from ledger.records import (
+    Identifier,
+    R,
+    Text,
+    Uint,
+    from_value,
+    pack,
+    to_value,
+    union_from_value,
+    unpack,
+    unpack_union,
+)
 from ledger.state import Member, Schema, member_key, schema_key
 from ledger.statetree import state_key
 from ledger.transactions import TransactionBody
@@ -119,3 +130,16 @@ def test_many_hashes_at_once_are_read_and_written_as_one_by_one(items: list[obje
 def naive_hashes(items: list[object]) -> object:
     is_refused = len(items) > 64 or any(type(item) is not bytes or len(item) != 32 for item in items)  # type: ignore[arg-type]
     return "refused" if is_refused else tuple(items)
+
+
+def test_a_union_is_read_as_the_naive_way_reads_it() -> None:
+    encoded = pack(Schema("hk.credit-report", 0, 1))
+    longer = encoded.replace(b"\x01", b"\xcc\x01")
+
+    def naive(shape: object, data: bytes) -> object:
+        return union_from_value(Schema | Member, decode(data))
+
+    for data in (encoded, longer, encoded[:-1], encoded + b"\0", encoded[:-1] + b"\xc3", b"", b"\x90"):
+        assert answer(unpack_union, Schema | Member, data) == answer(naive, Schema | Member, data)
+    assert answer(unpack_union, Schema | Member, longer) == "refused"
+    assert unpack_union(Schema | Member, encoded) == Schema("hk.credit-report", 0, 1)

@@ -12,8 +12,8 @@ from ledger.transactions import Transaction, TransactionBody
 from node.configfile import ConfigError
 from node.consortium import Network, new_network
 from node.development import development_key
-from node.driver import NodeStopped
 from node.home import Home
+from node.jobs import NodeStopped
 from node.keyfiles import DevelopmentKey
 from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode

@@ -2,8 +2,8 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,14 +11,17 @@ import pytest
 
 from ledger.blocks import SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
+from ledger.keys import PublicKey
 from ledger.merkle import Tree
 from ledger.records import pack
 from ledger.snapshots import decode_chunk, encode_chunks
 from ledger.state import Anchor, require_validators
 from ledger.statepages import check_pages
+from ledger.transactions import Transaction
 from ledger.trust import Handover, TrustPath
+from node.checker import Question, SenderKey, verdicts
 from node.consensus.startup import Standing
-from node.driver import NodeStopped
+from node.jobs import NodeStopped
 from node.messages import (
     Consensus,
     FinalBlocks,
@@ -34,6 +37,7 @@ from node.messages import (
     encode_peer_message,
 )
 from node.network.fetching import is_unpinned, unpinned
+from node.sync.ahead import ANSWER_MS
 from node.sync.host import SyncTuning
 from node.sync.snapshot import Phase
 from tests.node_world import FIVE, START_MS, VALIDATORS, World, WorldNode, anchor_transaction, make_genesis
@@ -644,6 +648,87 @@ def test_a_certified_block_that_executes_otherwise_here_stops_the_node(
     with pytest.raises(NodeStopped, match="executes to another result"):
         near.run(20_000)
     assert node.store.tip().sealed == tip
+
+
+# Signatures checked ahead
+
+
+@dataclass
+class Checked:
+    verdicts: bytes | None
+    is_settled: bool = True
+
+
+@dataclass
+class StubChecker:
+    """A checker that answers by a function; where that gives nothing, never."""
+
+    answer: Callable[[Question], bytes] | None
+    asked_count: int = 0
+    was_given_up: bool = False
+
+    def submit(self, transactions: Sequence[bytes], keys: dict[str, PublicKey]) -> Checked | None:
+        if self.was_given_up:
+            return None
+        self.asked_count += 1
+        if self.answer is None:
+            return Checked(None, is_settled=False)
+        question = Question(
+            tuple(SenderKey(member, key) for member, key in keys.items()), tuple(transactions)
+        )
+        return Checked(self.answer(question))
+
+    def give_up(self) -> None:
+        self.was_given_up = True
+
+
+def catch_up_with(near: World, monkeypatch: pytest.MonkeyPatch, checker: StubChecker) -> int:
+    """Have a node catch up with a checker; return how many signatures it checked itself."""
+    monkeypatch.setattr("node.sync.blocks.TRANSACTIONS_MIN", 1)
+    near.kill(SLEEPER)
+    grow(near, 10)
+    near.checker = checker
+    node = near.start(SLEEPER)
+    own = 0
+    verified = node.driver.chain.verified
+    verify = verified.verify
+
+    def counted(transaction: Transaction, key: PublicKey) -> None:
+        nonlocal own
+        own += (transaction.id, key) not in verified._known
+        verify(transaction, key)
+
+    monkeypatch.setattr(verified, "verify", counted)
+    run_until(near, lambda: is_level(near))
+    assert checker.asked_count >= 10
+    assert not near.punished
+    check_whole(node)
+    return own
+
+
+def test_signatures_that_were_checked_ahead_are_not_checked_again(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker = StubChecker(verdicts)
+    assert catch_up_with(near, monkeypatch, checker) == 0
+    assert not checker.was_given_up
+
+
+def test_a_checker_that_refuses_everything_costs_its_work_and_nothing_else(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker = StubChecker(lambda question: bytes(len(question.transactions)))
+    assert catch_up_with(near, monkeypatch, checker) >= 10
+
+
+def test_a_checker_that_never_answers_is_given_up_and_the_node_checks_itself(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker = StubChecker(None)
+    before_ms = near.now_ms
+    assert catch_up_with(near, monkeypatch, checker) >= 10
+    assert checker.was_given_up
+    assert near.now_ms - before_ms >= ANSWER_MS
 
 
 # Serving

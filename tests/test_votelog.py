@@ -627,11 +627,14 @@ def test_a_compaction_larger_than_a_group_is_split(path: Path) -> None:
     assert recover(path).records == records + many
 
 
-def test_compaction_is_due_past_its_size_and_not_again_at_once(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(votelog, "COMPACTION_SIZE", HEADER_SIZE + 2 * PAGE_SIZE)
-    log, _ = open_log(path, existing=False)
+def test_compaction_is_due_past_its_size_and_not_again_at_once(path: Path) -> None:
+    log, _ = VoteLog.open(
+        path,
+        chain_id=CHAIN_ID,
+        validator="sz-operator",
+        expected_existing=False,
+        compaction_size=HEADER_SIZE + 2 * PAGE_SIZE,
+    )
     assert not log.is_due_for_compaction
     log.append((b"vote",))
     log.append((b"vote",))

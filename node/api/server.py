@@ -39,7 +39,7 @@ from node.api.routes import make_doors
 from node.api.submissions import Submissions
 from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
-from node.driver import NodeStopped
+from node.jobs import NodeStopped
 from node.mempool import MempoolError
 from node.service import NodeService, NotReady
 from node.storage.tables import StoreError

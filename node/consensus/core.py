@@ -83,7 +83,7 @@ class Simplex:
         self._admission = Admission(self._rounds, verify, self._outbox)
         self._pacemaker = Pacemaker(config, self._rounds, me)
         self._resolver = Resolver(config, epoch, me)
-        amnesia = find_amnesia(journal, epoch, self._rounds.finalized.view)
+        amnesia = find_amnesia(journal, epoch)
         self._startup = Startup(config, self._rounds, amnesia, find_highest_floor(journal, epoch))
         self._voter = Voter(
             config,
@@ -102,6 +102,8 @@ class Simplex:
         self._standstill_finalized_view = finalized.view
         self._standstill_from_view = 0
         self._helped_at_ms: dict[int, int] = {}
+        self._is_deadline_known = False
+        self._deadline_ms: int | None = None
 
     @property
     def epoch(self) -> int:
@@ -133,7 +135,12 @@ class Simplex:
         return take_snapshot(self._rounds, self._startup.amnesia)
 
     def next_deadline_ms(self) -> int | None:
-        """Return when `TimerFired` is due, or None."""
+        """Return when `TimerFired` is due, or None. Nothing but `handle` changes it."""
+        if not self._is_deadline_known:
+            self._deadline_ms, self._is_deadline_known = self._find_deadline_ms(), True
+        return self._deadline_ms
+
+    def _find_deadline_ms(self) -> int | None:
         if self._me is None:
             return None
         deadlines = [
@@ -150,6 +157,7 @@ class Simplex:
         assert now_ms >= self._now_ms, "the clock is monotonic"
         assert self._is_started != isinstance(event, Started), "Started comes first, once"
         self._now_ms = now_ms
+        self._is_deadline_known = False
         match event:
             case Started():
                 self._start(now_ms)

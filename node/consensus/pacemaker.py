@@ -249,21 +249,23 @@ class Pacemaker:
 
     def next_deadline_ms(self, now_ms: int) -> int | None:
         """Return the next time at which any of this may change by itself."""
-        current = self._rounds.current
-        candidates = [self._status_at_ms]
         if self._me is None:
             return self._status_at_ms
-        candidates.append(self._heartbeat_at_ms)
+        times = self._round_deadlines(self._rounds.current, now_ms)
+        times += (self._status_at_ms, self._heartbeat_at_ms)
         if self._unfinalized_since_ms is not None:
-            candidates.append(self._unfinalized_since_ms + self._config.finality_wait_ms)
-        candidates.extend(pace.stale_at_ms for pace in self._paces.values() if pace.pace != IDLE)
-        candidates.extend(self._round_deadlines(current, now_ms))
-        return min((time_ms for time_ms in candidates if time_ms > now_ms), default=None)
+            times.append(self._unfinalized_since_ms + self._config.finality_wait_ms)
+        times += [pace.stale_at_ms for pace in self._paces.values() if pace.pace != IDLE]
+        return min([time_ms for time_ms in times if time_ms is not None and time_ms > now_ms], default=None)
 
-    def _round_deadlines(self, current: Round, now_ms: int) -> list[int]:
-        times = [current.leader_deadline_ms, current.advance_deadline_ms, self._signal_at_ms()]
-        if current.leader == self._me:
+    def _round_deadlines(self, current: Round, now_ms: int) -> list[int | None]:
+        times = [current.leader_deadline_ms, current.advance_deadline_ms]
+        is_own = current.leader == self._me
+        if is_own:
             times.append(self.propose_at_ms(now_ms))
-        elif self._is_waiting():
-            times.append(self._silent_at_ms(current.leader))
-        return [time_ms for time_ms in times if time_ms is not None]
+        started_ms = current.clock_started_ms
+        if started_ms is not None and current.proposal is None:
+            times.append(started_ms + self._config.signal_delay_ms)
+            if not is_own:
+                times.append(self._silent_at_ms(current.leader))
+        return times

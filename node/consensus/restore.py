@@ -40,15 +40,13 @@ def find_highest_floor(journal: Sequence[JournalRecord], epoch: int) -> int:
     )
 
 
-def find_amnesia(journal: Sequence[JournalRecord], epoch: int, finalized_view: int) -> Amnesia | None:
-    """Return the amnesia that the journal still attests."""
+def find_amnesia(journal: Sequence[JournalRecord], epoch: int) -> Amnesia | None:
+    """Return the amnesia that the journal still attests: it is over when it is recorded so, and not before."""
     records = [record for record in journal if isinstance(record, Amnesia)]
     if not records or records[-1].until_view == 0:
         return None
     last = records[-1]
-    if last.epoch != epoch:
-        return Amnesia(epoch, None)
-    return None if last.until_view is not None and last.until_view < finalized_view else last
+    return last if last.epoch == epoch else Amnesia(epoch, None)
 
 
 def restore_rounds(rounds: Rounds, journal: Sequence[JournalRecord]) -> None:

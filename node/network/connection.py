@@ -62,8 +62,10 @@ class Connection:
         inbox: Inbox,
         outbox: Outbox,
         timing: Timing,
+        is_fetching: bool = False,
     ) -> None:
         self.peer_id = peer_id
+        self.is_fetching = is_fetching
         self.dialer_id = dialer_id
         self.incarnation = incarnation
         self._socket = socket

@@ -15,13 +15,17 @@ from aiohttp import tracing
 from node.network.connection import CLOSE_REFUSED, WebSocket, close_socket, describe_end
 from node.network.hello import HELLO_SIZE_MAX, Hello, HelloRefused, check_chain, decode_hello, encode_hello
 from node.network.limits import MESSAGE_SIZE_MAX, Timing
-from node.network.listener import PEER_PATH
+from node.network.listener import FETCH_PATH, PEER_PATH
 from node.network.registry import Peer, split_address
 from node.network.tls import PinMismatch, require_pinned
 
 
 class DialFailed(Exception):
     """The peer could not be reached, or is not the one expected."""
+
+
+class HungUp(DialFailed):
+    """Somebody took the connection and ended it in place of an answer, as one does who does not know who we are."""
 
 
 class PinFailed(DialFailed):
@@ -89,7 +93,15 @@ async def dial(
     except (PinMismatch, aiohttp.ClientConnectorCertificateError) as error:
         raise PinFailed(f"{type(error).__name__}: {error}") from error
     except (OSError, aiohttp.ClientError, HelloRefused) as error:
-        raise DialFailed(f"{type(error).__name__}: {error}") from error
+        raise _failure(error) from error
+
+
+def _failure(error: Exception) -> DialFailed:
+    # A connection that did not come about, its handshake included, is a ClientConnectorError; one that ended before
+    # it was answered is not.
+    is_unanswered = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    kind = HungUp if is_unanswered and not isinstance(error, aiohttp.ClientConnectorError) else DialFailed
+    return kind(f"{type(error).__name__}: {error}")
 
 
 async def dial_unpinned(
@@ -107,12 +119,12 @@ async def dial_unpinned(
     """
     try:
         async with asyncio.timeout(timing.dial_s):
-            socket = await _open(session, peer, context=context, timing=timing)
+            socket = await _open(session, peer, FETCH_PATH, context=context, timing=timing)
             return await _greet(socket, peer_id, hello=hello, timing=timing)
     except TimeoutError as error:
         raise DialFailed(f"no answer within {timing.dial_s} s") from error
     except (OSError, aiohttp.ClientError, HelloRefused) as error:
-        raise DialFailed(f"{type(error).__name__}: {error}") from error
+        raise _failure(error) from error
 
 
 async def _connect(
@@ -124,7 +136,7 @@ async def _connect(
     context: ssl.SSLContext,
     timing: Timing,
 ) -> tuple[aiohttp.ClientWebSocketResponse, Hello]:
-    socket = await _open(session, peer, context=context, timing=timing)
+    socket = await _open(session, peer, PEER_PATH, context=context, timing=timing)
     try:
         require_pinned(socket.get_extra_info("ssl_object"), peer.certificate)
     except PinMismatch as error:
@@ -134,13 +146,13 @@ async def _connect(
 
 
 async def _open(
-    session: aiohttp.ClientSession, peer: Peer, *, context: ssl.SSLContext, timing: Timing
+    session: aiohttp.ClientSession, peer: Peer, path: str, *, context: ssl.SSLContext, timing: Timing
 ) -> aiohttp.ClientWebSocketResponse:
     assert peer.address is not None, "only peers with an address are dialled"
     host, port = split_address(peer.address)
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return await session.ws_connect(
-        f"wss://{authority}{PEER_PATH}",
+        f"wss://{authority}{path}",
         ssl=context,
         autoping=False,
         compress=0,

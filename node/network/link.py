@@ -5,6 +5,8 @@ the smaller node id stays; both sides decide alike, so one of the two survives. 
 first awaits its own attempt, for a moment, so that nothing is sent on a connection that is about to give way.
 Rule 2: a hello with another incarnation means that the peer restarted: whatever is left of the old
 connection is dead and gives way, whoever dialled.
+Rule 3: a connection on which the peer only fetches, since it cannot pin what we show, is served and is no connection of
+the pair: we go on dialling, and it gives way to every other.
 """
 
 import asyncio
@@ -40,6 +42,8 @@ class Link:
     peer: Peer
     outbox: Outbox
     connection: Connection | None = None
+    hung_up_count: int = 0
+    """How often in a row the peer hung up on us. Above 0 we show another certificate each time."""
     dialer: asyncio.Task[None] | None = None
     refused_until: float = 0.0
     refusal_reason: str = ""
@@ -51,12 +55,19 @@ class Link:
         self.is_down.set()
         self.dial_over.set()
 
-    def prefers(self, *, dialer_id: str, incarnation: bytes, own_id: str) -> bool:
+    def prefers(self, *, dialer_id: str, incarnation: bytes, own_id: str, is_fetching: bool = False) -> bool:
         """Say whether a new connection dialled by this side takes the place of what there is."""
         current = self.connection
-        if current is None or current.incarnation != incarnation or current.dialer_id == dialer_id:
+        if current is None or current.is_fetching or current.incarnation != incarnation:
             return True
-        return dialer_id == min(own_id, self.peer_id)
+        if is_fetching:
+            return False
+        return current.dialer_id == dialer_id or dialer_id == min(own_id, self.peer_id)
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether the pair has a connection (rule 3)."""
+        return self.connection is not None and not self.connection.is_fetching
 
     def is_connecting_too_often(self, now: float) -> bool:
         """Note a new connection, and say whether there were too many within the window."""
@@ -71,7 +82,7 @@ class Link:
         return PeerStatus(
             peer_id=self.peer_id,
             kind=self.peer.kind,
-            is_connected=self.connection is not None,
+            is_connected=self.is_connected,
             refused_for_s=max(0.0, self.refused_until - asyncio.get_running_loop().time()),
             inbox_count=inbox_count,
             inbox_size=inbox_size,

@@ -27,6 +27,8 @@ from node.network.limits import (
 )
 
 PEER_PATH = "/luohu/peer"
+FETCH_PATH = "/luohu/fetch"
+"""Where a peer knocks that cannot pin us: it fetches, and reads nothing but answers (node.network.fetching)."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +83,19 @@ class Listener:
     async def accept_forever(self) -> None:
         """Accept connections until cancelled."""
         assert self._listening is not None, "bind comes first"
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, address = await loop.sock_accept(self._listening)
+                # Not the loop's sock_accept: where that is cancelled in the wrong moment, what it accepted is lost.
+                accepted, address = self._listening.accept()
+            except BlockingIOError:
+                await _until_readable(self._listening)
+                continue
             except OSError as error:
                 logger.warning("network.accept_failed error=%s", error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             self._take_in(accepted, str(address[0]))
-            # sock_accept does not yield while connections queue up: a flood must not own the event loop.
+            # Connections may queue up: a flood must not own the event loop.
             await asyncio.sleep(0)
 
     def admit(self, request: web.BaseRequest) -> None:
@@ -119,6 +124,7 @@ class Listener:
         if len(self._pending) >= PENDING_COUNT_MAX:
             self._evict(next(iter(self._pending.values())))
         pending = _Pending(address, self._server())
+        accepted.setblocking(False)
         self._pending[pending.protocol] = pending
         pending.task = asyncio.create_task(self._welcome(pending, accepted))
         self._tasks.add(pending.task)
@@ -166,13 +172,27 @@ class Listener:
                 transport.abort()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path != PEER_PATH:
+        if request.path not in (PEER_PATH, FETCH_PATH):
             return web.Response(status=404, text=f"path: expected {PEER_PATH}\n")
         opened = self._make_socket()
-        await opened.prepare(request)
         try:
+            await opened.prepare(request)
             await self._serve(opened, request)
+        except ConnectionError as error:
+            # It left before it was answered, as a node does that ends. aiohttp would take it for a failure of ours.
+            logger.info("peer.left address=%s reason=%s", request.remote, error)
+            return web.Response()
         finally:
             if request.transport is not None:
                 request.transport.abort()
         return opened
+
+
+async def _until_readable(listening: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(listening, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(listening)

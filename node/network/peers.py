@@ -15,7 +15,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
 import aiohttp
 from aiohttp import web
@@ -33,6 +33,7 @@ from node.network.connection import (
 from node.network.dialer import (
     Backoff,
     DialFailed,
+    HungUp,
     PinFailed,
     dial,
     dial_unpinned,
@@ -44,7 +45,7 @@ from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chai
 from node.network.inbox import Inbox
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
 from node.network.link import Link, PeerStatus
-from node.network.listener import Listener
+from node.network.listener import FETCH_PATH, Listener
 from node.network.outbox import Outbox
 from node.network.registry import Peer, PeerKind, PeerRegistry
 from node.network.tls import (
@@ -76,7 +77,8 @@ class PeerNetwork:
     """Connects one node with its peers. Construct, `start`, use, `close`, all on one event loop.
 
     `on_peer_up` and `on_peer_down` are called on the loop and must not block. `delay_ms` holds back every
-    outgoing message by that time without reordering; it exists for measurement on loopback only.
+    outgoing message by that time without reordering; it exists for measurement on loopback only. A peer that
+    hangs up is shown the `other_identities` in turn (docs/sync.md, Stale pins).
     """
 
     def __init__(
@@ -93,11 +95,13 @@ class PeerNetwork:
         on_unpinned_down: Callable[[str], None] = _ignore,
         timing: Timing | None = None,
         delay_ms: float = 0.0,
+        other_identities: Callable[[], Sequence[TlsIdentity]] = tuple,
     ) -> None:
         if not 0 <= delay_ms < float("inf"):
             raise ValueError(f"delay_ms: expected 0 or more, found {delay_ms}")
         self.node_id = node_id
         self._identity = identity
+        self._other_identities = other_identities
         # Not a secret: it only has to differ between two runs of this node.
         self._hello = Hello(chain_id, random_source.randbytes(INCARNATION_SIZE), node_id)
         self._random_source = random_source
@@ -167,7 +171,7 @@ class PeerNetwork:
         chosen = [
             link
             for link in self._links.values()
-            if link.connection is not None and (kind is None or link.peer.kind is kind)
+            if link.is_connected and (kind is None or link.peer.kind is kind)
         ]
         for link in chosen:
             link.outbox.put(data)
@@ -201,8 +205,10 @@ class PeerNetwork:
     def update_peers(self, peers: Mapping[str, Peer], identity: TlsIdentity | None = None) -> None:
         """Replace the registry: drop who is gone or has another certificate, dial who is new or moved.
 
-        An `identity` replaces what this node shows on connections that are made from now on.
+        An `identity` replaces what this node shows; connections on which it showed another one end. A peer that
+        knew the new one first could not pin what it was shown: it takes such a connection for fetching only.
         """
+        is_replaced = identity is not None and identity.certificate != self._identity.certificate
         self._identity = identity or self._identity
         registry = self._without_self(peers)
         self._client_context, self._listener.context = self._make_contexts(registry)
@@ -218,13 +224,17 @@ class PeerNetwork:
                 link = None
             if link is None:
                 self._add_link(peer_id, peer)
-            elif link.peer != peer:
+                continue
+            if link.peer != peer:
                 self._move_link(link, peer)
+            if is_replaced:
+                link.hung_up_count = 0
+                self._end(link, CLOSE_GOING_AWAY, "this node's certificate was replaced")
 
     def is_connected(self, peer_id: str) -> bool:
-        """Say whether messages to this peer would be queued now."""
+        """Say whether this node and the peer are connected, each pinning the other."""
         link = self._links.get(peer_id)
-        return link is not None and link.connection is not None
+        return link is not None and link.is_connected
 
     def statuses(self) -> tuple[PeerStatus, ...]:
         """Return what there is to see of every peer, ordered by id."""
@@ -297,6 +307,8 @@ class PeerNetwork:
                 connection = await self._dial_once(link)
             except (DialFailed, _Refused) as error:
                 backoff.failed()
+                if isinstance(error, HungUp):
+                    link.hung_up_count += 1
                 if isinstance(error, PinFailed):
                     await self._fetch_from(link)
                 if str(error) != told:
@@ -322,13 +334,28 @@ class PeerNetwork:
                 link.peer_id,
                 link.peer,
                 hello=self._hello,
-                context=make_fetching_context(self._identity),
+                context=make_fetching_context(self._shown_to(link)),
                 timing=self._timing,
             )
         except DialFailed as error:
+            if isinstance(error, HungUp):
+                link.hung_up_count += 1
             logger.info("peer.fetch_failed peer=%s reason=%s", link.peer_id, error)
             return
         await fetching.carry(link.peer_id, socket, hello, own_id=self.node_id)
+
+    def _shown_to(self, link: Link) -> TlsIdentity:
+        """Return what a peer is shown at the next attempt: another of ours after each time it hung up."""
+        if link.hung_up_count == 0:
+            return self._identity
+        shown = (self._identity, *self._other_identities())
+        return shown[link.hung_up_count % len(shown)]
+
+    def _dialling_context(self, link: Link) -> ssl.SSLContext:
+        shown = self._shown_to(link)
+        if shown is self._identity:
+            return self._client_context
+        return make_client_context(shown, self._registry.certificates())
 
     async def _wait_until_dialable(self, link: Link) -> None:
         while True:
@@ -347,7 +374,7 @@ class PeerNetwork:
                 link.peer_id,
                 link.peer,
                 hello=self._hello,
-                context=self._client_context,
+                context=self._dialling_context(link),
                 timing=self._timing,
             )
             try:
@@ -372,7 +399,14 @@ class PeerNetwork:
             # Asked again: the registry may have changed meanwhile.
             link = self._identify(hello, tls)
             answer = encode_hello(self._hello)
-            connection = self._attach(link, socket, hello, dialer_id=link.peer_id, first=answer)
+            connection = self._attach(
+                link,
+                socket,
+                hello,
+                dialer_id=link.peer_id,
+                first=answer,
+                is_fetching=request.path == FETCH_PATH,
+            )
         except (HelloRefused, PinMismatch) as error:
             logger.warning("peer.refused address=%s reason=%s", request.remote, error)
             await self._turn_away(socket, _Refused(CLOSE_REFUSED, str(error)))
@@ -398,9 +432,16 @@ class PeerNetwork:
         return link
 
     def _attach(
-        self, link: Link, socket: WebSocket, hello: Hello, *, dialer_id: str, first: bytes | None
+        self,
+        link: Link,
+        socket: WebSocket,
+        hello: Hello,
+        *,
+        dialer_id: str,
+        first: bytes | None,
+        is_fetching: bool = False,
     ) -> Connection:
-        self._check_welcome(link, hello, dialer_id)
+        self._check_welcome(link, hello, dialer_id, is_fetching=is_fetching)
         connection = Connection(
             socket,
             peer_id=link.peer_id,
@@ -409,20 +450,27 @@ class PeerNetwork:
             inbox=self._inbox,
             outbox=link.outbox,
             timing=self._timing,
+            is_fetching=is_fetching,
         )
         replaced, link.connection = link.connection, connection
         self._spawn(self._run(link, connection, first))
         if replaced is not None:
             replaced.end(CLOSE_DUPLICATE, "another connection of this pair is kept")
-        if replaced is not None and replaced.incarnation != hello.incarnation:
+        is_same = replaced is not None and replaced.incarnation == hello.incarnation
+        was_up = replaced is not None and not replaced.is_fetching
+        if was_up and not is_same:
             self._note_down(link, "the peer restarted")
+        if is_fetching:
+            link.is_down.set()
+            logger.info("peer.fetches peer=%s: it cannot pin what is shown to it", link.peer_id)
+            return connection
         link.is_down.clear()
-        if replaced is None or replaced.incarnation != hello.incarnation:
+        if not (was_up and is_same):
             logger.info("peer.connected peer=%s dialer=%s", link.peer_id, dialer_id)
             self._on_peer_up(link.peer_id)
         return connection
 
-    def _check_welcome(self, link: Link, hello: Hello, dialer_id: str) -> None:
+    def _check_welcome(self, link: Link, hello: Hello, dialer_id: str, *, is_fetching: bool) -> None:
         if self._is_closing:
             raise _Refused(CLOSE_GOING_AWAY, "the node is stopping")
         now = asyncio.get_running_loop().time()
@@ -433,7 +481,12 @@ class PeerNetwork:
         if dialer_id == link.peer_id and link.is_connecting_too_often(now):
             self.disconnect(link.peer_id, "it connects too often", OFFENCE_REFUSAL_S)
             raise _Refused(CLOSE_TIMED_REFUSAL, link.refusal_reason)
-        if not link.prefers(dialer_id=dialer_id, incarnation=hello.incarnation, own_id=self.node_id):
+        if not link.prefers(
+            dialer_id=dialer_id,
+            incarnation=hello.incarnation,
+            own_id=self.node_id,
+            is_fetching=is_fetching,
+        ):
             raise _Refused(CLOSE_DUPLICATE, "another connection of this pair is kept")
 
     async def _run(self, link: Link, connection: Connection, first: bytes | None) -> None:
@@ -444,7 +497,10 @@ class PeerNetwork:
             if link.connection is connection:
                 link.connection = None
                 link.is_down.set()
-                self._note_down(link, ended.reason)
+                if connection.is_fetching:
+                    link.outbox.clear()
+                else:
+                    self._note_down(link, ended.reason)
             await connection.close(ended)
         finally:
             connection.closed.set()

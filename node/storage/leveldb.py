@@ -35,7 +35,7 @@ class LevelDatabase:
 
     def __init__(self, database: "plyvel.DB") -> None:
         """Use `LevelDatabase.open`."""
-        self._database = database
+        self._opened: plyvel.DB | None = database
 
     @classmethod
     def open(cls, path: Path) -> "LevelDatabase":
@@ -47,6 +47,11 @@ class LevelDatabase:
             raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
         with _translated():
             return cls(plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True))
+
+    @property
+    def _database(self) -> "plyvel.DB":
+        assert self._opened is not None, "a closed database is not used"
+        return self._opened
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""
@@ -85,8 +90,11 @@ class LevelDatabase:
             written.write()
 
     def close(self) -> None:
-        """Release the database."""
-        self._database.close()
+        """Release the database. It may be closed again, and not used."""
+        if self._opened is not None:
+            self._opened.close()
+        # Let go of it now. What is left of it at the interpreter's end fails there, and says so without a word.
+        self._opened = None
 
 
 def _read(reader: "plyvel.DB | plyvel.Snapshot", key: bytes) -> bytes | None:

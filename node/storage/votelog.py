@@ -92,6 +92,7 @@ class VoteLog:
 
     __slots__ = (
         "_compacted_size",
+        "_compaction_size",
         "_descriptor",
         "_files",
         "_groups_count",
@@ -102,12 +103,15 @@ class VoteLog:
         "size",
     )
 
-    def __init__(self, files: FileOperations, path: Path, header: LogHeader, lock: Lock) -> None:
+    def __init__(
+        self, files: FileOperations, path: Path, header: LogHeader, lock: Lock, compaction_size: int
+    ) -> None:
         """Use `VoteLog.open`."""
         self._files = files
         self._path = path
         self._header = header
         self._lock = lock
+        self._compaction_size = compaction_size
         self._descriptor: int | None = None
         self._groups_count = 0
         self._compacted_size = 0
@@ -123,6 +127,7 @@ class VoteLog:
         validator: str,
         expected_existing: bool,
         files: FileOperations = POSIX_FILES,
+        compaction_size: int = COMPACTION_SIZE,
     ) -> tuple["VoteLog", Recovery]:
         """Open the log of one validator, or create it, and say what it holds. Raises VoteLogError.
 
@@ -135,7 +140,7 @@ class VoteLog:
             raise VoteLogLocked(str(error)) from error
         except OSError as error:
             raise VoteLogError(f"{path}: expected a lockable file, found: {error}") from error
-        log = cls(files, path, _fresh_header(chain_id, validator, amnesia=0), lock)
+        log = cls(files, path, _fresh_header(chain_id, validator, amnesia=0), lock, compaction_size)
         try:
             recovery = log._recover(expected_existing)
         except VoteLogError:
@@ -156,8 +161,8 @@ class VoteLog:
 
     @property
     def is_due_for_compaction(self) -> bool:
-        """Whether the log is past COMPACTION_SIZE and twice what the last compaction left."""
-        return self.size >= max(COMPACTION_SIZE, 2 * self._compacted_size)
+        """Whether the log is past its compaction size (bytes) and twice what the last compaction left."""
+        return self.size >= max(self._compaction_size, 2 * self._compacted_size)
 
     def append(self, records: Sequence[bytes]) -> None:
         """Make all the records durable before returning, or raise VoteLogError.

@@ -4,23 +4,24 @@ Rule 1: spans above the tip are asked for from several peers at once. An answer 
 the tip reaches it.
 Rule 2: then its last header is verified (certificate, or history of a certified block) by the validators of the tip's
 state, and the others by their links to it; transactions by their root. Only then is anything executed.
-Rule 3: one step executes one block. Blocks under a quorum's certificate that execute otherwise stop the node.
+Rule 3: one step executes one block, on its parents' changes, whose signatures were checked ahead where somebody does
+that (`node.sync.ahead`). Blocks under a quorum's certificate that execute otherwise stop the node.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
 from ledger.errors import LedgerError
 from ledger.execution import execute_block
-from ledger.overlays import Executed, Tip
+from ledger.overlays import Executed, Overlay, Tip
 from ledger.state import require_validators
 from ledger.statepages import StatePageError
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain import Chain
 from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
+from node.sync.ahead import ANSWER_MS, TRANSACTIONS_MIN, Checker, Checks, Keys, note_checked, senders_keys
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.sources import Sources
 
@@ -37,30 +38,69 @@ class _Piece:
     peer: str
     headers: tuple[SealedHeader, ...]
     message: FinalBlocks
+    keys: Keys
+    checks: tuple[Checks | None, ...]
+    """Of each block's transactions; None where they are checked in turn."""
 
 
 @dataclass(slots=True)
 class _Applying:
-    piece: _Piece
-    tip_hash: bytes
-    blocks: Iterator[tuple[SealedHeader, StoredBlock]]
-    path: list[Executed] = field(default_factory=list)
+    """A piece whose blocks are executed one by one, with all that they changed so far above the tip's state."""
 
-    def parent(self, tip: Tip) -> Tip:
-        return self.path[-1].tip() if self.path else tip
+    piece: _Piece
+    tip: Tip
+    path: list[Executed] = field(default_factory=list)
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    pages: dict[bytes, bytes | None] = field(default_factory=dict)
+    waits_since_ms: int | None = None
+
+    def parent(self) -> Tip:
+        """Return the block to execute the next one on. What all before it changed is found in one look."""
+        if not self.path:
+            return self.tip
+        state = Overlay(self.values, self.pages, self.tip.state)
+        return Tip(self.path[-1].block.sealed, state, self.path[-1].history)
+
+    def take(self, executed: Executed) -> None:
+        """Go on from an executed block."""
+        self.path.append(executed)
+        self.values.update(executed.overlay.values)
+        self.pages.update(executed.overlay.pages)
+        self.waits_since_ms = None
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.path) == len(self.piece.headers)
+
+    @property
+    def checks(self) -> Checks | None:
+        """Those of the next block."""
+        return None if self.is_complete else self.piece.checks[len(self.path)]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next block's signatures are being checked."""
+        return self.checks is not None and not self.checks.is_settled
 
 
 class BlockFetch:
     """The blocks above the tip, on their way."""
 
     def __init__(
-        self, chain: Chain, pins: Pins, sources: Sources, host: SyncHost, tuning: SyncTuning
+        self,
+        chain: Chain,
+        pins: Pins,
+        sources: Sources,
+        host: SyncHost,
+        tuning: SyncTuning,
+        checker: Checker | None = None,
     ) -> None:
         self._chain = chain
         self._pins = pins
         self._sources = sources
         self._host = host
         self._tuning = tuning
+        self._checker = checker
         self._asked: dict[int, _Asked] = {}
         self._pieces: dict[int, _Piece] = {}
         self._applying: _Applying | None = None
@@ -68,7 +108,10 @@ class BlockFetch:
     @property
     def is_ready(self) -> bool:
         """Whether `step` has something to do."""
-        return self._applying is not None or self._chain.tip.header.height + 1 in self._pieces
+        applying = self._applying
+        if applying is not None and applying.tip.sealed.hash == self._chain.tip.sealed.hash:
+            return not applying.is_waiting
+        return applying is not None or self._chain.tip.header.height + 1 in self._pieces
 
     @property
     def waits_for(self) -> list[str]:
@@ -102,11 +145,24 @@ class BlockFetch:
                 height += count
 
     def expire(self, now_ms: int) -> None:
-        """Give up questions that nobody answered."""
+        """Give up questions that nobody answered, peers or the checker."""
+        self._expire_checks(now_ms)
         for height, asked in list(self._asked.items()):
             if now_ms >= asked.due_ms:
                 self._settle(height)
                 self._sources.stalled(asked.peer, now_ms, f"final blocks from height {height}")
+
+    def _expire_checks(self, now_ms: int) -> None:
+        applying = self._applying
+        if applying is None or not applying.is_waiting:
+            return
+        if applying.waits_since_ms is None:
+            applying.waits_since_ms = now_ms
+        elif now_ms - applying.waits_since_ms >= ANSWER_MS:
+            assert self._checker is not None, "who was asked"
+            self._checker.give_up()
+            checks = (None,) * len(applying.piece.headers)
+            self._applying = replace(applying, piece=replace(applying.piece, checks=checks))
 
     def forget(self, peer: str) -> None:
         """Take note that a peer is gone, with what it was asked for."""
@@ -127,8 +183,21 @@ class BlockFetch:
         if (message.certificate is None) == (message.history is None):
             raise BlockError("final blocks", "a certificate or a history", "both or neither")
         if message.height > self._chain.tip.header.height:
-            self._pieces[message.height] = _Piece(peer, headers, message)
+            self._pieces[message.height] = self._piece(peer, headers, message)
         return True
+
+    def _piece(self, peer: str, headers: tuple[SealedHeader, ...], message: FinalBlocks) -> _Piece:
+        """Return an answer as it waits, its signatures being checked. Whose blocks these are is another question."""
+        if self._checker is None:
+            return _Piece(peer, headers, message, {}, (None,) * len(headers))
+        keys = senders_keys(self._chain.tip.state)
+        checks = tuple(
+            None
+            if len(block.transactions) < TRANSACTIONS_MIN
+            else self._checker.submit(block.transactions, keys)
+            for block in message.blocks
+        )
+        return _Piece(peer, headers, message, keys, checks)
 
     def not_held(self, peer: str, message: NotHeld, now_ms: int) -> None:
         """Take note that a peer cannot answer."""
@@ -147,19 +216,15 @@ class BlockFetch:
         """Verify an answer or execute one block; say whether anything became final."""
         tip = self._chain.tip
         applying = self._applying
-        if applying is not None and applying.tip_hash != tip.sealed.hash:
+        if applying is not None and applying.tip.sealed.hash != tip.sealed.hash:
             # Consensus was faster.
             self._applying = applying = None
         if applying is None:
             return self._begin(now_ms, tip)
-        try:
-            following = next(applying.blocks, None)
-            block = None if following is None else _decode(*following)
-        except LedgerError as error:
-            self._refuse(applying.piece, now_ms, error)
+        if applying.is_waiting:
             return False
-        if block is not None:
-            self._execute(applying, block, tip)
+        if not applying.is_complete:
+            self._step_block(applying, now_ms)
             return False
         self._applying = None
         message = applying.piece.message
@@ -179,8 +244,7 @@ class BlockFetch:
         except LedgerError as error:
             self._refuse(piece, now_ms, error)
             return False
-        blocks = iter(zip(piece.headers, piece.message.blocks, strict=True))
-        self._applying = _Applying(piece, tip.sealed.hash, blocks)
+        self._applying = _Applying(piece, tip)
         return False
 
     def _verify(self, piece: _Piece, tip: Tip) -> None:
@@ -199,14 +263,25 @@ class BlockFetch:
         path = TrustPath(current.epoch, (), piece.message.history)
         verify_header(pins, headers[-1].encoded, piece.message.certificate, path, at_ms=0)
 
-    def _execute(self, applying: _Applying, block: Block, tip: Tip) -> None:
+    def _step_block(self, applying: _Applying, now_ms: int) -> None:
+        index, piece = len(applying.path), applying.piece
         try:
-            executed = execute_block(applying.parent(tip), block, verified=self._chain.verified)
+            block = _decode(piece.headers[index], piece.message.blocks[index])
+        except LedgerError as error:
+            self._refuse(piece, now_ms, error)
+            return
+        if applying.checks is not None:
+            note_checked(block, applying.checks, piece.keys, self._chain.verified)
+        self._execute(applying, block)
+
+    def _execute(self, applying: _Applying, block: Block) -> None:
+        try:
+            executed = execute_block(applying.parent(), block, verified=self._chain.verified)
         except StatePageError:
             raise
         except LedgerError as error:
             raise self._host.stop(f"a final block executes to another result here: {error}") from error
-        applying.path.append(executed)
+        applying.take(executed)
 
     def _refuse(self, piece: _Piece, now_ms: int, error: LedgerError) -> None:
         self._applying = None

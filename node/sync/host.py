@@ -10,6 +10,7 @@ from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.trust import Pins
 from node.messages import SyncAnswer, SyncRequest
 from node.storage.shelf import Shelf
+from node.sync.ahead import Checker
 
 
 class SyncHost(Protocol):
@@ -64,13 +65,17 @@ class SyncTuning:
 
 @dataclass(frozen=True, slots=True)
 class SyncParts:
-    """What a node's sync is made of. Tests shorten the interval and the chunks; on one chain they are the same."""
+    """What a node's sync is made of. Tests shorten the interval and the chunks; on one chain they are the same.
+
+    Without a checker signatures are checked in turn.
+    """
 
     pins: Pins
     shelf: Shelf
     tuning: SyncTuning = field(default_factory=SyncTuning)
     interval: int = SNAPSHOT_INTERVAL
     chunk_size: int = CHUNK_LEAVES_SIZE
+    checker: Checker | None = None
 
 
 @dataclass(frozen=True, slots=True)

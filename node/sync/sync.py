@@ -23,6 +23,7 @@ from node.messages import (
     WantFinal,
 )
 from node.storage.shelf import Shelf, ShelfError
+from node.sync.ahead import Checker
 from node.sync.blocks import BlockFetch
 from node.sync.host import SyncHost, SyncProgress, SyncTuning
 from node.sync.snapshot import Phase, SnapshotFetch
@@ -37,13 +38,19 @@ class Sync:
     """Catches one node up."""
 
     def __init__(
-        self, chain: Chain, shelf: Shelf, pins: Pins, host: SyncHost, tuning: SyncTuning | None = None
+        self,
+        chain: Chain,
+        shelf: Shelf,
+        pins: Pins,
+        host: SyncHost,
+        tuning: SyncTuning,
+        checker: Checker | None = None,
     ) -> None:
         self._chain = chain
         self._host = host
-        self._tuning = tuning or SyncTuning()
+        self._tuning = tuning
         self._sources = Sources(host.punish)
-        self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning)
+        self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning, checker)
         self._snapshot = SnapshotFetch(chain, shelf, pins, self._sources, host, self._tuning)
         self._offers_due_ms = 0
         self._asked_ms = 0

@@ -6,6 +6,7 @@ Rule 3: a transaction that was refused for good is nowhere.
 Rule 4: no transaction is in the log twice, and no record is made twice.
 Rule 5: a read stands on a block of the log. Its record is there exactly if the log had made it by then; what
 was revoked, ended or used stays so.
+Rule 6: a rotation that was reported is in the log exactly once, at the height that was named.
 """
 
 import contextlib
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field
 
 from ledger.blocks import Block
 from ledger.errors import LedgerError
-from ledger.operations import AnchorBatch, RecordVerification, RevokeDocument
+from ledger.operations import AnchorBatch, RecordVerification, RevokeDocument, RotateTls
 from ledger.records import unpack
 from ledger.state import Anchor, Consent
-from tests.chaos.history import History, Read, keys_created
+from tests.chaos.history import History, Read, Rotated, keys_created
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ def judge(history: History, logs: Mapping[str, Sequence[Block]]) -> Judgement:
     found.transactions_count = len(heights)
     _judge_answers(found, history, heights, logs)
     _judge_reads(found, history.reads, longest)
+    _judge_rotations(found, history.rotations, longest)
     found.contradicted += history.bad_answers
     return found
 
@@ -129,6 +131,22 @@ def _judge_reads(found: Judgement, reads: Iterable[Read], log: Sequence[Block]) 
                 found.contradicted.append(
                     f"{before.key.hex()} went back between heights {before.height} and {after.height}"
                 )
+
+
+def _judge_rotations(found: Judgement, rotations: Iterable[Rotated], log: Iterable[Block]) -> None:
+    heights: dict[tuple[str, int], list[int]] = {}
+    for block in log:
+        for transaction in block.transactions:
+            for operation in transaction.body.operations:
+                if isinstance(operation, RotateTls):
+                    key = (transaction.body.sender, operation.sequence)
+                    heights.setdefault(key, []).append(block.header.height)
+    for told in rotations:
+        found_at = heights.get((told.member, told.sequence), [])
+        if len(found_at) != 1 or told.height not in (None, *found_at):
+            found.lost.append(
+                f"rotation {told.sequence} of {told.member}, final at {told.height}: the log has it at {found_at}"
+            )
 
 
 def _first_heights(log: Iterable[Block]) -> dict[bytes, int]:

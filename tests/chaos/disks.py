@@ -52,6 +52,11 @@ class Disks:
         finally:
             _run("mount", "-o", f"remount,size={ROOM}", str(data))
 
+    def release(self, member: str) -> None:
+        """Take a node's file system away, after its last end."""
+        if self._is_mounted:
+            _run("umount", str(self._data(member)))
+
     def clear_evidence(self, member: str) -> None:
         """Remove what was kept of earlier damage, as an operator moves it elsewhere: its count is bounded."""
         for kept in self._data(member).glob("*.damaged-*"):

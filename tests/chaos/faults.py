@@ -12,17 +12,20 @@ import random
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.chaos.damage import KINDS, inflict
 from tests.chaos.disks import Disks
 from tests.chaos.founding import Consortium
+from tests.chaos.history import Rotated
 from tests.chaos.links import Links, lanes_between, lanes_of
 from tests.chaos.nodes import LOG_SHOWN_MAX, Nodes, Stuck
 from tests.chaos.steppedclock import set_clock
 
 CLOCK_OFFSETS_MS = (-3_600_000, -90_000, -5_000, 5_000, 90_000, 3_600_000)
 FULL_S = 30.0
+LONG_OUTAGE_S = 25.0
+LONG_OUTAGE_CHANCE = 1 / 12
 DAMAGE_NAMED = re.compile(r"stored chain|votelog\.damaged|expected a usable vote log|votes: expected")
 SERVED_ON = "served on"
 
@@ -36,6 +39,8 @@ class World:
     disks: Disks
     pace: float = 1.0
     """How long faults last, beside the usual."""
+    rotations: list[Rotated] = field(default_factory=list)
+    """The certificates that were replaced on the chain, for the judge."""
     repairs_count: int = 0
     healed_alone_count: int = 0
 
@@ -51,6 +56,7 @@ class World:
 
 
 Fault = Callable[[World, str, random.Random], Awaitable[str]]
+Outage = Callable[[World, random.Random], Awaitable[str]]
 
 
 def _duration_s(world: World, source: random.Random) -> float:
@@ -230,21 +236,12 @@ async def step_clock(world: World, member: str, source: random.Random) -> str:
     return f"{first_ms} ms, then {second_ms} ms, then right"
 
 
-# Each with how often it is chosen, beside the others.
-ON_ONE: tuple[tuple[Fault, int], ...] = (
-    (kill, 5),
-    (stop, 1),
-    (pause, 4),
-    (isolate, 3),
-    (deafen, 2),
-    (mute, 2),
-    (cut, 3),
-    (slow, 3),
-    (fill_disk, 2),
-    (refuse_writes, 1),
-    (damage, 8),
-    (step_clock, 3),
-)
+def _outage_s(world: World, source: random.Random, least_s: float, most_s: float) -> float:
+    """Return how long an outage lasts: some seconds, and one in twelve past every timeout that there is."""
+    low_s, high_s = (
+        (LONG_OUTAGE_S, 2 * LONG_OUTAGE_S) if source.random() < LONG_OUTAGE_CHANCE else (least_s, most_s)
+    )
+    return world.pace * source.uniform(low_s, high_s)
 
 
 async def split(world: World, source: random.Random) -> str:
@@ -253,7 +250,7 @@ async def split(world: World, source: random.Random) -> str:
     source.shuffle(members)
     some = members[: world.consortium.faulty_max + 1]
     others = [member for member in members if member not in some]
-    lanes, seconds = lanes_between(some, others), world.pace * source.uniform(1, 6)
+    lanes, seconds = lanes_between(some, others), _outage_s(world, source, 1, 6)
     act = source.choice((world.links.stall, world.links.cut))
     act(lanes)
     await asyncio.sleep(seconds)
@@ -263,7 +260,7 @@ async def split(world: World, source: random.Random) -> str:
 
 async def pause_many(world: World, source: random.Random) -> str:
     """More than a third of the nodes stand still."""
-    victims, seconds = _many(world, source), world.pace * source.uniform(1, 6)
+    victims, seconds = _many(world, source), _outage_s(world, source, 1, 6)
     for member in victims:
         world.nodes.pause(member)
     await asyncio.sleep(seconds)
@@ -274,25 +271,20 @@ async def pause_many(world: World, source: random.Random) -> str:
 
 async def kill_many(world: World, source: random.Random) -> str:
     """More than a third of the nodes die at once, perhaps all of them, and start again."""
-    victims, seconds = _many(world, source), world.pace * source.uniform(0.2, 4)
+    victims, seconds = _many(world, source), _outage_s(world, source, 0.2, 4)
     for member in victims:
         world.nodes.kill(member)
     await asyncio.sleep(seconds)
     for member in victims:
         world.nodes.start(member)
-    for member in victims:
-        if not await world.nodes.wait_until_answering(member):
-            raise Stuck(f"{member} does not start: {world.nodes.log_since_start(member)}")
+    # From here on a quorum is there. Those that take longer are waited for after finality.
+    await world.nodes.wait_until_answering_count(len(world.members) - world.consortium.faulty_max)
     return f"{len(victims)} for {seconds:.1f} s"
 
 
 def _many(world: World, source: random.Random) -> list[str]:
     count = source.randint(world.consortium.faulty_max + 1, len(world.members))
     return source.sample(world.members, count)
-
-
-Outage = Callable[[World, random.Random], Awaitable[str]]
-OUTAGES: tuple[Outage, ...] = (split, pause_many, kill_many)
 
 
 async def reset_all(world: World, source: random.Random) -> str:
@@ -309,6 +301,3 @@ async def slow_all(world: World, source: random.Random) -> str:
     await asyncio.sleep(seconds)
     world.links.heal(lanes)
     return f"{seconds:.1f} s, {delay_ms:.0f} ms"
-
-
-WEATHER: tuple[Outage, ...] = (reset_all, slow_all)

@@ -14,9 +14,10 @@ from ledger.operations import (
     RecordVerification,
     RevokeAnchor,
     RevokeDocument,
+    RotateTls,
     Withdraw,
 )
-from ledger.state import anchor_key, consent_key, revocation_key, verification_key
+from ledger.state import anchor_key, consent_key, node_key, revocation_key, verification_key
 from ledger.transactions import Transaction
 
 
@@ -49,6 +50,15 @@ class Read:
     member: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A rotation of a member's TLS certificate that the command reported; without a height where it was so before."""
+
+    member: str
+    sequence: int
+    height: int | None
+
+
 @dataclass(slots=True)
 class History:
     """Everything that clients were told in one run."""
@@ -56,6 +66,7 @@ class History:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     refused: list[RefusedForGood] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    rotations: list[Rotated] = field(default_factory=list)
     submitted_count: int = 0
     unknown_count: int = 0
     bad_answers: list[str] = field(default_factory=list)
@@ -82,5 +93,7 @@ def _key(operation: Operation, sender: str) -> bytes:
             return consent_key(key, consent_id)
         case RecordVerification(consent_key=key, consent_id=consent_id, slot=slot):
             return verification_key(key, consent_id, slot)
+        case RotateTls():
+            return node_key(sender)
         case _:
             raise NotImplementedError(f"clients here send no {operation.TAG}")

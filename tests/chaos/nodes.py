@@ -178,8 +178,10 @@ class Nodes:
         seen = await asyncio.gather(*(self.look(member) for member in self.running()))
         return max((each.height for each in seen if each is not None), default=0)
 
-    async def wait_for(self, member: str, height: int, *, voting: bool = False) -> float:
-        """Return the seconds until a node has this height (and votes). Raises Stuck where it stands still.
+    async def wait_for(
+        self, member: str, height: int, *, voting: bool = False, peers_count: int = 0
+    ) -> float:
+        """Return the seconds until a node has this height (votes, and has peers). Raises Stuck where it stands still.
 
         A node that lost its disk has a chain to execute: it may take long, but must get on.
         """
@@ -190,12 +192,27 @@ class Nodes:
             if self.has_ended(member):
                 raise Stuck(f"{member} ended by itself: {self.log_since_start(member)[-LOG_SHOWN_MAX:]}")
             seen = await self.look(member)
-            if seen is not None and seen.height >= height and (seen.is_voting or not voting):
+            if (
+                seen is not None
+                and seen.height >= height
+                and (seen.is_voting or not voting)
+                and seen.peers_count >= peers_count
+            ):
                 return time.monotonic() - began
             if seen is not None and reached < min(seen.height, height):
                 reached, moved = seen.height, time.monotonic()
             await asyncio.sleep(POLL_S)
         raise Stuck(f"{member} does not get to height {height}, standing still for {READY_S:.0f} s: {seen}")
+
+    async def wait_until_answering_count(self, count: int) -> None:
+        """Return once that many nodes answer. Raises Stuck."""
+        began = time.monotonic()
+        while time.monotonic() - began < READY_S:
+            seen = await asyncio.gather(*(self.look(member) for member in self.running()))
+            if sum(each is not None for each in seen) >= count:
+                return
+            await asyncio.sleep(POLL_S)
+        raise Stuck(f"not {count} nodes answer within {READY_S:.0f} s; {self.ended()} ended")
 
     async def wait_until_answering(self, member: str) -> bool:
         """Return true once a node answers, false once its process has ended by itself. Raises Stuck."""

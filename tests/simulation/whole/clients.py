@@ -62,6 +62,7 @@ class Clients:
     def __init__(self) -> None:
         self.waiting: dict[bytes, tuple[Transaction, int]] = {}
         self.wanted: set[bytes] = set()
+        self.unmet: set[bytes] = set()
         self.governing: set[bytes] = set()
         self.submitted_count = 0
         self.refused_count = 0
@@ -73,6 +74,7 @@ class Clients:
         self.waiting[transaction.id] = (transaction, now_ms + PATIENCE_MS)
         if is_wanted:
             self.wanted.add(transaction.id)
+            self.unmet.add(transaction.id)
 
     def due(self, now_ms: int) -> list[Transaction]:
         """Return what to submit again now."""

@@ -71,7 +71,7 @@ class Consortium:
         keys = {member: private_key(f"{member} member") for member in (*members, SPARE)}
         return cls(sign_genesis(content, keys), members)
 
-    @property
+    @cached_property
     def chain_id(self) -> bytes:
         """The chain's id."""
         return self.genesis.content.chain_id

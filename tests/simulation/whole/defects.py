@@ -35,6 +35,8 @@ from node.consensus.startup import Startup
 from node.consensus.votebook import VoteBook
 from node.consensus.voter import Voter
 from node.driver import Driver
+from node.intake import Intake
+from node.jobs import Jobs
 from node.journal import VoteLogJournal
 from node.mempool import Mempool
 from node.messages import BUSY, Gossip, NotHeld
@@ -283,7 +285,7 @@ def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
 def a_refused_transaction_is_called_an_offence(patches: ExitStack) -> None:
     def receive(self: Driver, peer: str, message: Gossip) -> None:
         for encoded in message.transactions:
-            self._take(Transaction.decode(encoded))
+            self._intake._take(Transaction.decode(encoded))
         self._tell_work()
 
     put(patches, Driver, "_receive_gossip", receive)
@@ -360,18 +362,14 @@ def an_unfinal_block_leaks_into_the_state(patches: ExitStack) -> None:
 
 @defect("I13", seeds_max=12)
 def what_does_not_apply_on_an_unfinal_block_is_refused_for_good(patches: ExitStack) -> None:
-    build = Driver._build
+    note_refused = Intake.note_refused
 
-    def refuse_at_once(self: Driver) -> None:
-        before = set(self._refused_above)
-        build(self)
-        for identity in set(self._refused_above) - before:
-            waiting = self.mempool.find(identity)
-            if waiting is not None:
-                self._on_refused(waiting, LedgerError("block", "one that applies", "another"))
+    def refuse_at_once(self: Intake, transaction: Transaction, parent_height: int) -> None:
+        note_refused(self, transaction, parent_height)
+        self._on_refused(transaction, LedgerError("block", "one that applies", "another"))
 
     put(patches, Chain, "ids_above_tip", lambda self, block_hash: set())
-    put(patches, Driver, "_build", refuse_at_once)
+    put(patches, Intake, "note_refused", refuse_at_once)
 
 
 @defect("I13")
@@ -388,6 +386,32 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
     put(patches, ledger.transition, "find", forgetful)
 
 
+@defect("R4", seeds_max=12)
+def certified_after_nullification_is_dropped(patches: ExitStack) -> None:
+    note_certified = Voter.note_certified
+
+    def drop(self: Voter, view: int, block_hash: bytes, now_ms: int, *, is_valid: bool) -> None:
+        found = self._rounds.find(view)
+        if found is None or not found.is_nullified:
+            note_certified(self, view, block_hash, now_ms, is_valid=is_valid)
+
+    put(patches, Voter, "note_certified", drop)
+
+
+@defect("R4", seeds_max=12)
+def notarized_after_nullification_is_not_certified(patches: ExitStack) -> None:
+    settle = Voter._settle
+
+    def skip(self: Voter, view: int, now_ms: int) -> None:
+        found = self._rounds.find(view)
+        is_late = found is not None and {NOTARIZE, NULLIFY} <= found.certificates.keys()
+        if found is not None and is_late and found.certification is Certification.NONE:
+            found.certification = Certification.PENDING
+        settle(self, view, now_ms)
+
+    put(patches, Voter, "_settle", skip)
+
+
 @defect("L1", seeds_max=12)
 def what_is_final_is_not_served(patches: ExitStack) -> None:
     put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: NotHeld(BUSY, 0, 0, 0, 0))
@@ -395,4 +419,4 @@ def what_is_final_is_not_served(patches: ExitStack) -> None:
 
 @defect("AssertionError|I10|I11")
 def certified_means_nothing(patches: ExitStack) -> None:
-    put(patches, Driver, "_certify", lambda self, certify: True)
+    put(patches, Jobs, "_is_certified", lambda self, certify: True)

@@ -10,27 +10,30 @@ certificate holds a quorum of distinct valid signatures. I7 no honest validator 
 each other, across crashes. I8 neither evidence nor punishment hits an honest one. I9 view, finality and
 height grow; durable finality never goes back. I10 what is sent was synced. I11 replaying the final blocks
 gives the state root of each header and the stored state. I12 memory is bounded. I13 a transaction is final
-once, and what was final anywhere is final everywhere.
+once, and what was final anywhere is final everywhere. R4 what is notarized is certified, after a nullification
+too, until finality passes it.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from ledger.certificates import FINALIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
+from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
 from ledger.keys import PublicKey
-from ledger.operations import AnchorBatch, RevokeAnchor, RevokeDocument
+from ledger.operations import AnchorBatch, CastVote, RevokeAnchor, RevokeDocument, RotateKey
 from ledger.overlays import Executed
-from ledger.state import Changes, require_parameters, require_validators
+from ledger.proposals import PASSED, proposal_key
+from ledger.proposals import Proposal as ProposedChange
+from ledger.state import Changes, find, require_parameters, require_validators
 from ledger.transactions import Transaction
 from ledger.transition import BlockContext, apply_transaction
-from node.consensus.effects import Certify, Effect, Evidence, Persist, Trace
+from node.consensus.effects import CancelCertify, Certify, Effect, Evidence, Persist, Trace
 from node.consensus.events import Certified, Event
-from node.consensus.journal import CertificateHeld, VoteCast, encode_record
+from node.consensus.journal import CertificateHeld, CertifyVerdict, VoteCast, encode_record
 from node.consensus.messages import (
     CertificateMessage,
     CertificateRequest,
@@ -123,6 +126,7 @@ class Oracle:
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
+        self._losers: dict[bytes, set[str]] = defaultdict(set)
         self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
         self._durable: dict[int, set[bytes]] = defaultdict(set)
         self._bases: dict[int, int] = defaultdict(int)
@@ -130,6 +134,7 @@ class Oracle:
         self._progress: dict[int, tuple[int, int, int]] = {}
         self._floors: dict[int, View] = {}
         self._pending_certify: dict[int, set[View]] = defaultdict(set)
+        self._voted_on: set[bytes] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -140,11 +145,40 @@ class Oracle:
     def require(self, holds: bool, claim: str) -> None:
         """Raise Violation unless something holds."""
         if not holds:
-            raise Violation(f"at {self.timeline.now_ms} ms: {claim}")
+            self.fail(claim)
+
+    def fail(self, claim: str) -> NoReturn:
+        """Raise Violation."""
+        raise Violation(f"at {self.timeline.now_ms} ms: {claim}")
 
     def is_honest(self, machine: "Machine") -> bool:
         """Tell whether a machine's member keeps the rules and remembers what it promised."""
         return machine.member not in self.faulty
+
+    def may_lose_database(self, machine: "Machine") -> bool:
+        """Tell whether this loss stays within what is promised (docs/reliability.md, what is not covered).
+
+        Who votes for a block promises to keep it. Where more than f members break that promise for one block,
+        Byzantine ones among them, that block may be gone for good, and the network waits for it for ever.
+        """
+        if not self.is_honest(machine):
+            return True
+        faulty_max = (len(self.sets[max(self.sets)]) - 1) // 3
+        return all(
+            len(self._losers[block_hash] | self.faulty | {machine.member}) <= faulty_max
+            for block_hash in self._voted_for(machine.member)
+        )
+
+    def _voted_for(self, member: str) -> list[bytes]:
+        """Return the blocks that a member notarized and that are neither final nor skipped."""
+        final = self.ledger.blocks[-1].place
+        found = []
+        for (signer, place), own in self._signed.items():
+            if signer == member and place > final and place not in self.nullified and NOTARIZE in own:
+                block_hash = own[NOTARIZE].block_hash
+                assert block_hash is not None, "a notarization names a block"
+                found.append(block_hash)
+        return found
 
     # Processes.
 
@@ -165,6 +199,8 @@ class Oracle:
 
     def note_lost_database(self, machine: "Machine") -> None:
         """A machine starts over without its chain."""
+        for block_hash in self._voted_for(machine.member):
+            self._losers[block_hash].add(machine.member)
         self.heights[machine.number] = 0
         self._bases[machine.number] = 0
         self._voted_before_loss[machine.number] = machine.disk.files.synced(VOTES)
@@ -213,19 +249,21 @@ class Oracle:
         self._progress[machine.number] = now
         if not machine.keeps_rules:
             return
-        self.require(
-            now[0] == before[0] and now[1] >= before[1] and now[2] >= before[2],
-            f"I9: {machine.member} went from {before} to {now}",
-        )
-        self.require(now[2] < now[1], f"I9: {machine.member} is in {now}")
+        # Claims are put into words where they do not hold: this runs at every event.
+        if now[0] != before[0] or now[1] < before[1] or now[2] < before[2]:
+            self.fail(f"I9: {machine.member} went from {before} to {now}")
+        if now[2] >= now[1]:
+            self.fail(f"I9: {machine.member} is in {now}")
         if now[1] > before[1] + 5:
             self.timeline.sometimes["jump over more than 5 views"] += 1
         limit = now[1] - now[2] + RETAINED_VIEWS + 2
-        self.require(core.rounds_count <= limit, f"I12: {machine.member} holds {core.rounds_count} rounds")
+        if core.rounds_count > limit:
+            self.fail(f"I12: {machine.member} holds {core.rounds_count} rounds")
         deadline_ms = core.next_deadline_ms()
-        is_later = deadline_ms is None or deadline_ms > now_ms
-        self.require(is_later, f"{machine.member}: deadline {deadline_ms} is not in the future")
-        self._note_effects(machine, engine, event, effects)
+        if deadline_ms is not None and deadline_ms <= now_ms:
+            self.fail(f"{machine.member}: deadline {deadline_ms} is not in the future")
+        if effects or isinstance(event, Certified):
+            self._note_effects(machine, engine, event, effects)
 
     def _note_effects(
         self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect]
@@ -243,10 +281,33 @@ class Oracle:
                 self.note_evidence(machine, effect)
             elif isinstance(effect, Trace):
                 self._note_trace(machine, effect)
-        if isinstance(event, Certified) and (engine.epoch, event.view) in late:
-            late.discard((engine.epoch, event.view))
-            if (engine.epoch, event.view) in self.nullified:
-                self.timeline.sometimes["certified after nullification"] += 1
+        self._note_certification(machine, engine, event, effects)
+
+    def _note_certification(
+        self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect]
+    ) -> None:
+        """R4: what is notarized is certified, after a nullification too; only finality calls it off."""
+        late, final = self._pending_certify[machine.number], engine.core.finalized.view
+        records = [record for effect in effects if isinstance(effect, Persist) for record in effect.records]
+        asked = {effect.view for effect in effects if isinstance(effect, Certify)}
+        for record in records:
+            subject = record.certificate.subject if isinstance(record, CertificateHeld) else None
+            if subject is None or subject.kind != NOTARIZE or subject.view <= final:
+                continue
+            self.require(subject.view in asked, f"R4: {machine.member} does not certify {subject}")
+            if (engine.epoch, subject.view) in self.nullified:
+                self.timeline.sometimes["notarized after nullification"] += 1
+        for effect in effects:
+            if isinstance(effect, CancelCertify):
+                self.require(effect.view <= final, f"R4: {machine.member} gives up certifying {effect.view}")
+        if not isinstance(event, Certified) or (engine.epoch, event.view) not in late:
+            return
+        late.discard((engine.epoch, event.view))
+        if (engine.epoch, event.view) in self.nullified:
+            self.timeline.sometimes["certified after nullification"] += 1
+        if event.view > final:
+            is_kept = any(isinstance(each, CertifyVerdict) and each.view == event.view for each in records)
+            self.require(is_kept, f"R4: {machine.member} drops the verdict on view {event.view}")
 
     def _note_trace(self, machine: "Machine", effect: Trace) -> None:
         fields = dict(effect.fields)
@@ -264,7 +325,8 @@ class Oracle:
         if not machine.keeps_rules:
             return
         height = driver.chain.tip.header.height
-        self.require(height >= self.heights[machine.number], f"I9: {machine.member} went back to {height}")
+        if height < self.heights[machine.number]:
+            self.fail(f"I9: {machine.member} went back to {height}")
         if self.timeline.events_count % 64 == 0:
             self._check_memory(machine)
 
@@ -276,8 +338,8 @@ class Oracle:
         votes_max = max((len(each.votes) for each in rounds), default=0)
         self.require(votes_max <= 3 * count, f"I12: {machine.member} holds {votes_max} votes of a view")
         bounds = {
-            "verifying": (len(driver._verifying), 256),
-            "certifying": (len(driver._certifying), 256),
+            "verifying": (len(driver._jobs._verifying), 256),
+            "certifying": (len(driver._jobs._certifying), 256),
             "questions": (len(driver._questions._again_at_ms), 257),
             "events": (len(driver._events), 64),
             "candidates": (len(driver.chain.tree._candidates), 512),
@@ -500,6 +562,7 @@ class Oracle:
         if validators.pending is not None:
             changes.put(validators.succeed())
             self.timeline.sometimes["epoch sealed"] += 1
+        self._note_decisions(changes, header.height)
         self._extend(executed, changes.values)
         self._state_root = header.state_root
         if header.height % ROOT_CHECKED_EVERY == 0:
@@ -515,6 +578,12 @@ class Oracle:
                 case RevokeAnchor():
                     record = ("anchor revocation", sender, operation.root)
                     after = ("anchor", sender, operation.root)
+                case RotateKey(role):
+                    self.timeline.sometimes[f"{role} key rotated"] += 1
+                    continue
+                case CastVote(identity):
+                    self._voted_on.add(identity)
+                    continue
                 case _:
                     continue
             is_new = record not in self.ledger.records
@@ -522,6 +591,17 @@ class Oracle:
             is_founded = after is None or after in self.ledger.records
             self.require(is_founded, f"I13: {record} is recorded without {after}")
             self.ledger.records.add(record)
+
+    def _note_decisions(self, changes: Changes, height: int) -> None:
+        """Count what was decided in this block, by the state that it leaves."""
+        for identity in sorted(self._voted_on):
+            proposal = find(changes, ProposedChange, proposal_key(identity))
+            if proposal is None or proposal.decision is None or proposal.decision.height != height:
+                continue
+            is_passed = proposal.decision.status == PASSED
+            what = f"enacted: {type(proposal.change).__name__}" if is_passed else "proposal outvoted"
+            self.timeline.sometimes[what] += 1
+        self._voted_on.clear()
 
     def _extend(self, executed: Executed, changes: dict[bytes, bytes]) -> None:
         header = executed.block.header
