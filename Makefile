@@ -17,9 +17,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff check ledger node cli tests bench examples
 	$(BIN)/mypy
 
-# Chaos over real node processes: make soak MINUTES=60 [SEED=1] [NODES=4] [OUT=figures.txt]
+# Chaos over real node processes: make soak MINUTES=60 [FAULTS=500] [SEED=1] [NODES=4] [OUT=figures.txt]
 soak: $(VENV)/installed
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --faults $(or $(FAULTS),0) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
 
 # Floods at a node's API and peer port, and what they cost others: make abuse [SECONDS=20] [KINDS="member_spam garbage"]
 abuse: $(VENV)/installed

@@ -181,6 +181,7 @@ class Listener:
         except ConnectionError as error:
             # It left before it was answered, as a node does that ends. aiohttp would take it for a failure of ours.
             logger.info("peer.left address=%s reason=%s", request.remote, error)
+            return web.Response()
         finally:
             if request.transport is not None:
                 request.transport.abort()

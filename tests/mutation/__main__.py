@@ -48,6 +48,7 @@ TESTS = (
     "tests/mutation/test_forgeries_together.py",
     "tests/test_trust.py",
     "tests/test_verifier_bounds.py",
+    "tests/test_verifier_memory.py",
     "tests/test_proof_limits.py",
     "tests/test_certificates.py",
     "tests/test_merkle.py",
@@ -70,7 +71,7 @@ FIRST = {
 FLAGS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 # Of processor time, so that a busy machine kills no mutant; and of all time, for what only waits.
-SECONDS_MAX = 120
+SECONDS_MAX = 30
 WAITING_SECONDS_MAX = 3_600
 SURVIVORS = Path(__file__).with_name("survivors.json")
 SURVIVORS_SHARE_MAX = 0.02

@@ -386,6 +386,32 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
     put(patches, ledger.transition, "find", forgetful)
 
 
+@defect("R4", seeds_max=12)
+def certified_after_nullification_is_dropped(patches: ExitStack) -> None:
+    note_certified = Voter.note_certified
+
+    def drop(self: Voter, view: int, block_hash: bytes, now_ms: int, *, is_valid: bool) -> None:
+        found = self._rounds.find(view)
+        if found is None or not found.is_nullified:
+            note_certified(self, view, block_hash, now_ms, is_valid=is_valid)
+
+    put(patches, Voter, "note_certified", drop)
+
+
+@defect("R4", seeds_max=12)
+def notarized_after_nullification_is_not_certified(patches: ExitStack) -> None:
+    settle = Voter._settle
+
+    def skip(self: Voter, view: int, now_ms: int) -> None:
+        found = self._rounds.find(view)
+        is_late = found is not None and {NOTARIZE, NULLIFY} <= found.certificates.keys()
+        if found is not None and is_late and found.certification is Certification.NONE:
+            found.certification = Certification.PENDING
+        settle(self, view, now_ms)
+
+    put(patches, Voter, "_settle", skip)
+
+
 @defect("L1", seeds_max=12)
 def what_is_final_is_not_served(patches: ExitStack) -> None:
     put(patches, SyncServer, "answer", lambda self, peer, message, now_ms: NotHeld(BUSY, 0, 0, 0, 0))

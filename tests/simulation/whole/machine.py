@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject
 from ledger.errors import LedgerError
+from ledger.keys import PrivateKey
 from ledger.overlays import Executed, Tip
+from ledger.standing import require_member
 from ledger.transactions import Transaction
 from node.chain import Chain
 from node.consensus.config import Config
@@ -34,6 +36,7 @@ from tests.simulation.whole.consortium import START_MS, Consortium
 from tests.simulation.whole.database import SimulatedDatabase
 from tests.simulation.whole.disk import VOTES, Disk, PowerCut
 from tests.simulation.whole.files import SimulatedFiles
+from tests.simulation.whole.governors import find_spare_key
 from tests.simulation.whole.links import Links
 
 if TYPE_CHECKING:
@@ -162,10 +165,16 @@ class Machine:
 
         self._reporter = Reporter(
             member=self.member,
-            find_member_key=lambda: self.consortium.member_key(self.member),
+            find_member_key=self._find_member_key,
             driver=self.driver,
             clock=self,
         )
+
+    def _find_member_key(self) -> PrivateKey:
+        assert self.driver is not None, "an open node"
+        registered = require_member(self.driver.chain.store, self.member).key
+        own = self.consortium.member_key(self.member)
+        return own if own.public == registered else find_spare_key(registered)
 
     def _became_final(self, path: list[Executed]) -> None:
         self.oracle.note_final(self, path)
@@ -268,7 +277,11 @@ class Machine:
 
     def deliver(self, sender: str, data: bytes) -> None:
         """Take a message from the network."""
-        self._post("receive", partial(self._receive, sender, data))
+        receive = partial(self._receive, sender, data)
+        if self._inbox or self._is_draining or self._free_at_ms > self.timeline.now_ms:
+            self._post("receive", receive)
+        elif self.is_up:
+            self._step("receive", receive)
 
     def _receive(self, sender: str, data: bytes) -> None:
         if self.driver is not None:
