@@ -59,6 +59,7 @@ class Generator:
         command = [sys.executable, "-m", "bench.generator", "--url", url, "--requests", str(path)]
         command += ["--clients", str(clients), "--seconds", str(seconds), "--period-ms", str(period_ms)]
         command += ["--phase-ms", str(phase_ms)]
+        self._bound_s = seconds + 2 * WAIT_MS / 1000
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None, "a pipe"
         if self._process.stdout.readline().strip() != "ready":
@@ -71,8 +72,13 @@ class Generator:
         self._process.stdin.flush()
 
     def outcome(self) -> Outcome:
-        """Wait for the end and return what was done."""
-        output, _ = self._process.communicate()
+        """Wait for the end and return what was done. Raises TimeoutExpired long after the last answer was due."""
+        try:
+            output, _ = self._process.communicate(timeout=self._bound_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
         found = json.loads(output)
         return Outcome(
             found["final_count"], found["seconds"], tuple(found["request_seconds"]), found["cpu_seconds"]

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 from ledger.certificates import VALIDATORS_MAX, ValidatorSet, Vote
-from ledger.codec import Value, encode
+from ledger.codec import Value, encode, encode_checked
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
 from ledger.records import (
@@ -311,7 +311,8 @@ class Anchor:
     revoked: Revoked | None
 
     def state_key(self) -> bytes:
-        return anchor_key(self.issuer, self.root)
+        # Its fields are those of a record, checked where it was read or is written.
+        return state_key(encode_checked((self.TAG, self.issuer, self.root)))
 
 
 @dataclass(frozen=True, slots=True)

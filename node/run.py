@@ -328,12 +328,12 @@ class NodeProcess:
     async def stop(self) -> None:
         """Take the node down. Everything that was promised is on disk already."""
         await self._api.close()
+        await self._checkers.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        await self._checkers.close()
         await self._network.close()
         self._engines.close()
         self.driver.close()

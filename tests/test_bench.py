@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import select
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -16,7 +17,7 @@ from bench.cluster import NodeEnded, check_running
 from bench.compare import Ratio, main, regressions
 from bench.plots import bar_plot
 from bench.stored_chain import copy_database
-from bench.suite import present_names, run, table, write_results
+from bench.suite import present_names, run, run_bounded, table, write_results
 from cli.processes import LOG_FILE
 
 
@@ -122,3 +123,27 @@ def test_a_benchmark_whose_node_ended_says_so_at_once(tmp_path: Path) -> None:
     process.wait()
     with pytest.raises(NodeEnded, match="ended with 3: the disk is full"):
         check_running(process, tmp_path)
+
+
+def test_a_benchmark_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    program = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r}, 'w').write(f'{{child.pid}}\\n')\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program]
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_bounded(command, 3.0)
+    with pytest.raises(ProcessLookupError):
+        for _ in range(1_000):
+            # A process that was killed takes a moment to be gone, and its parent is gone as well.
+            os.kill(int(pids.read_text()), 0)
+            select.select([], [], [], 0.01)
+
+
+def test_what_a_benchmark_prints_is_returned_and_its_failure_raised() -> None:
+    assert run_bounded([sys.executable, "-c", "print(7)"], 60.0) == "7\n"
+    with pytest.raises(subprocess.CalledProcessError):
+        run_bounded([sys.executable, "-c", "raise SystemExit(2)"], 60.0)

@@ -24,7 +24,7 @@ from ledger.records import (
     unpack,
     unpack_union,
 )
-from ledger.state import Member, Schema, member_key, schema_key
+from ledger.state import Anchor, Member, Schema, anchor_key, member_key, schema_key
 from ledger.statetree import state_key
 from ledger.transactions import TransactionBody
 
@@ -143,3 +143,8 @@ def test_a_union_is_read_as_the_naive_way_reads_it() -> None:
         assert answer(unpack_union, Schema | Member, data) == answer(naive, Schema | Member, data)
     assert answer(unpack_union, Schema | Member, longer) == "refused"
     assert unpack_union(Schema | Member, encoded) == Schema("hk.credit-report", 0, 1)
+
+
+def test_an_anchor_names_the_key_under_which_it_is_asked_for() -> None:
+    anchor = Anchor("hk-bureau", bytes(range(32)), 1, "hk.credit-report", 0, None, 1, 2, 1, 0, None)
+    assert anchor.state_key() == anchor_key("hk-bureau", bytes(range(32)))

@@ -19,6 +19,14 @@ _DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
 # LevelDB's texts for a lock that this process, and that another process, holds.
 _HELD: Final = ("already held by process", "temporarily unavailable")
 
+# Each block writes the same upper pages of the state tree anew: what is gathered in memory is written to tables once,
+# and merged with other tables less often. It is what the log holds as well, and so read again at a start.
+WRITE_BUFFER_SIZE: Final = 32 * 1024 * 1024
+BLOCK_CACHE_SIZE: Final = 32 * 1024 * 1024
+TABLE_SIZE: Final = 8 * 1024 * 1024
+# Every new record asks for keys that are not there. (What is stored is hashes mostly, so it is not compressed.)
+FILTER_BITS: Final = 10
+
 
 class _Snapshot:
     """One version of a database."""
@@ -46,7 +54,18 @@ class LevelDatabase:
         if is_without_current and orphans:
             raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
         with _translated():
-            return cls(plyvel.DB(str(path), create_if_missing=True, paranoid_checks=True))
+            return cls(
+                plyvel.DB(
+                    str(path),
+                    create_if_missing=True,
+                    paranoid_checks=True,
+                    write_buffer_size=WRITE_BUFFER_SIZE,
+                    lru_cache_size=BLOCK_CACHE_SIZE,
+                    max_file_size=TABLE_SIZE,
+                    bloom_filter_bits=FILTER_BITS,
+                    compression=None,
+                )
+            )
 
     @property
     def _database(self) -> "plyvel.DB":
