@@ -27,17 +27,26 @@ from cli.exits import NO, CommandError
 from cli.files import FILE
 from cli.output import json_option, print_answer, printable
 from cli.processes import ListedNode, find_nodes, read_network_file, stop_node
+from cli.receipt import receipt_path_of, write_receipt
 from cli.times import now_ms
 from ledger.keys import PrivateKey
 from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import Proof
+from ledger.receipts import ReceiptFile, check_receipt_of
 from ledger.records import Json
 from ledger.state import anchor_key
 from ledger.trust import TrustedRoot, parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.client import Client, Result, Unreachable
-from node.client.holder import grant, make_consent, present, refresh, sign_presentation, withdraw
+from node.client.holder import (
+    grant,
+    make_consent_with_receipt,
+    present,
+    refresh,
+    sign_presentation,
+    withdraw,
+)
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
@@ -47,6 +56,7 @@ from node.client.wallet import Wallet
 from node.clock import SystemClock
 from node.home import Home
 from node.keyfiles import DevelopmentKey, Passphrase
+from node.receipts import load_receipt_texts
 from node.scenarios import Scenarios, load_scenarios, scenarios_directory
 
 DAY_MS: Final = 86_400_000
@@ -203,6 +213,7 @@ class Story:
     proof: Proof
     request: Request
     consent: ConsentFile
+    receipt: ReceiptFile
     anchored: Batch
 
     def with_request(self, request: Request) -> "Story":
@@ -247,6 +258,15 @@ async def tell_northbound(stage: Stage, client: Client, wallet: Wallet, files: t
         f"The resident consents (final after {stage.times['consent final']:.2f} s), refreshes the proof and "
         "presents it; the withdrawal is signed already, for later."
     )
+    check_receipt_of(story.receipt, story.consent)
+    told = story.receipt.receipt
+    stage.add(
+        f"The consent receipt, {receipt_path_of(story.document).name}, says in three languages what for:"
+    )
+    stage.add(
+        f"{told.purpose.title.in_language('en')}; and by whom, where and how long, and how to withdraw."
+    )
+    stage.add("On chain: one commitment to its every character, that only its holders can open.")
     verdict = Verifier(stage.trust).verify(
         story.document.read_bytes(), story.proof.encode(), request=story.request, at_ms=now_ms()
     )
@@ -435,12 +455,21 @@ async def consent_and_present(
     anchored: Batch,
 ) -> Story:
     """Have the holder grant, refresh and present."""
-    consent = await make_consent(client, request, wallet, now_ms=now_ms())
+    consent, receipt = await make_consent_with_receipt(
+        client,
+        request,
+        wallet,
+        load_receipt_texts(scenarios_directory()),
+        language="en",
+        now_ms=now_ms(),
+        ask=lambda _told: None,  # the story's resident agrees
+    )
+    write_receipt(receipt_path_of(document), receipt)
     with stage.timed("consent final"):
         await grant(client, consent)
     proof = Proof.decode(proof_path_of(document).read_bytes())
     presented = present(await refresh(client, proof, consent), request, consent, wallet)
-    return Story(case, document, presented, request, consent, anchored)
+    return Story(case, document, presented, request, consent, receipt, anchored)
 
 
 async def record(stage: Stage, client: Client, story: Story) -> Result:

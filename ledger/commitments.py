@@ -28,6 +28,7 @@ COMMITMENT_TAG: Final = "luohu/commitment/1"
 METADATA_TAG: Final = "luohu/metadata/1"
 DOCUMENT_TAG: Final = "luohu/document-tag/1"
 METADATA_SIZE_MAX: Final = 512
+DAY_MS: Final = 86_400_000
 
 MediaType = Annotated[str, Identifier("media type", 127, r"[a-z0-9]+/[a-z0-9][a-z0-9.+-]*")]
 
@@ -43,6 +44,11 @@ class Metadata:
     holder_key: PublicKey | None
     issued_ms: Milliseconds
     expires_ms: Milliseconds | None
+
+
+def day_of(now_ms: int) -> int:
+    """Return the start of a moment's UTC day: the time of issue that every document of that day bears."""
+    return now_ms - now_ms % DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

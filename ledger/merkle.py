@@ -244,9 +244,9 @@ def verify_hash_inclusion(hashed_leaf: bytes, path: TreePath, *, size: int, root
         while position == last and not position & 1:  # Rule 2: no sibling on this level
             position, last = position >> 1, last >> 1
         if position & 1:
-            current = digest(_INNER + sibling + current)
+            current = running_digest(_INNER + sibling + current).digest()
         else:
-            current = digest(_INNER + current + sibling)
+            current = running_digest(_INNER + current + sibling).digest()
         position, last = position >> 1, last >> 1
     _check_root("tree path", expected=root, found=current)
 

@@ -18,7 +18,7 @@ is present.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.digests import HASH_SIZE, digest
+from ledger.digests import HASH_SIZE, digest, running_digest
 from ledger.errors import ProofError
 from ledger.records import Hash, Items, Octets, Uint
 
@@ -144,9 +144,9 @@ def _climb(key: bytes, start: bytes, proof: InclusionProof | AbsenceProof) -> by
     for _ in range(depth):
         sibling = next(siblings) if present & 1 else EMPTY
         if path & 1:
-            current = digest(_INNER + sibling + current)
+            current = running_digest(_INNER + sibling + current).digest()
         else:
-            current = digest(_INNER + current + sibling)
+            current = running_digest(_INNER + current + sibling).digest()
         path >>= 1
         present >>= 1
     return current

@@ -101,7 +101,7 @@ class TrustedRoot:
 class Pins:
     """What a trusted root pins, with all that follows from genesis alone computed once."""
 
-    __slots__ = ("chain_id", "every")
+    __slots__ = ("chain_id", "every", "validators_hashes")
 
     def __init__(self, root: TrustedRoot) -> None:
         content = root.genesis.content
@@ -110,6 +110,8 @@ class Pins:
         genesis = Checkpoint(0, block.hash, 0, content.validators, *ALWAYS)
         self.every = (genesis, *root.checkpoints)
         """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
+        self.validators_hashes = {pin.epoch: pin.validators.digest() for pin in self.every}
+        """What headers name the pinned validator sets by: an epoch has one set."""
 
     def beyond(self, sealed: SealedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
         """Return pins that end in a block which the caller itself holds as final.
@@ -121,6 +123,7 @@ class Pins:
         own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, *ALWAYS)
         pins = copy(self)
         pins.every = (*self.every, own)
+        pins.validators_hashes = {**self.validators_hashes, epoch: validators.digest()}
         return pins
 
     def at(self, at_ms: int) -> tuple[Checkpoint, ...]:
@@ -171,6 +174,15 @@ class TrustedHeader:
     pin: Checkpoint
 
 
+@dataclass(frozen=True, slots=True)
+class _Epoch:
+    """An epoch that a path reached: its validators, and what headers name them by."""
+
+    number: int
+    validators: ValidatorSet
+    validators_hash: bytes
+
+
 def verify_header(
     trusted: Pins,
     header: bytes,
@@ -185,17 +197,17 @@ def verify_header(
     """
     start = _require_start(trusted.at(at_ms), path.from_epoch)
     sealed = SealedHeader.decode(header)
-    epoch, validators = _walk(trusted, start, path.handovers)
-    _check_recent(trusted, epoch)
+    signed_by = _walk(trusted, start, path.handovers)
+    _check_recent(trusted, signed_by.number)
     if path.history is None:
         if certificate is None:
             raise TrustError("trust path", "a certificate or a history", "neither")
-        _check_certified(trusted, sealed, certificate, epoch, validators)
+        _check_certified(trusted, sealed, certificate, signed_by)
     else:
         if certificate is not None:
             raise TrustError("trust path", "a certificate or a history", "both")
         newer = SealedHeader.decode(path.history.newer.header)
-        _check_certified(trusted, newer, path.history.newer.certificate, epoch, validators)
+        _check_certified(trusted, newer, path.history.newer.certificate, signed_by)
         _check_history(sealed, newer, path.history.path)
         if sealed.header.chain_id != trusted.chain_id:
             raise TrustError("header", f"chain {trusted.chain_id.hex()}", sealed.header.chain_id.hex())
@@ -211,21 +223,22 @@ def _require_start(pins: tuple[Checkpoint, ...], from_epoch: int) -> Checkpoint:
     return starts[-1]
 
 
-def _walk(trusted: Pins, start: Checkpoint, handovers: tuple[Handover, ...]) -> tuple[int, ValidatorSet]:
-    """Return the epoch that the path ends at, and its validators."""
-    pinned = {pin.epoch: pin.validators for pin in trusted.every}
-    epoch, validators = start.epoch, start.validators
+def _walk(trusted: Pins, start: Checkpoint, handovers: tuple[Handover, ...]) -> _Epoch:
+    """Return the epoch that the path ends at."""
+    hashes = trusted.validators_hashes
+    current = _Epoch(start.epoch, start.validators, hashes[start.epoch])
     for handover in handovers:
         sealed = SealedHeader.decode(handover.seal.header)
-        _check_certified(trusted, sealed, handover.seal.certificate, epoch, validators)
-        if sealed.header.next_validators_hash != handover.next_validators.digest():
+        _check_certified(trusted, sealed, handover.seal.certificate, current)
+        number, next_hash = current.number + 1, handover.next_validators.digest()
+        if sealed.header.next_validators_hash != next_hash:
             raise TrustError(
-                f"handover from epoch {epoch}", "a seal that names the next set", "another header"
+                f"handover from epoch {current.number}", "a seal that names the next set", "another header"
             )
-        epoch, validators = epoch + 1, handover.next_validators
-        if pinned.get(epoch, validators) != validators:
-            raise TrustError(f"handover to epoch {epoch}", "the pinned validator set", "another one")
-    return epoch, validators
+        if hashes.get(number, next_hash) != next_hash:
+            raise TrustError(f"handover to epoch {number}", "the pinned validator set", "another one")
+        current = _Epoch(number, handover.next_validators, next_hash)
+    return current
 
 
 def _check_recent(trusted: Pins, epoch: int) -> None:
@@ -239,13 +252,12 @@ def _check_certified(
     trusted: Pins,
     sealed: SealedHeader,
     certificate: QuorumCertificate,
-    epoch: int,
-    validators: ValidatorSet,
+    signed_by: _Epoch,
 ) -> None:
-    header, subject = sealed.header, certificate.subject
+    header, subject, epoch = sealed.header, certificate.subject, signed_by.number
     if header.chain_id != trusted.chain_id:
         raise TrustError("header", f"chain {trusted.chain_id.hex()}", header.chain_id.hex())
-    if header.epoch != epoch or header.validators_hash != validators.digest():
+    if header.epoch != epoch or header.validators_hash != signed_by.validators_hash:
         raise TrustError(
             "header", f"epoch {epoch} and its trusted validators", f"epoch {header.epoch}, others"
         )
@@ -255,7 +267,7 @@ def _check_certified(
         raise TrustError("quorum certificate", f"of block {sealed.hash.hex()}", "of another block or epoch")
     if not header.may_be_certified_in(subject.view):
         raise TrustError("quorum certificate", f"view {header.view}", f"view {subject.view}")
-    certificate.verify(trusted.chain_id, validators)
+    certificate.verify(trusted.chain_id, signed_by.validators)
     _check_pinned(trusted, sealed)
 
 

@@ -251,8 +251,7 @@ class Driver:
         """Do what time has made due, and what waits for missing data."""
         self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
-        if self._intake.arrivals:
-            self._intake.look_at_arrivals()
+        if self._intake.look_at_arrivals():
             self._tell_work()
         self._intake.spread_again()
         self._raise_event(TimerFired())
@@ -262,7 +261,10 @@ class Driver:
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
         now = self._clock.monotonic_ms()
-        if self._intake.arrivals or self.sync.has_slice:
+        if self.sync.has_slice:
+            return now
+        next_look_ms = self._intake.next_look_ms
+        if next_look_ms is not None and next_look_ms <= now:
             return now
         is_waiting = self._jobs.is_waiting or self.sync.is_active(now)
         pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
@@ -270,6 +272,8 @@ class Driver:
             pause_ms = UPKEEP_PAUSE_MS
         core_deadline = self.core.next_deadline_ms()
         limit = max(now, self._ticked_ms + pause_ms)
+        if next_look_ms is not None:
+            limit = min(limit, next_look_ms)
         return limit if core_deadline is None else min(limit, core_deadline)
 
     def receive(self, peer: str, data: bytes) -> None:
@@ -357,6 +361,11 @@ class Driver:
         Raises LedgerError or MempoolError.
         """
         return self._intake.admit(transaction)
+
+    @property
+    def rest_factor(self) -> int:
+        """How long to rest after admitting transactions, beside what that took."""
+        return self._intake.rest_factor
 
     def submit(self, transactions: list[Transaction]) -> None:
         """Spread transactions that were admitted here, and have a block made of them."""
@@ -491,9 +500,9 @@ class Driver:
             self._finalization = None if is_reached else final
         if not path:
             return
-        self._jobs.note_final(tip)
-        self._is_over = self._is_over or self._jobs.is_own_seal(tip.header)
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
+        self._jobs.note_final(tip, len(final_ids))
+        self._is_over = self._is_over or self._jobs.is_own_seal(tip.header)
         self._intake.became_final(final_ids, tip.header)
         self.engine.note_final(tip.header)
         self.engine.journal.finalized(self.core)

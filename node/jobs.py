@@ -116,8 +116,9 @@ class Jobs:
             self._try(block_hash)
         self._try_build()
 
-    def note_final(self, tip: Tip) -> None:
-        """Take note of the finalized tip: it may be newer than what was certified here."""
+    def note_final(self, tip: Tip, count: int) -> None:
+        """Take note of the finalized tip, which may be newer than what was certified here, and of its transactions."""
+        self._budget.note_final(tip.header.view, count, self._clock.monotonic_ms())
         if tip.header.view >= self._certified[0] or self.is_own_seal(tip.header):
             self._certified = (tip.header.view, tip.sealed.hash)
             self.is_sealing = is_sealing(tip.state)
@@ -241,10 +242,12 @@ class Jobs:
     def _is_executed(self, candidate: Candidate) -> bool:
         missing = self.collect(candidate)
         if missing:
-            leader = candidate.sealed.header.proposer
-            others = self._validators_but_me()
-            order = [leader, *others] if leader is not None and leader != self._member else others
-            self._questions.ask(candidate.sealed.hash, WantTransactions(tuple(missing)), order)
+            self._questions.ask(
+                candidate.sealed.hash,
+                WantTransactions(tuple(missing)),
+                self._validators_but_me(),
+                first=candidate.sealed.header.proposer,
+            )
             return False
         self._chain.execute(candidate)
         return True

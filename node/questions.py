@@ -1,6 +1,7 @@
 """Questions to peers for what is missing here, each to one peer at a time.
 
-Rule 1: a question is put once in ASK_AGAIN_MS, each time to another of the peers that may know.
+Rule 1: a question is put once in ASK_AGAIN_MS, each time to another of the peers that may know. Where one of them is
+sure to know, a leader what it proposed, that one is asked first.
 Rule 2: at most QUESTIONS_MAX questions are remembered; those that may be put again go first.
 """
 
@@ -24,7 +25,9 @@ class Questions:
         self._again_at_ms: dict[bytes, int] = {}
         self._asked_count = 0
 
-    def ask(self, key: bytes, message: PeerMessage, peers: Sequence[str]) -> None:
+    def ask(
+        self, key: bytes, message: PeerMessage, peers: Sequence[str], *, first: str | None = None
+    ) -> None:
         """Ask one connected peer of these, unless this key was asked about a moment ago."""
         now_ms = self._clock.monotonic_ms()
         connected = [peer for peer in peers if peer in self._connected]
@@ -32,7 +35,11 @@ class Questions:
             return
         if len(self._again_at_ms) >= QUESTIONS_MAX:
             self._again_at_ms = {each: due for each, due in self._again_at_ms.items() if due > now_ms}
+        is_new = key not in self._again_at_ms
         self._again_at_ms[key] = now_ms + ASK_AGAIN_MS
+        if is_new and first is not None and first in self._connected:
+            self._send(first, message)
+            return
         self._asked_count += 1
         self._send(connected[self._asked_count % len(connected)], message)
 

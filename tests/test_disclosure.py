@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
+from ledger.commitments import day_of
 from ledger.disclosure import DISCLOSURE_REFUSALS, DisclosureVerdict, verify_disclosure
 from ledger.errors import LedgerError
 from ledger.keys import JWS_START, PrivateKey
@@ -38,6 +39,8 @@ from ledger.sdjwt import (
 )
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
+from node.client.disclosing import issue_report
+from node.client.issuing import draft_of_bytes
 from tests.attacks.forge import BANK, HOLDER, ISSUER, NONCE, NOW_MS, Shown, make_scene, show
 from tests.consortium import REPORT, START_MS, key_of, member_key_of
 from tests.office import Office, open_office, present
@@ -579,3 +582,16 @@ def test_the_commands_issue_choose_and_verify(
     assert run(check) == NO
     assert capsys.readouterr().out.startswith("REFUSED: disclosure-binding\n")
     assert isinstance(parse_json(report.read_bytes()), dict)
+
+
+@pytest.mark.parametrize("moment_ms", [START_MS, NOW_MS, 86_400_000 * 20_000 + 86_399_999])
+def test_a_report_and_the_metadata_of_its_day_bear_the_same_time_of_issue(moment_ms: int) -> None:
+    key = key_of("issuer")
+    text = issue_report(
+        {"name": "x"}, issuer=ISSUER, schema=REPORT, holder=HOLDER.public, key=key, now_ms=moment_ms
+    )
+    anchored = draft_of_bytes(b"x", media_type="application/pdf", schema=REPORT, holder_key=HOLDER.public)
+    metadata = anchored.opened(ISSUER, now_ms=moment_ms).decoded_metadata()
+    # A report is no later than its anchor, or it is refused; and no finer than a day.
+    assert decode(text.encode()).claims.issued_s * 1000 == metadata.issued_ms == day_of(moment_ms)
+    assert metadata.issued_ms % 86_400_000 == 0

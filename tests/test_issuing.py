@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import pytest
 
+from ledger.commitments import DAY_MS
 from ledger.errors import LedgerError
 from ledger.operations import RevokeDocument
 from ledger.proofs import EvidenceRequest, Proof
@@ -25,7 +26,6 @@ from ledger.verifier import Verifier
 from node.client.client import Client, Refused, Unreachable
 from node.client.holder import refresh
 from node.client.issuing.draft import (
-    DAY_MS,
     Draft,
     draft_of_bytes,
     draft_of_file,

@@ -18,6 +18,7 @@ from tests.simulation.whole.campaign import (
     seeds_of_commit,
 )
 from tests.simulation.whole.schedule import Schedule, plan
+from tests.simulation.whole.shards import covered_digest, load, tell
 from tests.simulation.whole.world import run
 
 FIXED_COUNT = 150
@@ -30,7 +31,11 @@ REGRESSIONS = sorted((ROOT / "tests" / "simulation" / "regressions").glob("*.jso
 def report() -> Report:
     seeds = [*range(FIXED_COUNT), *seeds_of_commit(OF_COMMIT_COUNT)]
     report = run_campaign(seeds, jobs=jobs_of_machine())
-    SUMMARIES["simulation of whole nodes"] = [*report.counters(), report.line()]
+    SUMMARIES["simulation of whole nodes"] = [
+        *report.counters(),
+        report.line(),
+        *(f"campaign: {line}" for line in tell(load(), covered_digest())),
+    ]
     return report
 
 

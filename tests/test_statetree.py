@@ -308,6 +308,8 @@ def test_a_sibling_is_a_hash_and_never_the_empty_one() -> None:
     for size in (0, 31, 33):
         with pytest.raises(ProofError, match=f"expected 32 bytes, found {size} bytes"):
             InclusionProof(2, b"\x40", (bytes(size),))
+        with pytest.raises(ProofError, match=rf"siblings\[1\]: expected 32 bytes, found {size} bytes"):
+            InclusionProof(2, b"\xc0", (sha(b"a sibling"), bytes(size)))
 
 
 def test_a_proof_is_at_most_256_deep() -> None:

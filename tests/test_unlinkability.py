@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from ledger.blocks import SealedHeader
-from ledger.commitments import Metadata, Opening
+from ledger.commitments import DAY_MS, Metadata, Opening
 from ledger.keys import PublicKey
 from ledger.merkle import Content, content_root
 from ledger.operations import Grant, Operation, RecordVerification, Withdraw
@@ -28,7 +28,7 @@ from ledger.trust import TrustedRoot
 from ledger.verifier import Verifier
 from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh
-from node.client.issuing.draft import DAY_MS, Draft, draft_of_bytes
+from node.client.issuing.draft import Draft, draft_of_bytes
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import Register

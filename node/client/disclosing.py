@@ -2,6 +2,7 @@
 
 import secrets
 
+from ledger.commitments import day_of
 from ledger.keys import PrivateKey, PublicKey
 from ledger.presentation import RequestBody
 from ledger.records import Json
@@ -12,8 +13,13 @@ from node.client.wallet import Wallet
 def issue_report(
     report: dict[str, Json], *, issuer: str, schema: str, holder: PublicKey, key: PrivateKey, now_ms: int
 ) -> str:
-    """Return a report with fresh salts. Two copies of one report share nothing. Raises EncodingError."""
-    return issue(report, Claims(issuer, schema, now_ms // 1000, holder), key, secrets.token_bytes)
+    """Return a report with fresh salts. Two copies of one report share nothing. Raises EncodingError.
+
+    Its time of issue is as coarse as that of its metadata, the start of the UTC day: a later one is refused, and one
+    to the second would be a fingerprint.
+    """
+    claims = Claims(issuer, schema, day_of(now_ms) // 1000, holder)
+    return issue(report, claims, key, secrets.token_bytes)
 
 
 def show_fields(sd_jwt: SdJwt, paths: list[str], request: RequestBody, wallet: Wallet, *, now_ms: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from ledger.commitments import day_of
 from ledger.errors import LedgerError
 from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import check_chain
@@ -29,7 +30,6 @@ from node.client.wallet import Wallet
 from node.receipts import Consenting, ReceiptTexts, compose_receipt
 
 SUBMIT_WITHIN_MS: Final = 600_000
-DAY_MS: Final = 86_400_000
 
 
 class PresentationRefused(LedgerError):
@@ -78,7 +78,7 @@ async def make_consent_with_receipt(
     nonce = secrets.token_bytes(16)
 
     def receipt_for(principal: PublicKey) -> ConsentReceipt:
-        consenting = Consenting(principal, nonce, language, now_ms, _start_of_day(now_ms))
+        consenting = Consenting(principal, nonce, language, now_ms, day_of(now_ms))
         return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
 
     ask(receipt_for(recipient.key))
@@ -113,16 +113,12 @@ def _sign_consent(
         wallet.signer_for(public),
         nonce=nonce,
         terms_salt=secrets.token_bytes(32),
-        from_ms=_start_of_day(now_ms),
+        from_ms=day_of(now_ms),
         submit_by_ms=now_ms + SUBMIT_WITHIN_MS,
         receipt_hash=receipt_hash,
     )
     wallet.attach_consent(public, consent.consent_id)
     return consent
-
-
-def _start_of_day(now_ms: int) -> int:
-    return now_ms - now_ms % DAY_MS
 
 
 def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None:

@@ -26,6 +26,7 @@ PAUSE_S = 0.05
 WARM_UP_S = 1.0
 WAIT_MS = 10_000
 SPARE_S = 20.0
+SETTLE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -48,11 +49,18 @@ class Cost:
         ordered = sorted(self.latencies_s)
         return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else float("inf")
 
+    @property
+    def described(self) -> str:
+        """The finality, and the most memory that the flooded node held."""
+        return (
+            f"p50={self.median_s:.3f}s p99={self.percentile_s(99):.3f}s "
+            f"max={max(self.latencies_s, default=float('inf')):.3f}s rss={self.rss_max_mib:.0f}MiB"
+        )
+
     def __str__(self) -> str:
         return (
-            f"{self.kind}: n={len(self.latencies_s)} p50={self.median_s:.3f}s p99={self.percentile_s(99):.3f}s "
-            f"max={max(self.latencies_s, default=float('inf')):.3f}s failures={len(self.failures)} "
-            f"rss={self.rss_max_mib:.0f}MiB ended={','.join(self.ended) or 'none'}"
+            f"{self.kind}: n={len(self.latencies_s)} {self.described} failures={len(self.failures)} "
+            f"ended={','.join(self.ended) or 'none'}"
         )
 
 
@@ -78,6 +86,17 @@ class Bench:
         self.nodes.kill_all()
         assert self._consortium is not None, "entered"
         await self._consortium.links.close()
+
+    async def settle(self) -> None:
+        """Return once no node has anything left of an earlier flood."""
+        assert self._consortium is not None, "entered"
+        for member in self._consortium.members:
+            if member == INSIDER:
+                continue
+            async with asyncio.timeout(SETTLE_S):
+                # A node that a flood kept busy may not answer yet.
+                while (seen := await self.nodes.look(member)) is None or seen.waiting_count:
+                    await asyncio.sleep(PAUSE_S)
 
     async def cost_of(self, kind: str | None, seconds: float) -> Cost:
         """Return what a flood of this kind costs while it lasts; None is none at all."""

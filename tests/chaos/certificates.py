@@ -34,6 +34,7 @@ from tests.chaos.nodes import LOG_SHOWN_MAX, Stuck
 
 ROTATION_S = 60.0
 PAUSE_S = 0.3
+ANSWER_S = 5.0
 WELCOME_S = 30.0
 AMONG_RUNNING, KILLED_AFTER, WHILE_DOWN = "while it runs", "and is killed after", "while it is down"
 OWN_NODE = "through its own node"
@@ -49,11 +50,9 @@ NAMED = re.compile(r"registered for|whose certificate this is|a TLS key that ope
 async def rotate_certificate(world: World, member: str, source: random.Random) -> str:
     """A node's certificate is replaced on the chain."""
     how = source.choice((OWN_NODE, AMONG_RUNNING, KILLED_AFTER, WHILE_DOWN))
-    others = [other for other in world.nodes.running() if other != member]
-    asked = member if how == OWN_NODE else source.choice(others)
     if how == WHILE_DOWN:
         world.nodes.kill(member)
-    rotated = await _rotate(world, member, asked)
+    rotated = await _rotate(world, member, source, is_own_asked=how == OWN_NODE)
     world.rotations.append(rotated)
     if how == KILLED_AFTER:
         world.nodes.kill(member)
@@ -63,38 +62,39 @@ async def rotate_certificate(world: World, member: str, source: random.Random) -
     return f"number {rotated.sequence} at height {rotated.height}, {how}"
 
 
-async def _rotate(world: World, member: str, asked: str) -> Rotated:
-    command = ("-m", "cli.main", "key", "rotate", "--role", "tls", "--json")
-    where = ("--home", str(world.nodes.home(member)), "--url", world.consortium.url(asked))
-    said = ""
-    async with asyncio.timeout(ROTATION_S):
-        while True:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *command,
-                *where,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await process.communicate()
-            said = output.decode(errors="replace")
-            if process.returncode == 0:
-                answer = json.loads(said)
-                return Rotated(member, answer["sequence"], answer["height"])
-            if process.returncode not in (1, 3):
-                raise Stuck(f"the certificate of {member} is not rotated: {said[-LOG_SHOWN_MAX:]}")
-            await asyncio.sleep(PAUSE_S)
+async def _rotate(world: World, member: str, source: random.Random, *, is_own_asked: bool) -> Rotated:
+    command = ("-m", "cli.main", "key", "rotate", "--role", "tls", "--json", "--home")
+    began = time.monotonic()
+    while True:
+        # Another fault may have taken whom the last call asked.
+        asked = member if is_own_asked else source.choice(_running_others(world, member))
+        where = (str(world.nodes.home(member)), "--url", world.consortium.url(asked))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, *where, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+        said = output.decode(errors="replace")
+        if process.returncode == 0:
+            answer = json.loads(said)
+            return Rotated(member, answer["sequence"], answer["height"])
+        if process.returncode not in (1, 3) or time.monotonic() - began > ROTATION_S:
+            raise Stuck(f"the certificate of {member} is not rotated: {said[-LOG_SHOWN_MAX:]}")
+        await asyncio.sleep(PAUSE_S)
+
+
+def _running_others(world: World, member: str) -> list[str]:
+    return [other for other in world.nodes.running() if other != member]
 
 
 async def swap_certificate(world: World, member: str, source: random.Random) -> str:
     """A node's certificate on disk is not its own any more: it must say so, and peers must not take it for the node."""
     what = source.choice((STRANGER, OTHER_MEMBER, CERTIFICATE_ALONE, KEY_ALONE))
-    helper = source.choice([other for other in world.nodes.running() if other != member])
     home = world.consortium.homes[member]
     wrong = make_identity(member)
     if what == OTHER_MEMBER:
-        wrong = await _registered_identity(world, helper, helper)
-    right = await _registered_identity(world, member, helper)
+        other = source.choice([other for other in world.members if other != member])
+        wrong = await _registered_identity(world, other, member)
+    right = await _registered_identity(world, member, member)
     with _swapped(home, right, wrong, what):
         # What it has in memory is right: nothing happens before it starts anew.
         await asyncio.sleep(world.pace * source.uniform(0.1, 1))
@@ -115,17 +115,19 @@ async def swap_certificate(world: World, member: str, source: random.Random) -> 
 
 
 async def _registered_identity(world: World, member: str, asked: str) -> TlsIdentity:
-    """Return what is registered for a member, from its home."""
-    async with asyncio.timeout(ROTATION_S), Client.connect(world.consortium.url(asked)) as client:
-        while True:
-            try:
+    """Return what is registered for a member, from its home, as a node that has caught up says. Raises Stuck."""
+    began = time.monotonic()
+    while time.monotonic() - began < ROTATION_S:
+        try:
+            async with asyncio.timeout(ANSWER_S), Client.connect(world.consortium.url(asked)) as client:
                 registered = (await client.node(member)).tls_certificate
-            except ClientError:
-                await asyncio.sleep(PAUSE_S)
-                continue
-            found = world.consortium.homes[member].find_tls_identity(DevelopmentKey(), registered)
-            assert found is not None, "a home has what was registered from it"
-            return found
+        except (ClientError, TimeoutError):
+            await asyncio.sleep(PAUSE_S)
+            continue
+        found = world.consortium.homes[member].find_tls_identity(DevelopmentKey(), registered)
+        assert found is not None, "a home has what was registered from it"
+        return found
+    raise Stuck(f"{asked} does not say what is registered for {member}")
 
 
 @contextmanager
@@ -162,9 +164,7 @@ def _file_of(home: Home, identity: TlsIdentity) -> Path:
 
 
 async def _check_peers_hang_up(world: World, member: str, *, right: TlsIdentity, wrong: TlsIdentity) -> None:
-    for other in world.nodes.running():
-        if other == member:
-            continue
+    for other in _running_others(world, member):
         if await _is_welcome(world, member, other, wrong):
             raise Stuck(f"{other} takes another certificate for that of {member}")
         began = time.monotonic()

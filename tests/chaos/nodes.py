@@ -40,6 +40,7 @@ class Seen:
     height: int
     is_voting: bool
     peers_count: int
+    waiting_count: int
 
 
 class Nodes:
@@ -170,8 +171,10 @@ class Nodes:
             return None
         assert isinstance(answer, dict), "a status is an object"
         height, peers = answer["height"], answer["peers_connected"]
+        waiting = answer["mempool_count"]
         assert isinstance(height, int) and isinstance(peers, list), "a status has a height and peers"
-        return Seen(height, answer["is_voting"] is True, len(peers))
+        assert isinstance(waiting, int), "and how many transactions wait"
+        return Seen(height, answer["is_voting"] is True, len(peers), waiting)
 
     async def highest(self) -> int:
         """Return the highest final height that any running node answers."""

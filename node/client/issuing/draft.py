@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.commitments import Metadata, Opening
+from ledger.commitments import Metadata, Opening, day_of
 from ledger.keys import PublicKey
 from ledger.merkle import CHUNK_SIZE, Content, content_root
 from ledger.records import pack
 
 REFERENCE_SIZE_MAX: Final = 256
 SALT_SIZE: Final = 32
-DAY_MS: Final = 86_400_000
 PROOF_SUFFIX: Final = ".proof"
 
 _MEDIA_TYPES: Final = mimetypes.MimeTypes()
@@ -49,7 +48,7 @@ class Draft:
 
     def opened(self, issuer: str, *, now_ms: int) -> Opening:
         """Return the opening of a commitment to this document, under a fresh salt. Raises LedgerError."""
-        metadata = Metadata(issuer, self.schema, self.holder_key, now_ms - now_ms % DAY_MS, self.expires_ms)
+        metadata = Metadata(issuer, self.schema, self.holder_key, day_of(now_ms), self.expires_ms)
         salt = secrets.token_bytes(SALT_SIZE)
         return Opening(self.media_type, self.content.size, self.content.root, salt, pack(metadata))
 

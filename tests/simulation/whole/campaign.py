@@ -105,6 +105,8 @@ RARE = (
     *(f"enacted: {change.__name__}" for change in get_args(Change)),
     "proposal outvoted",
     "member key rotated",
+    "TLS certificate rotated",
+    "fetching from a peer that cannot be pinned",
     "validator key rotated",
     "epoch sealed",
     "seal proposed again",

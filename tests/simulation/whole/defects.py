@@ -207,7 +207,7 @@ def finalize_after_nullify_without_a_guard(patches: ExitStack) -> None:
     _sign_everything(patches)
 
 
-@defect("I7|I8|SigningRefused", byzantine="equivocator", seeds_max=20)
+@defect("I7|I8|SigningRefused|believes that it forgot", byzantine="equivocator", seeds_max=20)
 def a_leaders_second_block_is_notarized_too(patches: ExitStack) -> None:
     notarize = Voter._notarize
 

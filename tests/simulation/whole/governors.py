@@ -20,6 +20,7 @@ from ledger.operations import (
     Operation,
     Propose,
     RotateKey,
+    RotateTls,
     next_key_commitment,
     rotation_body,
 )
@@ -55,6 +56,7 @@ from ledger.state import (
 )
 from ledger.tlscertificates import TlsCertificate
 from ledger.transactions import Transaction, TransactionBody
+from tests.simulation.whole.certificates import make_certificate
 from tests.simulation.whole.clients import VALID_MS
 from tests.simulation.whole.consortium import (
     SPARE,
@@ -68,6 +70,7 @@ SPARE_KEYS_MAX = 32
 GOVERNING = (
     "register-spare",
     "rotate",
+    "rotate-tls",
     "replace",
     "remove",
     "add",
@@ -93,6 +96,8 @@ def ask_for(consortium: Consortium, state: StateView, kind: str, member: str) ->
         return _register_spare(consortium, state)
     if kind == "rotate":
         return _rotate(consortium, state, current.current, member)
+    if kind == "rotate-tls":
+        return _rotate_tls(consortium, state, member)
     if kind == "member-key":
         return _rotate_member_key(consortium, state)
     if kind in ("replace", "remove", "add"):
@@ -237,6 +242,20 @@ def _rotate(
     )
     signature = key.sign(ROTATION_TAG, body)
     return [_sign(consortium, member, RotateKey(VALIDATOR_KEY, sequence, key.public, next_key, signature))]
+
+
+def _rotate_tls(consortium: Consortium, state: StateView, member: str) -> list[Transaction]:
+    registered, node = require_member(state, member), find(state, Node, node_key(member))
+    assert node is not None, "everybody here runs a node"
+    sequence = node.tls_sequence + 1
+    keys = (*_spare_keys(), private_key(f"{member} next"))
+    key = next(key for key in keys if next_key_commitment(key.public) == registered.next_key)
+    signer = find_spare_key(registered.key) if member == SPARE else consortium.member_key(member)
+    unsigned = RotateTls(sequence, make_certificate(member, sequence), key.public, bytes(64))
+    body = unsigned.signed_body(chain_id=consortium.chain_id, member=member)
+    operation = replace(unsigned, signature=key.sign(ROTATION_TAG, body))
+    sent = TransactionBody(consortium.chain_id, member, START_MS + VALID_MS, (operation,))
+    return [Transaction.sign(sent, signer)]
 
 
 def _propose(

@@ -26,12 +26,14 @@ from node.driver import Driver
 from node.engine import Engine, Engines, HoldsBlock
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool, MempoolError
+from node.network.fetching import unpinned
 from node.reporter import Reporter
 from node.storage.shelf import Shelf, ShelfError
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
 from node.storage.votelog import VoteLogError
 from node.sync.host import SyncParts, SyncTuning
+from tests.simulation.whole.certificates import Certificates
 from tests.simulation.whole.consortium import START_MS, Consortium
 from tests.simulation.whole.database import SimulatedDatabase
 from tests.simulation.whole.disk import VOTES, Disk, PowerCut
@@ -100,6 +102,7 @@ class Machine:
         self.timeline = links.timeline
         self.oracle = oracle
         self.disk = Disk()
+        self.certificates = Certificates(member)
         self.incarnation = 0
         self.is_up = False
         self.is_dead = False
@@ -160,9 +163,10 @@ class Machine:
                 interval=SNAPSHOT_INTERVAL,
                 chunk_size=CHUNK_SIZE,
             ),
-            on_installed=lambda: self.oracle.note_installed(self),
+            on_installed=self._was_installed,
         )
 
+        self.certificates.read(chain.store)
         self._reporter = Reporter(
             member=self.member,
             find_member_key=self._find_member_key,
@@ -178,9 +182,19 @@ class Machine:
 
     def _became_final(self, path: list[Executed]) -> None:
         self.oracle.note_final(self, path)
+        self._read_certificates()
         if self._reporter is not None and self._reporter.is_needed:
             # Not within the step that made this final.
             self._post("report", self._reporter.report)
+
+    def _was_installed(self) -> None:
+        self.oracle.note_installed(self)
+        self._read_certificates()
+
+    def _read_certificates(self) -> None:
+        assert self.driver is not None, "an open node"
+        if self.certificates.read(self.driver.chain.store):
+            self.links.repin(self.number)
 
     def _open_shelf(self) -> Shelf:
         try:
@@ -388,5 +402,5 @@ class Machine:
         self.oracle.note_punishment(self, peer_id, reason)
         until_ms = self.timeline.now_ms + int(seconds * 1_000)
         for other in list(self.links.machines.values()):
-            if other.member == peer_id:
+            if other.member == peer_id or unpinned(other.member) == peer_id:
                 self.links.refuse(self.number, other.number, until_ms)

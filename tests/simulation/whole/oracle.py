@@ -24,7 +24,7 @@ from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCe
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
 from ledger.keys import PublicKey
-from ledger.operations import AnchorBatch, CastVote, RevokeAnchor, RevokeDocument, RotateKey
+from ledger.operations import AnchorBatch, CastVote, RevokeAnchor, RevokeDocument, RotateKey, RotateTls
 from ledger.overlays import Executed
 from ledger.proposals import PASSED, proposal_key
 from ledger.proposals import Proposal as ProposedChange
@@ -489,7 +489,8 @@ class Oracle:
     def note_punishment(self, machine: "Machine", peer: str, reason: str) -> None:
         """A node refuses a peer for a time."""
         if machine.keeps_rules:
-            self.require(peer in self.faulty, f"I8: {machine.member} punishes honest {peer}: {reason}")
+            is_faulty = peer.removesuffix("?") in self.faulty
+            self.require(is_faulty, f"I8: {machine.member} punishes honest {peer}: {reason}")
             self.timeline.sometimes["punishment"] += 1
 
     # Finality.
@@ -580,6 +581,9 @@ class Oracle:
                     after = ("anchor", sender, operation.root)
                 case RotateKey(role):
                     self.timeline.sometimes[f"{role} key rotated"] += 1
+                    continue
+                case RotateTls():
+                    self.timeline.sometimes["TLS certificate rotated"] += 1
                     continue
                 case CastVote(identity):
                     self._voted_on.add(identity)

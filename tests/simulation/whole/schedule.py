@@ -21,7 +21,7 @@ TRANSACTIONS_COUNT = 160
 
 
 CHANGES = (
-    *("rotate", "replace", "replace", "remove", "add") * 2,
+    *("rotate", "replace", "replace", "remove", "add", "rotate-tls", "rotate-tls") * 2,
     *("suspend", "suspend", "suspend", "member-key", "lost-key", "names", "names", "roles", "roles"),
     "new-member",
     *("schema", "purpose", "parameters", "parameters", "outvoted"),
@@ -205,7 +205,9 @@ class _Storm:
         at_ms = chance.randint(1_500, 3_000)
         while at_ms < STORM_MS:
             kind = chance.choice(CHANGES)
-            found.append(Fault(at_ms, kind, (chance.randrange(self._count),)))
+            # The spare, which is the last machine, has no validator key to rotate at first, but a certificate.
+            target = chance.randrange(self._count + (kind == "rotate-tls"))
+            found.append(Fault(at_ms, kind, (target,)))
             at_ms += chance.randint(500, 2_500)
         return found
 

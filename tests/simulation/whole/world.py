@@ -20,6 +20,7 @@ from functools import lru_cache, partial
 
 from ledger.transactions import Transaction
 from tests.simulation.whole.byzantine import ACTORS
+from tests.simulation.whole.certificates import certificate_in
 from tests.simulation.whole.clients import make_transaction
 from tests.simulation.whole.consortium import SPARE, Consortium
 from tests.simulation.whole.disk import ANY_STEP, VOTES
@@ -266,8 +267,15 @@ class World:
         for place, transaction in enumerate(asked):
             clients.take(transaction, self.timeline.now_ms, is_wanted=False)
             clients.governing.add(transaction.id)
+            self._keep_certificate(transaction)
             self._clients_submit(place, [transaction])
         return bool(asked)
+
+    def _keep_certificate(self, transaction: Transaction) -> None:
+        made = certificate_in(transaction.body.operations[0], transaction.body.sender)
+        for machine in self.machines:
+            if made is not None and machine.member == made[0]:
+                machine.certificates.add(made[1])
 
     def _forget_votes(self, machine: Machine, way: int, salt: int) -> None:
         """From here on this member counts as faulty."""
