@@ -17,6 +17,7 @@ from tests.simulation.whole.byzantine import ACTORS
 FORMAT = 1
 STORM_MS = 15_000
 RESERVE_MS = 16_000
+REINSTATE_MS = 3_000
 TRANSACTIONS_COUNT = 160
 
 
@@ -208,6 +209,9 @@ class _Storm:
             # The spare, which is the last machine, has no validator key to rotate at first, but a certificate.
             target = chance.randrange(self._count + (kind == "rotate-tls"))
             found.append(Fault(at_ms, kind, (target,)))
+            if kind == "suspend":
+                # Asked for again, it is the reinstatement.
+                found.append(Fault(at_ms + REINSTATE_MS, kind, (target,)))
             at_ms += chance.randint(500, 2_500)
         return found
 
