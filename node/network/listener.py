@@ -177,15 +177,27 @@ class Listener:
         opened = self._make_socket()
         try:
             await opened.prepare(request)
+        except web.HTTPException as refusal:
+            # No WebSocket: whoever asked is told so before the connection ends.
+            return web.Response(status=refusal.status, text=refusal.text)
+        except ConnectionError as error:
+            return self._left(request, error)
+        try:
             await self._serve(opened, request)
         except ConnectionError as error:
-            # It left before it was answered, as a node does that ends. aiohttp would take it for a failure of ours.
-            logger.info("peer.left address=%s reason=%s", request.remote, error)
-            return web.Response()
+            return self._left(request, error)
         finally:
             if request.transport is not None:
                 request.transport.abort()
         return opened
+
+    @staticmethod
+    def _left(request: web.BaseRequest, error: ConnectionError) -> web.Response:
+        # It left before it was answered, as a node does that ends. aiohttp would take it for a failure of ours.
+        logger.info("peer.left address=%s reason=%s", request.remote, error)
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
 
 
 async def _until_readable(listening: socket.socket) -> None:
