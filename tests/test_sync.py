@@ -13,12 +13,14 @@ from ledger.blocks import SealedHeader
 from ledger.certificates import QuorumCertificate, ValidatorSet
 from ledger.keys import PublicKey
 from ledger.merkle import Tree
+from ledger.overlays import Executed
 from ledger.records import pack
 from ledger.snapshots import decode_chunk, encode_chunks
 from ledger.state import Anchor, require_validators
 from ledger.statepages import check_pages
 from ledger.transactions import Transaction
 from ledger.trust import Handover, TrustPath
+from node.chain import Chain
 from node.checker import Question, SenderKey, verdicts
 from node.consensus.startup import Standing
 from node.jobs import NodeStopped
@@ -183,6 +185,29 @@ def test_blocks_come_from_several_peers_in_spans(near: World) -> None:
     run_until(near, lambda: is_level(near))
     assert len(asked) == 3
     assert sum(len(heights) for heights in asked.values()) > 5
+
+
+def test_each_block_of_an_answer_keeps_the_state_that_it_left(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are executed on one growing set of changes: what the later ones change is not the earlier ones' state."""
+    compared = 0
+    commit_final = Chain.commit_final
+
+    def compare(chain: Chain, path: list[Executed], certificate: QuorumCertificate | None) -> None:
+        nonlocal compared
+        expected: dict[bytes, bytes] = {}
+        for executed, following in itertools.pairwise(path):
+            expected |= executed.overlay.values
+            for key in following.overlay.values:
+                assert executed.overlay.find_value(key) == expected.get(key, chain.store.find_value(key))
+                compared += 1
+        commit_final(chain, path, certificate)
+
+    monkeypatch.setattr(Chain, "commit_final", compare)
+    sleep_and_wake(near, 24, empty=True)
+    run_until(near, lambda: is_level(near))
+    assert compared > 10
 
 
 def test_a_restored_node_serves_what_it_has_and_says_what_it_lacks(world: World) -> None:

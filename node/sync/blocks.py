@@ -45,7 +45,11 @@ class _Piece:
 
 @dataclass(slots=True)
 class _Applying:
-    """A piece whose blocks are executed one by one, with all that they changed so far above the tip's state."""
+    """A piece whose blocks are executed one by one, with all that they changed so far above the tip's state.
+
+    `values` and `pages` grow with each block. What is executed on them is kept above its own parent instead, whose
+    state stays what it was.
+    """
 
     piece: _Piece
     tip: Tip
@@ -63,7 +67,8 @@ class _Applying:
 
     def take(self, executed: Executed) -> None:
         """Go on from an executed block."""
-        self.path.append(executed)
+        below = self.path[-1].overlay if self.path else self.tip.state
+        self.path.append(replace(executed, overlay=replace(executed.overlay, below=below)))
         self.values.update(executed.overlay.values)
         self.pages.update(executed.overlay.pages)
         self.waits_since_ms = None
