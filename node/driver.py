@@ -534,8 +534,10 @@ class Driver:
     ) -> None:
         """Make executed blocks on the tip final, and tell the core what proves it."""
         self.chain.commit_final(path, certificate)
+        # First of all: the signer's floor rises with the chain, and a core that does not know it would vote below.
+        self._events.appendleft(Received(None, CertificateMessage(proof)))
         self._became_final(path)
-        self._raise_event(Received(None, CertificateMessage(proof)))
+        self._handle_events()
         self._progress()
 
     def installed(self) -> None:

@@ -15,7 +15,7 @@ from ledger.keys import PublicKey
 from ledger.merkle import Tree
 from ledger.overlays import Executed
 from ledger.records import pack
-from ledger.snapshots import decode_chunk, encode_chunks
+from ledger.snapshots import SnapshotError, decode_chunk, encode_chunks
 from ledger.state import Anchor, require_validators
 from ledger.statepages import check_pages
 from ledger.transactions import Transaction
@@ -35,6 +35,7 @@ from node.messages import (
     SyncRequest,
     WantChunk,
     WantFinal,
+    WantSnapshot,
     decode_peer_message,
     encode_peer_message,
 )
@@ -253,6 +254,30 @@ def test_a_snapshot_leads_across_epochs(memory: Path) -> None:
     run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
     grow(world, 2, first=900)
     run_until(world, lambda: is_level(world))
+    world.close()
+
+
+def test_an_offer_that_answers_what_was_asked_before_a_handover_blames_nobody(memory: Path) -> None:
+    world = World(memory, genesis=make_genesis(FIVE), tuning=TUNING, interval=4, chunk_size=700)
+    for member in FIVE:
+        world.start(member)
+    world.run(2_000)
+    four = tuple(member for member in FIVE if member != "mainland-bank")
+    change_validators(world, four, voters=tuple(member for member in FIVE if member != SLEEPER))
+    grow(world, 8)
+    old = world.nodes["hk-bureau"].driver._server.answer("x", WantSnapshot(0, 0), 0)
+    assert isinstance(old, SnapshotOffer) and old.trust_path.from_epoch == 0
+    node = world.nodes[SLEEPER]
+    fetch = node.driver.sync._snapshot
+    assert node.driver.engine.epoch == 1
+    fetch.phase, fetch._awaited = Phase.OFFERS, {"hk-bureau": 0}
+    fetch.receive_offer("hk-bureau", old)
+    assert fetch._awaited == {"hk-bureau": 1} and not fetch._offers
+    fetch.receive_offer("hk-bureau", old)
+    assert not fetch._awaited and not fetch._offers
+    fetch._awaited = {"hk-bureau": 1}
+    with pytest.raises(SnapshotError, match="a path from epoch 1"):
+        fetch.receive_offer("hk-bureau", from_another_epoch(old))
     world.close()
 
 

@@ -84,7 +84,8 @@ class SnapshotFetch:
         self._tuning = tuning
         self.phase = Phase.NONE
         self._due_ms = 0
-        self._awaited: set[str] = set()
+        # From whom an offer is awaited, and from which epoch its path is to lead.
+        self._awaited: dict[str, int] = {}
         self._offers: dict[str, SnapshotOffer] = {}
         self._forged: set[Description] = set()
         self._avoided_until_ms: dict[Description, int] = {}
@@ -98,7 +99,7 @@ class SnapshotFetch:
         self.phase = Phase.OFFERS
         self._due_ms = now_ms + self._tuning.offers_ms
         self._offers = {}
-        self._awaited = set()
+        self._awaited = {}
         for peer in self._sources.peers(now_ms):
             self.ask_offer(peer)
         logger.info("sync.offers_asked peers=%s", ",".join(sorted(self._awaited)))
@@ -107,14 +108,21 @@ class SnapshotFetch:
         """Ask one more peer, that came later."""
         if self.phase is Phase.NONE:
             return
-        if self._host.send(peer, self._question()):
-            self._awaited.add(peer)
+        question = self._question()
+        if self._host.send(peer, question):
+            self._awaited[peer] = question.from_epoch
 
     def receive_offer(self, peer: str, offer: SnapshotOffer) -> None:
         """Take an offer. Raises LedgerError where it does not verify."""
-        if peer not in self._awaited:
+        asked_epoch = self._awaited.pop(peer, None)
+        if asked_epoch is None:
             return
-        self._awaited.discard(peer)
+        epoch = self._question().from_epoch
+        if offer.trust_path.from_epoch < epoch:
+            # It may answer what was asked before a handover here, and is asked once about the present epoch.
+            if asked_epoch < epoch:
+                self.ask_offer(peer)
+            return
         sealed = self._verify(offer)
         if offer.description in self._forged or sealed.header.height <= self._question().above:
             return
@@ -124,7 +132,7 @@ class SnapshotFetch:
 
     def not_held(self, peer: str, message: NotHeld) -> None:
         """Take note that a peer has no snapshot to offer, lacks a chunk, or is busy."""
-        self._awaited.discard(peer)
+        self._awaited.pop(peer, None)
         fetch = self._fetch
         if message.what not in (CHUNK, BUSY) or fetch is None:
             return
@@ -136,7 +144,7 @@ class SnapshotFetch:
 
     def forget(self, peer: str) -> None:
         """Take note that a peer is gone."""
-        self._awaited.discard(peer)
+        self._awaited.pop(peer, None)
         self._offers.pop(peer, None)
         if self._fetch is not None:
             self._fetch.stated_by.discard(peer)
