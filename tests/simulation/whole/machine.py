@@ -101,6 +101,8 @@ class Machine:
         self.is_dead = False
         self.clock_offset_ms = 0
         self.clock_drift_permille = 0
+        self.is_log_rotten = False
+        """Whether a copy in the vote log is damaged that nobody has repaired: a second one may be its twin."""
         self.failures: list[str] = []
         self.driver: Driver | None = None
         self._reporter: Reporter | None = None
@@ -119,6 +121,7 @@ class Machine:
         self.incarnation += 1
         self._inbox.clear()
         self._links_count.clear()
+        self.is_log_rotten = False
         self._tick_at_ms = None
         self._free_at_ms = self.timeline.now_ms
         self.timeline.trace(f"{self.number} starts")

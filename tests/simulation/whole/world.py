@@ -205,7 +205,7 @@ class World:
             case "flip-read":
                 first.disk.records.reads_until_flip = numbers[0]
             case "rot-log-copy":
-                return first.disk.rot_log(VOTES, numbers[0], copies_count=1)
+                return self._rot_log_copy(first, numbers[0])
             case "lose-database":
                 self._lose_database(first, numbers[0], until_ms=timeline.now_ms + LOSS_WAIT_MS)
             case "clock-step":
@@ -223,6 +223,14 @@ class World:
             case _:
                 raise AssertionError(f"an unknown fault: {fault.kind}")
         return True
+
+    @staticmethod
+    def _rot_log_copy(machine: Machine, salt: int) -> bool:
+        """Damage one copy of a group; never both in two faults, which is to forget votes."""
+        if machine.is_log_rotten:
+            return False
+        machine.is_log_rotten = machine.disk.rot_log(VOTES, salt, copies_count=1)
+        return machine.is_log_rotten
 
     def _stop(self, machine: Machine, *, salt: int | None, restart_ms: int) -> bool:
         machine.stop(salt=salt, restart_ms=restart_ms)
