@@ -4,6 +4,8 @@ Rule 1: validator set and epoch come from the state at the tip, never from a mes
 Rule 2: a member that is not in the set, or whose key is not here, follows: its engine signs and remembers nothing.
 Rule 3: one journal serves all epochs of a process; what it holds of other epochs restores nothing, and what it
 holds of later ones is kept until the chain is there.
+Rule 4: where the journal holds later epochs, this member has lost its chain and comes this way again. Its votes of
+the epoch may have been dropped since, as final: it follows, and votes again in the last epoch that it remembers.
 """
 
 import logging
@@ -18,7 +20,7 @@ from ledger.overlays import Tip
 from ledger.state import require_validators
 from node.consensus.config import Config
 from node.consensus.core import Simplex
-from node.consensus.journal import CertifyVerdict, JournalRecord, VoteCast
+from node.consensus.journal import Amnesia, CertifyVerdict, JournalRecord, VoteCast
 from node.consensus.rounds import FinalizedTip
 from node.journal import NO_JOURNAL, Journal
 from node.storage.signer import SignerGuard, SigningKey
@@ -72,7 +74,7 @@ class Engines:
             return self._follow(tip, certificate)
         # A missing log of a chain that has blocks is damage, except where this process crossed into the epoch.
         records = self._begin_journal(tip, has_voted=tip.header.height > 0)
-        return self._vote(tip, certificate, _held(records, holds), me, key)
+        return self._enter(tip, certificate, _held(records, holds), me, key)
 
     def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Return the engine of the epoch that a final seal opens."""
@@ -85,7 +87,7 @@ class Engines:
             if self._journal is None
             else self._remembered(self._journal, ended)
         )
-        return self._vote(seal, None, _held(records, holds), me, key)
+        return self._enter(seal, None, _held(records, holds), me, key)
 
     def resume(
         self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
@@ -99,7 +101,7 @@ class Engines:
             if self._journal is None
             else self._remembered(self._journal, ended)
         )
-        return self._vote(tip, certificate, _held(records, holds), me, key)
+        return self._enter(tip, certificate, _held(records, holds), me, key)
 
     @staticmethod
     def _remembered(journal: Journal, ended: Engine) -> tuple[JournalRecord, ...]:
@@ -126,6 +128,23 @@ class Engines:
         assert self._journal is None, "a journal is opened once"
         self._journal, records = self._open_journal(require_validators(tip.state).epoch, has_voted)
         return records
+
+    def _enter(
+        self,
+        tip: Tip,
+        certificate: QuorumCertificate | None,
+        records: tuple[JournalRecord, ...],
+        me: int,
+        key: SigningKey,
+    ) -> Engine:
+        assert self._journal is not None, "who has a part has a journal"
+        epoch = require_validators(tip.state).epoch
+        has_left = bool(self._journal.ahead_of(epoch))
+        # Who forgot votes asks its peers, in whatever epoch: a follower would not.
+        if has_left and not any(isinstance(record, Amnesia) for record in records):
+            logger.warning("engine.follows_epoch_left epoch=%d", epoch)
+            return self._follow(tip, certificate)
+        return self._vote(tip, certificate, records, me, key)
 
     def _follow(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
         current = require_validators(tip.state)

@@ -33,6 +33,7 @@ from node.mempool import Mempool
 from node.reporter import Reporter
 from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.storage.votelog import COMPACTION_SIZE
 from node.sync.ahead import Checker
 from node.sync.host import SyncParts, SyncTuning
 
@@ -115,6 +116,8 @@ class World:
     tuning: SyncTuning = field(default_factory=SyncTuning)
     interval: int = SNAPSHOT_INTERVAL
     chunk_size: int = CHUNK_LEAVES_SIZE
+    # When vote logs are rewritten (bytes).
+    compaction_size: int = COMPACTION_SIZE
     # Who checks signatures ahead for nodes that start from here on.
     checker: Checker | None = None
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
@@ -243,6 +246,7 @@ class WorldNode:
             validator=self.member,
             epoch=epoch,
             has_voted=has_voted,
+            compaction_size=self.world.compaction_size,
         )
         return journal, records
 

@@ -1,5 +1,6 @@
 """Epochs over real drivers, stores and vote logs: from one validator set to the next (docs/epochs.md)."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from node.consensus.messages import StatusMessage, VoteMessage, decode_message, 
 from node.consensus.startup import Standing
 from node.messages import Consensus, FinalBlocks, decode_peer_message, encode_peer_message
 from node.storage.store import Store
+from node.storage.votelog import PAGE_SIZE
 from tests.node_world import FIVE, START_MS, VALIDATORS, World, anchor_transaction, make_genesis, sign
 
 
@@ -223,3 +225,31 @@ def test_a_peer_that_claims_a_later_epoch_does_not_keep_a_sleeper_from_catching_
         node.driver.receive("hk-bank", encode_peer_message(claim))
         world.run(100)
     assert node.store.tip().sealed.hash == world.nodes["hk-bureau"].store.tip().sealed.hash
+
+
+def test_a_validator_that_lost_its_chain_follows_the_epochs_that_its_rewritten_log_has_left(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, genesis=make_genesis(FIVE), compaction_size=16 * PAGE_SIZE)
+    for member in FIVE:
+        world.start(member)
+    world.run(2_000)
+    anchors(world, 0, 5)
+    change_validators(world, VALIDATORS)
+    anchors(world, 100, 20)
+    assert epochs(world) == {1}
+    world.kill("hk-bureau")
+    shutil.rmtree(tmp_path / "hk-bureau" / "chain")
+    world.delay_ms = 40
+    node = world.start("hk-bureau")
+    assert node.driver.engine.epoch == 0
+    assert node.driver.engine.me is None
+    standings = set()
+    for _ in range(300):
+        world.run(10)
+        standings.add(node.driver.core.standing)
+    assert node.driver.engine.epoch == 1
+    assert node.driver.engine.me is not None
+    assert Standing.OBSERVING not in standings
+    assert node.driver.core.standing is Standing.VOTING
+    world.close()
