@@ -26,13 +26,11 @@ from typing import (
     cast,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from ledger.codec import (
     ARRAY_ITEMS_MAX,
     ENCODED_SIZE_MAX,
-    INTEGER_MAX,
     Value,
     check_spelling,
     check_text,
@@ -40,56 +38,16 @@ from ledger.codec import (
     encode_checked,
 )
 from ledger.errors import EncodingError
+from ledger.recordcode import reader_of, writer_of
+from ledger.shapes import NOTHING, hints_of, tag_of
+from ledger.shapes import Code as Code
+from ledger.shapes import Identifier as Identifier
+from ledger.shapes import Items as Items
+from ledger.shapes import Octets as Octets
+from ledger.shapes import Text as Text
+from ledger.shapes import Uint as Uint
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Uint:
-    """An integer from `minimum` to `maximum`."""
-
-    maximum: int = INTEGER_MAX
-    minimum: int = 0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Octets:
-    """A byte string of `minimum` to `maximum` bytes."""
-
-    minimum: int
-    maximum: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Identifier:
-    """An ASCII identifier: what it names, 1 to `size_max` characters of `pattern`."""
-
-    names: str
-    size_max: int = 64
-    pattern: str = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Code:
-    """One of a closed set of identifiers."""
-
-    allowed: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Text:
-    """UTF-8 text of 1 to `size_max` bytes. On the ledger members' names only: see the tests on operations."""
-
-    size_max: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Items:
-    """How many items an array holds, and whether they must strictly increase."""
-
-    maximum: int
-    minimum: int = 0
-    increasing: bool = False
 
 
 Hash = Annotated[bytes, Octets(32, 32)]
@@ -138,17 +96,45 @@ def unpack_union(shape: Hashable, data: bytes, *, size_max: int = ENCODED_SIZE_M
 
 
 def to_value(record: Record) -> Value:
-    """Return the array form of a record."""
-    return _layout(type(record)).to_value(record)
+    """Return the array form of a record. Raises EncodingError where a field does not fit."""
+    try:
+        return writer_of(type(record))(record)
+    except EncodingError:
+        return walk_to_value(record)
 
 
 def from_value(shape: type[R], value: Value) -> R:
     """Return the record of `shape` from its array form. Raises EncodingError."""
-    return cast(R, _layout(shape).from_value(value))
+    try:
+        return cast(R, reader_of(shape)(value))
+    except EncodingError:
+        return walk_from_value(shape, value)
 
 
 def union_from_value(shape: Hashable, value: Value) -> object:
     """Return the tagged record of the union `shape` from its array form. Raises EncodingError."""
+    try:
+        return reader_of(shape)(value)
+    except EncodingError:
+        return walk_union_from_value(shape, value)
+
+
+# The walks do the same part by part: they are what the code of `ledger.recordcode` is held to, and they say where a
+# value does not fit.
+
+
+def walk_to_value(record: Record) -> Value:
+    """Return what `to_value` returns. Raises EncodingError, which says where."""
+    return _layout(type(record)).to_value(record)
+
+
+def walk_from_value(shape: type[R], value: Value) -> R:
+    """Return what `from_value` returns. Raises EncodingError, which says where."""
+    return cast(R, _layout(shape).from_value(value))
+
+
+def walk_union_from_value(shape: Hashable, value: Value) -> object:
+    """Return what `union_from_value` returns. Raises EncodingError, which says where."""
     return _field(shape).from_value(value)
 
 
@@ -176,11 +162,6 @@ def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
         raise EncodingError("JSON", "one well-formed JSON value", str(error)[:120]) from error
 
 
-def shape_of(record_class: type) -> dict[str, Hashable]:
-    """Return the annotated type of each field, for tests that walk shapes."""
-    return _hints(record_class)
-
-
 def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for key, value in pairs:
@@ -192,11 +173,6 @@ def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> Json:
     raise EncodingError("JSON number", "a finite number", name)
-
-
-def _hints(record_class: type) -> dict[str, Hashable]:
-    hints = get_type_hints(record_class, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(record_class)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -229,9 +205,9 @@ def _within(name: str, error: EncodingError) -> EncodingError:
 @cache
 def _layout(shape: Hashable) -> _Field:
     record_class = cast(type, shape)
-    tag = cast("str | None", getattr(record_class, "TAG", None))
+    tag = tag_of(record_class)
     name = tag or record_class.__name__
-    fields = [(field_name, _field(hint)) for field_name, hint in _hints(record_class).items()]
+    fields = [(field_name, _field(hint)) for field_name, hint in hints_of(record_class).items()]
     size = len(fields) + (tag is not None)
     names = [field_name for field_name, _ in fields]
     readers = [field.from_value for _, field in fields]
@@ -393,17 +369,6 @@ def _unhex(value: object) -> object:
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 
 
-_BYTES_ONLY: Final = frozenset({bytes})
-
-
-def _one_size(hint: Hashable) -> frozenset[int] | None:
-    """Return the size of a byte string that has but one; None for everything else."""
-    if get_origin(hint) is not Annotated:
-        return None
-    _, rule = get_args(hint)
-    return frozenset({rule.minimum}) if isinstance(rule, Octets) and rule.minimum == rule.maximum else None
-
-
 def _items(item_hint: Hashable, rule: Items) -> _Field:
     item = _field(item_hint)
     expected = f"{rule.minimum} to {rule.maximum} items"
@@ -423,16 +388,6 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
             raise _within(f"[{len(results)}]", error) from None
         return results
 
-    # Byte strings of one size, hashes mostly, are looked at all at once. Where one does not fit, the walk says which.
-    sizes = _one_size(item_hint)
-
-    def are_octets(values: tuple[Value, ...], allowed: frozenset[int]) -> bool:
-        return (
-            rule.minimum <= len(values) <= rule.maximum
-            and set(map(type, values)) <= _BYTES_ONLY
-            and set(map(len, cast("tuple[bytes, ...]", values))) <= allowed
-        )
-
     def check_order(values: tuple[Value, ...]) -> None:
         items = cast("tuple[bytes, ...]", values)
         if rule.increasing and any(low >= high for low, high in pairwise(items)):
@@ -441,9 +396,6 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     def to_value(values: object) -> Value:
         if type(values) is not tuple:
             raise _mismatch(expected, values)
-        if sizes is not None and are_octets(values, sizes):
-            check_order(values)
-            return values
         encoded = tuple(cast("list[Value]", walk(values, item.to_value)))
         check_order(encoded)
         return encoded
@@ -451,9 +403,6 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     def from_value(values: object) -> object:
         if type(values) is not tuple:
             raise _mismatch(expected, values)
-        if sizes is not None and are_octets(values, sizes):
-            check_order(values)
-            return values
         results = tuple(walk(values, item.from_value))
         check_order(values)
         return results
@@ -471,11 +420,8 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     return _Field(to_value, from_value, to_json_list, from_json_list)
 
 
-_NOTHING: Final[object] = type(None)
-
-
 def _union(options: tuple[Hashable, ...]) -> _Field:
-    others = tuple(option for option in options if option is not _NOTHING)
+    others = tuple(option for option in options if option is not NOTHING)
     if len(others) < len(options):
         inner = _field(others[0]) if len(others) == 1 else _union(others)
         return _Field(

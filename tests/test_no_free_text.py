@@ -19,7 +19,8 @@ from ledger.operations import (
     Withdraw,
     WithdrawalBody,
 )
-from ledger.records import Code, Hash, Identifier, Items, Octets, Text, Uint, pack, shape_of
+from ledger.records import Code, Hash, Identifier, Items, Octets, Text, Uint, pack
+from ledger.shapes import hints_of
 from ledger.state import ROLES, Name
 from ledger.transactions import TransactionBody
 from tests.consortium import make_grant, make_terms, make_withdrawal
@@ -32,7 +33,7 @@ BODIES: dict[tuple[type, str], type] = {(Grant, "body"): GrantBody, (Withdraw, "
 
 def find_free_text(record_class: type, path: str = "") -> Iterator[str]:
     """Yield the path of each field that is not fixed-size bytes, an integer, a registered name or a code."""
-    for name, hint in shape_of(record_class).items():
+    for name, hint in hints_of(record_class).items():
         place = f"{path}{record_class.__name__}.{name}"
         body = BODIES.get((record_class, name))
         if body is not None:
@@ -97,11 +98,11 @@ def test_nothing_else_in_a_transaction_does_either() -> None:
 def test_the_names_are_names_and_nothing_longer() -> None:
     for place in NAMES:
         shape, _, field = place.partition(": ")[2].partition(".")
-        assert shape_of(vars(proposals)[shape])[field] == Name
+        assert hints_of(vars(proposals)[shape])[field] == Name
 
 
 def test_the_list_of_operations_is_the_union_that_a_transaction_holds() -> None:
-    union = get_args(get_args(shape_of(TransactionBody)["operations"])[0])[0]
+    union = get_args(get_args(hints_of(TransactionBody)["operations"])[0])[0]
     assert set(get_args(union)) == set(OPERATION_CLASSES)
     assert len({operation_class.TAG for operation_class in OPERATION_CLASSES}) == len(OPERATION_CLASSES)
 
@@ -110,7 +111,7 @@ def test_the_signed_bodies_are_the_only_bytes_of_variable_size() -> None:
     variable = {
         (operation_class, name)
         for operation_class in OPERATION_CLASSES
-        for name, hint in shape_of(operation_class).items()
+        for name, hint in hints_of(operation_class).items()
         for rule in get_args(hint)[1:]
         if isinstance(rule, Octets) and rule.minimum != rule.maximum
     }

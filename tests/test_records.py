@@ -22,11 +22,11 @@ from ledger.records import (
     from_value,
     pack,
     parse_json,
-    shape_of,
     to_json,
     to_value,
     unpack,
 )
+from ledger.shapes import hints_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -257,4 +257,4 @@ def test_a_field_without_a_rule_is_our_own_mistake() -> None:
 
     with pytest.raises(TypeError, match="needs a rule"):
         pack(Loose("x"))
-    assert shape_of(Loose) == {"anything": str}
+    assert hints_of(Loose) == {"anything": str}

@@ -17,12 +17,12 @@ from ledger.records import (
     R,
     Text,
     Uint,
-    from_value,
     pack,
-    to_value,
-    union_from_value,
     unpack,
     unpack_union,
+    walk_from_value,
+    walk_to_value,
+    walk_union_from_value,
 )
 from ledger.state import Anchor, Member, Schema, anchor_key, member_key, schema_key
 from ledger.statetree import state_key
@@ -40,7 +40,7 @@ class Label:
 
 
 def naive_unpack(shape: type[R], data: bytes) -> R:
-    return from_value(shape, decode(data))
+    return walk_from_value(shape, decode(data))
 
 
 def answer(read: object, *arguments: object) -> object:
@@ -99,7 +99,7 @@ def test_what_is_written_is_what_the_codec_writes(text: str, code: str, number: 
     label = Label(text, code, number)
 
     def naive() -> bytes:
-        return encode(to_value(label))
+        return encode(walk_to_value(label))
 
     assert answer(pack, label) == answer(naive)
 
@@ -137,7 +137,7 @@ def test_a_union_is_read_as_the_naive_way_reads_it() -> None:
     longer = encoded.replace(b"\x01", b"\xcc\x01")
 
     def naive(shape: object, data: bytes) -> object:
-        return union_from_value(Schema | Member, decode(data))
+        return walk_union_from_value(Schema | Member, decode(data))
 
     for data in (encoded, longer, encoded[:-1], encoded + b"\0", encoded[:-1] + b"\xc3", b"", b"\x90"):
         assert answer(unpack_union, Schema | Member, data) == answer(naive, Schema | Member, data)
