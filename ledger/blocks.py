@@ -13,7 +13,7 @@ from ledger.certificates import FINALIZE, QuorumCertificate
 from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
 from ledger.keys import SUITE
-from ledger.merkle import tree_root
+from ledger.merkle import Tree
 from ledger.records import Hash, Height, Items, MemberId, Milliseconds, Uint, pack, unpack
 from ledger.transactions import Transaction
 
@@ -106,7 +106,7 @@ class Block:
 
 def transactions_root(transaction_ids: tuple[bytes, ...]) -> bytes:
     """Return the RFC 9162 root over transaction ids; of no transactions, the root of the empty tree."""
-    return tree_root(transaction_ids)
+    return Tree(transaction_ids).root()
 
 
 def leader_index(*, epoch: int, view: int, validators_count: int) -> int:

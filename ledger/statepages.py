@@ -14,10 +14,11 @@ that is not final is an overlay.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise, product
+from operator import itemgetter
 from typing import Final, NoReturn, Protocol, TypeAlias
 
 from ledger.digests import HASH_SIZE
@@ -34,7 +35,8 @@ from ledger.statetree import (
 
 PAGE_LEVELS: Final = 4
 PAGE_SLOTS_COUNT: Final = 2 ** (PAGE_LEVELS + 1) - 1
-SHAPES_CACHED_MAX: Final = 4096
+# A state of a million records has some 12,000 shapes; one takes about 1 KB.
+SHAPES_CACHED_MAX: Final = 16_384
 ROOT_PATH: Final = b"\x00"
 
 # Slots are numbered from 1 at the top, the children of s being 2s and 2s + 1; from here on they are tops of
@@ -43,6 +45,22 @@ _BOTTOM: Final = 2**PAGE_LEVELS
 _INNER_SIZE: Final = HASH_SIZE
 _LEAF_SIZE: Final = 2 * HASH_SIZE
 _NO_NODES: Final = [b""] * (PAGE_SLOTS_COUNT + 1)
+_SIZES: Final = frozenset({0, _INNER_SIZE, _LEAF_SIZE})
+# The sizes that a node and its two children may have: below an inner node there are two keys or more, below all else
+# there is nothing.
+_FAMILIES: Final = frozenset(
+    (node, left, right)
+    for node, left, right in product(_SIZES, repeat=3)
+    if (node == _INNER_SIZE and (_INNER_SIZE in (left, right) or left == right == _LEAF_SIZE))
+    or (node != _INNER_SIZE and left == right == 0)
+)
+# Where an entry may stand in a page, by start and size. Shapes share these, and their numbers.
+_CUTS: Final = {
+    (start, size): slice(start, start + size)
+    for start in range(PAGE_SLOTS_COUNT, PAGE_SLOTS_COUNT * (_LEAF_SIZE + 1) + 1, _INNER_SIZE)
+    for size in _SIZES
+}
+_NOTHING: Final = slice(PAGE_SLOTS_COUNT, PAGE_SLOTS_COUNT)
 
 Change: TypeAlias = tuple[bytes, bytes | None]
 """A key with its new value hash, or None to delete it."""
@@ -185,8 +203,8 @@ class _Batch:
 
     def _update_page(self, depth: int, top: bytes, first: int, end: int) -> bytes:
         path = page_path(self._keys[first], depth)
-        data, starts = _load(self._source, path, top)
-        entries = [data[start:stop] for start, stop in pairwise(starts)]
+        data, _ = _load(self._source, path, top)
+        entries = list(_shape(data[:PAGE_SLOTS_COUNT]).cut(data))
         self._update_node(entries, 1, depth, first, end)
         return self._keep(path, entries, data)
 
@@ -220,7 +238,7 @@ class _Batch:
             entries[2 * slot] = entries[2 * slot + 1] = b""
             entries[slot] = left or right
         else:
-            entries[slot] = inner_hash(_entry_hash(left), _entry_hash(right))
+            entries[slot] = _joined(left, right)
 
     def _merged(self, entry: bytes, first: int, end: int) -> list[bytes]:
         """The leaves that the changes leave where `entry`, a leaf or nothing, was."""
@@ -249,7 +267,7 @@ class _Batch:
         middle = _split(leaves, depth, first, end)
         self._build(entries, 2 * slot, depth + 1, leaves, first, middle)
         self._build(entries, 2 * slot + 1, depth + 1, leaves, middle, end)
-        entries[slot] = inner_hash(_entry_hash(entries[2 * slot]), _entry_hash(entries[2 * slot + 1]))
+        entries[slot] = _joined(entries[2 * slot], entries[2 * slot + 1])
 
 
 def _split(keys: list[bytes], depth: int, first: int, end: int) -> int:
@@ -272,6 +290,14 @@ def _entry_hash(entry: bytes) -> bytes:
     if len(entry) == _INNER_SIZE:
         return entry
     return leaf_hash(entry[:HASH_SIZE], entry[HASH_SIZE:]) if entry else EMPTY
+
+
+def _joined(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node over two entries. Asked for so often that a call less counts."""
+    return inner_hash(
+        left if len(left) == _INNER_SIZE else _entry_hash(left),
+        right if len(right) == _INNER_SIZE else _entry_hash(right),
+    )
 
 
 def _bitmap(siblings: list[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
@@ -316,9 +342,11 @@ def _encode(entries: list[bytes]) -> bytes:
 def _decode(path: bytes, data: bytes) -> tuple[int, ...]:
     """The starts of the entries of a page, by slot, and the end of the last. Raises StatePageError."""
     sizes = data[:PAGE_SLOTS_COUNT]
-    starts, leaf_slots, problem = _shape(sizes)
-    if problem:
-        raise StatePageError(path, "sizes that a set of keys leads to", problem)
+    try:
+        shape = _shape(sizes)
+    except ValueError as error:
+        raise StatePageError(path, "sizes that a set of keys leads to", f"{error}") from None
+    starts, leaf_slots = shape.starts, shape.leaf_slots
     if len(data) != starts[-1]:
         raise StatePageError(path, f"{starts[-1]} bytes", f"{len(data)} bytes")
     if sizes[0] == _LEAF_SIZE and path != ROOT_PATH:
@@ -338,27 +366,46 @@ def _decode(path: bytes, data: bytes) -> tuple[int, ...]:
     return starts
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the sizes of a page say: the starts of its entries, which are leaves, and how to cut it into entries."""
+
+    starts: tuple[int, ...]
+    leaf_slots: tuple[int, ...]
+    cut: Callable[[bytes], tuple[bytes, ...]]
+
+
 @lru_cache(maxsize=SHAPES_CACHED_MAX)
-def _shape(sizes: bytes) -> tuple[tuple[int, ...], tuple[int, ...], str]:
-    """The starts of the entries, the slots of leaves, and what is wrong with sizes that no tree has."""
+def _shape(sizes: bytes) -> _Shape:
+    """Raises ValueError, which says what is wrong with sizes that no tree has."""
     if len(sizes) != PAGE_SLOTS_COUNT:
-        return (), (), f"{len(sizes)} sizes"
+        raise ValueError(f"{len(sizes)} sizes")
     if not sizes[0]:
-        return (), (), "no top"
-    starts, leaf_slots = [PAGE_SLOTS_COUNT, PAGE_SLOTS_COUNT], []
+        raise ValueError("no top")
+    if not (
+        _SIZES.issuperset(sizes) and _FAMILIES.issuperset(zip(sizes, sizes[1::2], sizes[2::2], strict=False))
+    ):
+        raise ValueError(_what_is_wrong(sizes))
+    cuts = [
+        _NOTHING,
+        *map(_CUTS.__getitem__, zip(accumulate(sizes, initial=PAGE_SLOTS_COUNT), sizes, strict=False)),
+    ]
+    starts = tuple([cut.start for cut in cuts])
+    leaf_slots = tuple([slot for slot, size in enumerate(sizes, 1) if size == _LEAF_SIZE])
+    return _Shape((*starts, cuts[-1].stop), leaf_slots, itemgetter(*cuts))
+
+
+def _what_is_wrong(sizes: bytes) -> str:
     for slot, size in enumerate(sizes, 1):
-        if size == _LEAF_SIZE:
-            leaf_slots.append(slot)
-        elif size not in (0, _INNER_SIZE):
-            return (), (), f"the size {size} in slot {slot}"
+        if size not in _SIZES:
+            return f"the size {size} in slot {slot}"
         if slot < _BOTTOM:
-            children = sorted(sizes[2 * slot - 1 : 2 * slot + 1])
-            if size != _INNER_SIZE and any(children):
-                return (), (), f"nodes below slot {slot}, which is no inner node"
-            if size == _INNER_SIZE and children in ([0, 0], [0, _LEAF_SIZE]):
-                return (), (), f"fewer than two keys below slot {slot}, an inner node"
-        starts.append(starts[-1] + size)
-    return tuple(starts), tuple(leaf_slots), ""
+            left, right = sizes[2 * slot - 1 : 2 * slot + 1]
+            if size != _INNER_SIZE and (left or right):
+                return f"nodes below slot {slot}, which is no inner node"
+            if (size, left, right) not in _FAMILIES:
+                return f"fewer than two keys below slot {slot}, an inner node"
+    raise AssertionError("sizes that no tree has")
 
 
 def _walk_page(source: PageSource, path: bytes, top: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -374,7 +421,7 @@ def _walk_page(source: PageSource, path: bytes, top: bytes) -> Iterator[tuple[by
         elif entry:
             left = data[starts[2 * slot] : starts[2 * slot + 1]]
             right = data[starts[2 * slot + 1] : starts[2 * slot + 2]]
-            if inner_hash(_entry_hash(left), _entry_hash(right)) != entry:
+            if _joined(left, right) != entry:
                 _refuse_node(path, slot, entry, left, right)
             pending += (2 * slot + 1, 2 * slot)
 
@@ -390,7 +437,7 @@ def _path_below(path: bytes, slot: int) -> bytes:
 def _refuse_node(path: bytes, slot: int, entry: bytes, left: bytes, right: bytes) -> NoReturn:
     keys = tuple(child[:HASH_SIZE] for child in (left, right) if len(child) == _LEAF_SIZE)
     suspects = "".join(f", leaf {key.hex()}" for key in keys)
-    found = inner_hash(_entry_hash(left), _entry_hash(right))
+    found = _joined(left, right)
     raise StatePageError(
         path,
         f"children with the hash {entry.hex()}",
