@@ -82,7 +82,7 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
-from node.network.fetching import is_unpinned
+from node.peernames import is_unpinned
 from node.questions import ASK_AGAIN_MS, Questions
 from node.serving import Serving
 from node.sync.host import SyncParts

@@ -7,22 +7,18 @@ import pytest
 from tests.chaos.results import RESULTS, covered_digest, fields_of, standing
 
 
-def make_sources(root: Path) -> None:
-    for folder in ("ledger", "node/sync"):
-        (root / folder).mkdir(parents=True)
-        (root / folder / "one.py").write_text("ONE = 1\n")
-    (root / "tests").mkdir()
-
-
-def test_a_digest_covers_names_and_bytes_of_the_sources_and_nothing_else(tmp_path: Path) -> None:
-    make_sources(tmp_path)
+def test_a_digest_covers_names_and_bytes_of_what_a_node_loads_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "node" / "sync").mkdir(parents=True)
+    (tmp_path / "node" / "run.py").write_text("from node.sync import one\n")
+    (tmp_path / "node" / "sync" / "one.py").write_text("ONE = 1\n")
     before = covered_digest(tmp_path)
-    (tmp_path / "tests" / "test_one.py").write_text("")
+    (tmp_path / "node" / "not_loaded.py").write_text("")
     (tmp_path / "node" / "notes.md").write_text("")
     assert covered_digest(tmp_path) == before
     (tmp_path / "node" / "sync" / "one.py").write_text("ONE = 2\n")
     changed = covered_digest(tmp_path)
     (tmp_path / "node" / "sync" / "one.py").rename(tmp_path / "node" / "sync" / "two.py")
+    (tmp_path / "node" / "run.py").write_text("from node.sync import two\n")
     assert len({before, changed, covered_digest(tmp_path)}) == 3
 
 

@@ -1,10 +1,11 @@
 """The architecture, as the source states it: imports run one way, and the rules reach nothing impure."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.sources import closure, imported
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each package with those of ours that it may import.
@@ -62,16 +63,6 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Yield the dotted name of each module, and of each name taken from one."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def find_wrong_ways(source: str, package: str) -> list[str]:
     return [
         name
@@ -116,21 +107,6 @@ def test_the_consensus_core_uses_nothing_of_the_node_but_itself() -> None:
             if name.startswith("node") and not name.startswith("node.consensus")
         ]
         assert foreign == [], name_of(path)
-
-
-def closure(module: str) -> set[str]:
-    """Return every module that importing one of ours loads, as far as our own sources say."""
-    found: set[str] = set()
-    pending = [module]
-    while pending:
-        name = pending.pop()
-        path = ROOT / (name.replace(".", "/") + ".py")
-        if name in found:
-            continue
-        found.add(name)
-        if path.is_file():
-            pending += imported(ast.parse(path.read_text()))
-    return found
 
 
 def test_the_verifier_loads_neither_the_transition_nor_anything_of_a_node() -> None:

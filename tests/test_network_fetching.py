@@ -14,10 +14,10 @@ from network_world import CHAIN, IDENTITIES, OTHER_CHAIN, QUICK, Node, running, 
 from node.client.client import Client
 from node.client.rotation import Rotation
 from node.keyfiles import DevelopmentKey
-from node.network.fetching import is_unpinned, unpinned
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind, check_node_id
 from node.network.tls import TlsIdentity, make_identity
+from node.peernames import is_unpinned, unpinned
 from tests.running_network import VALIDATORS, now_ms, run_network
 
 

@@ -39,7 +39,7 @@ from node.messages import (
     decode_peer_message,
     encode_peer_message,
 )
-from node.network.fetching import is_unpinned, unpinned
+from node.peernames import is_unpinned, registered, unpinned
 from node.sync.ahead import ANSWER_MS
 from node.sync.host import SyncTuning
 from node.sync.snapshot import Phase
@@ -867,7 +867,7 @@ def test_a_node_fetches_from_peers_that_it_cannot_pin_and_never_votes_with_them(
     def send(peer: str, data: bytes) -> bool:
         assert is_unpinned(peer)
         sent.append(decode_peer_message(data))
-        world.deliver(SLEEPER, peer.removesuffix("?"), data)
+        world.deliver(SLEEPER, registered(peer), data)
         return True
 
     # A peer that is not pinned is none that a broadcast reaches; what comes from it comes by its own name.

@@ -23,23 +23,11 @@ from node.network.hello import Hello
 from node.network.inbox import Inbox
 from node.network.limits import Timing
 from node.network.outbox import Outbox
+from node.peernames import unpinned
 
 logger = logging.getLogger(__name__)
 
 FETCH_S: Final = 60.0
-
-# Not a character of node ids.
-_MARK: Final = "?"
-
-
-def unpinned(peer_id: str) -> str:
-    """Return the name under which whoever answers at a peer's address is known while it cannot be pinned."""
-    return peer_id + _MARK
-
-
-def is_unpinned(name: str) -> bool:
-    """Say whether a name is that of a peer that cannot be pinned."""
-    return name.endswith(_MARK)
 
 
 class Fetching:

@@ -40,7 +40,7 @@ from node.network.dialer import (
     make_session,
     receive_hello,
 )
-from node.network.fetching import Fetching, is_unpinned
+from node.network.fetching import Fetching
 from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chain, encode_hello
 from node.network.inbox import Inbox
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
@@ -56,6 +56,7 @@ from node.network.tls import (
     make_server_context,
     require_pinned,
 )
+from node.peernames import is_unpinned
 
 logger = logging.getLogger(__name__)
 

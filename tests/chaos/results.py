@@ -1,17 +1,18 @@
 """`python -m tests.chaos.results`: the committed long runs, and which of them the code has outgrown.
 
-Rule 1: a run names the digest of the sources that it covers, `node/` and `ledger/`, as they were when it began.
+Rule 1: a run names the digest of the sources that it covers, which are all that a node loads, as they were
+when it began.
 Rule 2: it is current while that is the digest of what is here, whatever commits lie between. Lines of earlier runs that
 name no digest are stale.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.sources import ROOT, digest_of, files_loaded_by
+
 RESULTS = ROOT / "docs" / "reliability-results" / "chaos.txt"
-COVERED = ("ledger", "node")
+NODE = "node.run"
 SHOWN = (
     "seed",
     "nodes",
@@ -27,13 +28,8 @@ SHOWN = (
 
 
 def covered_digest(root: Path = ROOT) -> str:
-    """Return the digest of the covered sources: names and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for folder in COVERED:
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    """Return the digest of the covered sources."""
+    return digest_of(files_loaded_by(NODE, root=root), root)
 
 
 def fields_of(line: str) -> dict[str, str]:

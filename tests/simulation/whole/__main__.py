@@ -7,8 +7,9 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.simulation.whole.campaign import Report, commit_of, jobs_of_machine, run_campaign
+from tests.simulation.whole.campaign import Report, command_for, commit_of, jobs_of_machine, run_campaign
 from tests.simulation.whole.schedule import Schedule, plan
+from tests.simulation.whole.shards import covered_digest
 from tests.simulation.whole.shrinking import shrink
 from tests.simulation.whole.world import run
 
@@ -40,6 +41,7 @@ def main() -> int:
         arguments.record.write_text(shrink(plan(arguments.start)).to_json())
         return 0
     seeds = range(arguments.start, arguments.start + arguments.seeds)
+    source = covered_digest()
     report = run_campaign(seeds, jobs=arguments.jobs, tell=tell)
     for line in report.counters():
         print(line)
@@ -47,10 +49,12 @@ def main() -> int:
         print(f"NEVER: {name}")
     for failure in report.failures:
         print(failure)
+    for seed in report.thin:
+        print(f"THIN seed {seed}\n  {command_for(seed)}")
     print(report.line())
     if arguments.out is not None:
         with arguments.out.open("a") as file:
-            file.write(json.dumps(shard(report, arguments.start)) + "\n")
+            file.write(json.dumps(shard(report, arguments.start, source=source)) + "\n")
     return int(report.has_failed)
 
 
@@ -60,15 +64,21 @@ def tell(report: Report) -> None:
         print(f"  {report.line()}", file=sys.stderr, flush=True)
 
 
-def shard(report: Report, start: int) -> dict[str, object]:
+def shard(report: Report, start: int, *, source: str) -> dict[str, object]:
     """Return a shard's figures."""
     return {
         "commit": commit_of(),
+        "source": source,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()} {platform.system()} Python {platform.python_version()}",
         "start": start,
         "seeds": report.seeds_count,
         "failed": [failure.seed for failure in report.failures],
+        "thin": report.thin,
+        "sizes": {str(size): count for size, count in sorted(report.sizes.items())},
+        "heights": report.heights,
+        "transactions": report.transactions,
+        "faults": report.faults,
         "line": report.line(),
         "sometimes": dict(sorted(report.sometimes.items())),
     }

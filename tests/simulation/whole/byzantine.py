@@ -34,6 +34,7 @@ from node.messages import (
     WantTransactions,
     encode_peer_message,
 )
+from node.peernames import registered
 from tests.simulation.whole.machine import Machine
 from tests.simulation.whole.oracle import decode_message_shared, decode_shared
 
@@ -69,7 +70,7 @@ class Byzantine(Machine):
 
     def is_odd(self, peer: str) -> bool:
         """Divide the peers into two halves."""
-        return self.consortium.everybody.index(peer) % 2 == 1
+        return self.consortium.everybody.index(registered(peer)) % 2 == 1
 
     def may(self, permille: int) -> bool:
         """Throw a die."""

@@ -90,6 +90,8 @@ class Clients:
     def was_refused(self, transaction: Transaction, error: LedgerError | MempoolError) -> None:
         """Hear a refusal. What must become final is submitted again; the rest is given up."""
         self.refused_count += 1
-        is_hopeless = transaction.id not in self.governing or error.code in DECIDED
-        if transaction.id not in self.wanted and is_hopeless:
+        if transaction.id in self.governing and error.code not in DECIDED:
+            # A vote on a proposal that is not final yet, say: a governor who looks tries again at once.
+            self.waiting[transaction.id] = (transaction, 0)
+        elif transaction.id not in self.wanted:
             self.waiting.pop(transaction.id, None)

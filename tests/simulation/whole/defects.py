@@ -207,7 +207,7 @@ def finalize_after_nullify_without_a_guard(patches: ExitStack) -> None:
     _sign_everything(patches)
 
 
-@defect("I7|I8|SigningRefused", byzantine="equivocator", seeds_max=20)
+@defect("I7|I8|SigningRefused|believes that it forgot", byzantine="equivocator", seeds_max=20)
 def a_leaders_second_block_is_notarized_too(patches: ExitStack) -> None:
     notarize = Voter._notarize
 
@@ -384,6 +384,32 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
         return None if shape in (Anchor, Revocation) else find(state, shape, key)
 
     put(patches, ledger.transition, "find", forgetful)
+
+
+@defect("R4", seeds_max=12)
+def certified_after_nullification_is_dropped(patches: ExitStack) -> None:
+    note_certified = Voter.note_certified
+
+    def drop(self: Voter, view: int, block_hash: bytes, now_ms: int, *, is_valid: bool) -> None:
+        found = self._rounds.find(view)
+        if found is None or not found.is_nullified:
+            note_certified(self, view, block_hash, now_ms, is_valid=is_valid)
+
+    put(patches, Voter, "note_certified", drop)
+
+
+@defect("R4", seeds_max=12)
+def notarized_after_nullification_is_not_certified(patches: ExitStack) -> None:
+    settle = Voter._settle
+
+    def skip(self: Voter, view: int, now_ms: int) -> None:
+        found = self._rounds.find(view)
+        is_late = found is not None and {NOTARIZE, NULLIFY} <= found.certificates.keys()
+        if found is not None and is_late and found.certification is Certification.NONE:
+            found.certification = Certification.PENDING
+        settle(self, view, now_ms)
+
+    put(patches, Voter, "_settle", skip)
 
 
 @defect("L1", seeds_max=12)

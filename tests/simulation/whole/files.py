@@ -112,6 +112,11 @@ class FileTree:
             return False
         return (inode.synced() if inode.unsynced else inode.content).rfind(record) >= 0
 
+    def has_unsynced(self, path: Path) -> bool:
+        """Tell whether a power cut now could tear something of a file."""
+        inode = self.names.get(path)
+        return inode is not None and bool(inode.unsynced)
+
     def rot(self, path: Path, chance: random.Random, *, copies_count: int) -> bool:
         """Flip one bit in one page, or in every second page of a run of four, so that no copy stays whole."""
         inode = self.names.get(path)

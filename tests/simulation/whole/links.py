@@ -6,6 +6,8 @@ Rule 2: what is in flight when either process ends is lost, as with a broken con
 Rule 3: a link that is cut in both directions falls after a while, and both ends are told. One that is cut in
 one direction stays up, and loses what goes that way.
 Rule 4: a machine that a peer refused gets no link to it until the time is over.
+Rule 5: ends that do not pin each other's certificates are not connected; one that cannot pin the other may fetch from
+it (certificates.py). Its messages go by the name of a stranger, and no broadcast passes.
 """
 
 import random
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from node.peernames import unpinned
+from tests.simulation.whole.certificates import Certificates
 from tests.simulation.whole.events import Timeline
 
 
@@ -24,6 +28,8 @@ class Endpoint(Protocol):
     member: str
     incarnation: int
     is_up: bool
+
+    certificates: Certificates
 
     def deliver(self, sender: str, data: bytes) -> None: ...
 
@@ -58,6 +64,7 @@ class Links:
         self.calm: set[int] = set()
         self.seed = seed
         self._linked: set[tuple[int, int]] = set()
+        self._fetching: set[tuple[int, int]] = set()
         self._clogged: dict[tuple[int, int], int] = {}
         self._refused: dict[tuple[int, int], int] = {}
         self._chances: dict[tuple[int, int], random.Random] = {}
@@ -68,10 +75,16 @@ class Links:
         """Send to every machine of a member; tell whether any is connected."""
         is_connected = False
         for receiver in self.machines.values():
-            if receiver.member == member and self.is_linked(sender.number, receiver.number):
+            if self._is_reached(sender, receiver, member):
                 is_connected = True
                 self._send(sender, receiver, data, sent_ms)
         return is_connected
+
+    def _is_reached(self, sender: Endpoint, receiver: Endpoint, name: str) -> bool:
+        if receiver.member == name:
+            is_served = (receiver.number, sender.number) in self._fetching
+            return is_served or self.is_linked(sender.number, receiver.number)
+        return (sender.number, receiver.number) in self._fetching and unpinned(receiver.member) == name
 
     def broadcast(self, sender: Endpoint, data: bytes, *, sent_ms: int) -> int:
         """Send to every connected machine; return how many these are."""
@@ -111,6 +124,10 @@ class Links:
         if (sender.number, receiver.number) in self.cut:
             return
         if self.is_linked(sender.number, receiver.number):
+            receiver.deliver(sender.member, data)
+        elif (receiver.number, sender.number) in self._fetching:
+            receiver.deliver(unpinned(sender.member), data)
+        elif (sender.number, receiver.number) in self._fetching:
             receiver.deliver(sender.member, data)
 
     # Cuts.
@@ -168,23 +185,44 @@ class Links:
         is_refused = any(self._refused.get(way, 0) > now_ms for way in ((one, other), (other, one)))
         is_cut = (one, other) in self.cut and (other, one) in self.cut
         is_possible = first.is_up and second.is_up and not is_cut and not is_refused
-        if is_possible == ((one, other) in self._linked):
+        mine, theirs = first.certificates, second.certificates
+        is_linked = is_possible and (mine.reaches(theirs) or theirs.reaches(mine))
+        fetches = set()
+        if is_possible and not is_linked:
+            fetches |= {(one, other)} if mine.is_pinned_by(theirs) else set()
+            fetches |= {(other, one)} if theirs.is_pinned_by(mine) else set()
+        held = self._fetching & {(one, other), (other, one)}
+        if (is_linked, fetches) == ((one, other) in self._linked, held):
             return
-        if not is_possible:
-            self._fall(one, other)
-            return
+        self._fall(one, other)
         # A handshake needs both directions.
         if (one, other) in self.cut or (other, one) in self.cut:
             return
-        self._linked.add((one, other))
-        first.peer_up(second.member)
-        second.peer_up(first.member)
+        if is_linked:
+            self._linked.add((one, other))
+            first.peer_up(second.member)
+            second.peer_up(first.member)
+        for fetcher, server in sorted(fetches):
+            self._fetching.add((fetcher, server))
+            self.timeline.sometimes["fetching from a peer that cannot be pinned"] += 1
+            self.machines[fetcher].peer_up(unpinned(self.machines[server].member))
+
+    def repin(self, number: int) -> None:
+        """Let a machine's links end, and rise again, as its certificates and pins allow now."""
+        for other in self.machines:
+            if other != number:
+                self.timeline.after(1, partial(self._settle, *sorted((number, other))))
 
     def _fall(self, one: int, other: int) -> None:
+        first, second = self.machines[one], self.machines[other]
+        for end, peer in ((first, second), (second, first)):
+            if (end.number, peer.number) in self._fetching:
+                self._fetching.discard((end.number, peer.number))
+                if end.is_up:
+                    end.peer_down(unpinned(peer.member))
         if (one, other) not in self._linked:
             return
         self._linked.discard((one, other))
-        first, second = self.machines[one], self.machines[other]
         if first.is_up:
             first.peer_down(second.member)
         if second.is_up:
@@ -192,6 +230,11 @@ class Links:
 
     def drop(self, number: int) -> None:
         """Forget the links of a machine that went down; its peers learn it."""
+        for fetcher, server in sorted(self._fetching):
+            if number in (fetcher, server):
+                self._fetching.discard((fetcher, server))
+                if self.machines[fetcher].is_up:
+                    self.machines[fetcher].peer_down(unpinned(self.machines[server].member))
         for one, other in sorted(self._linked):
             if number in (one, other):
                 self._linked.discard((one, other))

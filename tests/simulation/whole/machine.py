@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from ledger.certificates import VOTE_TAGS, QuorumCertificate, Subject
 from ledger.errors import LedgerError
+from ledger.keys import PrivateKey
 from ledger.overlays import Executed, Tip
+from ledger.standing import require_member
 from ledger.transactions import Transaction
 from node.chain import Chain
 from node.consensus.config import Config
@@ -24,16 +26,19 @@ from node.driver import Driver
 from node.engine import Engine, Engines, HoldsBlock
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool, MempoolError
+from node.peernames import unpinned
 from node.reporter import Reporter
 from node.storage.shelf import Shelf, ShelfError
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
 from node.storage.votelog import VoteLogError
 from node.sync.host import SyncParts, SyncTuning
+from tests.simulation.whole.certificates import Certificates
 from tests.simulation.whole.consortium import START_MS, Consortium
 from tests.simulation.whole.database import SimulatedDatabase
 from tests.simulation.whole.disk import VOTES, Disk, PowerCut
 from tests.simulation.whole.files import SimulatedFiles
+from tests.simulation.whole.governors import find_spare_key
 from tests.simulation.whole.links import Links
 
 if TYPE_CHECKING:
@@ -43,7 +48,8 @@ RESTART_MS = 700
 SNAPSHOT_INTERVAL = 10
 SNAPSHOT_DISTANCE = 15
 CHUNK_SIZE = 2_048
-"""Blocks and bytes: small, so that a short history makes and fetches snapshots of several chunks."""
+COMPACTION_SIZE = 256 * 1024
+"""Blocks and bytes: small, so that a short history has snapshots of several chunks and rewrites its vote logs."""
 
 
 class _Watched:
@@ -96,6 +102,7 @@ class Machine:
         self.timeline = links.timeline
         self.oracle = oracle
         self.disk = Disk()
+        self.certificates = Certificates(member)
         self.incarnation = 0
         self.is_up = False
         self.is_dead = False
@@ -159,21 +166,38 @@ class Machine:
                 interval=SNAPSHOT_INTERVAL,
                 chunk_size=CHUNK_SIZE,
             ),
-            on_installed=lambda: self.oracle.note_installed(self),
+            on_installed=self._was_installed,
         )
 
+        self.certificates.read(chain.store)
         self._reporter = Reporter(
             member=self.member,
-            find_member_key=lambda: self.consortium.member_key(self.member),
+            find_member_key=self._find_member_key,
             driver=self.driver,
             clock=self,
         )
 
+    def _find_member_key(self) -> PrivateKey:
+        assert self.driver is not None, "an open node"
+        registered = require_member(self.driver.chain.store, self.member).key
+        own = self.consortium.member_key(self.member)
+        return own if own.public == registered else find_spare_key(registered)
+
     def _became_final(self, path: list[Executed]) -> None:
         self.oracle.note_final(self, path)
+        self._read_certificates()
         if self._reporter is not None and self._reporter.is_needed:
             # Not within the step that made this final.
             self._post("report", self._reporter.report)
+
+    def _was_installed(self) -> None:
+        self.oracle.note_installed(self)
+        self._read_certificates()
+
+    def _read_certificates(self) -> None:
+        assert self.driver is not None, "an open node"
+        if self.certificates.read(self.driver.chain.store):
+            self.links.repin(self.number)
 
     def _open_shelf(self) -> Shelf:
         try:
@@ -191,6 +215,7 @@ class Machine:
             epoch=epoch,
             has_voted=has_voted,
             files=SimulatedFiles(self.disk),
+            compaction_size=COMPACTION_SIZE,
         )
         sometimes = self.timeline.sometimes
         sometimes["amnesia: the vote log tells"] += recovery.damage is not None
@@ -269,7 +294,11 @@ class Machine:
 
     def deliver(self, sender: str, data: bytes) -> None:
         """Take a message from the network."""
-        self._post("receive", partial(self._receive, sender, data))
+        receive = partial(self._receive, sender, data)
+        if self._inbox or self._is_draining or self._free_at_ms > self.timeline.now_ms:
+            self._post("receive", receive)
+        elif self.is_up:
+            self._step("receive", receive)
 
     def _receive(self, sender: str, data: bytes) -> None:
         if self.driver is not None:
@@ -376,5 +405,5 @@ class Machine:
         self.oracle.note_punishment(self, peer_id, reason)
         until_ms = self.timeline.now_ms + int(seconds * 1_000)
         for other in list(self.links.machines.values()):
-            if other.member == peer_id:
+            if other.member == peer_id or unpinned(other.member) == peer_id:
                 self.links.refuse(self.number, other.number, until_ms)

@@ -10,7 +10,8 @@ certificate holds a quorum of distinct valid signatures. I7 no honest validator 
 each other, across crashes. I8 neither evidence nor punishment hits an honest one. I9 view, finality and
 height grow; durable finality never goes back. I10 what is sent was synced. I11 replaying the final blocks
 gives the state root of each header and the stored state. I12 memory is bounded. I13 a transaction is final
-once, and what was final anywhere is final everywhere.
+once, and what was final anywhere is final everywhere. R4 what is notarized is certified, after a nullification
+too, until finality passes it.
 """
 
 from collections import defaultdict
@@ -23,14 +24,16 @@ from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCe
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
 from ledger.keys import PublicKey
-from ledger.operations import AnchorBatch, RevokeAnchor, RevokeDocument
+from ledger.operations import AnchorBatch, CastVote, RevokeAnchor, RevokeDocument, RotateKey, RotateTls
 from ledger.overlays import Executed
-from ledger.state import Changes, require_parameters, require_validators
+from ledger.proposals import PASSED, proposal_key
+from ledger.proposals import Proposal as ProposedChange
+from ledger.state import Changes, find, require_parameters, require_validators
 from ledger.transactions import Transaction
 from ledger.transition import BlockContext, apply_transaction
-from node.consensus.effects import Certify, Effect, Evidence, Persist, Trace
+from node.consensus.effects import CancelCertify, Certify, Effect, Evidence, Persist, Trace
 from node.consensus.events import Certified, Event
-from node.consensus.journal import CertificateHeld, VoteCast, encode_record
+from node.consensus.journal import CertificateHeld, CertifyVerdict, VoteCast, encode_record
 from node.consensus.messages import (
     CertificateMessage,
     CertificateRequest,
@@ -42,6 +45,7 @@ from node.consensus.messages import (
 )
 from node.engine import Engine
 from node.messages import Consensus, FinalBlocks, Proposal, WantFinal, decode_peer_message
+from node.peernames import registered
 from node.storage.votelog import Damage
 from tests.simulation.whole.clients import Clients
 from tests.simulation.whole.consortium import Consortium
@@ -131,6 +135,7 @@ class Oracle:
         self._progress: dict[int, tuple[int, int, int]] = {}
         self._floors: dict[int, View] = {}
         self._pending_certify: dict[int, set[View]] = defaultdict(set)
+        self._voted_on: set[bytes] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -186,7 +191,15 @@ class Oracle:
         if self.is_honest(machine):
             self.require(height >= known, f"I9: {machine.member} had {known} blocks, opens with {height}")
             self._check_log(machine, height)
+        self._note_unreported_snapshot(machine, known, height)
         self.heights[machine.number] = height
+
+    def _note_unreported_snapshot(self, machine: "Machine", known: int, height: int) -> None:
+        """A power cut may fall between a snapshot on the disk and the word that it is installed."""
+        is_next_known = known < height < len(self.ledger.blocks)
+        if is_next_known and machine.disk.records.find(b"h" + self.ledger.blocks[known + 1].hash) is None:
+            self._bases[machine.number] = height
+            self.timeline.sometimes["snapshot installed and not reported"] += 1
 
     def note_stop(self, machine: "Machine") -> None:
         """A process is gone: what it sent must be found on its disk, not in memory."""
@@ -277,10 +290,33 @@ class Oracle:
                 self.note_evidence(machine, effect)
             elif isinstance(effect, Trace):
                 self._note_trace(machine, effect)
-        if isinstance(event, Certified) and (engine.epoch, event.view) in late:
-            late.discard((engine.epoch, event.view))
-            if (engine.epoch, event.view) in self.nullified:
-                self.timeline.sometimes["certified after nullification"] += 1
+        self._note_certification(machine, engine, event, effects)
+
+    def _note_certification(
+        self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect]
+    ) -> None:
+        """R4: what is notarized is certified, after a nullification too; only finality calls it off."""
+        late, final = self._pending_certify[machine.number], engine.core.finalized.view
+        records = [record for effect in effects if isinstance(effect, Persist) for record in effect.records]
+        asked = {effect.view for effect in effects if isinstance(effect, Certify)}
+        for record in records:
+            subject = record.certificate.subject if isinstance(record, CertificateHeld) else None
+            if subject is None or subject.kind != NOTARIZE or subject.view <= final:
+                continue
+            self.require(subject.view in asked, f"R4: {machine.member} does not certify {subject}")
+            if (engine.epoch, subject.view) in self.nullified:
+                self.timeline.sometimes["notarized after nullification"] += 1
+        for effect in effects:
+            if isinstance(effect, CancelCertify):
+                self.require(effect.view <= final, f"R4: {machine.member} gives up certifying {effect.view}")
+        if not isinstance(event, Certified) or (engine.epoch, event.view) not in late:
+            return
+        late.discard((engine.epoch, event.view))
+        if (engine.epoch, event.view) in self.nullified:
+            self.timeline.sometimes["certified after nullification"] += 1
+        if event.view > final:
+            is_kept = any(isinstance(each, CertifyVerdict) and each.view == event.view for each in records)
+            self.require(is_kept, f"R4: {machine.member} drops the verdict on view {event.view}")
 
     def _note_trace(self, machine: "Machine", effect: Trace) -> None:
         fields = dict(effect.fields)
@@ -462,7 +498,8 @@ class Oracle:
     def note_punishment(self, machine: "Machine", peer: str, reason: str) -> None:
         """A node refuses a peer for a time."""
         if machine.keeps_rules:
-            self.require(peer in self.faulty, f"I8: {machine.member} punishes honest {peer}: {reason}")
+            is_faulty = registered(peer) in self.faulty
+            self.require(is_faulty, f"I8: {machine.member} punishes honest {peer}: {reason}")
             self.timeline.sometimes["punishment"] += 1
 
     # Finality.
@@ -535,6 +572,7 @@ class Oracle:
         if validators.pending is not None:
             changes.put(validators.succeed())
             self.timeline.sometimes["epoch sealed"] += 1
+        self._note_decisions(changes, header.height)
         self._extend(executed, changes.values)
         self._state_root = header.state_root
         if header.height % ROOT_CHECKED_EVERY == 0:
@@ -550,6 +588,15 @@ class Oracle:
                 case RevokeAnchor():
                     record = ("anchor revocation", sender, operation.root)
                     after = ("anchor", sender, operation.root)
+                case RotateKey(role):
+                    self.timeline.sometimes[f"{role} key rotated"] += 1
+                    continue
+                case RotateTls():
+                    self.timeline.sometimes["TLS certificate rotated"] += 1
+                    continue
+                case CastVote(identity):
+                    self._voted_on.add(identity)
+                    continue
                 case _:
                     continue
             is_new = record not in self.ledger.records
@@ -557,6 +604,17 @@ class Oracle:
             is_founded = after is None or after in self.ledger.records
             self.require(is_founded, f"I13: {record} is recorded without {after}")
             self.ledger.records.add(record)
+
+    def _note_decisions(self, changes: Changes, height: int) -> None:
+        """Count what was decided in this block, by the state that it leaves."""
+        for identity in sorted(self._voted_on):
+            proposal = find(changes, ProposedChange, proposal_key(identity))
+            if proposal is None or proposal.decision is None or proposal.decision.height != height:
+                continue
+            is_passed = proposal.decision.status == PASSED
+            what = f"enacted: {type(proposal.change).__name__}" if is_passed else "proposal outvoted"
+            self.timeline.sometimes[what] += 1
+        self._voted_on.clear()
 
     def _extend(self, executed: Executed, changes: dict[bytes, bytes]) -> None:
         header = executed.block.header

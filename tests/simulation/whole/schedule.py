@@ -3,7 +3,8 @@
 Rule 1: `plan` draws a whole schedule from one `random.Random(seed)`; running it draws nothing more. What a
 message or a power cut meets follows from the schedule's seed and from its own place (links, rule 1).
 Rule 2: a schedule is stored as JSON and replayed as it stands, whatever `plan` has become since.
-Rule 3: at most f members are Byzantine or lose votes that they cast, taken together.
+Rule 3: what is planned for after `storm_ms` is a reserve: it strikes until there were faults enough, and no longer.
+Rule 4: at most f members are Byzantine or lose votes that they cast, taken together.
 """
 
 import json
@@ -14,8 +15,19 @@ from pathlib import Path
 from tests.simulation.whole.byzantine import ACTORS
 
 FORMAT = 1
-STORM_MS = 12_000
-TRANSACTIONS_COUNT = 240
+STORM_MS = 15_000
+RESERVE_MS = 16_000
+REINSTATE_MS = 3_000
+TRANSACTIONS_COUNT = 160
+
+
+CHANGES = (
+    *("rotate", "replace", "replace", "remove", "add", "rotate-tls", "rotate-tls") * 2,
+    *("suspend", "suspend", "suspend", "member-key", "lost-key", "names", "names", "roles", "roles"),
+    "new-member",
+    *("schema", "purpose", "parameters", "parameters", "outvoted"),
+)
+CUTS = ("isolate", "split", "ring", "one-way")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +142,11 @@ class _Storm:
             ("crash-at", 14),
             ("kill", 6),
             ("pause", 6),
-            ("isolate", 4),
+            ("isolate", 5),
             ("split", 3),
             ("ring", 2),
             ("one-way", 5),
-            ("heal", 10),
+            ("heal", 5),
             ("clog", 6),
             ("slow-disk", 5),
             ("full-disk", 4),
@@ -155,23 +167,52 @@ class _Storm:
         weights = [weight for _, weight in self._kinds]
         found: list[Fault] = []
         at_ms = self._chance.randint(300, 900)
-        while at_ms < STORM_MS:
+        while at_ms < STORM_MS + RESERVE_MS:
             fault = self._draw(at_ms, self._chance.choices(names, weights)[0])
             if fault is not None:
                 found.append(fault)
-                at_ms += self._chance.randint(80, 700)
+                found += self._mended(fault)
+                at_ms += self._chance.randint(80, 1_000)
+        found += self._weather()
         if self._has_changes:
-            found = sorted([*found, *self._changes()], key=lambda fault: fault.at_ms)
-        return tuple(found)
+            found += self._changes()
+        return tuple(sorted(found, key=lambda fault: fault.at_ms))
+
+    def _mended(self, fault: Fault) -> list[Fault]:
+        """Mend most cuts after a while: a network that stays in pieces does nothing that could go wrong."""
+        if fault.kind not in CUTS or self._chance.randrange(3) == 0:
+            return []
+        return [Fault(fault.at_ms + self._chance.randint(200, 2_500), "heal")]
+
+    def _weather(self) -> list[Fault]:
+        """Return turns of the weather, over the storm's time: more calm ones than rough ones."""
+        chance, found = self._chance, []
+        at_ms = chance.randint(1_000, 4_000)
+        while at_ms < STORM_MS:
+            loss = chance.choice((0, 0, 0, 20, 100, 300))
+            numbers = (
+                loss,
+                chance.choice((0, 50, 300)),
+                chance.choice((0, 20, 100)),
+                chance.choice((5, 15, 60, 150)),
+            )
+            found.append(Fault(at_ms, "weather", (), numbers))
+            at_ms += chance.randint(1_000, 4_000)
+        return found
 
     def _changes(self) -> list[Fault]:
         """Return changes of the validator set, over the storm's time."""
         chance, found = self._chance, [Fault(400, "register-spare", (0,))]
         at_ms = chance.randint(1_500, 3_000)
         while at_ms < STORM_MS:
-            kind = chance.choice(("rotate", "replace", "replace", "remove", "add"))
-            found.append(Fault(at_ms, kind, (chance.randrange(self._count),)))
-            at_ms += chance.randint(800, 4_000)
+            kind = chance.choice(CHANGES)
+            # The spare, which is the last machine, has no validator key to rotate at first, but a certificate.
+            target = chance.randrange(self._count + (kind == "rotate-tls"))
+            found.append(Fault(at_ms, kind, (target,)))
+            if kind == "suspend":
+                # Asked for again, it is the reinstatement.
+                found.append(Fault(at_ms + REINSTATE_MS, kind, (target,)))
+            at_ms += chance.randint(500, 2_500)
         return found
 
     def _draw(self, at_ms: int, kind: str) -> Fault | None:
