@@ -386,7 +386,7 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
     put(patches, ledger.transition, "find", forgetful)
 
 
-@defect("R4", seeds_max=12)
+@defect("R4", byzantine="withholder", seeds_max=20)
 def certified_after_nullification_is_dropped(patches: ExitStack) -> None:
     note_certified = Voter.note_certified
 
@@ -398,7 +398,7 @@ def certified_after_nullification_is_dropped(patches: ExitStack) -> None:
     put(patches, Voter, "note_certified", drop)
 
 
-@defect("R4", seeds_max=12)
+@defect("R4", byzantine="withholder", seeds_max=20)
 def notarized_after_nullification_is_not_certified(patches: ExitStack) -> None:
     settle = Voter._settle
 

@@ -67,6 +67,7 @@ from tests.simulation.whole.consortium import (
 )
 
 SPARE_KEYS_MAX = 32
+SET_CHANGES = ("replace", "remove", "add")
 GOVERNING = (
     "register-spare",
     "rotate",
@@ -100,7 +101,7 @@ def ask_for(consortium: Consortium, state: StateView, kind: str, member: str) ->
         return _rotate_tls(consortium, state, member)
     if kind == "member-key":
         return _rotate_member_key(consortium, state)
-    if kind in ("replace", "remove", "add"):
+    if kind in SET_CHANGES:
         return _change_validators(consortium, state, current.current, kind, member)
     change, version = _change(state, kind)
     return _propose(consortium, change, version, choice=NO if kind == "outvoted" else YES)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from ledger.state import require_validators
 from ledger.transactions import Transaction
 from tests.simulation.whole.byzantine import ACTORS
 from tests.simulation.whole.certificates import certificate_in
@@ -25,7 +26,7 @@ from tests.simulation.whole.clients import make_transaction
 from tests.simulation.whole.consortium import SPARE, Consortium
 from tests.simulation.whole.disk import ANY_STEP, VOTES
 from tests.simulation.whole.events import Timeline
-from tests.simulation.whole.governors import GOVERNING, ask_for
+from tests.simulation.whole.governors import GOVERNING, SET_CHANGES, ask_for
 from tests.simulation.whole.keys import signatures
 from tests.simulation.whole.links import Links
 from tests.simulation.whole.machine import Machine
@@ -86,6 +87,7 @@ class World:
         self.faults_count = 0
         self._submitted_count = 0
         self._core: set[int] = set()
+        self._set_changes: set[bytes] = set()
         self._is_feeding = True
         self._is_silent = False
         self._make_machines()
@@ -278,6 +280,8 @@ class World:
         for place, transaction in enumerate(asked):
             clients.take(transaction, self.timeline.now_ms, is_wanted=False)
             clients.governing.add(transaction.id)
+            if kind in SET_CHANGES:
+                self._set_changes.add(transaction.id)
             self._keep_certificate(transaction)
             self._clients_submit(place, [transaction])
         return bool(asked)
@@ -309,12 +313,20 @@ class World:
         quorum = len(validators) - (len(validators) - 1) // 3
         candidates = [machine.number for machine in self.honest if machine.member in validators]
         random.Random(self.schedule.core_salt).shuffle(candidates)
-        # A change under way may put the spare into the set, or a member back: they must be there for it.
+        # A change under way may put the spare into the set, or a member back, a Byzantine one too: of whatever set it
+        # leads to, a quorum must be there.
+        if self._is_set_changing():
+            self.timeline.sometimes["all healed for a change of validators under way"] += 1
+            quorum = len(candidates)
         others = [machine.number for machine in self.honest if machine.member not in validators]
         self._core = {*candidates[:quorum], *others}
         self._heal(self._core)
         self.links.calm = set(self._core)
         self.links.heal(among=self._core)
+
+    def _is_set_changing(self) -> bool:
+        is_pending = require_validators(self.oracle.ledger.state).pending is not None
+        return is_pending or not self._set_changes.isdisjoint(self.oracle.clients.waiting)
 
     def _heal(self, numbers: Iterable[int]) -> None:
         for number in sorted(numbers):
