@@ -1,6 +1,7 @@
 """Nodes find each other, exchange messages, and find each other again."""
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from dataclasses import replace
@@ -20,6 +21,7 @@ from network_world import (
     world,
 )
 
+from node.consortium import free_ports
 from node.network.connection import CLOSE_TIMED_REFUSAL
 from node.network.inbox import NetworkStopped
 from node.network.limits import INBOX_COUNT_MAX, MESSAGE_SIZE_MAX, REFUSAL_S_MAX
@@ -347,3 +349,22 @@ def test_statuses_name_every_peer_once() -> None:
             assert seen == Counter(i for i in IDS if i != "bank")
 
     asyncio.run(scenario())
+
+
+def test_a_failed_dial_is_told_once_by_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    (port,) = free_ports(1)
+    absent = Peer(IDENTITIES["bureau"].certificate, f"127.0.0.1:{port}", PeerKind.VALIDATOR)
+    caplog.set_level(logging.INFO, "node.network.peers")
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "peer.dial_failed" in record.getMessage()]
+
+    async def scenario() -> None:
+        async with running("bank", {"bureau": absent}):
+            await until(lambda: bool(told()))
+            await asyncio.sleep(10 * QUICK.backoff_first_s)
+
+    asyncio.run(scenario())
+    (line,) = told()
+    assert "ConnectionRefusedError" in line and f"{port}" in line
+    assert "0x" not in line and "object" not in line

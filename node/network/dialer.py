@@ -101,6 +101,9 @@ def _failure(error: Exception) -> DialFailed:
     # it was answered is not.
     is_unanswered = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     kind = HungUp if is_unanswered and not isinstance(error, aiohttp.ClientConnectorError) else DialFailed
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # Its own text shows the TLS context, as an address in memory.
+        error = error.os_error
     return kind(f"{type(error).__name__}: {error}")
 
 
