@@ -1,6 +1,7 @@
 """The database: an ordered map whose batches are whole and whose readers see one version."""
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,19 @@ def test_an_error_that_is_kept_keeps_no_database(tmp_path: Path) -> None:
     command = [sys.executable, "-c", REFUSED_WRITE, str(tmp_path / "one")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 0\n", "")
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="threads have priorities of their own on Linux only"
+)
+def test_merging_tables_yields_to_the_node(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from node.storage.leveldb import LevelDatabase; "
+        "LevelDatabase.open(Path(sys.argv[1])); "
+        "print(sorted(os.getpriority(os.PRIO_PROCESS, int(each)) for each in os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "chain")], capture_output=True, text=True, check=True
+    )
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert done.stdout.strip() == f"{[own, 19]}"
