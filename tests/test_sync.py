@@ -47,6 +47,7 @@ from tests.node_world import FIVE, START_MS, VALIDATORS, World, WorldNode, ancho
 from tests.test_handover import change_validators
 
 SLEEPER = "hk-operator"
+LATE_MS = 300
 TUNING = SyncTuning(span=4, snapshot_distance=7, offers_ms=1_000)
 Meddle = Callable[[PeerMessage], PeerMessage | None]
 
@@ -186,6 +187,29 @@ def test_blocks_come_from_several_peers_in_spans(near: World) -> None:
     run_until(near, lambda: is_level(near))
     assert len(asked) == 3
     assert sum(len(heights) for heights in asked.values()) > 5
+
+
+def test_nothing_is_fetched_a_second_time_while_it_is_executed(
+    near: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def note(source: str, _target: str, data: bytes) -> bytes:
+        message = decode_peer_message(data)
+        # A question for a height that cannot be asks how far a peer is.
+        if source == SLEEPER and isinstance(message, WantFinal) and message.height < 1_000:
+            asked.append(message.height)
+        return data
+
+    monkeypatch.setattr("node.sync.blocks.TRANSACTIONS_MIN", 1)
+    near.kill(SLEEPER)
+    grow(near, 24)
+    near.meddle = note
+    near.checker = LateChecker(near)
+    near.start(SLEEPER)
+    run_until(near, lambda: is_level(near))
+    assert len(asked) > 5
+    assert sorted(asked) == sorted(set(asked))
 
 
 def test_each_block_of_an_answer_keeps_the_state_that_it_left(
@@ -730,6 +754,35 @@ class StubChecker:
 
     def give_up(self) -> None:
         self.was_given_up = True
+
+
+class LateAnswer:
+    """Verdicts that come some time after the question."""
+
+    def __init__(self, world: World, question: Question) -> None:
+        self._world, self._due_ms, self._question = world, world.now_ms + LATE_MS, question
+
+    @property
+    def is_settled(self) -> bool:
+        return self._world.now_ms >= self._due_ms
+
+    @property
+    def verdicts(self) -> bytes:
+        return verdicts(self._question)
+
+
+@dataclass
+class LateChecker:
+    """A checker whose answers take their time, so that an answer of a peer is executed over several ticks."""
+
+    world: World
+
+    def submit(self, transactions: Sequence[bytes], keys: dict[str, PublicKey]) -> LateAnswer:
+        senders = tuple(SenderKey(member, key) for member, key in keys.items())
+        return LateAnswer(self.world, Question(senders, tuple(transactions)))
+
+    def give_up(self) -> None:
+        raise AssertionError("it answers in time")
 
 
 def catch_up_with(near: World, monkeypatch: pytest.MonkeyPatch, checker: StubChecker) -> int:

@@ -133,6 +133,9 @@ class BlockFetch:
     def ask(self, now_ms: int, target_height: int) -> None:
         """Ask for what is missing up to a height, as far as peers are free."""
         height = self._chain.tip.header.height + 1
+        if self._applying is not None and self._applying.tip.sealed.hash == self._chain.tip.sealed.hash:
+            # An answer is being executed: it is here, though nothing of it is final yet.
+            height += len(self._applying.piece.headers)
         self._pieces = {start: piece for start, piece in self._pieces.items() if start >= height}
         for _ in range(self._tuning.spans_max):
             if height > target_height:
