@@ -24,7 +24,7 @@ _HELD: Final = ("already held by process", "temporarily unavailable")
 # Each block writes the same upper pages of the state tree anew: what is gathered in memory is written to tables once,
 # and merged with other tables less often. It is what the log holds as well, and so read again at a start. Each database
 # draws a size from here to twice this: nodes write the same, and would all merge at the same blocks.
-WRITE_BUFFER_SIZE_MIN: Final = 8 * 1024 * 1024
+WRITE_BUFFER_SIZE_MIN: Final = 24 * 1024 * 1024
 BLOCK_CACHE_SIZE: Final = 32 * 1024 * 1024
 TABLE_SIZE: Final = 8 * 1024 * 1024
 # Every new record asks for keys that are not there. (What is stored is hashes mostly, so it is not compressed.)
