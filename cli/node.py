@@ -1,4 +1,4 @@
-"""`luohu node`: run one node in the foreground; ask a running one how it is; repair a stopped one."""
+"""`luohu node`: run one node in the foreground; ask a running one how it is; repair a stopped one; explain it."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cli.exits import FINE, NO, UNREACHABLE, error_families, unreachable, wrong_usage
+from cli.explain import explain
 from cli.files import FILE
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option, protection_for
@@ -18,7 +19,7 @@ from node.keyfiles import Protection
 
 @click.group("node")
 def node() -> None:
-    """Run one node, ask a running one how it is, or repair a stopped one."""
+    """Run one node, ask a running one how it is, repair a stopped one, or explain what one did."""
 
 
 @node.command("start")
@@ -139,3 +140,6 @@ def status(url: str, as_json: bool) -> int:
     headline = f"{url} is ready" if report.waits_for is None else f"{url} is not ready: {report.waits_for}"
     print_answer(as_json=as_json, value=report_json(url, report), lines=[headline, *fields(rows)])
     return FINE if report.waits_for is None else UNREACHABLE
+
+
+node.add_command(explain)

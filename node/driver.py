@@ -58,6 +58,7 @@ from node.consensus.messages import (
     encode_message,
     epoch_of,
 )
+from node.corelog import NO_CORE_LOG, CoreRecorder
 from node.engine import Engine, HoldsBlock
 from node.intake import Intake
 from node.jobs import Jobs, stopped
@@ -153,6 +154,7 @@ class Driver:
         on_failure: Callable[[BaseException], None],
         sync: SyncParts,
         on_installed: Callable[[], None] = lambda: None,
+        core_log: CoreRecorder = NO_CORE_LOG,
     ) -> None:
         self._engines = engines
         self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
@@ -195,6 +197,8 @@ class Driver:
         self._server = SyncServer(chain, sync.shelf)
         self._upkeep = Upkeep(chain.store, sync)
         chain.before_commit = self._upkeep.before_commit
+        self._core_log = core_log
+        core_log.begin(self.core)
 
     @property
     def core(self) -> Simplex:
@@ -401,8 +405,11 @@ class Driver:
         self._is_handling = True
         try:
             while self._events:
-                following = self._events.popleft()
-                for effect in self.core.handle(following, self._clock.monotonic_ms()):
+                following, now_ms = self._events.popleft(), self._clock.monotonic_ms()
+                self._core_log.happens(following, now_ms)
+                effects = self.core.handle(following, now_ms)
+                self._core_log.decided(self.core, effects)
+                for effect in effects:
                     self._perform(effect)
                 if isinstance(following, Certified):
                     self._tell_work()
@@ -414,6 +421,7 @@ class Driver:
             raise
         finally:
             self._is_handling = False
+            self._core_log.flush()
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -571,6 +579,7 @@ class Driver:
         )
         # What the ended core waited for, and what was meant for it, is of no use to this one.
         self._events.clear()
+        self._core_log.begin(self.core)
         self._jobs.begin(self.engine)
         self._finalization = None
         connected = (self._validators.index_of(peer) for peer in sorted(self._connected))

@@ -193,14 +193,16 @@ class Engines:
         return Engine(current.epoch, current.current, me, core, self._journal, guard)
 
     def _verifier(self, validators: ValidatorSet) -> Callable[[Vote | QuorumCertificate], bool]:
-        def verify(signed: Vote | QuorumCertificate) -> bool:
-            try:
-                signed.verify(self._chain_id, validators)
-            except LedgerError:
-                return False
-            return True
+        return lambda signed: is_genuine(signed, self._chain_id, validators)
 
-        return verify
+
+def is_genuine(signed: Vote | QuorumCertificate, chain_id: bytes, validators: ValidatorSet) -> bool:
+    """Say whether a vote or a certificate is what its signers signed on this chain."""
+    try:
+        signed.verify(chain_id, validators)
+    except LedgerError:
+        return False
+    return True
 
 
 def _finalized(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:

@@ -35,6 +35,7 @@ from node.storage.votelog import VoteLog, VoteLogError, VoteLogForeign
 CHAIN: Final = "chain"
 VOTES: Final = "votes"
 SNAPSHOTS: Final = "snapshots"
+CORE_LOG: Final = "core-log"
 NODE_LOCK: Final = "node.lock"
 KEY_FILE_SIZE_MAX: Final = 64 * 1024
 

@@ -24,6 +24,7 @@ from node.checkers import Checkers
 from node.clock import Clock, SystemClock
 from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
+from node.corelog import CoreLog
 from node.driver import Driver
 from node.durablefile import FileLock, FileLocked
 from node.engine import Engines
@@ -34,7 +35,7 @@ from node.mempool import Mempool
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
 from node.registered import LOST_CURE, IdentityMissing, Registered
-from node.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES
+from node.repair import CHAIN, CORE_LOG, NODE_LOCK, SNAPSHOTS, VOTES
 from node.reporter import Reporter
 from node.running import RunningNode
 from node.settings import NODE_FILE, NodeSettings
@@ -151,6 +152,12 @@ class NodeProcess:
         self._connected: set[str] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._checkers = Checkers(self._signatures_checked)
+        self._core_log = CoreLog(
+            parts.data / CORE_LOG,
+            chain_id=parts.genesis.content.chain_id,
+            member=parts.member,
+            clock=self._clock,
+        )
         self._engines = Engines(
             member=parts.member,
             chain_id=parts.genesis.content.chain_id,
@@ -183,9 +190,11 @@ class NodeProcess:
                     Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf, checker=self._checkers
                 ),
                 on_installed=self._was_installed,
+                core_log=self._core_log,
             )
             self._check_engine()
         except BaseException:
+            self._core_log.close()
             self._engines.close()
             self._shelf.close()
             self.store.close()
@@ -337,6 +346,7 @@ class NodeProcess:
         await self._network.close()
         self._engines.close()
         self.driver.close()
+        self._core_log.close()
         self._shelf.close()
         self.store.close()
         self._lock.release()

@@ -26,10 +26,12 @@ from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain import Chain
 from node.consensus.config import Config
 from node.consensus.journal import JournalRecord
+from node.corelog import NO_CORE_LOG, CoreLog
 from node.driver import Driver
 from node.engine import Engines
 from node.journal import Journal, VoteLogJournal
 from node.mempool import Mempool
+from node.repair import CORE_LOG
 from node.reporter import Reporter
 from node.storage.shelf import Shelf
 from node.storage.store import Store
@@ -118,6 +120,8 @@ class World:
     chunk_size: int = CHUNK_LEAVES_SIZE
     # When vote logs are rewritten (bytes).
     compaction_size: int = COMPACTION_SIZE
+    # How large the segments of core logs are (bytes), where they are kept.
+    segment_size_max: int | None = None
     # Who checks signatures ahead for nodes that start from here on.
     checker: Checker | None = None
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
@@ -209,6 +213,7 @@ class WorldNode:
             find_key=self._find_key,
             open_journal=self._open_journal,
         )
+        self.core_log = self._make_core_log(home)
         self.driver = Driver(
             member=member,
             engines=self.engines,
@@ -227,12 +232,26 @@ class WorldNode:
                 chunk_size=world.chunk_size,
                 checker=world.checker,
             ),
+            core_log=self.core_log or NO_CORE_LOG,
         )
         self.reporter = Reporter(
             member=member,
             find_member_key=lambda: private_key(f"{member} member"),
             driver=self.driver,
             clock=self,
+        )
+
+    def _make_core_log(self, home: Path) -> CoreLog | None:
+        size_max = self.world.segment_size_max
+        if size_max is None:
+            return None
+        (home / "data").mkdir(exist_ok=True)
+        return CoreLog(
+            home / "data" / CORE_LOG,
+            chain_id=self.world.genesis.content.chain_id,
+            member=self.member,
+            clock=self,
+            segment_size_max=size_max,
         )
 
     def _find_key(self, key: PublicKey) -> PrivateKey | None:
@@ -291,6 +310,8 @@ class WorldNode:
         return self.world.now_ms
 
     def close(self) -> None:
+        if self.core_log is not None:
+            self.core_log.close()
         self.engines.close()
         self.driver.close()
         self.shelf.close()

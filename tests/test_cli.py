@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = {
     "demo": None,
     "network": {"new", "up", "status", "down"},
-    "node": {"start", "status", "repair"},
+    "node": {"start", "status", "repair", "explain"},
     "key": {"new", "show", "rotate"},
     "wallet": {"new", "derive"},
     "anchor": None,

@@ -10,11 +10,15 @@ import pytest
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
 from node.configfile import ConfigError
+from node.consensus.effects import Finalized
 from node.consortium import Network, new_network
+from node.corelog import find_segments
 from node.development import development_key
+from node.explain import replay
 from node.home import Home
 from node.jobs import NodeStopped
 from node.keyfiles import DevelopmentKey
+from node.repair import CORE_LOG
 from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode
 from node.scenarios import load_scenarios, scenarios_directory
@@ -169,6 +173,11 @@ def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
         assert not any(process.failed.done() for process in processes.values())
 
     asyncio.run(live())
+    for member in (*VALIDATORS, "auditor"):
+        paths = find_segments(network.homes[member].data / CORE_LOG)
+        decisions = [decision for path in paths for decision in replay(path)]
+        assert sum(isinstance(effect, Finalized) for each in decisions for effect in each.effects) >= 2
+        assert [each for each in decisions if each.deviation or each.failure] == []
 
 
 class WrongClock:

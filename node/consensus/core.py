@@ -75,6 +75,8 @@ class Simplex:
         """Restore from the journal. `sign` is deterministic; `sign` and `verify` know chain id and keys."""
         assert (me is None) == (sign is None), "validators sign, observers do not"
         assert me is None or 0 <= me < len(validators), "an index into the set"
+        self.sign, self.verify = sign, verify
+        """What the core was given; all else that it is made of is data."""
         self._config = config
         self._me = me
         self._stored_view = finalized.view
@@ -109,6 +111,11 @@ class Simplex:
     def epoch(self) -> int:
         """The epoch that this core serves."""
         return self._rounds.epoch
+
+    @property
+    def validators(self) -> ValidatorSet:
+        """The validators of the epoch, in order."""
+        return self._rounds.validators
 
     @property
     def finalized(self) -> FinalizedTip:
