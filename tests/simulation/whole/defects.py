@@ -264,7 +264,8 @@ def votes_are_not_verified(patches: ExitStack) -> None:
     put(patches, Admission, "admit_vote", admit)
 
 
-@defect("I6|I1|NodeStopped|Divergence|AssertionError", byzantine="lying-server", seeds_max=20)
+# Who takes blocks that its core has no proof of may also be left behind by it: L1.
+@defect("I6|I1|L1|NodeStopped|Divergence|AssertionError", byzantine="lying-server", seeds_max=20)
 def final_blocks_are_taken_without_their_certificate(patches: ExitStack) -> None:
     put(patches, node.sync.blocks, "verify_header", lambda *arguments, **named: None)
 
