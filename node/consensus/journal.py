@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.certificates import QuorumCertificate, Vote
-from ledger.codec import decode, encode
-from ledger.records import Code, Hash, Height, to_value, union_from_value
+from ledger.codec import encode_checked
+from ledger.records import Code, Hash, Height, to_value, unpack_union
 
 JOURNAL_RECORD_SIZE_MAX: Final = 16 * 1024
 
@@ -77,14 +77,12 @@ JournalRecord: TypeAlias = VoteCast | CertificateHeld | CertifyVerdict | Floor |
 
 def encode_record(record: JournalRecord) -> bytes:
     """Return a record's canonical bytes."""
-    return encode(to_value(record))
+    return encode_checked(to_value(record))
 
 
 def decode_record(data: bytes) -> JournalRecord:
     """Return the record that `data` encodes. Raises LedgerError."""
-    return cast(
-        JournalRecord, union_from_value(JournalRecord, decode(data, size_max=JOURNAL_RECORD_SIZE_MAX))
-    )
+    return cast(JournalRecord, unpack_union(JournalRecord, data, size_max=JOURNAL_RECORD_SIZE_MAX))
 
 
 def epoch_of_record(record: JournalRecord) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.certificates import Kind, QuorumCertificate, Vote
-from ledger.codec import decode, encode
-from ledger.records import Code, Height, Items, to_value, union_from_value
+from ledger.codec import encode_checked
+from ledger.records import Code, Height, Items, to_value, unpack_union
 
 MESSAGE_SIZE_MAX: Final = 32 * 1024
 ANSWER_VOTES_MAX: Final = 16
@@ -106,12 +106,12 @@ Message: TypeAlias = (
 
 def encode_message(message: Message) -> bytes:
     """Return a message's canonical bytes."""
-    return encode(to_value(message))
+    return encode_checked(to_value(message))
 
 
 def decode_message(data: bytes) -> Message:
     """Return the message that `data` encodes. Raises LedgerError."""
-    return cast(Message, union_from_value(Message, decode(data, size_max=MESSAGE_SIZE_MAX)))
+    return cast(Message, unpack_union(Message, data, size_max=MESSAGE_SIZE_MAX))
 
 
 def epoch_of(message: Message) -> int:
