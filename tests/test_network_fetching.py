@@ -214,8 +214,14 @@ def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path,
     asyncio.run(live())
 
 
-def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(tmp_path: Path) -> None:
-    """Real nodes: while one is down, all others replace their TLS certificates."""
+@pytest.mark.parametrize("is_own_replaced", [False, True], ids=["others", "all"])
+def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(
+    tmp_path: Path, is_own_replaced: bool
+) -> None:
+    """Real nodes: while one is down, all others replace their TLS certificates, and its own is replaced too.
+
+    Then neither side of any pair can pin what the other shows first, and each fetches from the other.
+    """
 
     async def live() -> None:
         async with run_network(tmp_path / "network") as running:
@@ -223,8 +229,9 @@ def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(
                 await process.node.wait_for_height(1)
             await running.stop("sz-operator")
             others = tuple(member for member in VALIDATORS if member != "sz-operator")
-            for member in others:
-                async with Client.connect(running.url(member)) as client:
+            for member in VALIDATORS if is_own_replaced else others:
+                url = running.url("hk-bureau" if member == "sz-operator" else member)
+                async with Client.connect(url) as client:
                     rotation = Rotation(client, running.network.homes[member], DevelopmentKey(), now_ms)
                     await rotation.rotate_tls_certificate()
             height = running.processes["hk-bureau"].store.tip().header.height

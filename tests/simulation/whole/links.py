@@ -7,7 +7,8 @@ Rule 3: a link that is cut in both directions falls after a while, and both ends
 one direction stays up, and loses what goes that way.
 Rule 4: a machine that a peer refused gets no link to it until the time is over.
 Rule 5: ends that do not pin each other's certificates are not connected; one that cannot pin the other may fetch from
-it (certificates.py). Its messages go by the name of a stranger, and no broadcast passes.
+it (certificates.py). Its messages go by the name of a stranger, and no broadcast passes. Where neither can pin the
+other, each fetches on a connection of its own: a question is never taken for an answer.
 """
 
 import random
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from node.peernames import unpinned
+from node.peernames import is_unpinned, unpinned
 from tests.simulation.whole.certificates import Certificates
 from tests.simulation.whole.events import Timeline
 
@@ -77,7 +78,7 @@ class Links:
         for receiver in self.machines.values():
             if self._is_reached(sender, receiver, member):
                 is_connected = True
-                self._send(sender, receiver, data, sent_ms)
+                self._send(sender, receiver, data, sent_ms, is_asking=is_unpinned(member))
         return is_connected
 
     def _is_reached(self, sender: Endpoint, receiver: Endpoint, name: str) -> bool:
@@ -99,7 +100,9 @@ class Links:
         """Tell whether two machines are connected."""
         return ((one, other) if one < other else (other, one)) in self._linked
 
-    def _send(self, sender: Endpoint, receiver: Endpoint, data: bytes, sent_ms: int) -> None:
+    def _send(
+        self, sender: Endpoint, receiver: Endpoint, data: bytes, sent_ms: int, *, is_asking: bool = False
+    ) -> None:
         way = (sender.number, receiver.number)
         chance = self._chances.get(way)
         if chance is None:
@@ -116,18 +119,20 @@ class Links:
                 delay_ms += bits // 1_000_000 % weather.straggler_max_ms
             arrival_ms = max(sent_ms + delay_ms, self._clogged.get(way, 0))
             ends = (sender.incarnation, receiver.incarnation)
-            self.timeline.at(arrival_ms, partial(self._arrive, sender, receiver, ends, data))
+            self.timeline.at(arrival_ms, partial(self._arrive, sender, receiver, ends, data, is_asking))
 
-    def _arrive(self, sender: Endpoint, receiver: Endpoint, ends: tuple[int, int], data: bytes) -> None:
+    def _arrive(
+        self, sender: Endpoint, receiver: Endpoint, ends: tuple[int, int], data: bytes, is_asking: bool
+    ) -> None:
         if ends != (sender.incarnation, receiver.incarnation) or not receiver.is_up:
             return
         if (sender.number, receiver.number) in self.cut:
             return
         if self.is_linked(sender.number, receiver.number):
             receiver.deliver(sender.member, data)
-        elif (receiver.number, sender.number) in self._fetching:
+        elif not is_asking and (receiver.number, sender.number) in self._fetching:
             receiver.deliver(unpinned(sender.member), data)
-        elif (sender.number, receiver.number) in self._fetching:
+        elif is_asking and (sender.number, receiver.number) in self._fetching:
             receiver.deliver(sender.member, data)
 
     # Cuts.
