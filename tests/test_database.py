@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import plyvel
 import pytest
 
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
@@ -159,17 +160,25 @@ def test_an_error_that_is_kept_keeps_no_database(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 0\n", "")
 
 
+@pytest.mark.parametrize("tables_count", [0, 8])
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="threads have priorities of their own on Linux only"
 )
-def test_merging_tables_yields_to_the_node(tmp_path: Path) -> None:
+def test_merging_tables_yields_to_the_node(tmp_path: Path, tables_count: int) -> None:
+    path = tmp_path / "chain"
+    # What one opening wrote is a table of the next: with so many, opening begins to merge them.
+    for number in range(tables_count):
+        database = plyvel.DB(str(path), create_if_missing=True, write_buffer_size=1 << 20)
+        database.put(b"%d" % number, b"value")
+        database.put(b"last", b"value")
+        database.close()
     program = (
         "import os, sys; from pathlib import Path; from node.storage.leveldb import LevelDatabase; "
         "LevelDatabase.open(Path(sys.argv[1])); "
         "print(sorted(os.getpriority(os.PRIO_PROCESS, int(each)) for each in os.listdir('/proc/self/task')))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "chain")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert done.stdout.strip() == f"{[own, 19]}"

@@ -58,7 +58,7 @@ class LevelDatabase:
         orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
         if is_without_current and orphans:
             raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
-        with _translated():
+        with _translated(), _yielding_in_compaction():
             database = plyvel.DB(
                 str(path),
                 create_if_missing=True,
@@ -69,7 +69,8 @@ class LevelDatabase:
                 bloom_filter_bits=FILTER_BITS,
                 compression=None,
             )
-            _yield_in_compaction(database)
+            # An empty merge: LevelDB's thread begins with the first.
+            database.compact_range(start=b"\0", stop=b"\0")
             return cls(database)
 
     @property
@@ -130,13 +131,15 @@ class LevelDatabase:
         self._opened = None
 
 
-def _yield_in_compaction(database: "plyvel.DB") -> None:
+@contextmanager
+def _yielding_in_compaction() -> Iterator[None]:
     """Leave LevelDB's own thread, which merges tables, only the processor time that nobody else wants. (Linux only.)
 
-    It writes tens of MB at once. The thread begins with the first merge in the process: an empty one, here.
+    It writes tens of MB at once. The process's first database begins it here: at the opening, where there is
+    something to merge already.
     """
     before = _threads()
-    database.compact_range(start=b"\0", stop=b"\0")
+    yield
     for thread in _threads() - before:
         os.setpriority(os.PRIO_PROCESS, thread, COMPACTION_NICENESS)
 
