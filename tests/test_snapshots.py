@@ -350,9 +350,11 @@ def test_an_installed_state_proves_and_extends_like_any_other(disk: Disk, other:
 def test_a_recorded_transaction_is_refused_by_the_state_of_a_snapshot(disk: Disk, other: Disk) -> None:
     blocks = disk.grow(4)
     description = disk.finish()
+    transaction = blocks[1].block.transactions[0]
+    # What the store remembers of the state that it had.
+    Chain(other.store).check_transaction(transaction, START_MS + 10)
     install(other, description, disk.chunks(description))
     chain = Chain(other.store)
-    transaction = blocks[1].block.transactions[0]
     assert other.store.find_transaction(transaction.id) is None
     with pytest.raises(LedgerError) as refusal:
         chain.check_transaction(transaction, START_MS + 10)

@@ -433,6 +433,7 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
 
 def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 5)
+    store = Store.over(store._database, GENESIS)
     chain = Chain(store)
     for number in range(1, 4):
         chain.commit(certify(build(chain, number)))
@@ -442,6 +443,22 @@ def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest
             assert store.load_page(name) == page
             assert len(store._pages) <= 5
         assert len(store._pages) == 5
+
+
+def test_values_in_memory_are_the_values_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "VALUES_CACHED_MAX", 8)
+    store = Store.over(store._database, GENESIS)
+    chain = Chain(store)
+    for number in range(1, 4):
+        executed = build(chain, number)
+        keys = list(executed.overlay.values)
+        assert [store.find_value(key) for key in keys if store.find_value(key) is None], "a new anchor"
+        chain.commit(certify(executed))
+        assert [store.find_value(key) for key in keys] == [executed.overlay.values[key] for key in keys]
+        for key, value in store.values():
+            assert store.find_value(key) == value
+            assert len(store._values) <= 8
+    assert len(store._values) == 8
 
 
 def test_only_a_finalization_of_the_last_block_commits(store: Store) -> None:

@@ -10,7 +10,7 @@ Rule 5: a database is made where there is none, never in place of one that lost 
 """
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,8 @@ __all__ = ("Snapshot", "Store", "StoreDamaged", "StoreError")
 
 SCHEMA_VERSION: Final = b"2"
 PAGES_CACHED_MAX: Final = 8_192
+# A transaction asks for its anchor when it is admitted and when it is executed, and for the same few members and codes.
+VALUES_CACHED_MAX: Final = 4_096
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
@@ -137,6 +139,43 @@ class Snapshot:
         return value
 
 
+class _Recent:
+    """The records that were used last, None for one that is not there."""
+
+    def __init__(self, size_max: int) -> None:
+        self._records: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._size_max = size_max
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, name: bytes, read: Callable[[bytes], bytes | None]) -> bytes | None:
+        """Return a record, read only where it is not remembered."""
+        records = self._records
+        if name in records:
+            records.move_to_end(name)
+            return records[name]
+        found = records[name] = read(name)
+        if len(records) > self._size_max:
+            records.popitem(last=False)
+        return found
+
+    def put(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Remember what was written."""
+        self._records.update(records)
+        while len(self._records) > self._size_max:
+            self._records.popitem(last=False)
+
+    def replace(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Take over what was written, where something else is remembered."""
+        for name in records.keys() & self._records.keys():
+            self._records[name] = records[name]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._records.clear()
+
+
 class Store(Snapshot):
     """The open store. It is the state of the finalized tip. Not for use from two threads at once."""
 
@@ -144,7 +183,8 @@ class Store(Snapshot):
         """Use `Store.open`."""
         super().__init__(database)
         self._database = database
-        self._pages: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._pages = _Recent(PAGES_CACHED_MAX)
+        self._values = _Recent(VALUES_CACHED_MAX)
         self._tip: Tip | None = None
         self._failure: str | None = None
 
@@ -218,18 +258,11 @@ class Store(Snapshot):
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree, from memory where it was used lately."""
-        if path in self._pages:
-            self._pages.move_to_end(path)
-            return self._pages[path]
-        page = super().load_page(path)
-        self._remember(path, page)
-        return page
+        return self._pages.get(path, super().load_page)
 
-    def _remember(self, path: bytes, page: bytes | None) -> None:
-        self._pages[path] = page
-        self._pages.move_to_end(path)
-        if len(self._pages) > PAGES_CACHED_MAX:
-            self._pages.popitem(last=False)
+    def find_value(self, key: bytes) -> bytes | None:
+        """Return a leaf's value, from memory where it was asked for lately."""
+        return self._values.get(key, super().find_value)
 
     def commit(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         """Make blocks that follow the tip final, in one synced batch; the certificate finalizes the last.
@@ -252,8 +285,8 @@ class Store(Snapshot):
             batch.delete(key)
         self._write(batch)
         for each in executed:
-            for path, page in each.overlay.pages.items():
-                self._remember(path, page)
+            self._pages.put(each.overlay.pages)
+            self._values.replace(each.overlay.values)
         self._tip = Tip(last.block.sealed, self, last.history)
 
     def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
@@ -454,6 +487,7 @@ class Store(Snapshot):
         self._state = 1 - self._state
         self._value_table, self._page_table = STATE_TABLES[self._state]
         self._pages.clear()
+        self._values.clear()
         self._tip = Tip(sealed, self, history)
 
     @staticmethod
