@@ -1,10 +1,10 @@
 """The state tree as it is stored: pages by path (docs/formats.md, State pages).
 
-Rule 1: a page holds the nodes of four levels of the tree and the top of the next four. It exists exactly
+Rule 1: a page holds the nodes of three levels of the tree and the tops of the next three. It exists exactly
 where its top is an inner node, and at the root of a tree that is not empty.
-Rule 2: a page's path is one byte, how many half-bytes of key lead to it, then these half-bytes, padded with
-a zero half-byte. One place has one path.
-Rule 3: a page is 31 sizes and then 31 entries, top first and level by level: of 0 bytes where there is no
+Rule 2: a page's path is the bits of key that lead to it, padded with zero bits to whole bytes, then one byte, how many
+bits. One place has one path. In the order of paths, pages of one part of the tree are near each other.
+Rule 3: a page is 15 sizes and then 15 entries, top first and level by level: of 0 bytes where there is no
 node, 32 (its hash) for an inner node, 64 (key, value hash) for a leaf. One content has one encoding, and
 decoding refuses a shape that no set of keys has and a leaf that belongs elsewhere.
 Rule 4: an update starts from the root that its caller trusts, and every page must have the top which the page
@@ -33,10 +33,10 @@ from ledger.statetree import (
     leaf_hash,
 )
 
-PAGE_LEVELS: Final = 4
+PAGE_LEVELS: Final = 3
 PAGE_SLOTS_COUNT: Final = 2 ** (PAGE_LEVELS + 1) - 1
-# A state of a million records has some 12,000 shapes; one takes about 1 KB.
-SHAPES_CACHED_MAX: Final = 16_384
+# All shapes that there are, 3,967. One takes less than 1 KB.
+SHAPES_CACHED_MAX: Final = 4_096
 ROOT_PATH: Final = b"\x00"
 
 # Slots are numbered from 1 at the top, the children of s being 2s and 2s + 1; from here on they are tops of
@@ -44,6 +44,9 @@ ROOT_PATH: Final = b"\x00"
 _BOTTOM: Final = 2**PAGE_LEVELS
 _INNER_SIZE: Final = HASH_SIZE
 _LEAF_SIZE: Final = 2 * HASH_SIZE
+# The last page on the way to a key has fewer levels.
+_LAST_DEPTH: Final = (KEY_BITS - 1) // PAGE_LEVELS * PAGE_LEVELS
+_LAST_SLOTS_COUNT: Final = 2 ** (KEY_BITS - _LAST_DEPTH + 1) - 1
 _NO_NODES: Final = [b""] * (PAGE_SLOTS_COUNT + 1)
 _SIZES: Final = frozenset({0, _INNER_SIZE, _LEAF_SIZE})
 # The sizes that a node and its two children may have: below an inner node there are two keys or more, below all else
@@ -96,12 +99,11 @@ class Update:
 
 
 def page_path(key: bytes, depth: int) -> bytes:
-    """Return the path of the page whose top is at `depth`, a multiple of 4, on the way to `key`."""
-    half_bytes_count = depth >> 2
-    whole_count = half_bytes_count >> 1
-    if half_bytes_count & 1:
-        return bytes((half_bytes_count, *key[:whole_count], key[whole_count] & 0xF0))
-    return bytes((half_bytes_count,)) + key[:whole_count]
+    """Return the path of the page whose top is at `depth`, a multiple of 3, on the way to `key`."""
+    size, spare = depth + 7 >> 3, -depth & 7
+    if spare:
+        return key[: size - 1] + bytes((key[size - 1] >> spare << spare, depth))
+    return key[:size] + bytes((depth,))
 
 
 def update(source: PageSource, root: bytes, changes: Sequence[Change]) -> Update:
@@ -128,11 +130,10 @@ def prove(source: PageSource, root: bytes, key: bytes) -> InclusionProof | Absen
         depth = len(siblings)
         path = page_path(key, depth)
         data, starts = _load(source, path, entry)
-        # The four bits of the key below this page's top.
-        way = key[depth >> 3] >> (4 - (depth & 4)) & 0x0F
         slot = 1
-        for shift in (3, 2, 1, 0):
-            slot = 2 * slot + (way >> shift & 1)
+        while slot < _BOTTOM:
+            slot = 2 * slot + (key[depth >> 3] >> (~depth & 7) & 1)
+            depth += 1
             siblings.append(_entry_hash(data[starts[slot ^ 1] : starts[(slot ^ 1) + 1]]))
             entry = data[starts[slot] : starts[slot + 1]]
             if len(entry) != _INNER_SIZE:
@@ -351,10 +352,12 @@ def _decode(path: bytes, data: bytes) -> tuple[int, ...]:
         raise StatePageError(path, f"{starts[-1]} bytes", f"{len(data)} bytes")
     if sizes[0] == _LEAF_SIZE and path != ROOT_PATH:
         raise StatePageError(path, "an inner node on top", "a leaf")
+    top_depth = path[-1]
+    if top_depth == _LAST_DEPTH and any(sizes[_LAST_SLOTS_COUNT:]):
+        raise StatePageError(path, "nothing below the last bit of a key", "a node")
     if not leaf_slots:
         return starts
-    top_depth = PAGE_LEVELS * path[0]
-    prefix = int.from_bytes(path[1:], "big") >> (top_depth & 4)
+    prefix = int.from_bytes(path[:-1], "big") >> (-top_depth & 7)
     for slot in leaf_slots:
         level = slot.bit_length() - 1
         key = data[starts[slot] : starts[slot] + HASH_SIZE]
@@ -428,10 +431,9 @@ def _walk_page(source: PageSource, path: bytes, top: bytes) -> Iterator[tuple[by
 
 def _path_below(path: bytes, slot: int) -> bytes:
     """The path of the page whose top is in a bottom slot of the page at `path`."""
-    half_byte = slot - _BOTTOM
-    if path[0] & 1:
-        return bytes((path[0] + 1, *path[1:-1], path[-1] | half_byte))
-    return bytes((path[0] + 1, *path[1:], half_byte << 4))
+    depth = path[-1] + PAGE_LEVELS
+    bits = int.from_bytes(path[:-1], "big") >> (-path[-1] & 7) << PAGE_LEVELS | slot - _BOTTOM
+    return (bits << (-depth & 7)).to_bytes(depth + 7 >> 3, "big") + bytes((depth,))
 
 
 def _refuse_node(path: bytes, slot: int, entry: bytes, left: bytes, right: bytes) -> NoReturn:

@@ -28,6 +28,7 @@ from ledger.statetree import (
 )
 
 KEYS = [hashlib.sha256(b"%d" % index).digest() for index in range(400)]
+DEPTHS = range(0, 256, 3)
 VALUE = b"value"
 VALUE_HASH = value_hash(VALUE)
 
@@ -74,14 +75,16 @@ def refusal_of(pages: Pages) -> StatePageError:
 # Paths
 
 
-def test_a_path_counts_half_bytes_and_then_holds_them() -> None:
-    key = bytes.fromhex("123456789a" + "00" * 26 + "fe")
+def test_a_path_holds_bits_and_then_counts_them() -> None:
+    key = bytes.fromhex("fedcba987a" + "00" * 26 + "fe")
     assert page_path(key, 0) == ROOT_PATH == b"\x00"
-    assert page_path(key, 4) == bytes.fromhex("0110")
-    assert page_path(key, 8) == bytes.fromhex("0212")
-    assert page_path(key, 12) == bytes.fromhex("031230")
-    assert page_path(key, 252) == bytes((63,)) + key[:31] + b"\xf0"
-    assert len({page_path(key, depth) for depth in range(0, 256, 4)}) == 64
+    assert page_path(key, 3) == bytes.fromhex("e003")
+    assert page_path(key, 6) == bytes.fromhex("fc06")
+    assert page_path(key, 9) == bytes.fromhex("fe8009")
+    assert page_path(key, 24) == bytes.fromhex("fedcba18")
+    assert page_path(key, 255) == key + b"\xff"
+    assert page_path(key[:31] + b"\xff", 255) == key + b"\xff"
+    assert len({page_path(key, depth) for depth in DEPTHS}) == 86
 
 
 # Updates
@@ -92,8 +95,8 @@ def test_an_update_returns_only_the_pages_on_the_way_and_writes_none() -> None:
     before = dict(pages)
     result = update(pages, pages.root, [(KEYS[7], value_hash(b"new"))])
     assert pages == before
-    assert set(result.pages) <= {page_path(KEYS[7], depth) for depth in range(0, 256, 4)}
-    assert 2 <= len(result.pages) <= 4
+    assert set(result.pages) <= {page_path(KEYS[7], depth) for depth in DEPTHS}
+    assert 2 <= len(result.pages) <= 5
     assert all(page != before[path] for path, page in result.pages.items())
 
 
@@ -128,9 +131,9 @@ def test_blocks_that_are_not_final_are_overlays_and_exclude_each_other() -> None
 def test_a_page_that_is_no_longer_needed_is_returned_as_none() -> None:
     near = [KEYS[0], KEYS[0][:-1] + bytes((KEYS[0][-1] ^ 1,))]
     pages = stored(near)
-    assert len(pages) == 64
+    assert len(pages) == 86
     changed = pages.change([(near[1], None)])
-    assert sum(page is None for page in changed.values()) == 63
+    assert sum(page is None for page in changed.values()) == 85
     assert list(pages) == [ROOT_PATH]
     assert pages.root == leaf_hash(near[0], VALUE_HASH)
 
@@ -187,7 +190,7 @@ def test_pages_under_another_root_are_refused() -> None:
 
 def test_a_lost_or_stale_page_below_is_refused_by_its_path() -> None:
     pages, key = stored(KEYS), KEYS[5]
-    path = page_path(key, 4)
+    path = page_path(key, 3)
     stale = stored(KEYS[:200])[path]
     for use in (
         lambda: update(pages, pages.root, [(key, None)]),
@@ -227,7 +230,7 @@ def test_a_page_with_bytes_after_it_or_missing_is_refused() -> None:
         ({1: 32, 2: 64, 3: 64, 4: 64}, "nodes below slot 2"),
         ({1: 32, 2: 32, 4: 64, 9: 32}, "fewer than two keys below slot 2"),
         ({1: 64, 2: 32}, "nodes below slot 1"),
-        ({1: 32, 2: 64, 3: 64, 31: 32}, "nodes below slot 15"),
+        ({1: 32, 2: 64, 3: 64, 15: 32}, "nodes below slot 7"),
     ],
 )
 def test_a_shape_that_no_set_of_keys_has_is_refused(sizes: dict[int, int], problem: str) -> None:
@@ -237,13 +240,27 @@ def test_a_shape_that_no_set_of_keys_has_is_refused(sizes: dict[int, int], probl
         prove(pages, bytes(32), KEYS[0])
 
 
+@pytest.mark.parametrize("is_leaf", [True, False])
+def test_nothing_stands_below_the_last_bit_of_a_key(is_leaf: bool) -> None:
+    near = [KEYS[0], KEYS[0][:-1] + bytes((KEYS[0][-1] ^ 1,))]
+    pages = stored(near)
+    path = page_path(near[0], 255)
+    top = pages[path][PAGE_SLOTS_COUNT:][:32]
+    below = [32, 32, 32, *([64] * 4 if is_leaf else [32] * 12)]
+    sizes = bytes(below) + bytes(PAGE_SLOTS_COUNT - len(below))
+    pages[path] = sizes + top + bytes(sum(sizes) - 32)
+    with pytest.raises(StatePageError, match="expected nothing below the last bit of a key, found a node"):
+        prove(pages, pages.root, near[0])
+    assert refusal_of(pages).path == path
+
+
 def test_a_leaf_in_the_place_of_another_is_refused() -> None:
     pages = stored(KEYS)
     path = next(path for path, page in pages.items() if 64 in page[:PAGE_SLOTS_COUNT])
     page = pages[path]
     slot = page.index(64) + 1
     start, _ = entry_of(page, slot)
-    for position in range(4 * path[0]):
+    for position in range(path[-1]):
         changed = bytearray(page)
         changed[start + position // 8] ^= 0x80 >> position % 8
         pages[path] = bytes(changed)
@@ -256,7 +273,7 @@ def test_a_leaf_in_the_place_of_another_is_refused() -> None:
 def test_a_page_of_one_leaf_stands_only_at_the_root() -> None:
     pages = stored(KEYS)
     lone = bytes((64,)) + bytes(PAGE_SLOTS_COUNT - 1) + KEYS[5] + VALUE_HASH
-    pages[page_path(KEYS[5], 4)] = lone
+    pages[page_path(KEYS[5], 3)] = lone
     with pytest.raises(StatePageError, match="expected an inner node on top, found a leaf"):
         prove(pages, pages.root, KEYS[5])
     alone = Pages({ROOT_PATH: lone})
@@ -308,7 +325,7 @@ def test_an_altered_value_is_found_with_its_page_and_its_key_under_suspicion() -
 
 def test_a_page_that_the_tree_does_not_need_is_found() -> None:
     pages = stored(KEYS)
-    stray = page_path(KEYS[0], 40)
+    stray = page_path(KEYS[0], 39)
     pages[stray] = pages[ROOT_PATH]
     refusal = refusal_of(pages)
     assert (refusal.path, refusal.found) == (stray, "a page")

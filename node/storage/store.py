@@ -51,8 +51,8 @@ from node.storage.tables import (
 
 __all__ = ("Snapshot", "Store", "StoreDamaged", "StoreError")
 
-SCHEMA_VERSION: Final = b"2"
-PAGES_CACHED_MAX: Final = 8_192
+SCHEMA_VERSION: Final = b"3"
+PAGES_CACHED_MAX: Final = 16_384
 # A transaction asks for its anchor when it is admitted and when it is executed, and for the same few members and codes.
 VALUES_CACHED_MAX: Final = 4_096
 
