@@ -23,12 +23,14 @@ _HELD: Final = ("already held by process", "temporarily unavailable")
 
 # Each block writes the same upper pages of the state tree anew: what is gathered in memory is written to tables once,
 # and merged with other tables less often. It is what the log holds as well, and so read again at a start. Each database
-# draws a size from here to twice this: nodes write the same, and would all merge at the same blocks.
-WRITE_BUFFER_SIZE_MIN: Final = 24 * 1024 * 1024
+# draws a size of its own: nodes write the same, and would all merge at the same blocks.
+WRITE_BUFFER_SIZE_MIN: Final = 32 * 1024 * 1024
+WRITE_BUFFER_SIZE_SPREAD: Final = 8 * 1024 * 1024
 BLOCK_CACHE_SIZE: Final = 32 * 1024 * 1024
 TABLE_SIZE: Final = 8 * 1024 * 1024
-# Every new record asks for keys that are not there. (What is stored is hashes mostly, so it is not compressed.)
-FILTER_BITS: Final = 10
+# Every new record asks for keys that are not there, and a table that is asked in vain comes into memory for it.
+# (What is stored is hashes mostly, so it is not compressed.)
+FILTER_BITS: Final = 14
 COMPACTION_NICENESS: Final = 19
 _TASKS: Final = Path("/proc/self/task")
 
@@ -63,7 +65,7 @@ class LevelDatabase:
                 str(path),
                 create_if_missing=True,
                 paranoid_checks=True,
-                write_buffer_size=WRITE_BUFFER_SIZE_MIN + secrets.randbelow(WRITE_BUFFER_SIZE_MIN),
+                write_buffer_size=WRITE_BUFFER_SIZE_MIN + secrets.randbelow(WRITE_BUFFER_SIZE_SPREAD),
                 lru_cache_size=BLOCK_CACHE_SIZE,
                 max_file_size=TABLE_SIZE,
                 bloom_filter_bits=FILTER_BITS,
