@@ -3,7 +3,7 @@
     python -m node.checker
 
 Rule 1: it is given public data on its standard input and answers on its standard output. It holds no key, opens no
-file and no socket, and ends when its input does.
+file and no socket, and ends without a word when its input does, or when nobody reads its answers any more.
 Rule 2: a question is its size in four bytes, then one `Question`; the answer is one byte for each transaction, 1
 where it verifies under its sender's key.
 """
@@ -63,8 +63,10 @@ def _verifies(encoded: bytes, keys: dict[str, PublicKey]) -> bool:
 def answer_all(questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer one question after the other until there are no more."""
     while len(size := questions.read(SIZE_BYTES)) == SIZE_BYTES:
-        question = unpack(Question, questions.read(int.from_bytes(size)))
-        answers.write(verdicts(question))
+        encoded = questions.read(int.from_bytes(size))
+        if len(encoded) < int.from_bytes(size):
+            return
+        answers.write(verdicts(unpack(Question, encoded)))
         answers.flush()
 
 
@@ -72,6 +74,8 @@ def main() -> None:
     """Work for the process that started this one."""
     # An interrupt from a terminal is for the node, which ends this process in its own time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where the node was killed, an answer has no reader: that ends this process too.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     answer_all(sys.stdin.buffer, sys.stdout.buffer)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import signal
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -92,6 +93,22 @@ def test_a_process_ends_when_its_input_does() -> None:
     answers = io.BytesIO()
     answer_all(io.BytesIO(len(encoded).to_bytes(SIZE_BYTES) + encoded), answers)
     assert answers.getvalue() == b"\0"
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["inside a question", "before an answer is read"])
+def test_a_process_ends_without_a_word_when_the_node_was_killed(is_cut: bool) -> None:
+    encoded = pack(Question((), (signed(1),)))
+    question = len(encoded).to_bytes(SIZE_BYTES) + encoded
+    process = subprocess.Popen(
+        checkers.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    with process.stderr:
+        process.stdout.close()
+        process.stdin.write(question[:-1] if is_cut else question)
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.wait() == (0 if is_cut else -signal.SIGPIPE)
 
 
 def test_a_process_is_given_neither_the_environment_nor_open_files(
