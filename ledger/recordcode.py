@@ -88,7 +88,8 @@ class _Function:
     def compile(self, last: str) -> Convert:
         self.add(last)
         source = "\n".join(("def convert(x):", *self._lines))
-        exec(source, self._names)
+        # Compiled first: exec of a text that an interruption falls into ends the process by that signal, caught or not.
+        exec(compile(source, "<record>", "exec"), self._names)
         return cast(Convert, self._names["convert"])
 
     def add(self, line: str) -> None:

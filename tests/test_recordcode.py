@@ -2,10 +2,14 @@
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 import types
 from collections.abc import Hashable, Iterator
+from pathlib import Path
 from typing import Annotated, Union, cast, get_args, get_origin
 
 import pytest
@@ -189,3 +193,24 @@ def test_what_does_not_fit_is_a_misfit_and_no_other_error() -> None:
                 reader_of(shape)(value)
             with pytest.raises(Misfit):
                 writer_of(shape)(value)
+
+
+INTERRUPTED_WHILE_MADE = """
+import sys
+from ledger.recordcode import _Function
+
+function = _Function(is_reading=True)
+function.add("return x")
+function._lines.append("raise KeyboardInterrupt")
+try:
+    function.compile("# what comes last")
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+def test_an_interruption_while_code_is_made_is_one_that_can_be_caught(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_WHILE_MADE)
+    command, paths = [sys.executable, "-m", "interrupted"], os.pathsep.join((str(tmp_path), *sys.path))
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False, timeout=60)
+    assert ended.returncode == 7
