@@ -15,7 +15,7 @@ too, until finality passes it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
@@ -127,6 +127,7 @@ class Oracle:
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
+        self._members: dict[int, str] = {}
         self._losers: dict[bytes, set[str]] = defaultdict(set)
         self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
         self._durable: dict[int, set[bytes]] = defaultdict(set)
@@ -160,32 +161,49 @@ class Oracle:
         """Tell whether this loss stays within what is promised (docs/reliability.md, what is not covered).
 
         Who votes for a block promises to keep it. Where more than f members break that promise for one block,
-        Byzantine ones among them, that block may be gone for good, and the network waits for it for ever.
+        Byzantine ones among them, that block may be gone, and the network waits for it: for ever, or for the last
+        that has it. Not where enough others have it as a final one.
         """
         if not self.is_honest(machine):
             return True
         faulty_max = (len(self.sets[max(self.sets)]) - 1) // 3
+        heights = {block.hash: height for height, block in enumerate(self.ledger.blocks)}
+        others = {member for member, _ in self.sets[max(self.sets)]} - self.faulty - {machine.member}
         return all(
-            len(self._losers[block_hash] | self.faulty | {machine.member}) <= faulty_max
-            for block_hash in self._voted_for(machine.member)
+            # Any quorum has one of these: it leaves out f members, the faulty ones among them.
+            len(others & self._holders(block_hash, heights)) > faulty_max - len(self.faulty)
+            or len(self._losers[block_hash] | self.faulty | {machine.member}) <= faulty_max
+            for block_hash in self._voted_for(machine.member, heights)
         )
 
-    def _voted_for(self, member: str) -> list[bytes]:
-        """Return the blocks that a member notarized and that are neither final nor skipped."""
+    def _voted_for(self, member: str, heights: Mapping[bytes, int]) -> list[bytes]:
+        """Return the blocks that a member notarized and that are final, or may become it."""
         final = self.ledger.blocks[-1].place
         found = []
         for (signer, place), own in self._signed.items():
-            if signer == member and place > final and place not in self.nullified and NOTARIZE in own:
-                block_hash = own[NOTARIZE].block_hash
-                assert block_hash is not None, "a notarization names a block"
+            if signer != member or NOTARIZE not in own:
+                continue
+            block_hash = own[NOTARIZE].block_hash
+            assert block_hash is not None, "a notarization names a block"
+            if block_hash in heights or (place > final and place not in self.nullified):
                 found.append(block_hash)
         return found
+
+    def _holders(self, block_hash: bytes, heights: Mapping[bytes, int]) -> set[str]:
+        """Return the members that have a block as a final one."""
+        height = heights.get(block_hash)
+        return {
+            member
+            for number, member in self._members.items()
+            if height is not None and self.heights[number] >= height
+        }
 
     # Processes.
 
     def note_start(self, machine: "Machine") -> None:
         """A process is open: what its disk promised is still there."""
         assert machine.driver is not None
+        self._members[machine.number] = machine.member
         height = machine.driver.chain.tip.header.height
         known = self.heights[machine.number]
         if self.is_honest(machine):
@@ -208,7 +226,8 @@ class Oracle:
 
     def note_lost_database(self, machine: "Machine") -> None:
         """A machine starts over without its chain."""
-        for block_hash in self._voted_for(machine.member):
+        heights = {block.hash: height for height, block in enumerate(self.ledger.blocks)}
+        for block_hash in self._voted_for(machine.member, heights):
             self._losers[block_hash].add(machine.member)
         self.heights[machine.number] = 0
         self._bases[machine.number] = 0
