@@ -397,6 +397,9 @@ class SnapshotForger(Byzantine):
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
         match message:
             case SnapshotOffer():
+                # For chunks it is asked only where its offer was a true one.
+                if self.may(500):
+                    return [data]
                 self.timeline.sometimes["byzantine: snapshot forged"] += 1
                 return [encode_peer_message(self.chance.choice(self._forged_offers(message)))]
             case SnapshotChunk():
@@ -425,7 +428,6 @@ class SnapshotForger(Byzantine):
             replace(offer, description=replace(described, chunks_root=b"\x33" * 32)),
             replace(offer, certificate=None),
             replace(offer, trust_path=replace(offer.trust_path, handovers=())),
-            offer,
         ]
 
 

@@ -16,6 +16,7 @@ from tests.simulation.whole.byzantine import ACTORS
 
 FORMAT = 1
 STORM_MS = 15_000
+LOSSES_COUNT = 3
 RESERVE_MS = 16_000
 REINSTATE_MS = 3_000
 TRANSACTIONS_COUNT = 160
@@ -113,7 +114,10 @@ def plan(seed: int, *, validators_count: int | None = None, byzantine: str | Non
         chance.choice((0, 20, 100)),
         chance.choice((5, 15, 60, 150)),
     )
-    faults = _Storm(chance, count, [number for number, _ in actors], spare).faults()
+    storm = _Storm(chance, count, [number for number, _ in actors], spare)
+    faults = storm.faults()
+    if "snapshot-forger" in {name for _, name in actors}:
+        faults = tuple(sorted((*faults, *storm.losses()), key=lambda fault: fault.at_ms))
     return Schedule(
         seed,
         count,
@@ -214,6 +218,18 @@ class _Storm:
                 found.append(Fault(at_ms + REINSTATE_MS, kind, (target,)))
             at_ms += chance.randint(500, 2_500)
         return found
+
+    def losses(self) -> list[Fault]:
+        """Return losses of databases late in the storm: who lost one asks for a snapshot."""
+        return [
+            Fault(
+                self._chance.randint(STORM_MS // 2, STORM_MS),
+                "lose-database",
+                (self._chance.choice(self._honest),),
+                (self._chance.randrange(2**32),),
+            )
+            for _ in range(LOSSES_COUNT)
+        ]
 
     def _draw(self, at_ms: int, kind: str) -> Fault | None:
         chance, count = self._chance, self._count
