@@ -7,11 +7,18 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.simulation.whole.campaign import Report, command_for, commit_of, jobs_of_machine, run_campaign
+from tests.simulation.whole.campaign import (
+    Failure,
+    Report,
+    command_for,
+    commit_of,
+    jobs_of_machine,
+    run_campaign,
+)
 from tests.simulation.whole.schedule import Schedule, plan
 from tests.simulation.whole.shards import covered_digest
 from tests.simulation.whole.shrinking import shrink
-from tests.simulation.whole.world import run
+from tests.simulation.whole.world import Outcome, run
 
 TELL_EVERY = 25
 
@@ -58,8 +65,10 @@ def main() -> int:
     return int(report.has_failed)
 
 
-def tell(report: Report) -> None:
-    """Show progress."""
+def tell(report: Report, result: Outcome | Failure) -> None:
+    """Show progress, and a failure at once: a campaign may be ended before its end."""
+    if isinstance(result, Failure):
+        print(result, file=sys.stderr, flush=True)
     if report.seeds_count % TELL_EVERY == 0:
         print(f"  {report.line()}", file=sys.stderr, flush=True)
 

@@ -207,7 +207,10 @@ def run_seed(seed: int) -> Outcome | Failure:
 
 
 def run_campaign(
-    seeds: Sequence[int], *, jobs: int, tell: Callable[[Report], None] = lambda _report: None
+    seeds: Sequence[int],
+    *,
+    jobs: int,
+    tell: Callable[[Report, Outcome | Failure], None] = lambda _report, _result: None,
 ) -> Report:
     """Run seeds in processes of their own. `tell` is called after each."""
     report = Report()
@@ -215,7 +218,7 @@ def run_campaign(
     for result in _results(seeds, jobs):
         report.add(result)
         report.seconds = time.perf_counter() - began
-        tell(report)
+        tell(report, result)
     report.failures.sort(key=lambda failure: failure.seed)
     return report
 
