@@ -425,7 +425,7 @@ class Oracle:
         known = self._durable[machine.number]
         if record in known:
             return
-        is_synced = machine.disk.files.holds_synced(VOTES, record)
+        is_synced = machine.disk.files.holds_synced(VOTES, record) or self._is_passed(machine, vote.subject)
         self.require(is_synced, f"I10: {machine.member} sends an unsynced {vote.subject}")
         known.add(record)
         block_hash = vote.subject.block_hash
@@ -434,6 +434,19 @@ class Oracle:
                 self._holds_block(machine, block_hash),
                 f"I10: {machine.member} votes for a block that is not durable: {vote.subject}",
             )
+
+    @staticmethod
+    def _is_passed(machine: "Machine", subject: Subject) -> bool:
+        """Tell whether the log holds a finality below which nothing is signed again: votes in its views are dropped.
+
+        One event may give votes of two views and the finality of both. The log is rewritten after the first.
+        """
+        assert machine.driver is not None
+        engine = machine.driver.engine
+        final = engine.core.finalized
+        if final.certificate is None or (subject.epoch, subject.view) > (engine.epoch, final.view):
+            return False
+        return machine.disk.files.holds_synced(VOTES, encode_record(CertificateHeld(final.certificate)))
 
     @staticmethod
     def _holds_block(machine: "Machine", block_hash: bytes) -> bool:
