@@ -241,6 +241,10 @@ class Home:
                 others.append(found)
         return tuple(others)
 
+    def tls_names(self) -> tuple[str, ...]:
+        """Return the names of this home's TLS identities, newest first."""
+        return tuple(path.stem for path in self._tls_certificates())
+
     def _tls_certificates(self) -> list[Path]:
         """Return the certificates whose key is there, newest first: tls-10 is newer than tls-9."""
         paths = [

@@ -5,8 +5,9 @@ Rule 2: this node signs for its member with the key that the state registers.
 Rule 3: this node shows the certificate that the state registers for it. One that is not registered yet, since its
 state is older than its registration, shows the one that its home began with, and follows until the state names it.
 Rule 4: the state here may be older than a rotation of this node's own certificate, which was recorded while the node
-was down or before its chain was lost. Peers then know another certificate than the state here does: where they hang up,
-the home's other identities are shown in turn. What one's own certificates are is no secret.
+was down, before its chain was lost, or while it runs and peers are a block ahead of it. Peers then know another
+certificate than the state here does: where they hang up, the home's other identities are shown in turn. What one's
+own certificates are is no secret.
 """
 
 import logging
@@ -51,6 +52,7 @@ class Registered:
         addresses: Mapping[str, Address],
         first_identity: TlsIdentity,
         find_identity: Callable[[bytes], TlsIdentity | None],
+        list_identities: Callable[[], Sequence[str]],
         find_other_identities: Callable[[bytes, int], Sequence[TlsIdentity]],
         find_member_key: Callable[[PublicKey], PrivateKey | None],
     ) -> None:
@@ -59,8 +61,10 @@ class Registered:
         self._addresses = addresses
         self._find_identity = find_identity
         self._identity = self._first_identity = first_identity
+        self._list_identities = list_identities
         self._find_other_identities = find_other_identities
-        self._others: Sequence[TlsIdentity] | None = None
+        self._others: Sequence[TlsIdentity] = ()
+        self._names_read: Sequence[str] = ()
         self._find_member_key = find_member_key
         self._member_key: PrivateKey | None = None
         self._keys: frozenset[bytes] = frozenset()
@@ -75,12 +79,15 @@ class Registered:
             raise IdentityMissing(
                 self._member, expected=found.tls_certificate, found=self._first_identity.certificate
             )
-        self._identity, self._others = identity, None
+        self._identity, self._names_read = identity, ()
         return identity
 
     def other_identities(self) -> Sequence[TlsIdentity]:
         """Return what else this node may show where its peers do not know what it shows (rule 4)."""
-        if self._others is None:
+        names = self._list_identities()
+        if names != self._names_read:
+            # To open a key takes its time; what has a name never changes, but a rotation adds one while the node runs.
+            self._names_read = names
             try:
                 self._others = self._find_other_identities(self._identity.certificate, IDENTITIES_TRIED_MAX)
             except KeyFileError as error:

@@ -73,6 +73,7 @@ class NodeParts:
     settings: NodeSettings
     identity: TlsIdentity
     find_identity: Callable[[bytes], TlsIdentity | None]
+    list_identities: Callable[[], Sequence[str]]
     find_other_identities: Callable[[bytes, int], Sequence[TlsIdentity]]
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
     find_member_key: Callable[[PublicKey], PrivateKey | None]
@@ -104,6 +105,7 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
         settings=settings,
         identity=identity,
         find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
+        list_identities=home.tls_names,
         find_other_identities=lambda certificate, count_max: home.other_tls_identities(
             protection, certificate, count_max
         ),
@@ -172,6 +174,7 @@ class NodeProcess:
                 addresses=parts.settings.peers,
                 first_identity=parts.identity,
                 find_identity=parts.find_identity,
+                list_identities=parts.list_identities,
                 find_other_identities=parts.find_other_identities,
                 find_member_key=parts.find_member_key,
             )

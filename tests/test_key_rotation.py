@@ -1,7 +1,7 @@
 """Rotations from a home: what a crash at any step leaves is used or finished by the next try."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,9 @@ from node.consensus.config import Config
 from node.home import Home, HomeKeys
 from node.keyfiles import DevelopmentKey, KeyFileError
 from node.network.tls import TlsIdentity, make_identity
+from node.registered import Registered
 from node.settings import Address, HomeSettings, NodeSettings
+from node.storage.store import Store
 from tests.consortium import START_MS, key_of, make_genesis, member_key_of
 from tests.memory_node import MemoryNode, serve
 
@@ -245,3 +247,31 @@ def test_the_other_identities_of_a_home_are_its_newest(home: Home) -> None:
     assert home.other_tls_identities(PLAIN, made[10].certificate, 2) == (made[9], made[2])
     assert home.other_tls_identities(PLAIN, made[10].certificate, 9)[-1] == first
     assert home.other_tls_identities(PLAIN, made[10].certificate, 0) == ()
+
+
+def test_an_identity_that_came_while_the_node_runs_is_one_of_the_others(home: Home) -> None:
+    opened: list[bytes] = []
+
+    def find_others(certificate: bytes, count_max: int) -> Sequence[TlsIdentity]:
+        opened.append(certificate)
+        return home.other_tls_identities(PLAIN, certificate, count_max)
+
+    first = home.load_tls_identity(PLAIN)
+    store = Store.open(home.path.parent / "chain", home.genesis)
+    store.close()
+    registered = Registered(
+        store,
+        member=MEMBER,
+        addresses={},
+        first_identity=first,
+        find_identity=lambda certificate: home.find_tls_identity(PLAIN, certificate),
+        list_identities=home.tls_names,
+        find_other_identities=find_others,
+        find_member_key=lambda _key: None,
+    )
+    assert registered.other_identities() == ()
+    second = home.require_fresh_tls_identity("tls-1", PLAIN, make_identity(MEMBER))
+    assert registered.other_identities() == (second,)
+    third = home.require_fresh_tls_identity("tls-2", PLAIN, make_identity(MEMBER))
+    assert [registered.other_identities() for _ in range(3)] == [(third, second)] * 3
+    assert opened == [first.certificate] * 3, "keys are opened once for each rotation"
