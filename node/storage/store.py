@@ -9,8 +9,7 @@ are judged by whoever reads them under a state root.
 Rule 5: a database is made where there is none, never in place of one that lost its parts.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
 from node.storage.leveldb import LevelDatabase
+from node.storage.recent import Recent
 from node.storage.sparestate import SpareState
 from node.storage.tables import (
     CERTIFICATE,
@@ -139,43 +139,6 @@ class Snapshot:
         return value
 
 
-class _Recent:
-    """The records that were used last, None for one that is not there."""
-
-    def __init__(self, size_max: int) -> None:
-        self._records: OrderedDict[bytes, bytes | None] = OrderedDict()
-        self._size_max = size_max
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def get(self, name: bytes, read: Callable[[bytes], bytes | None]) -> bytes | None:
-        """Return a record, read only where it is not remembered."""
-        records = self._records
-        if name in records:
-            records.move_to_end(name)
-            return records[name]
-        found = records[name] = read(name)
-        if len(records) > self._size_max:
-            records.popitem(last=False)
-        return found
-
-    def put(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Remember what was written."""
-        self._records.update(records)
-        while len(self._records) > self._size_max:
-            self._records.popitem(last=False)
-
-    def replace(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Take over what was written, where something else is remembered."""
-        for name in records.keys() & self._records.keys():
-            self._records[name] = records[name]
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._records.clear()
-
-
 class Store(Snapshot):
     """The open store. It is the state of the finalized tip. Not for use from two threads at once."""
 
@@ -183,8 +146,8 @@ class Store(Snapshot):
         """Use `Store.open`."""
         super().__init__(database)
         self._database = database
-        self._pages = _Recent(PAGES_CACHED_MAX)
-        self._values = _Recent(VALUES_CACHED_MAX)
+        self._pages = Recent(PAGES_CACHED_MAX)
+        self._values = Recent(VALUES_CACHED_MAX)
         self._tip: Tip | None = None
         self._failure: str | None = None
 
