@@ -15,7 +15,7 @@ too, until finality passes it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
@@ -96,6 +96,7 @@ class Ledger:
     """The final log, and the state that replaying it gives."""
 
     blocks: list[FinalBlock] = field(default_factory=list)
+    heights: dict[bytes, int] = field(default_factory=dict)
     changes: list[dict[bytes, bytes]] = field(default_factory=list)
     state: State = field(default_factory=State)
     places: dict[bytes, int] = field(default_factory=dict)
@@ -167,16 +168,15 @@ class Oracle:
         if not self.is_honest(machine):
             return True
         faulty_max = (len(self.sets[max(self.sets)]) - 1) // 3
-        heights = {block.hash: height for height, block in enumerate(self.ledger.blocks)}
         others = {member for member, _ in self.sets[max(self.sets)]} - self.faulty - {machine.member}
         return all(
             # Any quorum has one of these: it leaves out f members, the faulty ones among them.
-            len(others & self._holders(block_hash, heights)) > faulty_max - len(self.faulty)
+            len(others & self._holders(block_hash)) > faulty_max - len(self.faulty)
             or len(self._losers[block_hash] | self.faulty | {machine.member}) <= faulty_max
-            for block_hash in self._voted_for(machine.member, heights)
+            for block_hash in self._voted_for(machine.member)
         )
 
-    def _voted_for(self, member: str, heights: Mapping[bytes, int]) -> list[bytes]:
+    def _voted_for(self, member: str) -> list[bytes]:
         """Return the blocks that a member notarized and that are final, or may become it."""
         final = self.ledger.blocks[-1].place
         found = []
@@ -185,13 +185,13 @@ class Oracle:
                 continue
             block_hash = own[NOTARIZE].block_hash
             assert block_hash is not None, "a notarization names a block"
-            if block_hash in heights or (place > final and place not in self.nullified):
+            if block_hash in self.ledger.heights or (place > final and place not in self.nullified):
                 found.append(block_hash)
         return found
 
-    def _holders(self, block_hash: bytes, heights: Mapping[bytes, int]) -> set[str]:
+    def _holders(self, block_hash: bytes) -> set[str]:
         """Return the members that have a block as a final one."""
-        height = heights.get(block_hash)
+        height = self.ledger.heights.get(block_hash)
         return {
             member
             for number, member in self._members.items()
@@ -226,8 +226,7 @@ class Oracle:
 
     def note_lost_database(self, machine: "Machine") -> None:
         """A machine starts over without its chain."""
-        heights = {block.hash: height for height, block in enumerate(self.ledger.blocks)}
-        for block_hash in self._voted_for(machine.member, heights):
+        for block_hash in self._voted_for(machine.member):
             self._losers[block_hash].add(machine.member)
         self.heights[machine.number] = 0
         self._bases[machine.number] = 0
@@ -652,6 +651,7 @@ class Oracle:
         header = executed.block.header
         ids = tuple(transaction.id for transaction in executed.block.transactions)
         place = (header.epoch, header.view)
+        self.ledger.heights[executed.block.hash] = header.height
         self.ledger.blocks.append(FinalBlock(executed.block.hash, place, header.is_seal, header.time_ms, ids))
         self.ledger.changes.append(dict(changes))
         self.ledger.state.leaves.update(changes)
