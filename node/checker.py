@@ -63,8 +63,9 @@ def _verifies(encoded: bytes, keys: dict[str, PublicKey]) -> bool:
 def answer_all(questions: BinaryIO, answers: BinaryIO) -> None:
     """Answer one question after the other until there are no more."""
     while len(size := questions.read(SIZE_BYTES)) == SIZE_BYTES:
-        encoded = questions.read(int.from_bytes(size))
-        if len(encoded) < int.from_bytes(size):
+        expected = int.from_bytes(size)
+        encoded = questions.read(expected)
+        if len(encoded) < expected:
             return
         answers.write(verdicts(unpack(Question, encoded)))
         answers.flush()

@@ -452,7 +452,7 @@ def test_values_in_memory_are_the_values_on_disk(store: Store, monkeypatch: pyte
     for number in range(1, 4):
         executed = build(chain, number)
         keys = list(executed.overlay.values)
-        assert [store.find_value(key) for key in keys if store.find_value(key) is None], "a new anchor"
+        assert None in [store.find_value(key) for key in keys], "a new anchor is remembered as absent"
         chain.commit(certify(executed))
         assert [store.find_value(key) for key in keys] == [executed.overlay.values[key] for key in keys]
         for key, value in store.values():
