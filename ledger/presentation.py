@@ -10,7 +10,7 @@ take the withdrawal away.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.codec import encode
+from ledger.codec import encode, encode_checked
 from ledger.digests import keyed_digest, tagged_digest
 from ledger.errors import EncodingError
 from ledger.keys import PrivateKey, PublicKey
@@ -212,8 +212,8 @@ class Presentation:
 def presentation_body(
     *, chain_id: bytes, commitment: bytes, recipient: str, key: PublicKey, consent_id: bytes, nonce: bytes
 ) -> bytes:
-    """Return what holder key and consent key both sign."""
-    return encode((chain_id, commitment, recipient, (key.algorithm, key.data), consent_id, nonce))
+    """Return what holder key and consent key both sign. Its parts come from records, which checked them."""
+    return encode_checked((chain_id, commitment, recipient, (key.algorithm, key.data), consent_id, nonce))
 
 
 def terms_commitment(request_body: bytes, *, salt: bytes, receipt_hash: bytes | None) -> bytes:

@@ -438,16 +438,17 @@ def anchor_key(issuer: str, root: bytes) -> bytes:
     return state_key(encode((Anchor.TAG, issuer, root)))
 
 
+# A revocation's key, and those of consents, are made of fields of records, which were checked where those were read.
 def revocation_key(issuer: str, commitment: bytes) -> bytes:
-    return state_key(encode((Revocation.TAG, issuer, commitment)))
+    return state_key(encode_checked((Revocation.TAG, issuer, commitment)))
 
 
 def consent_key(key: PublicKey, consent_id: bytes) -> bytes:
-    return state_key(encode((Consent.TAG, _key_value(key), consent_id)))
+    return state_key(encode_checked((Consent.TAG, _key_value(key), consent_id)))
 
 
 def verification_key(key: PublicKey, consent_id: bytes, slot: int) -> bytes:
-    return state_key(encode((Verification.TAG, _key_value(key), consent_id, slot)))
+    return state_key(encode_checked((Verification.TAG, _key_value(key), consent_id, slot)))
 
 
 def misbehaviour_key(epoch: int, member: str) -> bytes:
