@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -413,17 +413,17 @@ def audit_and_tamper(stage: Stage, story: Story) -> None:
 
 def _alter_a_record(home: Path, story: Story) -> bytes:
     """Rewrite the story's anchor in a stopped node's database, as an insider would; return its state key."""
-    import plyvel
+    from node.storage.database import Batch as Changes
+    from node.storage.leveldb import LevelDatabase
 
     key = anchor_key(story.case.issuer, story.proof.anchor_root)
-    database = plyvel.DB(str(home / "data" / "chain"))
-    try:
+    with closing(LevelDatabase.open(home / "data" / "chain")) as database:
         value = database.get(b"V" + key)
         if value is None:
             raise unexpected("stored record", "the anchor", "nothing")
-        database.put(b"V" + key, value.replace(story.case.schema.encode(), b"cn.credit-report"), sync=True)
-    finally:
-        database.close()
+        changes = Changes()
+        changes.put(b"V" + key, value.replace(story.case.schema.encode(), b"cn.credit-report"))
+        database.write(changes, is_synced=True)
     return key
 
 

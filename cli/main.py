@@ -9,7 +9,7 @@ from typing import Final
 
 EXTRA: Final = "luohu-ledger[node]"
 # Packages that come with the extra, by the name they are imported under.
-_PACKAGES: Final = frozenset({"click", "aiohttp", "plyvel"})
+_PACKAGES: Final = frozenset({"click", "aiohttp", "plyvel", "plyvel_next"})
 
 
 def main() -> None:

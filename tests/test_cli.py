@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import plyvel
 import pytest
 
 from cli.exits import FINE, NO, UNREACHABLE, USAGE, CommandError
@@ -23,6 +22,7 @@ from ledger.state import consent_key
 from ledger.trust import trusted_root_to_json
 from ledger.verdicts import REFUSALS
 from node.home import format_genesis
+from node.storage.leveldb import plyvel
 from tests.story import Story, make_request, tell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,7 +123,7 @@ def test_every_command_has_an_example_and_takes_json() -> None:
 def test_help_and_verification_import_neither_aiohttp_nor_plyvel() -> None:
     script = (
         "import sys; from cli.program import run; run(sys.argv[1:]);"
-        "assert not {'aiohttp', 'plyvel'} & sys.modules.keys(), 'loaded'"
+        "assert not {'aiohttp', 'plyvel', 'plyvel_next'} & sys.modules.keys(), 'loaded'"
     )
     for arguments in (
         ["--help"],

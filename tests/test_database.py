@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import plyvel
 import pytest
 
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
-from node.storage.leveldb import LevelDatabase
+from node.storage.leveldb import LevelDatabase, plyvel
 
 
 @pytest.fixture
@@ -135,9 +134,8 @@ def test_a_closed_database_is_let_go_of_and_may_be_closed_again(tmp_path: Path) 
 
 REFUSED_WRITE = """
 import gc, pathlib, resource, signal, sys
-import plyvel
 from node.storage.database import Batch, DatabaseError
-from node.storage.leveldb import LevelDatabase
+from node.storage.leveldb import LevelDatabase, plyvel
 
 database = LevelDatabase.open(pathlib.Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -29,6 +29,7 @@ IMPURE = {
     "pathlib",
     "platform",
     "plyvel",
+    "plyvel_next",
     "queue",
     "random",
     "secrets",
@@ -52,7 +53,15 @@ IMPURE_CALLS = {"open", "print", "input", "id", "hash", "exec", "eval", "__impor
 MAY_MAKE_CODE = {"ledger/recordcode.py": ["exec"]}
 HOMELESS = {"utils", "util", "common", "helpers", "helper", "manager", "handler", "base", "misc"}
 # The verifier is what a bank reads and installs: neither execution nor anything of the node.
-VERIFIER_NEVER = {"ledger.transition", "ledger.execution", "node", "aiohttp", "plyvel", "click"}
+VERIFIER_NEVER = {
+    "ledger.transition",
+    "ledger.execution",
+    "node",
+    "aiohttp",
+    "plyvel",
+    "plyvel_next",
+    "click",
+}
 
 
 def sources(*folders: str) -> list[Path]:

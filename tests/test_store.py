@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import plyvel
 import pytest
 
 from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
@@ -20,6 +19,7 @@ from ledger.statetree import InclusionProof, verify_present
 from node.chain import Chain
 from node.storage import store as store_module
 from node.storage.database import Batch, Database, DatabaseError
+from node.storage.leveldb import plyvel
 from node.storage.store import SCHEMA_VERSION, Store, StoreError
 from node.storage.tables import number_key
 from tests.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key

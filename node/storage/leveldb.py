@@ -7,12 +7,17 @@ Rule 2: LevelDB's errors, whose texts are bytes, leave this module as DatabaseEr
 
 import os
 import secrets
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import plyvel
+if sys.version_info >= (3, 13):
+    # The fork with wheels there, of the same interface under a name of its own.
+    import plyvel_next as plyvel
+else:
+    import plyvel
 
 from node.storage.database import Batch, DatabaseError, DatabaseLocked, Reader
 
