@@ -17,7 +17,7 @@ from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
 from node.client.issuing.nodes import Nodes
-from node.client.issuing.register import ReferenceTaken, Register, RegisterError
+from node.client.issuing.register import Batch, ReferenceTaken, Register, RegisterError
 from node.service import PENDING, Submission
 from tests.consortium import REPORT, START_MS, member_key_of
 from tests.crashing_disk import PowerCut
@@ -128,6 +128,28 @@ def test_a_full_batch_does_not_wait(tmp_path: Path) -> None:
 
     run(bureau, story, documents_max=5)
     assert leaf_counts(bureau) == [5]
+
+
+def test_a_document_that_comes_behind_the_count_waits_for_others_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bureau = Bureau(tmp_path, MemoryNode())
+    form_batches = Register.form_batches
+
+    def collect_and_form(register: Register, documents_max: int) -> list[Batch]:
+        register.collect([bureau.draft("behind")], now_ms=START_MS)
+        return form_batches(register, documents_max)
+
+    monkeypatch.setattr(Register, "form_batches", collect_and_form)
+
+    async def story(issuer: Issuer, pauses: Pauses) -> None:
+        await asyncio.sleep(0.05)
+        await issuer.issue(bureau.draft("another"))
+        await pauses.wake()
+        await issuer.settled()
+
+    run(bureau, story)
+    assert leaf_counts(bureau) == [2]
 
 
 def test_who_brings_more_than_there_is_room_for_waits(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ class Issuer:
         while True:
             await self._work.wait()
             self._work.clear()
-            await self._gather()
-            await asyncio.to_thread(self._register.form_batches, self._pacing.documents_max)
+            if await self._gather():
+                await asyncio.to_thread(self._register.form_batches, self._pacing.documents_max)
             for batch in self._waiting_batches():
                 await self._try(batch.root, lambda batch=batch: self._outbox.anchor(batch))  # type: ignore[misc]
                 await self._recount()
@@ -184,12 +184,15 @@ class Issuer:
             await self._recount()
             self._proving.set()
 
-    async def _gather(self) -> None:
-        """Wait for more documents after the first (Rule 2)."""
+    async def _gather(self) -> bool:
+        """Wait for more documents after the first (Rule 2). Say whether there is one.
+
+        Where there is none no batch is formed: what another thread collects meanwhile has waited for nobody yet.
+        """
         count = self._register.collected_count()
         self._full.clear()
         if not 0 < count < self._pacing.documents_max:
-            return
+            return count > 0
         waits = [
             asyncio.ensure_future(self._sleep(self._pacing.wait_ms)),
             asyncio.ensure_future(self._full.wait()),
@@ -199,6 +202,7 @@ class Issuer:
         finally:
             for wait in waits:
                 wait.cancel()
+        return True
 
     async def _try(self, name: bytes, step: Callable[[], Awaitable[object]]) -> None:
         """Perform a step until it is done or refused (Rules 4 and 5)."""
