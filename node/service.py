@@ -38,6 +38,11 @@ class Submission:
     time_ms: int | None = None
     error: LedgerError | MempoolError | None = None
 
+    def __post_init__(self) -> None:
+        # The frames that raised it hold what was sent, up to a whole body, and this answer among their own values.
+        if self.error is not None:
+            self.error.__cause__ = self.error.__context__ = self.error.__traceback__ = None
+
 
 @dataclass(frozen=True, slots=True)
 class ProvenValue:

@@ -13,16 +13,19 @@ import aiohttp
 import pytest
 
 from ledger.certificates import QuorumCertificate
+from ledger.errors import LedgerError
 from ledger.operations import Operation
 from ledger.proofs import Evidence
 from ledger.records import pack, unpack
 from ledger.state import member_key
+from ledger.transactions import Transaction
 from node.api import connection, doors, events, server, submissions
 from node.api.doors import BODY_VALUES_MAX
 from node.api.queries import BLOCKS_MAX
 from node.api.server import Api, check_loopback
 from node.configfile import ConfigError
 from node.jobs import NodeStopped
+from node.service import REFUSED, Submission
 from node.storage.tables import damaged
 from node.storage.votelog import VoteLogError
 from tests.consortium import (
@@ -738,6 +741,36 @@ def test_a_client_that_does_not_take_its_answers_is_cut_off(monkeypatch: pytest.
 def repeat(make: Callable[..., Any], times: int) -> Callable[..., Any]:
     """Return what makes the same events many times over, to fill every buffer on the way."""
     return lambda block: (event for _ in range(times) for event in make(block))
+
+
+def test_a_client_that_goes_away_within_its_body_is_no_failure_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        async with serve(MemoryNode()) as url, aiohttp.ClientSession() as session:
+            host, port = url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = b"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            writer.write(head + b"Content-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+            line = 'luohu_requests_total{door="POST /v1/transactions",status="400",code="encoding"} 1'
+            await asyncio.wait_for(wait_for_metric(session, url, line), 10)
+
+    asyncio.run(scenario())
+    assert "api.failure" not in caplog.text and "Traceback" not in caplog.text
+
+
+def test_an_answer_keeps_no_frame_that_holds_what_was_sent() -> None:
+    with pytest.raises(LedgerError) as caught:
+        Transaction.decode(b"\xab" * 100)
+    error = caught.value
+    said = str(error)
+    assert error.__cause__ is not None and error.__traceback__ is not None
+    answer = Submission(b"", REFUSED, error=error)
+    assert answer.error is error and str(error) == said
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
 
 
 async def wait_for_metric(session: aiohttp.ClientSession, url: str, line: str) -> None:

@@ -195,7 +195,7 @@ async def _read_body(request: web.Request) -> bytes:
         raise DoorError(
             408, "timeout", "body", expected=f"all of it within {BODY_S:.0f} s", found="less", cure=cure
         ) from error
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         cure = "Send as many bytes as the headers announce."
         raise DoorError(
             400, "encoding", "body", expected="a whole body", found="a broken one", cure=cure
