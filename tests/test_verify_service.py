@@ -361,6 +361,26 @@ def test_forms_at_once_are_bounded_and_a_silent_client_is_refused(
     serve(story, scenario)
 
 
+def test_a_client_that_goes_away_within_its_form_is_no_failure_of_ours(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(_session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        head = b"POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
+        start = f"--b\r\n{named('document')}\r\n\r\n".encode()
+        writer.write(head + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + start)
+        async with asyncio.timeout(10):
+            while desk._forms_count < 1:
+                await asyncio.sleep(0.01)
+            writer.transport.abort()
+            while desk._forms_count > 0:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+    serve(story, scenario)
+    assert "failure" not in caplog.text and "Traceback" not in caplog.text
+
+
 def test_the_description_names_exactly_the_doors_and_their_parts(story: Story) -> None:
     async def scenario(session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
         async with session.get(url + "/v1/openapi.json") as response:

@@ -48,7 +48,7 @@ async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> For
     except TimeoutError as error:
         expected = f"bytes every {STALL_S:.0f} s, all in {FORM_S:.0f} s"
         raise _fault(408, "timeout", "body", expected, "fewer") from error
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         raise _fault(400, "encoding", "body", "a whole body", "a broken one") from error
     except FormError as error:
         raise _fault(400, "encoding", "body", f"{error}", "something else") from error
