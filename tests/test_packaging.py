@@ -1,12 +1,13 @@
 """What is installed is what is in the source: every package, and the data that commands read."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
-import venv
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from node.scenarios import scenarios_directory
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUP = PROJECT["tool"]["setuptools"]
 
 
 def test_every_package_is_installed() -> None:
@@ -67,10 +69,7 @@ def test_the_base_installation_verifies_and_says_what_to_install_for_more(tmp_pa
 
 @pytest.mark.skipif("LUOHU_LARGE" not in os.environ, reason="downloads; `make large` runs it")
 def test_a_fresh_environment_with_the_base_installation_alone(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
-    install = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", str(ROOT)]
-    subprocess.run(install, check=True, timeout=300, cwd=tmp_path)
+    python = install_into(tmp_path / "venv", sys.executable, f"{ROOT}")
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True, check=True
     ).stdout
@@ -106,39 +105,40 @@ def check_installation(python: list[str], environment: dict[str, str], folder: P
     assert "python -m pip install 'luohu-ledger[node]'" in done.stderr and "Traceback" not in done.stderr
 
 
-OTHER_PYTHONS = tuple(f"3.{minor}" for minor in range(11, 15) if minor != sys.version_info.minor)
+def install_into(folder: Path, python: str, requirement: str) -> str:
+    """Install into a fresh environment of an interpreter. Return the environment's own."""
+    subprocess.run([python, "-m", "venv", str(folder)], check=True, timeout=60)
+    own = str(folder / "bin" / "python")
+    install = [own, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", requirement]
+    subprocess.run(install, check=True, timeout=300, cwd=folder)
+    return own
+
+
+def promised_pythons() -> list[str]:
+    """Return every minor version that `requires-python` allows, but for the one that runs this."""
+    bounds = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["project"]["requires-python"])
+    assert bounds is not None, "the promise has another form"
+    minors = range(int(bounds[1]), int(bounds[2]))
+    return [f"3.{minor}" for minor in minors if minor != sys.version_info.minor]
 
 
 def find_python(version: str) -> str | None:
     """Return the interpreter of a version that this machine has, on the path or beside this one in a pyenv."""
-    beside = Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python{version}")
-    for candidate in (shutil.which(f"python{version}"), *map(str, sorted(beside))):
-        # Names on the path may stand for interpreters that are not there.
-        if (
-            candidate is not None
-            and not subprocess.run([candidate, "--version"], capture_output=True).returncode
-        ):
-            return candidate
-    return None
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python{version}"))
+    candidates = [found for found in (shutil.which(f"python{version}"), *map(str, beside)) if found]
+    # Names on the path may stand for interpreters that are not there.
+    ask = partial(subprocess.run, capture_output=True, check=False, timeout=60)
+    return next((found for found in candidates if ask([found, "--version"]).returncode == 0), None)
 
 
 @pytest.mark.skipif("LUOHU_LARGE" not in os.environ, reason="downloads; `make large` runs it")
-@pytest.mark.parametrize("version", OTHER_PYTHONS)
+@pytest.mark.parametrize("version", promised_pythons())
 def test_nodes_run_on_every_python_that_is_promised(version: str, tmp_path: Path) -> None:
     """The database has another package on newer ones; what else differs, the whole story meets."""
     found = find_python(version)
     if found is None:
         pytest.skip(f"this machine has no Python {version}")
-    subprocess.run([found, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=60)
-    programs = tmp_path / "venv" / "bin"
-    install = [str(programs / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*install, "--editable", f"{ROOT}[node]"], check=True, timeout=300, cwd=tmp_path)
-    told = subprocess.run(
-        [str(programs / "luohu"), "demo"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    own = install_into(tmp_path / "venv", found, f"{ROOT}[node]")
+    command = [str(Path(own).with_name("luohu")), "demo"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert told.returncode == 0, told.stdout + told.stderr
