@@ -670,8 +670,11 @@ def test_a_damaged_register_says_so(tmp_path: Path) -> None:
     bureau.path.parent.mkdir()
     bureau.path.write_bytes(b"no register at all" * 100)
     bureau.path.chmod(0o600)
-    with pytest.raises(RegisterError, match="a usable register"), opened(bureau):
+    with pytest.raises(RegisterError, match="a usable register") as caught, opened(bureau):
         pass
+    # An error that is kept keeps no file open.
+    opened_files = {each.resolve() for each in Path("/proc/self/fd").glob("*")}
+    assert caught.value.where == f"{bureau.path}" and bureau.path not in opened_files
 
 
 def test_a_register_is_synced_before_it_answers(tmp_path: Path) -> None:
