@@ -50,16 +50,30 @@ Act = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
+class Slowest:
+    """The longest of some waits, and the faults that it followed."""
+
+    seconds: float = 0.0
+    after: str = "none"
+    """`kind:where@seconds` of each, from the run's beginning as in the schedule, joined by `+`."""
+
+    def note(self, seconds: float, faults: list[str]) -> None:
+        """Take a wait into account."""
+        if seconds > self.seconds:
+            self.seconds, self.after = seconds, "+".join(faults)
+
+
+@dataclass(slots=True)
 class Figures:
     """What a run measured."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    slowest_return_s: float = 0.0
+    slowest_return: Slowest = field(default_factory=Slowest)
     longest_outage_s: float = 0.0
     return_allowance_s: float = 0.0
     """The most that the machine withheld while finality returned."""
-    slowest_after_fault_s: float = 0.0
-    slowest_rejoin_s: float = 0.0
+    slowest_after_fault: Slowest = field(default_factory=Slowest)
+    slowest_rejoin: Slowest = field(default_factory=Slowest)
     longest_silence_s: float = 0.0
     misbehaviour_count: int = 0
     rss_max_mib: int = 0
@@ -104,6 +118,7 @@ class Soak:
         self.history = History()
         self.figures = Figures()
         self._is_outage = False
+        self._recent: list[str] = []
 
     async def run(self, is_over: Callable[[float, int], bool]) -> Figures:
         """Run faults until `is_over` (seconds, faults) says so, and judge. Processes are gone afterwards."""
@@ -152,6 +167,7 @@ class Soak:
         # Every kind once, so that a short run has them all; then as chance has it.
         acts = self._each_once(world)
         while not is_over(time.monotonic() - self._began_s, self.figures.faults_count):
+            self._recent.clear()
             await (acts.pop() if acts else self._random_act(world))()
             load.check()
             await self._recover(world)
@@ -187,7 +203,7 @@ class Soak:
         withheld_s = self._lag.late_s - late_s
         self.figures.return_allowance_s = max(self.figures.return_allowance_s, withheld_s)
         self._is_outage = False
-        self.figures.slowest_return_s = max(self.figures.slowest_return_s, seconds)
+        self.figures.slowest_return.note(seconds, self._recent)
 
     async def _faults_on_some(self, world: World, kinds: list[Fault]) -> None:
         victims = self._source.sample(world.members, len(kinds))
@@ -216,7 +232,7 @@ class Soak:
         """Wait until finality goes on and every node is whole, votes and has caught up. Raises Stuck."""
         began = time.monotonic()
         seconds = await self._finality(world, FINALITY_S)
-        self.figures.slowest_after_fault_s = max(self.figures.slowest_after_fault_s, seconds)
+        self.figures.slowest_after_fault.note(seconds, self._recent)
         height = await world.nodes.highest()
         for member in world.members:
             await world.nodes.wait_for(member, height, voting=True)
@@ -225,7 +241,7 @@ class Soak:
             await world.nodes.wait_for(member, height, voting=True, peers_count=len(world.members) - 1)
         if time.monotonic() > connected_by:
             raise Stuck(f"not all nodes were connected with all others within {CONNECTED_S:.0f} s")
-        self.figures.slowest_rejoin_s = max(self.figures.slowest_rejoin_s, time.monotonic() - began)
+        self.figures.slowest_rejoin.note(time.monotonic() - began, self._recent)
         if world.nodes.ended():
             raise Stuck(f"{world.nodes.ended()} ended by themselves")
 
@@ -240,6 +256,7 @@ class Soak:
     def _note(self, kind: str, where: str, detail: str) -> None:
         self.figures.faults[kind] += 1
         at_s = round(time.monotonic() - self._began_s, 3)
+        self._recent.append(f"{kind}:{where}@{at_s:.0f}")
         line = json.dumps({"at_s": at_s, "fault": kind, "on": where, "detail": detail})
         with (self._directory / SCHEDULE_FILE).open("a") as schedule:
             schedule.write(line + "\n")
