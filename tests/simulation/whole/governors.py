@@ -146,7 +146,8 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
             return AddPurpose(f"purpose-{number}"), None
         case "parameters":
             current = require_parameters(state)
-            operations_max = (10_000, 30, 3)[number % 3]
+            # No fewer than carry what live clients offer, eight a second, where each late leader costs its timeout.
+            operations_max = (10_000, 30, 10)[number % 3]
             size_max = (2**21, 4_096)[number % 2]
             changed = replace(current, block_operations_max=operations_max, block_size_max=size_max)
             return SetParameters(current, changed), None
