@@ -70,7 +70,10 @@ def erase(
     *,
     files: FileOperations = POSIX_FILES,
 ) -> bool:
-    """Erase, durably, check that it is gone, and say whether the register held it. Raises OSError or WalletError."""
+    """Erase, durably, check that it is gone, and say whether the register held it.
+
+    Raises OSError, WalletError or RegisterError.
+    """
     was_registered = False
     if register is not None and erasure.commitment is not None:
         was_registered = register.erase(erasure.commitment)

@@ -5,8 +5,10 @@ import math
 import random
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -164,6 +166,10 @@ class Served:
 def opened(bureau: Bureau) -> Iterator[Register]:
     with CrashingRegister.open(bureau.path, chain_id=CHAIN_ID, issuer=ISSUER) as register:
         yield register
+
+
+def log_of(bureau: Bureau) -> bytes:
+    return bureau.path.with_name(bureau.path.name + "-wal").read_bytes()
 
 
 def operations_of(node: MemoryNode) -> list[str]:
@@ -635,6 +641,43 @@ def test_a_document_erased_before_its_anchor_does_not_hold_up_its_batch(tmp_path
         register.erase(issued.commitment)
         assert bureau.settle(register).anchored[0].leaf_count == 2
         bureau.verify(bureau.draft("b"), bureau.prove(register, "b"))
+
+
+def test_erasing_waits_its_turn_among_threads_that_read(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    is_over = threading.Event()
+    with opened(bureau) as register:
+        issued = register.collect([bureau.draft(f"{number}") for number in range(100)], now_ms=START_MS)
+        register.form_batches(1_000)
+
+        def read() -> int:
+            count = 0
+            while not is_over.is_set():
+                count += len(register.waiting_batches()) + register.collected_count()
+            return count
+
+        with ThreadPoolExecutor() as threads:
+            readers = [threads.submit(read) for _ in range(2)]
+            try:
+                assert all(register.erase(each.commitment) for each in issued)
+            finally:
+                is_over.set()
+            assert all(reader.result() for reader in readers)
+
+
+def test_nothing_is_erased_while_another_program_keeps_its_older_copies(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau) as register, closing(sqlite3.connect(bureau.path, isolation_level=None)) as other:
+        (issued,) = register.collect([bureau.draft("customer 4711")], now_ms=START_MS)
+        register._connection.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM documents").fetchone()
+        with pytest.raises(RegisterError, match="another program reading it"):
+            register.erase(issued.commitment)
+        assert register.find("customer 4711") == issued, "nothing is erased"
+        other.execute("ROLLBACK")
+        assert b"customer 4711" in log_of(bureau), "the search would find it"
+        assert register.erase(issued.commitment) and log_of(bureau) == b""
 
 
 # -- the file -------------------------------------------------------------------------------------------------

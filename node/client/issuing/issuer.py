@@ -158,7 +158,7 @@ class Issuer:
     async def erase(self, reference: str) -> bool:
         """Erase salt, opening and reference of the standing document; say whether there was one.
 
-        What was written to its proof path is not touched. Raises OSError.
+        What was written to its proof path is not touched. Raises RegisterError.
         """
         issued = self._register.find(reference)
         if issued is None:
