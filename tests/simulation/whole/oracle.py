@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
+from ledger.blocks import Block, SealedHeader, transactions_root
 from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
@@ -128,7 +129,7 @@ class Oracle:
         self.heights: dict[int, int] = defaultdict(int)
         self.finality_times: list[int] = []
         self._seen: set[QuorumCertificate] = set()
-        self._members: dict[int, str] = {}
+        self._machines: dict[int, Machine] = {}
         self._losers: dict[bytes, set[str]] = defaultdict(set)
         self._signed: dict[tuple[str, View], dict[str, Subject]] = defaultdict(dict)
         self._durable: dict[int, set[bytes]] = defaultdict(set)
@@ -143,7 +144,7 @@ class Oracle:
     def _begin(self) -> None:
         start = genesis_block(self.consortium.genesis.content)
         self._state_root = start.block.header.state_root
-        self._extend(start, dict(start.overlay.values))
+        self._extend(start.block, dict(start.overlay.values))
 
     def require(self, holds: bool, claim: str) -> None:
         """Raise Violation unless something holds."""
@@ -193,8 +194,8 @@ class Oracle:
         """Return the members that have a block as a final one."""
         height = self.ledger.heights.get(block_hash)
         return {
-            member
-            for number, member in self._members.items()
+            machine.member
+            for number, machine in self._machines.items()
             if height is not None and self.heights[number] >= height
         }
 
@@ -203,14 +204,52 @@ class Oracle:
     def note_start(self, machine: "Machine") -> None:
         """A process is open: what its disk promised is still there."""
         assert machine.driver is not None
-        self._members[machine.number] = machine.member
+        self._machines[machine.number] = machine
         height = machine.driver.chain.tip.header.height
         known = self.heights[machine.number]
         if self.is_honest(machine):
             self.require(height >= known, f"I9: {machine.member} had {known} blocks, opens with {height}")
+        if machine.keeps_rules:
+            self._learn(machine)
+        if self.is_honest(machine):
             self._check_log(machine, height)
         self._note_unreported_snapshot(machine, known, height)
         self.heights[machine.number] = height
+
+    def _learn(self, machine: "Machine") -> None:
+        """Take what is final up to a machine's tip into the log, where nobody reported it yet.
+
+        A process may die between the write that makes blocks final and the word of it; a snapshot may come from a
+        machine whose word does not count.
+        """
+        assert machine.driver is not None
+        tip = machine.driver.chain.tip
+        unreported: list[Block] = []
+        wanted = tip.sealed.hash
+        for height in range(tip.header.height, len(self.ledger.blocks) - 1, -1):
+            block = self._stored_block(height, wanted)
+            if block is None:
+                self.fail(f"I1: {machine.member} has height {tip.header.height}, and nobody has {height}")
+            unreported.append(block)
+            wanted = block.header.parent_hash
+        for block in reversed(unreported):
+            self._replay(block)
+            self.timeline.sometimes["final before anyone reported it"] += 1
+
+    def _stored_block(self, height: int, block_hash: bytes) -> Block | None:
+        """Return a final block from whichever disk has it whole."""
+        number = height.to_bytes(8, "big")
+        for machine in self._machines.values():
+            records = machine.disk.records
+            header = records.find(b"H" + number)
+            if header is None or SealedHeader.decode(header).hash != block_hash:
+                continue
+            places = records.keys(b"T" + number, b"T" + (height + 1).to_bytes(8, "big"))
+            transactions = tuple(Transaction.decode(records.tables[b"T"][place]) for place in places)
+            sealed = SealedHeader.decode(header)
+            if transactions_root(tuple(each.id for each in transactions)) == sealed.header.transactions_root:
+                return Block(sealed, transactions)
+        return None
 
     def _note_unreported_snapshot(self, machine: "Machine", known: int, height: int) -> None:
         """A power cut may fall between a snapshot on the disk and the word that it is installed."""
@@ -241,6 +280,7 @@ class Oracle:
         height = tip.header.height
         self.timeline.sometimes["snapshot installed"] += 1
         self.require(height > self.heights[machine.number], f"I9: {machine.member} went back to {height}")
+        self._learn(machine)
         is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip.sealed.hash
         self.require(is_known, f"I1: {machine.member} installs another block at {height}")
         self.heights[machine.number] = self._bases[machine.number] = height
@@ -547,8 +587,7 @@ class Oracle:
             )
             self.heights[machine.number] = height
             if height == len(self.ledger.blocks):
-                self._replay(executed)
-                self.finality_times.append(self.timeline.now_ms)
+                self._replay(executed.block)
             found = self.ledger.blocks[height].hash
             self.require(found == executed.block.hash, f"I1: {machine.member} differs at height {height}")
             key = b"H" + height.to_bytes(8, "big")
@@ -576,9 +615,9 @@ class Oracle:
         self.require(not is_final and transaction.id not in self.clients.wanted, claim)
         self.refused.add(transaction.id)
 
-    def _replay(self, executed: Executed) -> None:
+    def _replay(self, block: Block) -> None:
         """I11 and I13: the block follows from the log by its transactions alone."""
-        header = executed.block.header
+        header = block.header
         before, state = self.ledger.blocks[-1], self.ledger.state
         self.require(header.parent_hash == before.hash, f"I1: height {header.height} is on another parent")
         self.require(header.time_ms > before.time_ms, f"I1: time goes back at height {header.height}")
@@ -587,7 +626,7 @@ class Oracle:
         changes = Changes(state)
         parameters = require_parameters(state)
         context = BlockContext(self.consortium.chain_id, header.height, header.time_ms, parameters)
-        for transaction in executed.block.transactions:
+        for transaction in block.transactions:
             is_new = transaction.id not in self.ledger.places
             self.require(is_new, f"I13: {transaction.id.hex()} is final again at {header.height}")
             is_refused = transaction.id in self.refused
@@ -604,7 +643,8 @@ class Oracle:
             changes.put(validators.succeed())
             self.timeline.sometimes["epoch sealed"] += 1
         self._note_decisions(changes, header.height)
-        self._extend(executed, changes.values)
+        self._extend(block, changes.values)
+        self.finality_times.append(self.timeline.now_ms)
         self._state_root = header.state_root
         if header.height % ROOT_CHECKED_EVERY == 0:
             self.check_final_root()
@@ -647,12 +687,12 @@ class Oracle:
             self.timeline.sometimes[what] += 1
         self._voted_on.clear()
 
-    def _extend(self, executed: Executed, changes: dict[bytes, bytes]) -> None:
-        header = executed.block.header
-        ids = tuple(transaction.id for transaction in executed.block.transactions)
+    def _extend(self, block: Block, changes: dict[bytes, bytes]) -> None:
+        header = block.header
+        ids = tuple(transaction.id for transaction in block.transactions)
         place = (header.epoch, header.view)
-        self.ledger.heights[executed.block.hash] = header.height
-        self.ledger.blocks.append(FinalBlock(executed.block.hash, place, header.is_seal, header.time_ms, ids))
+        self.ledger.heights[block.hash] = header.height
+        self.ledger.blocks.append(FinalBlock(block.hash, place, header.is_seal, header.time_ms, ids))
         self.ledger.changes.append(dict(changes))
         self.ledger.state.leaves.update(changes)
         current = require_validators(self.ledger.state)
@@ -670,9 +710,6 @@ class Oracle:
         assert machine.driver is not None
         tip_hash = machine.driver.chain.tip.sealed.hash
         is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip_hash
-        # A batch, of one block or several, may be on the disk although the process died before it could say so.
-        if height >= len(self.ledger.blocks):
-            return
         self.require(is_known, f"I1: {machine.member} opens with another block at {height} ({key.hex()})")
 
     # At the end.
