@@ -23,7 +23,7 @@ from tests.consortium import REPORT, START_MS, member_key_of
 from tests.crashing_disk import PowerCut
 from tests.memory_node import MemoryNode
 from tests.office import served
-from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, opened, operations_of
+from tests.test_issuing import HOLDER, ISSUER, TRUST, VERIFIER, Bureau, Served, log_of, opened, operations_of
 
 TURNS_MAX = 20_000
 
@@ -415,6 +415,32 @@ def test_a_register_that_breaks_is_told_to_everybody_who_waits(tmp_path: Path) -
 
 
 # -- without a loop ------------------------------------------------------------------------------------------
+
+
+def test_an_erasure_that_another_program_cut_short_is_finished_when_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bureau = Bureau(tmp_path)
+    cut_log = Register.cut_log
+    calls: list[bool] = []
+
+    def interrupted(register: Register) -> None:
+        calls.append(True)
+        if len(calls) == 2:
+            # The erasure is committed; its log is not cut yet.
+            raise RegisterError(register.path, "to be its only user", "another program reading it", "end it")
+        cut_log(register)
+
+    async def story(issuer: Issuer, pauses: Pauses) -> None:
+        await issuer.issue(bureau.draft("customer 4711"))
+        monkeypatch.setattr(Register, "cut_log", interrupted)
+        with pytest.raises(RegisterError):
+            await issuer.erase("customer 4711")
+        assert log_of(bureau) != b""
+        assert not await issuer.erase("customer 4711")
+        assert log_of(bureau) == b""
+
+    run(bureau, story)
 
 
 def test_code_without_a_loop_issues_corrects_revokes_and_erases_all_the_same(tmp_path: Path) -> None:

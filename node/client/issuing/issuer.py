@@ -162,6 +162,8 @@ class Issuer:
         """
         issued = self._register.find(reference)
         if issued is None:
+            # It may be an erasure tried again: another program began to read before the log was cut.
+            await asyncio.to_thread(self._register.cut_log)
             return False
         future = self._futures.pop(issued.id, None)
         if future is not None:

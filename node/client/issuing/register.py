@@ -205,15 +205,23 @@ class Register:
         What waits for its anchor goes on without it: the batch is anchored, and nobody can prove this leaf.
         """
         with self._turn:
-            self._cut_log()  # where another program is in the way, nothing is erased yet
+            self.cut_log()  # where another program is in the way, nothing is erased yet
             with self.change():
                 changed = self._connection.execute(
                     "UPDATE documents SET reference = NULL, opening = NULL, proof_path = NULL, is_delivered = 1 "
                     "WHERE commitment = ? AND opening IS NOT NULL",
                     (commitment,),
                 ).rowcount
-            self._cut_log()
+            self.cut_log()
         return changed > 0
+
+    def cut_log(self) -> None:
+        """Write the log of changes back and cut it: it holds older copies of pages. Raises RegisterError."""
+        with self._turn:
+            is_busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            found, cure = "another program reading it", "end that program and erase again"
+            raise RegisterError(self.path, "to be its only user", found, cure)
 
     def undelivered_ids(self) -> list[int]:
         """Return the numbers of documents whose anchors are proven and whose proofs are not written yet."""
@@ -334,13 +342,6 @@ class Register:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-
-    def _cut_log(self) -> None:
-        """Write the log of changes back and cut it: it holds older copies of pages. Raises RegisterError."""
-        is_busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if is_busy:
-            found, cure = "another program reading it", "end that program and erase again"
-            raise RegisterError(self.path, "to be its only user", found, cure)
 
     def _claim(self) -> None:
         """Make the tables of a new register, or check whose this one is."""
