@@ -247,6 +247,7 @@ class Driver:
         self._connected.discard(peer)
         self.sync.peer_down(peer)
         self._server.forget(peer)
+        self._serving.forget(peer)
         index = self._validators.index_of(peer)
         if index is not None:
             self._raise_event(PeerDown(index))
@@ -324,6 +325,8 @@ class Driver:
         if epoch_of(message) > self.engine.epoch:
             # It is of no use to this engine, but its sender is past our seal.
             self.sync.note_ahead(peer)
+        elif epoch_of(message) < self.engine.epoch:
+            self._serving.seal(peer, message, self._clock.monotonic_ms())
         self._raise_event(Received(self._validators.index_of(peer), message))
 
     def _receive_proposal(self, peer: str, message: Proposal) -> None:

@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from ledger.audit import Audit, AuditReport
-from ledger.certificates import FINALIZE
+from ledger.certificates import FINALIZE, Vote
 from ledger.operations import CastVote, Propose
 from ledger.proposals import ChangeValidators
 from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Pins, TrustedRoot, TrustError, TrustPath, verify_header
-from node.consensus.messages import StatusMessage, VoteMessage, decode_message, encode_message
+from node.consensus.messages import (
+    CertificateMessage,
+    CertificateRequest,
+    LatestVoteAnswer,
+    LatestVoteRequest,
+    Message,
+    StatusMessage,
+    VoteMessage,
+    decode_message,
+    encode_message,
+)
 from node.consensus.startup import Standing
 from node.messages import Consensus, FinalBlocks, decode_peer_message, encode_peer_message
 from node.storage.store import Store
@@ -124,20 +134,23 @@ def test_an_idle_network_hands_over_and_goes_quiet_again(world: World) -> None:
     assert 5 <= world.nodes["hk-bureau"].store.tip().header.height - height <= 7
 
 
+def find_finalize_vote(data: bytes) -> Vote | None:
+    message = decode_peer_message(data)
+    if not isinstance(message, Consensus):
+        return None
+    inner = decode_message(message.message)
+    is_finalize = isinstance(inner, VoteMessage) and inner.vote.subject.kind == FINALIZE
+    return inner.vote if is_finalize else None
+
+
 def lose_finalize_votes(world: World, until_view: int) -> None:
     """Lose every finalize vote of earlier views, so that a seal among them is notarized and not final."""
 
-    def lose(_source: str, _target: str, data: bytes) -> bytes | None:
-        message = decode_peer_message(data)
-        if not isinstance(message, Consensus):
-            return data
-        inner = decode_message(message.message)
-        if not isinstance(inner, VoteMessage) or inner.vote.subject.kind != FINALIZE:
-            return data
-        is_lost = inner.vote.subject.epoch == 0 and inner.vote.subject.view < until_view
-        return None if is_lost else data
+    def is_lost(_source: str, _target: str, data: bytes) -> bool:
+        vote = find_finalize_vote(data)
+        return vote is not None and vote.subject.epoch == 0 and vote.subject.view < until_view
 
-    world.meddle = lose
+    world.is_lost = is_lost
 
 
 def test_a_seal_that_is_not_final_is_proposed_again_until_it_is(world: World) -> None:
@@ -191,6 +204,70 @@ def test_a_node_that_died_on_the_seal_opens_the_next_epoch_at_its_start(world: W
     world.run(6_000)
     assert epochs(world) == {1}
     assert all(set(sent) <= set(node.final) for node in world.nodes.values())
+
+
+def test_a_seal_that_one_member_has_alone_and_that_leaves_it_out_reaches_the_others(world: World) -> None:
+    """Regression (seed 1067112): a follower had nothing to say, and to what was asked in the ended epoch no answer."""
+    last = vote_for(world, VALIDATORS, VALIDATORS)
+    world.is_lost = lambda source, target, data: (
+        source == "hk-bank" or (target != "hk-bank" and find_finalize_vote(data) is not None)
+    )
+    submit(world, last)
+    while world.nodes["hk-bank"].driver.engine.epoch == 0:
+        world.run(1)
+    for member in FIVE:
+        world.kill(member)
+    world.is_lost = lambda _source, _target, _data: False
+    # Three of five: no quorum of the ended epoch, but one of the next.
+    for member in ("hk-bank", "hk-bureau", "hk-operator", "mainland-bank"):
+        world.start(member)
+    assert [node.driver.engine.epoch for node in world.nodes.values()] == [1, 0, 0, 0]
+    world.run(5_000)
+    assert epochs(world) == {1}
+    assert world.nodes["hk-bank"].driver.engine.me is None
+    transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
+    world.nodes["hk-bureau"].submit(transaction)
+    world.run(3_000)
+    assert all(transaction.id in node.final for node in world.nodes.values())
+
+
+def test_whoever_stands_in_an_ended_epoch_is_told_its_seal_once_in_a_second(world: World) -> None:
+    change_validators(world, VALIDATORS)
+    world.run(5_000)
+    assert epochs(world) == {1}
+    node = world.nodes["hk-bank"]
+    handover = node.store.find_handover(0)
+    assert handover is not None
+    seal = CertificateMessage(handover.seal.certificate)
+    told: list[Message] = []
+
+    def note(source: str, target: str, data: bytes) -> bytes:
+        message = decode_peer_message(data)
+        if (source, target) == ("hk-bank", "hk-bureau") and isinstance(message, Consensus):
+            told.append(decode_message(message.message))
+        return data
+
+    world.meddle = note
+    says_where = (StatusMessage(0, 1, 2, "idle"), CertificateRequest(0, 1, FINALIZE), LatestVoteRequest(0))
+    for message in says_where:
+        for _ in range(20):
+            node.driver.receive("hk-bureau", encode_peer_message(Consensus(encode_message(message))))
+        assert told == [seal]
+        told.clear()
+        world.run(1_000)
+    # These say nothing of where their sender stands; and of an epoch that lasts there is no seal.
+    vote = Vote(handover.seal.certificate.subject, 0, bytes(64))
+    says_nothing = (seal, VoteMessage(vote), LatestVoteAnswer(0, (), ()), StatusMessage(1, 1, 2, "idle"))
+    for message in says_nothing:
+        node.driver.receive("hk-bureau", encode_peer_message(Consensus(encode_message(message))))
+        world.run(1_000)
+    assert told == []
+    # What was sent on a connection that was lost may be lost with it.
+    for _ in range(2):
+        node.driver.receive("hk-bureau", encode_peer_message(Consensus(encode_message(says_where[0]))))
+        node.driver.peer_down("hk-bureau")
+        node.driver.peer_up("hk-bureau")
+    assert told == [seal, seal]
 
 
 def test_trust_reaches_later_epochs_by_their_seals_and_not_without(world: World) -> None:
