@@ -207,11 +207,10 @@ class Oracle:
         self._machines[machine.number] = machine
         height = machine.driver.chain.tip.header.height
         known = self.heights[machine.number]
-        if self.is_honest(machine):
-            self.require(height >= known, f"I9: {machine.member} had {known} blocks, opens with {height}")
         if machine.keeps_rules:
             self._learn(machine)
         if self.is_honest(machine):
+            self.require(height >= known, f"I9: {machine.member} had {known} blocks, opens with {height}")
             self._check_log(machine, height)
         self._note_unreported_snapshot(machine, known, height)
         self.heights[machine.number] = height
@@ -242,11 +241,11 @@ class Oracle:
         for machine in self._machines.values():
             records = machine.disk.records
             header = records.find(b"H" + number)
-            if header is None or SealedHeader.decode(header).hash != block_hash:
+            sealed = None if header is None else SealedHeader.decode(header)
+            if sealed is None or sealed.hash != block_hash:
                 continue
             places = records.keys(b"T" + number, b"T" + (height + 1).to_bytes(8, "big"))
             transactions = tuple(Transaction.decode(records.tables[b"T"][place]) for place in places)
-            sealed = SealedHeader.decode(header)
             if transactions_root(tuple(each.id for each in transactions)) == sealed.header.transactions_root:
                 return Block(sealed, transactions)
         return None
