@@ -110,6 +110,7 @@ RARE = (
     "validator key rotated",
     "epoch sealed",
     "seal proposed again",
+    "seal told in an ended epoch",
     "handover of a running node",
 )
 

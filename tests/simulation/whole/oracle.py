@@ -411,6 +411,7 @@ class Oracle:
             "candidates": (len(driver.chain.tree._candidates), 512),
             "bodies": (len(driver.chain._bodies._of_block), 512),
             "mempool": (driver.mempool.count, 20_000),
+            "told of a seal": (len(driver._serving._seal_due_ms), len(self._machines)),
         }
         for what, (found, allowed) in bounds.items():
             self.require(found <= allowed, f"I12: {machine.member} holds {found} {what}")
@@ -436,6 +437,9 @@ class Oracle:
                 self._note_vote(machine, vote)
             case CertificateMessage(certificate):
                 self.note_certificate(certificate)
+                assert machine.driver is not None
+                if certificate.subject.epoch < machine.driver.engine.epoch:
+                    self.timeline.sometimes["seal told in an ended epoch"] += 1
             case LatestVoteAnswer():
                 for certificate in message.certificates:
                     self.note_certificate(certificate)
