@@ -5,9 +5,8 @@ Rule 2: nothing is proposed or voted twice: what is recorded already is said, an
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
@@ -23,8 +22,6 @@ from ledger.proposals import NO, YES, Proposal, named_member
 from ledger.records import Json, to_json
 
 ID_DIGITS: Final = 64
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @click.group("governance")

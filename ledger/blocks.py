@@ -14,7 +14,7 @@ from ledger.digests import tagged_digest
 from ledger.errors import LedgerError
 from ledger.keys import SUITE
 from ledger.merkle import Tree
-from ledger.records import Hash, Height, Items, MemberId, Milliseconds, Uint, pack, unpack
+from ledger.records import Hash, Height, MemberId, Milliseconds, Uint, pack, unpack
 from ledger.transactions import Transaction
 
 HEADER_VERSION: Final = 1
@@ -112,6 +112,3 @@ def transactions_root(transaction_ids: tuple[bytes, ...]) -> bytes:
 def leader_index(*, epoch: int, view: int, validators_count: int) -> int:
     """Return the index of the validator that may propose in a view."""
     return (view + epoch) % validators_count
-
-
-TransactionIds = Annotated[tuple[Hash, ...], Items(BLOCK_TRANSACTIONS_MAX)]

@@ -93,14 +93,8 @@ from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 
 logger = logging.getLogger(__name__)
 
-BLOCK_AGE_MAX_MS: Final = 60_000
 OFFENCE_S: Final = 10.0
-WAITING_MAX: Final = 256
-ARRIVALS_PER_TICK_MAX: Final = 32
-PENDING_SET: Final = "pending-set"
 MISBEHAVIOUR_MAX: Final = 64
-SPREAD_AGAIN_MS: Final = 3_000
-SPREAD_AGAIN_MAX: Final = 256
 
 
 class Transport(Protocol):

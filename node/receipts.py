@@ -30,7 +30,6 @@ from node.scenarios import Notice, Scenario, Scenarios, Texts, load_scenarios
 
 RECEIPT_TEXTS_FILE: Final = "receipt.toml"
 PARTIES_FILE: Final = "parties.toml"
-PARTIES_MAX: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ledger.certificates import QuorumCertificate
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.proofs import Evidence, EvidenceRequest, ProvenLeaf
-from ledger.records import Code, Hash, Height, MemberId, Milliseconds, Octets
+from ledger.records import Hash, Height, MemberId, Milliseconds, Octets
 from ledger.state import LEAF_SIZE_MAX
 from ledger.statetree import AbsenceProof
 from ledger.trust import Certified, TrustPath
@@ -24,8 +24,6 @@ from node.sync.host import SyncProgress
 FINAL: Final = "final"
 PENDING: Final = "pending"
 REFUSED: Final = "refused"
-
-SubmissionState = Annotated[str, Code((FINAL, PENDING, REFUSED))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,43 @@ def test_packages_hold_no_logic() -> None:
             assert kinds <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}, name_of(path)
 
 
+def find_definitions(tree: ast.Module) -> set[str]:
+    """Return what a module names at its top level. A decorator may have taken a function or class elsewhere."""
+    found = set()
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+            case ast.FunctionDef(name=name, decorator_list=[]) | ast.ClassDef(name=name):
+                found.add(name)
+            case _:
+                pass
+    return {name for name in found if not name.startswith("__")}
+
+
+def find_unused(module: str, source: str, used_elsewhere: set[str]) -> set[str]:
+    tree = ast.parse(source)
+    loaded = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    return {name for name in find_definitions(tree) - loaded if f"{module}.{name}" not in used_elsewhere}
+
+
+def test_nothing_is_named_that_nobody_uses() -> None:
+    trees = [
+        ast.parse(path.read_text()) for path in sources("ledger", "node", "cli", "tests", "bench", "examples")
+    ]
+    used = {name for tree in trees for name in imported(tree)}
+    for path in sources("ledger", "node", "cli"):
+        module = name_of(path.with_suffix("")).replace("/", ".")
+        assert find_unused(module, path.read_text(), used) == set(), name_of(path)
+
+
+def test_the_search_for_what_nobody_uses_would_notice() -> None:
+    source = "A = 1\nB: int = A\ndef f(): return C\nC = 2\nclass D: pass\n@f\ndef g(): pass\n__all__ = []\n"
+    assert find_unused("m", source, {"m", "m.f"}) == {"B", "D"}
+
+
 def find_broad_handlers(source: str) -> list[int]:
     return [
         node.lineno
