@@ -1,6 +1,6 @@
 """`luohu verify --manifest`: thousands of documents, with an answer for each in one CSV file.
 
-Rule 1: the manifest is CSV in UTF-8 without a header. A row is file, proof, request, max-age; the last ones may
+Rule 1: the manifest is CSV (`cli.csvfile`). A row is file, proof, request, max-age; the last ones may
 be empty or left out: FILE.proof, the request given for all, the age given for all.
 Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified.
 Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it, one line each; the
@@ -10,7 +10,6 @@ same call goes on from there. A journal of another manifest, trusted root or que
 import csv
 import fcntl
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from cli.csvfile import manifest_refused, read_cells
 from cli.exits import UNREACHABLE, CommandError, unreadable, wrong_usage
 from cli.files import read_file, refuse_existing
 from cli.output import Progress
@@ -82,51 +82,37 @@ def verify_manifest(manifest: Path, out: Path, question: BatchQuestion, *, jobs:
 
 def read_rows(path: Path, content: bytes, question: BatchQuestion) -> list[Row]:
     """Return the rows of a manifest, in order. Raises CommandError, which names the line."""
-    if len(content) > MANIFEST_SIZE_MAX:
-        raise _refusal(str(path), f"at most {MANIFEST_SIZE_MAX} bytes", "more")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _refusal(str(path), "CSV in UTF-8", f"other bytes at {error.start}") from error
-    rows: list[Row] = []
-    for number, cells in _lines(path, text):
-        if len(rows) == ROWS_MAX:
-            raise _refusal(str(path), f"at most {ROWS_MAX} rows", "more")
-        rows.append(_row(path, number, cells, question))
-    if not rows:
-        raise _refusal(str(path), "at least one row: file, proof, request, max-age", "none")
-    return rows
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise _refusal(f"{path} line {reader.line_num}", "a row of CSV", str(error)) from error
+    found = read_cells(
+        path,
+        content,
+        size_max=MANIFEST_SIZE_MAX,
+        rows_max=ROWS_MAX,
+        columns="file, proof, request, max-age",
+    )
+    return [_row(path, line, cells, question) for line, cells in found]
 
 
 def _row(path: Path, number: int, cells: Sequence[str], question: BatchQuestion) -> Row:
     where = f"{path} line {number}"
     if not COLUMNS_MIN <= len(cells) <= COLUMNS_MAX:
-        raise _refusal(where, "file, proof, request, max-age, the last ones at will", f"{len(cells)} columns")
+        raise manifest_refused(
+            where, "file, proof, request, max-age, the last ones at will", f"{len(cells)} columns"
+        )
     name, proof, request, max_age = (*cells, *[""] * (COLUMNS_MAX - len(cells)))
     if not name or any("\0" in cell for cell in cells):
-        raise _refusal(where, "the name of a file", ascii(name)[:80])
+        raise manifest_refused(where, "the name of a file", ascii(name)[:80])
     document = path.parent / name
     asked = str(path.parent / request) if request else None
     if question.is_anchor_only and asked is not None:
-        raise _refusal(where, "no request, with --anchor-only", ascii(request)[:80])
+        raise manifest_refused(where, "no request, with --anchor-only", ascii(request)[:80])
     if not question.is_anchor_only and asked is None:
         if question.request is None:
-            raise _refusal(where, "a request in the third column, or --request for all", "none")
+            raise manifest_refused(where, "a request in the third column, or --request for all", "none")
         asked = str(question.request)
     try:
         max_age_ms = parse_duration(max_age) if max_age else question.max_age_ms
     except ValueError as error:
-        raise _refusal(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
+        raise manifest_refused(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
     proof_path = str(path.parent / proof) if proof else None
     return Row(number, str(document), proof_path, asked, max_age_ms)
 
@@ -292,9 +278,3 @@ def summary_json(summary: BatchSummary) -> dict[str, Json]:
         "verdicts": dict(summary.verdicts),
         "codes": dict(summary.codes),
     }
-
-
-def _refusal(where: str, expected: str, found: str) -> CommandError:
-    return wrong_usage(
-        where, expected=expected, found=found, cure="Correct the manifest and try again.", code="manifest"
-    )

@@ -570,17 +570,18 @@ def test_a_manifest_names_file_holder_and_expiry_by_row(tmp_path: Path) -> None:
     ("content", "named"),
     [
         (b"", "at least one row"),
-        (b"a.pdf\n", "row 1: expected 3 columns"),
-        (f"a,{HOLDER},\na,{HOLDER},\n".encode(), "row 2: expected each file once"),
-        (b"a.pdf,ed25519:zz,\n", "row 1: expected ed25519:"),
-        (f"a,{HOLDER},soon\n".encode(), "row 1: expected a date"),
-        (f",{HOLDER},\n".encode(), "row 1: expected the name of a file"),
+        (b"a.pdf\n", "line 1: expected 3 columns"),
+        (f"a,{HOLDER},\na,{HOLDER},\n".encode(), "line 2: expected each file once"),
+        (f'"a\nb",{HOLDER},\n\n"a\nb",{HOLDER},\n'.encode(), "line 5: expected each file once"),
+        (b"a.pdf,ed25519:zz,\n", "line 1: expected ed25519:"),
+        (f"a,{HOLDER},soon\n".encode(), "line 1: expected a date"),
+        (f",{HOLDER},\n".encode(), "line 1: expected the name of a file"),
         (b"\xff\xfe", "CSV in UTF-8"),
         (b'"a.pdf,x,\n', "a row of CSV"),
         (b"a\0b,,\n", "expected"),
     ],
 )
-def test_a_wrong_manifest_is_refused_by_row(tmp_path: Path, content: bytes, named: str) -> None:
+def test_a_wrong_manifest_is_refused_by_line(tmp_path: Path, content: bytes, named: str) -> None:
     manifest = tmp_path / "manifest.csv"
     manifest.write_bytes(content)
     with pytest.raises(CommandError, match=named) as caught:
