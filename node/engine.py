@@ -78,16 +78,8 @@ class Engines:
 
     def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Return the engine of the epoch that a final seal opens."""
-        me, key = self._part_in(seal)
-        if me is None or key is None:
-            return self._follow(seal, None)
         # An amnesia of the ended epoch is asked about anew in this one.
-        records = (
-            self._begin_journal(seal, has_voted=False)
-            if self._journal is None
-            else self._remembered(self._journal, ended)
-        )
-        return self._enter(seal, None, _held(records, holds), me, key)
+        return self.resume(ended, seal, None, holds)
 
     def resume(
         self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
