@@ -8,20 +8,19 @@ a key in use is among them.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from ledger.digests import digest
 from ledger.genesis import GenesisContent
 from ledger.keys import PrivateKey, PublicKey
 from ledger.operations import next_key_commitment
-from node.network.tls import TlsIdentity
+from node.network.tls import TlsIdentity, sign_own
 
 MEMBER: Final = "member"
 MEMBER_NEXT: Final = "member-next"
@@ -43,8 +42,6 @@ PUBLISHED_FOR: Final = (
 SIGNING_USES: Final = (MEMBER, MEMBER_NEXT, VALIDATOR, VALIDATOR_NEXT)
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_VALID_FROM: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_VALID_UNTIL: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def development_seed(member: str, use: str) -> bytes:
@@ -73,37 +70,9 @@ def development_identity(member: str) -> TlsIdentity:
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Luohu published development key"),
         ]
     )
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    both_sides = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     # Positive and at most 20 bytes (RFC 5280, 4.1.2.2).
     serial = int.from_bytes(digest(member.encode("ascii"))[:15], "big") + 1
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(_VALID_FROM)
-        .not_valid_after(_VALID_UNTIL)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(both_sides, critical=False)
-        .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
-    )
-    private = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return TlsIdentity(certificate.public_bytes(serialization.Encoding.DER), private)
+    return sign_own(key, name, serial, is_deterministic=True)
 
 
 def has_published_key(genesis: GenesisContent) -> bool:

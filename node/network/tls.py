@@ -81,6 +81,13 @@ def make_identity(node_id: str) -> TlsIdentity:
             x509.NameAttribute(NameOID.SERIAL_NUMBER, token_hex(16)),
         ]
     )
+    return sign_own(key, name, x509.random_serial_number())
+
+
+def sign_own(
+    key: ec.EllipticCurvePrivateKey, name: x509.Name, serial: int, *, is_deterministic: bool = False
+) -> TlsIdentity:
+    """Return a key with the certificate that it signs for itself, the same bytes always (RFC 6979) where asked."""
     usage = x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -98,13 +105,13 @@ def make_identity(node_id: str) -> TlsIdentity:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(_VALID_FROM)
         .not_valid_after(_VALID_UNTIL)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(both_sides, critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=is_deterministic)
     )
     return TlsIdentity(certificate.public_bytes(serialization.Encoding.DER), _encode_key(key))
 
