@@ -51,7 +51,7 @@ def serve(trust_path: Path, host: str, port: int, requests: Path | None, as_json
 async def _serve(
     trust: TrustedRoot, trust_path: Path, host: str, port: int, requests: Path | None, *, as_json: bool
 ) -> None:
-    from node.api.server import check_loopback
+    from node.api.loopback import check_loopback
     from node.desk.service import DeskService
     from node.scenarios import load_scenarios, scenarios_directory
 

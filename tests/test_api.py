@@ -21,8 +21,9 @@ from ledger.state import member_key
 from ledger.transactions import Transaction
 from node.api import connection, doors, events, server, submissions
 from node.api.doors import BODY_VALUES_MAX
+from node.api.loopback import check_loopback
 from node.api.queries import BLOCKS_MAX
-from node.api.server import Api, check_loopback
+from node.api.server import Api
 from node.configfile import ConfigError
 from node.jobs import NodeStopped
 from node.service import REFUSED, Submission
@@ -596,7 +597,7 @@ def test_the_description_lists_exactly_what_is_served() -> None:
         api = Api(node)
         served = {
             (route.method.lower(), route.resource.canonical)
-            for route in api._runner.app.router.routes()
+            for route in api._listener._runner.app.router.routes()
             if route.resource is not None
         }
         described = {(method, path) for path, found in answer["paths"].items() for method in found}

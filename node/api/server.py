@@ -1,13 +1,10 @@
 """The HTTP API for clients, under /v1 on loopback.
 
-Rule 1: it listens on loopback only: it has no TLS and no client authentication yet. A request whose Host is
-another name is refused, so that no web page reaches it by pointing a name of its own at this machine.
-Rule 2: what clients can make the node hold is bounded: connections, bodies at once, waiting, subscribers.
-Rule 3: every request is answered in time, a stream of events excepted.
+Rule 1: what clients can make the node hold is bounded: connections, bodies at once, waiting, subscribers.
+Rule 2: every request is answered in time, a stream of events excepted.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ledger.errors import LedgerError
-from node.api.connection import IDLE_S, connections_of
+from node.api.connection import IDLE_S
 from node.api.decisions import Decisions
 from node.api.doors import (
     BODY_S,
@@ -27,18 +24,17 @@ from node.api.doors import (
     Answer,
     Door,
     DoorError,
-    not_found,
     refusal,
     refuse,
     too_large,
 )
 from node.api.events import Events
+from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.metrics import NO_DOOR, Metrics
 from node.api.queries import Queries
 from node.api.routes import make_doors
 from node.api.submissions import Submissions
 from node.clock import Clock, SystemClock
-from node.configfile import ConfigError
 from node.jobs import NodeStopped
 from node.mempool import MempoolError
 from node.service import NodeService, NotReady
@@ -48,9 +44,6 @@ from node.turns import Turns
 
 BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
-BACKLOG: Final = 256
-SHUTDOWN_S: Final = 2.0
-LOOPBACK_NAME: Final = "localhost"
 
 _DOOR: Final = web.RequestKey("door", str)
 _ABSENT: Final = frozenset(("unknown", "not-held"))
@@ -67,7 +60,6 @@ class Api:
         clock: Clock | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
-        self._idle_s = idle_s
         self._bodies_size = 0
         self._node = node
         self._events = Events(node)
@@ -76,34 +68,17 @@ class Api:
         self.doors = make_doors(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         application[PARSING] = Turns()
-        for door in self.doors:
-            application.router.add_route(
-                door.method, door.path, self._answer_of(door), expect_handler=expect_continue
-            )
-        self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
-        )
-        self._listener: asyncio.Server | None = None
+        self._listener = LoopbackListener(application, self.doors, self._answer_of, idle_s=idle_s)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
-        check_loopback(host)
-        await self._runner.setup()
-        server = self._runner.server
-        assert server is not None, "a runner that was set up has a server"
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            connections_of(server, idle_s=self._idle_s), host, port, backlog=BACKLOG
-        )
-        bound: int = self._listener.sockets[0].getsockname()[1]
-        return bound
+        return await self._listener.start(host, port)
 
     async def close(self) -> None:
         """Stop listening, and end every subscription."""
-        if self._listener is not None:
-            self._listener.close()
+        self._listener.refuse_more()
         self._events.stop()
-        await self._runner.cleanup()
+        await self._listener.close()
 
     # -- around every door ------------------------------------------------------------------------------
 
@@ -154,17 +129,6 @@ class Api:
         return answer_every
 
 
-def check_loopback(host: str) -> None:
-    """Check that a host is a loopback address. Raises ConfigError."""
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        cure = "set the host to 127.0.0.1 and put a proxy with TLS and client authentication before it"
-        raise ConfigError("[api] host", "a loopback address", ascii(host)[:80], cure)
-
-
 async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         check_host(request)
@@ -186,47 +150,3 @@ async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.Strea
 def _refuse_stopping() -> web.Response:
     cure = "Ask another node, and read this one's log."
     return refuse(503, "stopping", "node", expected="a node that goes on", found="one that stops", cure=cure)
-
-
-def refuse_http(request: web.Request, error: web.HTTPException) -> web.Response:
-    """Return a refusal of the HTTP server as the JSON refusal of every other fault."""
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return refusal(too_large("more"), error.status)
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        cure = "Use an allowed method."
-        response = refuse(
-            405, "method", "method", expected=allowed, found=ascii(request.method)[:40], cure=cure
-        )
-        response.headers["Allow"] = allowed
-        return response
-    if isinstance(error, web.HTTPNotFound):
-        return refusal(not_found("path", ascii(request.path)), error.status)
-    cure = "GET /v1/openapi.json describes every door."
-    return refuse(error.status, "http", "request", expected="a door's request", found=error.reason, cure=cure)
-
-
-def check_host(request: web.Request) -> None:
-    """Check that a request names this machine by a loopback address. Raises DoorError."""
-    named = request.host
-    name = named[1:].partition("]")[0] if named.startswith("[") else named.partition(":")[0]
-    if name == LOOPBACK_NAME:
-        return
-    try:
-        check_loopback(name)
-    except ConfigError:
-        cure = "Name the node by its loopback address, like http://127.0.0.1:7201."
-        raise DoorError(
-            421, "host", "Host", expected="a loopback address", found=ascii(named)[:80], cure=cure
-        ) from None
-
-
-async def expect_continue(request: web.Request) -> web.StreamResponse | None:
-    """Answer what a request expects before it sends its body."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What follows is the answer's own beginning: nothing of it has been written.
-        request.writer.output_size = 0
-        return None
-    found = ascii(request.headers.get("Expect", ""))[:80]
-    return refuse(417, "http", "Expect", expected="100-continue", found=found, cure="Leave it out.")

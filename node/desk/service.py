@@ -32,10 +32,9 @@ from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
-from node.api.connection import connections_of
 from node.api.doors import Answer, Door, DoorError, PartField, refusal, require_number, respond
+from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.openapi import describe
-from node.api.server import check_host, check_loopback, expect_continue, refuse_http
 from node.clock import Clock, SystemClock
 from node.desk.form import DOCUMENT, Form, read_form
 
@@ -44,8 +43,6 @@ DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
 # Held while it is read, unlike a document: what is larger comes as two parts.
 PAIR_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
-BACKLOG: Final = 256
-SHUTDOWN_S: Final = 2.0
 REFUSED_STATUS: Final = 422
 
 logger = logging.getLogger(__name__)
@@ -127,32 +124,15 @@ class DeskService:
         self._forms_count = 0
         self.doors = self._make_doors()
         application = web.Application(middlewares=[_middleware], client_max_size=PROOF_SIZE_MAX)
-        for door in self.doors:
-            application.router.add_route(
-                door.method, door.path, _answer_of(door), expect_handler=expect_continue
-            )
-        self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
-        )
-        self._listener: asyncio.Server | None = None
+        self._listener = LoopbackListener(application, self.doors, _answer_of)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
-        check_loopback(host)
-        await self._runner.setup()
-        server = self._runner.server
-        assert server is not None, "a runner that was set up has a server"
-        self._listener = await asyncio.get_running_loop().create_server(
-            connections_of(server), host, port, backlog=BACKLOG
-        )
-        bound: int = self._listener.sockets[0].getsockname()[1]
-        return bound
+        return await self._listener.start(host, port)
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listener is not None:
-            self._listener.close()
-        await self._runner.cleanup()
+        await self._listener.close()
 
     def reload(self, load: Callable[[], TrustedRoot]) -> bool:
         """Take the trusted root that `load` returns; keep the old one where it raises. Say which."""
