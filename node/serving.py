@@ -62,9 +62,10 @@ class Serving:
             return
         if now_ms < self._seal_due_ms.get(peer, now_ms):
             return
+        # A seal that is not here costs a look, too.
+        self._seal_due_ms[peer] = now_ms + SEAL_AGAIN_MS
         handover = self._chain.store.find_handover(message.epoch)
         if handover is not None:
-            self._seal_due_ms[peer] = now_ms + SEAL_AGAIN_MS
             self._send(peer, Consensus(encode_message(CertificateMessage(handover.seal.certificate))))
 
 

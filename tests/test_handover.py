@@ -270,6 +270,21 @@ def test_whoever_stands_in_an_ended_epoch_is_told_its_seal_once_in_a_second(worl
     assert told == [seal, seal]
 
 
+def test_a_seal_that_is_not_here_is_looked_for_once_in_a_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_validators(world, VALIDATORS)
+    world.run(5_000)
+    node, looked = world.nodes["hk-bank"], []
+    monkeypatch.setattr(Store, "find_handover", lambda _self, epoch: looked.append(epoch))
+    says_where = encode_peer_message(Consensus(encode_message(StatusMessage(0, 1, 2, "idle"))))
+    for _ in range(20):
+        node.driver.receive("hk-bureau", says_where)
+    world.now_ms += 1_000
+    node.driver.receive("hk-bureau", says_where)
+    assert looked == [0, 0]
+
+
 def test_trust_reaches_later_epochs_by_their_seals_and_not_without(world: World) -> None:
     change_validators(world, VALIDATORS)
     anchors(world, 0, 3)
