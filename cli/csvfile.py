@@ -1,6 +1,6 @@
 """Manifests as CSV, which commands read: UTF-8 without a header, empty lines and blanks around a cell passed over.
 
-Rule 1: a refusal names the line as an editor counts them; a cell in quotes may go over several.
+Rule 1: a refusal names the line, as an editor counts them, on which the row ends: a cell in quotes may go over several.
 """
 
 import csv
@@ -14,7 +14,7 @@ from cli.exits import CommandError, wrong_usage
 def read_cells(
     path: Path, content: bytes, *, size_max: int, rows_max: int, columns: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a manifest, each as (line, cells). `columns` says what a row holds. Raises CommandError."""
+    """Yield the rows of a manifest, as (line, cells). `columns` says what a row holds. Raises CommandError."""
     if len(content) > size_max:
         raise manifest_refused(str(path), f"at most {size_max} bytes", "more")
     try:

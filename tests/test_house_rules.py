@@ -151,7 +151,11 @@ def find_definitions(tree: ast.Module) -> set[str]:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 found.add(name)
-            case ast.FunctionDef(name=name, decorator_list=[]) | ast.ClassDef(name=name):
+            case (
+                ast.FunctionDef(name=name, decorator_list=[])
+                | ast.AsyncFunctionDef(name=name, decorator_list=[])
+                | ast.ClassDef(name=name)
+            ):
                 found.add(name)
             case _:
                 pass
@@ -177,8 +181,9 @@ def test_nothing_is_named_that_nobody_uses() -> None:
 
 
 def test_the_search_for_what_nobody_uses_would_notice() -> None:
-    source = "A = 1\nB: int = A\ndef f(): return C\nC = 2\nclass D: pass\n@f\ndef g(): pass\n__all__ = []\n"
-    assert find_unused("m", source, {"m", "m.f"}) == {"B", "D"}
+    source = "A = 1\nB: int = A\ndef f(): return C\nC = 2\nclass D: pass\n@f\ndef g(): pass\n"
+    source += "async def h(): pass\n__all__ = []\n"
+    assert find_unused("m", source, {"m", "m.f"}) == {"B", "D", "h"}
 
 
 def find_broad_handlers(source: str) -> list[int]:
