@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from bench import suite
 from bench.cluster import NodeEnded, check_running
 from bench.compare import Ratio, main, regressions
 from bench.plots import bar_plot
-from bench.stored_chain import copy_database
+from bench.stored_chain import copy_database, settle
 from bench.suite import present_names, run, run_bounded, table, write_results
 from cli.processes import LOG_FILE
+from node.storage.database import Batch
+from node.storage.leveldb import LevelDatabase
 
 
 @pytest.mark.parametrize("name", present_names())
@@ -115,6 +118,22 @@ def test_a_table_that_no_manifest_names_is_not_shared(tmp_path: Path) -> None:
     assert {path.name for path in target.iterdir()} == {"000005.ldb", "MANIFEST-000004"}
     assert (target / "000005.ldb").samefile(source / "000005.ldb")
     assert not (target / "MANIFEST-000004").samefile(source / "MANIFEST-000004")
+
+
+def test_a_settled_database_has_nothing_left_to_merge(tmp_path: Path) -> None:
+    for value in range(3):  # Each opening makes a table of what the one before wrote.
+        with closing(LevelDatabase.open(tmp_path)) as database:
+            for table in b"CHMPTVt":
+                batch = Batch()
+                batch.put(bytes([table, value]), b"low")
+                batch.put(bytes([table, 255]), bytes([value]))
+                database.write(batch, is_synced=False)
+    settle(tmp_path)
+    with closing(LevelDatabase.open(tmp_path)) as database:
+        read = database._database.get_property
+        counts = [int(read(b"leveldb.num-files-at-level%d" % level)) for level in range(7)]
+        assert database.get(b"V\xff") == b"\x02"
+    assert counts[0] == 0 and sorted(counts)[-2:] == [0, 1]
 
 
 def test_a_benchmark_whose_node_ended_says_so_at_once(tmp_path: Path) -> None:
