@@ -20,6 +20,7 @@ from node.development import development_key
 SENDER: Final = "hk-bureau"
 SCHEMA: Final = "hk.credit-report"
 VALIDITY_MS: Final = 30 * 60_000
+LIMIT_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,10 @@ def rate_of_signature_checks(count: int, clock: Callable[[], float] = time.perf_
 
 
 def rate_on_all_cores(count: int = 5_000) -> float:
-    """Return raw signature checks per second on all idle cores together."""
+    """Return raw signature checks per second on all idle cores together: the best of a few rounds.
+
+    A round is short, and whoever else runs meanwhile takes a core from it; nobody adds one.
+    """
     cores = multiprocessing.cpu_count()
     with multiprocessing.Pool(cores) as pool:
-        return sum(pool.map(rate_of_signature_checks, [count] * cores))
+        return max(sum(pool.map(rate_of_signature_checks, [count] * cores)) for _ in range(LIMIT_ROUNDS))
