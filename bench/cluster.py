@@ -48,11 +48,13 @@ def running_cluster(
 ) -> Iterator[Cluster]:
     """Start a network, wait until every node serves, and stop and remove it at the end.
 
-    `prepare` may fill the homes before a node starts.
+    `prepare` may fill the homes before a node starts. What was written by then is on the disk first: the nodes' own
+    synced writes would wait behind it.
     """
     with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
         network = fresh_network(Path(directory) / "network")
         prepare(network)
+        os.sync()
         homes = [network.homes[member] for member in VALIDATORS]
         urls = tuple(f"http://{home.require_node().api}" for home in homes)
         processes = tuple(start(home.path, delay_ms) for home in homes)
