@@ -40,10 +40,12 @@ def measure(cluster: Cluster, *, seconds: float, transactions_count: int) -> dic
     signed = sign_transactions(cluster.network.genesis.content.chain_id, transactions_count)
     found = drive(cluster, signed, clients=4, batch=100, seconds=seconds)
     details = found.details()
+    resident, of_files = max(resident_bytes(process) for process in cluster.processes)
     return {
         "commits_per_second": round(found.rate, 1),
         "finality_ms_p99": float(f"{details['request_ms_p99']}"),
-        "resident_mb": round(max(resident_bytes(process) for process in cluster.processes) / 1e6, 1),
+        "resident_mb": round(resident / 1e6, 1),
+        "resident_of_files_mb": round(of_files / 1e6, 1),
     }
 
 

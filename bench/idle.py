@@ -45,7 +45,7 @@ def main(seconds: float, quick: bool, as_json: bool) -> None:
             cpu_seconds(process) - earlier for process, earlier in zip(cluster.processes, before, strict=True)
         ]
         grown = [disk_bytes(cluster.home(index) / "data" / CHAIN) - size for index, size in enumerate(sizes)]
-        resident = [resident_bytes(process) for process in cluster.processes]
+        resident = [resident_bytes(process)[0] for process in cluster.processes]
     progress("quiet", 1)
     Report(
         name="idle",
