@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from cli.nodes import configure_log
+from cli.nodes import configure_log, spare_collections
 from node.api.server import Api
 from node.durablefile import PosixFiles
 from node.home import Home
@@ -59,6 +59,7 @@ async def run(home: Home, delay_ms: float) -> None:
     loop.add_signal_handler(signal.SIGUSR1, write_counts, home.path / SYNCED_FILE, counts)
     try:
         await process.start()
+        spare_collections()
         process.failed.add_done_callback(lambda _failure: ended.set())
         await ended.wait()
     finally:

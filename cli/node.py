@@ -33,7 +33,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     Example:
       luohu node start --home network/hk-bureau
     """
-    from cli.nodes import configure_log
+    from cli.nodes import configure_log, spare_collections
     from node.api.server import Api
     from node.home import Home
     from node.run import load_parts, run_node
@@ -48,6 +48,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     configure_log()
 
     def say_ready() -> None:
+        spare_collections()
         url = f"http://{parts.settings.api}"
         value = {"member": parts.member, "url": url, "listen": str(parts.settings.listen)}
         lines = [f"{parts.member} is running; its API is at {url} (Ctrl-C stops it)"]

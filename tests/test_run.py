@@ -1,12 +1,16 @@
 """Whole nodes in one process: homes, TLS, disks, signatures and clocks are real."""
 
 import asyncio
+import gc
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cli.node import node as node_commands
 from ledger.operations import AnchorBatch
 from ledger.transactions import Transaction, TransactionBody
 from node.configfile import ConfigError
@@ -54,6 +58,26 @@ def make_network(directory: Path) -> Network:
         now_ms=time.time_ns() // 1_000_000,
         scenarios=load_scenarios(scenarios_directory()),
     )
+
+
+async def run_until_ready(*_parts: object, on_ready: Callable[[], None]) -> None:
+    on_ready()
+
+
+def test_what_a_started_node_is_made_of_is_left_out_of_collections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network(tmp_path / "network")
+    monkeypatch.setattr("node.run.run_node", run_until_ready)
+    assert gc.get_freeze_count() == 0
+    try:
+        started = CliRunner().invoke(
+            node_commands, ["start", "--home", str(network.homes["hk-bureau"].path)], catch_exceptions=False
+        )
+        assert "is running" in started.output
+        assert gc.get_freeze_count() > len(gc.get_objects())
+    finally:
+        gc.unfreeze()
 
 
 def start_process(home: Home) -> NodeProcess:
