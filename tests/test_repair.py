@@ -19,6 +19,7 @@ from node.durablefile import FileLock
 from node.home import Home
 from node.repair import CHAIN, KEYS, NODE_LOCK, SNAPSHOTS, VOTES, find_chain_damage, repair
 from node.settings import HomeSettings
+from node.storage import crown
 from node.storage.database import Batch
 from node.storage.evidence import keep_aside
 from node.storage.leveldb import LevelDatabase
@@ -35,6 +36,14 @@ GENESIS = make_genesis()
 CHAIN_ID = GENESIS.content.chain_id
 MEMBER = "hk-operator"
 PEM = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def low_crown() -> Iterator[None]:
+    """A crown so low that a state as small as these has pages which are stored."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crown, "CROWN_LEVELS", 3)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from ledger.overlays import Executed
 from ledger.statepages import check_pages, prove
 from ledger.statetree import InclusionProof, verify_present
 from node.chain import Chain
+from node.storage import crown
 from node.storage import store as store_module
 from node.storage.database import Batch, Database, DatabaseError
 from node.storage.leveldb import plyvel
@@ -431,18 +432,20 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
         store.close()
 
 
-def test_pages_in_memory_are_the_pages_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 5)
-    store = Store.over(store._database, GENESIS)
+def test_pages_in_memory_are_the_pages_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 3)
+    monkeypatch.setattr(crown, "CROWN_LEVELS", 3)
+    store = Store.open(path, GENESIS)
     chain = Chain(store)
     for number in range(1, 4):
         chain.commit(certify(build(chain, number)))
-        pages = dict(store.pages())
-        assert len(pages) > 5
+        pages = dict(store._scan(store._page_table))
+        assert len(pages) > 3
         for name, page in pages.items():
             assert store.load_page(name) == page
-            assert len(store._pages) <= 5
-        assert len(store._pages) == 5
+            assert len(store._pages) <= 3
+        assert len(store._pages) == 3
+    store.close()
 
 
 def test_values_in_memory_are_the_values_on_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ removed in slices before anything else is written.
 Rule 3: leaves are added in order; their pages are made here, never taken from anybody.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final
 
 from ledger.snapshots import Rebuilding
 from ledger.statetree import EMPTY
+from node.storage.crown import grown_crown, is_of_crown, stored_pages
 from node.storage.database import Batch, Database, prefix_end
 from node.storage.tables import read_record, reading
 
@@ -30,12 +31,13 @@ class SpareState:
         self._write = write
         self._is_clear = False
         self._cached: dict[bytes, bytes | None] = {}
+        self.crown: Mapping[bytes, bytes] = {}
         self.rebuilding = Rebuilding(EMPTY)
 
     def clear(self) -> bool:
         """Remove a slice of what lies here; say whether there is more. Begins anew. Raises StoreError."""
         self.rebuilding = Rebuilding(EMPTY)
-        self._cached = {}
+        self.crown, self._cached = {}, {}
         batch = Batch()
         for table in (self._values, self._pages):
             with reading(table), closing(self._database.iterate(table, prefix_end(table))) as found:
@@ -54,6 +56,8 @@ class SpareState:
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
+        if is_of_crown(path):
+            return self.crown.get(path)
         if path not in self._cached:
             if len(self._cached) >= PAGES_CACHED_MAX:
                 self._cached.clear()
@@ -67,10 +71,11 @@ class SpareState:
         batch = Batch()
         for key, value in leaves:
             batch.put(self._values + key, value)
-        for path, page in grown.pages.items():
+        for path, page in stored_pages(grown.pages).items():
             self._cached[path] = page
             if page is None:
                 batch.delete(self._pages + path)
             else:
                 batch.put(self._pages + path, page)
         self._write(batch)
+        self.crown = grown_crown(self.crown, grown.pages)

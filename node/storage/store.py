@@ -7,9 +7,10 @@ Rule 4: what is read belongs where it was found: a header at its height, transac
 root, the history of the tip. A record that was lost or swapped is damage like a flipped bit. Values and pages
 are judged by whoever reads them under a state root.
 Rule 5: a database is made where there is none, never in place of one that lost its parts.
+Rule 6: the uppermost pages of the state tree are not stored: they follow from the others (node/storage/crown.py).
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from ledger.snapshots import Description
 from ledger.state import require_validators
 from ledger.transactions import Transaction
 from ledger.trust import Certified, Handover
+from node.storage.crown import grown_crown, is_of_crown, read_crown, stored_pages
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
 from node.storage.leveldb import LevelDatabase
 from node.storage.recent import Recent
@@ -51,7 +53,7 @@ from node.storage.tables import (
 
 __all__ = ("Snapshot", "Store", "StoreDamaged", "StoreError")
 
-SCHEMA_VERSION: Final = b"3"
+SCHEMA_VERSION: Final = b"4"
 PAGES_CACHED_MAX: Final = 16_384
 # A transaction asks for its anchor when it is admitted and when it is executed, and for the same few members and codes.
 VALUES_CACHED_MAX: Final = 4_096
@@ -99,8 +101,9 @@ def state_in_use(reader: Reader) -> int:
 class Snapshot:
     """One version of the store: state, tip and certificate belong together."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, crown: Mapping[bytes, bytes]) -> None:
         self._reader = reader
+        self._crown = crown
         self._state = state_in_use(reader)
         self._value_table, self._page_table = STATE_TABLES[self._state]
 
@@ -110,7 +113,7 @@ class Snapshot:
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
-        return read_record(self._reader, self._page_table + path)
+        return self._crown.get(path) if is_of_crown(path) else self._stored_page(path)
 
     def tip(self) -> Tip:
         """Return the finalized tip of this version."""
@@ -128,6 +131,9 @@ class Snapshot:
         """Return the certificate of the tip; None for genesis."""
         return _certificate_in(self._reader, self._tip_height())
 
+    def _stored_page(self, path: bytes) -> bytes | None:
+        return read_record(self._reader, self._page_table + path)
+
     def _tip_height(self) -> int:
         key = META + b"height"
         return decode_number(key, self._require(key))
@@ -144,7 +150,7 @@ class Store(Snapshot):
 
     def __init__(self, database: Database) -> None:
         """Use `Store.open`."""
-        super().__init__(database)
+        super().__init__(database, {})
         self._database = database
         self._pages = Recent(PAGES_CACHED_MAX)
         self._values = Recent(VALUES_CACHED_MAX)
@@ -175,6 +181,7 @@ class Store(Snapshot):
         try:
             store = cls(database)
             store._begin(genesis)
+            store._crown = read_crown(database, store._value_table, store._page_table)
             store._tip = store._stored_tip()
         except BaseException:
             database.close()
@@ -220,8 +227,8 @@ class Store(Snapshot):
         return self._tip
 
     def load_page(self, path: bytes) -> bytes | None:
-        """Return a page of the state tree, from memory where it was used lately."""
-        return self._pages.get(path, super().load_page)
+        """Return a page of the state tree, from memory where it is always or was used lately."""
+        return self._crown.get(path) if is_of_crown(path) else self._pages.get(path, self._stored_page)
 
     def find_value(self, key: bytes) -> bytes | None:
         """Return a leaf's value, from memory where it was asked for lately."""
@@ -248,7 +255,8 @@ class Store(Snapshot):
             batch.delete(key)
         self._write(batch)
         for each in executed:
-            self._pages.put(each.overlay.pages)
+            self._crown = grown_crown(self._crown, each.overlay.pages)
+            self._pages.put(stored_pages(each.overlay.pages))
             self._values.replace(each.overlay.values)
         self._tip = Tip(last.block.sealed, self, last.history)
 
@@ -282,7 +290,7 @@ class Store(Snapshot):
         if block.header.is_seal:
             following = require_validators(executed.overlay).current
             batch.put(SEAL + number_key(block.header.epoch), height + pack(following))
-        for path, page in executed.overlay.pages.items():
+        for path, page in stored_pages(executed.overlay.pages).items():
             if page is None:
                 batch.delete(self._page_table + path)
             else:
@@ -404,8 +412,9 @@ class Store(Snapshot):
         return self._scan(self._value_table)
 
     def pages(self) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over all pages, as (path, page)."""
-        return self._scan(self._page_table)
+        """Iterate over all pages, as (path, page): the crown's first."""
+        yield from self._crown.items()
+        yield from self._scan(self._page_table)
 
     # -- installing a snapshot --------------------------------------------------------------------------
 
@@ -449,6 +458,7 @@ class Store(Snapshot):
         self._write(batch)
         self._state = 1 - self._state
         self._value_table, self._page_table = STATE_TABLES[self._state]
+        self._crown = spare.crown
         self._pages.clear()
         self._values.clear()
         self._tip = Tip(sealed, self, history)
@@ -479,7 +489,7 @@ class Store(Snapshot):
     def snapshot(self) -> Iterator[Snapshot]:
         """Read one version, whatever is committed meanwhile."""
         with self._database.snapshot() as version:
-            yield Snapshot(version)
+            yield Snapshot(version, self._crown)
 
     def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
         start = table + prefix

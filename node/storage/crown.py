@@ -1,0 +1,129 @@
+"""The crown: the state tree's pages above level 12, which every block changes and nobody writes.
+
+Rule 1: it follows from what is stored. Below each of the places on level 12 lies a page, whose top says all, a lone
+leaf, or nothing; so it is made anew where a store is opened.
+Rule 2: it belongs to one version. A commit makes another, and leaves readers of the older one theirs.
+Rule 3: nothing is judged here. A crown of damaged records does not lead to the state root, and whoever reads under
+that root says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Final
+
+from ledger.digests import HASH_SIZE
+from ledger.statepages import PAGE_LEVELS, PAGE_SLOTS_COUNT, page_path
+from ledger.statetree import EMPTY, inner_hash, leaf_hash, value_hash
+from node.storage.database import Database, prefix_end
+from node.storage.tables import damaged, read_record, reading
+
+CROWN_LEVELS: Final = 12
+"""A multiple of a page's levels. One more page would make it eight times as large, and so the time to make it."""
+SKIPPED_MAX: Final = 8
+"""How many leaves of one place are read over before another search is the shorter way to the next place."""
+
+_BOTTOM: Final = 2**PAGE_LEVELS
+
+
+def is_of_crown(path: bytes) -> bool:
+    """Say whether the page at a path belongs to the crown."""
+    return path[-1] < CROWN_LEVELS
+
+
+def stored_pages(pages: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+    """Return those of a block's changed pages that are written."""
+    return {path: page for path, page in pages.items() if not is_of_crown(path)}
+
+
+def grown_crown(crown: Mapping[bytes, bytes], pages: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    """Return the crown after a block that changed these pages, which need not be the crown's (None: gone)."""
+    changed = {path: page for path, page in pages.items() if is_of_crown(path)}
+    return {path: page for path, page in {**crown, **changed}.items() if page is not None}
+
+
+def read_crown(database: Database, values: bytes, pages: bytes) -> dict[bytes, bytes]:
+    """Return the crown of a stored state, by path: at most 585 pages. `values` and `pages` are its tables.
+
+    Reads about a record for each of 4,096 places, whatever the size of the state. Raises StoreError.
+    """
+    tops = [b""] * 2**CROWN_LEVELS
+    for place, key, value in _first_leaves(database, values):
+        name = pages + page_path(key, CROWN_LEVELS)
+        page = read_record(database, name)
+        tops[place] = key + value_hash(value) if page is None else _top(name, page)
+    return crown_over(tops)
+
+
+def crown_over(tops: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the pages over the entries of a level, which is a multiple of a page's levels deep."""
+    crown: dict[bytes, bytes] = {}
+    depth = len(tops).bit_length() - 1
+    while depth:
+        depth -= PAGE_LEVELS
+        above: list[bytes] = []
+        for place in range(2**depth):
+            entries = _page_over(tops[_BOTTOM * place : _BOTTOM * (place + 1)])
+            top = entries[0]
+            if len(top) == HASH_SIZE or (depth == 0 and top):
+                crown[_path(place, depth)] = bytes(map(len, entries)) + b"".join(entries)
+            above.append(top)
+        tops = above
+    return crown
+
+
+def _page_over(bottom: Sequence[bytes]) -> list[bytes]:
+    """The entries of the page over its lowest ones, top first (docs/formats.md, State pages)."""
+    entries = [b""] * _BOTTOM + list(bottom)
+    for slot in reversed(range(1, _BOTTOM)):
+        left, right = entries[2 * slot], entries[2 * slot + 1]
+        if (not left or not right) and len(left or right) != HASH_SIZE:
+            # One leaf or nothing: it stands at its shortest unique prefix.
+            entries[slot], entries[2 * slot], entries[2 * slot + 1] = left or right, b"", b""
+        else:
+            entries[slot] = inner_hash(_hash_of(left), _hash_of(right))
+    return entries[1:]
+
+
+def _first_leaves(database: Database, values: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield, for each place that has any, the place, its first leaf's key, and the value."""
+    place, end = 0, 2**CROWN_LEVELS
+    while place < end:
+        start = values + _first_key(place)
+        with reading(start), closing(database.iterate(start, prefix_end(values))) as found:
+            skipped = 0
+            for record, value in found:
+                key = record[len(values) :]
+                if _place_of(key) >= place:
+                    yield _place_of(key), key, value
+                    place, skipped = _place_of(key) + 1, 0
+                elif skipped < SKIPPED_MAX:
+                    skipped += 1
+                else:
+                    break
+            else:
+                return
+
+
+def _place_of(key: bytes) -> int:
+    return int.from_bytes(key[:2], "big") >> 16 - CROWN_LEVELS
+
+
+def _first_key(place: int) -> bytes:
+    return (place << 16 - CROWN_LEVELS).to_bytes(2, "big")
+
+
+def _path(place: int, depth: int) -> bytes:
+    return page_path((place << 16 - depth).to_bytes(2, "big"), depth)
+
+
+def _top(name: bytes, page: bytes) -> bytes:
+    top = page[PAGE_SLOTS_COUNT : PAGE_SLOTS_COUNT + HASH_SIZE]
+    if len(top) != HASH_SIZE:
+        raise damaged(name, f"a page of {len(page)} bytes")
+    return top
+
+
+def _hash_of(entry: bytes) -> bytes:
+    if len(entry) == HASH_SIZE:
+        return entry
+    return leaf_hash(entry[:HASH_SIZE], entry[HASH_SIZE:]) if entry else EMPTY
