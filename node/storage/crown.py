@@ -7,7 +7,7 @@ Rule 3: nothing is judged here. A crown of damaged records does not lead to the 
 that root says so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from typing import Final
 
@@ -20,7 +20,7 @@ from node.storage.tables import damaged, read_record, reading
 CROWN_LEVELS: Final = 12
 """A multiple of a page's levels. One more page would make it eight times as large, and so the time to make it."""
 SKIPPED_MAX: Final = 8
-"""How many leaves of one place are read over before another search is the shorter way to the next place."""
+"""How many records of one place are read over before another search is the shorter way to the next place."""
 
 _BOTTOM: Final = 2**PAGE_LEVELS
 
@@ -44,13 +44,16 @@ def grown_crown(crown: Mapping[bytes, bytes], pages: Mapping[bytes, bytes | None
 def read_crown(database: Database, values: bytes, pages: bytes) -> dict[bytes, bytes]:
     """Return the crown of a stored state, by path: at most 585 pages. `values` and `pages` are its tables.
 
-    Reads about a record for each of 4,096 places, whatever the size of the state. Raises StoreError.
+    Reads a few records for each of 4,096 places, whatever the size of the state. Raises StoreError.
     """
     tops = [b""] * 2**CROWN_LEVELS
-    for place, key, value in _first_leaves(database, values):
-        name = pages + page_path(key, CROWN_LEVELS)
-        page = read_record(database, name)
-        tops[place] = key + value_hash(value) if page is None else _top(name, page)
+    with_page = set()
+    for place, _, _ in _firsts(database, pages, frozenset()):
+        name = pages + _path(place, CROWN_LEVELS)
+        tops[place] = _top(name, read_record(database, name))
+        with_page.add(place)
+    for place, key, value in _firsts(database, values, with_page):
+        tops[place] = key + value_hash(value)
     return crown_over(tops)
 
 
@@ -84,18 +87,28 @@ def _page_over(bottom: Sequence[bytes]) -> list[bytes]:
     return entries[1:]
 
 
-def _first_leaves(database: Database, values: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield, for each place that has any, the place, its first leaf's key, and the value."""
-    place, end = 0, 2**CROWN_LEVELS
-    while place < end:
-        start = values + _first_key(place)
-        with reading(start), closing(database.iterate(start, prefix_end(values))) as found:
+def _firsts(database: Database, table: bytes, passed_over: Set[int]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield each place below which a table has a record, with the first one's key and value.
+
+    Of places to be passed over nothing is read but what shows that they are there.
+    """
+    place = 0
+    while place < 2**CROWN_LEVELS:
+        if place in passed_over:
+            place += 1
+            continue
+        start = table + _first_key(place)
+        with reading(start), closing(database.iterate(start, prefix_end(table))) as found:
             skipped = 0
             for record, value in found:
-                key = record[len(values) :]
-                if _place_of(key) >= place:
-                    yield _place_of(key), key, value
-                    place, skipped = _place_of(key) + 1, 0
+                key = record[len(table) :]
+                at = _place_of(key)
+                if at in passed_over and at >= place:
+                    place = at + 1
+                    break
+                if at >= place:
+                    yield at, key, value
+                    place, skipped = at + 1, 0
                 elif skipped < SKIPPED_MAX:
                     skipped += 1
                 else:
@@ -116,10 +129,10 @@ def _path(place: int, depth: int) -> bytes:
     return page_path((place << 16 - depth).to_bytes(2, "big"), depth)
 
 
-def _top(name: bytes, page: bytes) -> bytes:
-    top = page[PAGE_SLOTS_COUNT : PAGE_SLOTS_COUNT + HASH_SIZE]
+def _top(name: bytes, page: bytes | None) -> bytes:
+    top = b"" if page is None else page[PAGE_SLOTS_COUNT : PAGE_SLOTS_COUNT + HASH_SIZE]
     if len(top) != HASH_SIZE:
-        raise damaged(name, f"a page of {len(page)} bytes")
+        raise damaged(name, "nothing" if page is None else f"a page of {len(page)} bytes")
     return top
 
 
