@@ -130,14 +130,24 @@ def test_no_page_of_the_crown_is_written(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_page_below_the_crown_that_is_none_is_named_at_the_opening(tmp_path: Path) -> None:
-    path, place = tmp_path / "chain", b"\x00\x00" + bytes([CROWN_LEVELS])
-    Store.open(path, GENESIS).close()
-    edit(
-        path, lambda database: (database.put(VALUES + bytes(32), b"x"), database.put(PAGES + place, b"short"))
-    )
-    with pytest.raises(StoreDamaged, match=f"state page {place.hex()}.*5 bytes"):
-        Store.open(path, GENESIS)
+LEVEL_12 = b"\x00\x00" + bytes([CROWN_LEVELS])
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "found"),
+    [
+        (LEVEL_12, b"short", "5 bytes"),
+        (b"\x00\x00" + bytes([CROWN_LEVELS + 3]), b"below a lost one", "nothing"),
+    ],
+)
+def test_a_page_that_the_crown_stands_on_is_named_at_the_opening_where_it_is_none(
+    tmp_path: Path, path: bytes, page: bytes, found: str
+) -> None:
+    chain = tmp_path / "chain"
+    Store.open(chain, GENESIS).close()
+    edit(chain, lambda database: database.put(PAGES + path, page))
+    with pytest.raises(StoreDamaged, match=f"state page {LEVEL_12.hex()}.*{found}"):
+        Store.open(chain, GENESIS)
 
 
 def test_a_crown_of_damaged_records_does_not_lead_to_the_state_root(tmp_path: Path) -> None:
