@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.nodes import configure_log
+from cli.nodes import configure_log, spare_collections
 from node.api.server import Api
 from node.clock import Clock
 from node.home import Home
@@ -54,7 +54,8 @@ def main() -> None:
     home = Home.open(path)
     clock: Clock = SteppedClock(path / CLOCK_FILE)
     try:
-        asyncio.run(run_node(load_parts(home, DevelopmentKey()), Api, clock=clock))
+        parts = load_parts(home, DevelopmentKey())
+        asyncio.run(run_node(parts, Api, on_ready=spare_collections, clock=clock))
     except Exception as error:
         logging.getLogger(__name__).critical("node.stopped", exc_info=error)
         raise
