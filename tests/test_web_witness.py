@@ -13,7 +13,9 @@ import nacl.bindings
 import pytest
 from nacl.exceptions import BadSignatureError
 
+from ledger.errors import LedgerError
 from ledger.genesis import genesis_block, parse_genesis
+from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS
 from tests.browser import Browser, find_browser
 from tests.consortium import key_of
@@ -171,6 +173,44 @@ def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Witness
     expected = [accepts(*case) for case in cases]
     assert any(expected) and not all(expected)
     assert witness.run(script) == expected
+
+
+def trusted_root(vectors: dict[str, Any]) -> str:
+    trust = vectors["trusts"][0]
+    return json.dumps({**trust, "genesis": vectors["genesis"][trust["genesis"]]})
+
+
+def opens(text: str) -> str:
+    """Return the script that says what the page makes of a trusted root."""
+    utf8 = f"new TextEncoder().encode({json.dumps(text)})"
+    refused = "(error) => error instanceof luohu.Malformed ? 'refused' : `${error}`"
+    return f"luohu.openTrust({utf8}).then(() => 'opened', {refused})"
+
+
+@needs_browser
+@pytest.mark.parametrize("space", ["\u00a0", "\ufeff", "\u2028", "\x0b", "\x0c"])
+def test_the_page_takes_only_the_white_space_of_json(
+    witness: Witness, vectors: dict[str, Any], space: str
+) -> None:
+    text = trusted_root(vectors)
+    assert witness.run(opens(f"\r\n\t {text}\r\n\t ")) == "opened"
+    for altered in (text + space, space + text, text.replace(":", f":{space}", 1)):
+        assert witness.run(opens(altered)) == "refused"
+        with pytest.raises(LedgerError):
+            parse_trusted_root(altered.encode())
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "found", ["{}", "[{}]", "-1", "1.0", "1e0", "01", "true", '"1"', "null", "9" * 5_000]
+)
+def test_the_page_refuses_another_value_by_its_own_word(
+    witness: Witness, vectors: dict[str, Any], found: str
+) -> None:
+    altered = trusted_root(vectors).replace('"version": 1', f'"version": {found}', 1)
+    assert witness.run(opens(altered)) == "refused"
+    with pytest.raises(LedgerError):
+        parse_trusted_root(altered.encode())
 
 
 @needs_browser
