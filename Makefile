@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check simulate soak abuse explore mutate stale large fuzz bench clean
+.PHONY: demo test check simulate soak abuse explore mutate stale large fuzz witness bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -59,6 +59,10 @@ large: $(VENV)/installed
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
 	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
+
+# The library and the page in web/ answer the same random questions: make witness QUESTIONS=20000 [FIRST=0]. Needs Chromium.
+witness: $(VENV)/installed
+	$(BIN)/python -m tests.witness --questions $(or $(QUESTIONS),10000) --first $(or $(FIRST),0)
 
 # Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
 bench: $(VENV)/installed

@@ -1,8 +1,5 @@
 """The pinned proofs: the library answers each as it was written down, from the bytes alone."""
 
-import base64
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,29 +9,13 @@ from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS, VerificationError
 from ledger.verifier import SuspendedIssuer, Verifier
 from tests.vectors import make_proofs
-
-VECTORS: dict[str, Any] = json.loads(make_proofs.PATH.read_bytes())
-
-
-def proofs() -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yield each case with its proof file."""
-    known = {"": b""}
-    for case in VECTORS["cases"]:
-        splice = case["proof"]
-        base = known[splice["based_on"]]
-        insert = base64.b64decode(splice["insert"])
-        proof = base[: splice["start"]] + insert + base[splice["end"] :] + bytes(splice.get("zeros", 0))
-        known[case["name"]] = proof
-        yield case, proof
+from tests.vectors.pinned import VECTORS, document_of, proofs, request_of, trust_of
 
 
 def inputs(case: dict[str, Any]) -> tuple[Verifier, bytes, Request]:
-    trust = VECTORS["trusts"][case["trust"]]
-    text = json.dumps({**trust, "genesis": VECTORS["genesis"][trust["genesis"]]}).encode()
-    verifier = Verifier(parse_trusted_root(text), suspended_issuer=SuspendedIssuer(case["suspended_issuer"]))
-    document = VECTORS["documents"][case["document"]]
-    content = base64.b64decode(document["start"]) + bytes(document["zeros"])
-    return verifier, content, Request.decode(base64.b64decode(VECTORS["requests"][case["request"]]))
+    trust = parse_trusted_root(trust_of(case))
+    verifier = Verifier(trust, suspended_issuer=SuspendedIssuer(case["suspended_issuer"]))
+    return verifier, document_of(case), Request.decode(request_of(case))
 
 
 @pytest.mark.parametrize(

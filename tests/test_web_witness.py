@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nacl.bindings
 import pytest
@@ -17,98 +16,40 @@ from ledger.errors import LedgerError
 from ledger.genesis import genesis_block, parse_genesis
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS
-from tests.browser import Browser, find_browser
+from tests.browser import find_browser
 from tests.consortium import key_of
-from tests.vectors.make_proofs import PATH
+from tests.vectors.pinned import VECTORS
+from tests.witness.answers import PAGE, Page
+from tests.witness.comparing import compare
+from tests.witness.questions import pinned
 
-PAGE = Path(__file__).resolve().parents[1] / "web" / "verify.html"
 HTML = PAGE.read_text(encoding="utf-8")
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 FIELD_PRIME = 2**255 - 19
 BROWSER = find_browser()
+QUESTIONS = pinned()
+HONEST = QUESTIONS["honest"]
 
 needs_browser = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium here: install chromium to run the page"
 )
 
-ANSWER_ALL = """
-(async () => {
-  const vectors = %s;
-  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const joined = (...parts) => new Uint8Array(parts.flatMap((part) => Array.from(part)));
-  const utf8 = new TextEncoder();
-  const trusts = [];
-  for (const trust of vectors.trusts) {
-    const text = JSON.stringify({...trust, genesis: vectors.genesis[trust.genesis]});
-    trusts.push(await luohu.openTrust(utf8.encode(text)));
-  }
-  const known = {"": new Uint8Array()}, answers = {};
-  for (const item of vectors.cases) {
-    const {based_on, start, end, insert, zeros} = item.proof, base = known[based_on];
-    const proof = joined(base.subarray(0, start), bytes(insert), base.subarray(end), new Uint8Array(zeros ?? 0));
-    known[item.name] = proof;
-    const document = vectors.documents[item.document];
-    const request = "anchor_verdict" in item ? null : luohu.openRequest(bytes(vectors.requests[item.request]));
-    try {
-      const content = new Blob([bytes(document.start), new Uint8Array(document.zeros)]);
-      answers[item.name] = await luohu.verify({
-        trust: trusts[item.trust], document: content, proof, request,
-        atMs: item.at_ms, maxAgeMs: item.max_age_ms, acceptBeforeDistrust: item.suspended_issuer !== "refuse",
-      });
-    } catch (error) {
-      const {step, code} = error;
-      answers[item.name] = error instanceof luohu.Refused ? {step, code} : {crashed: `${error.stack}`};
-    }
-  }
-  return answers;
-})()
-"""
-
-
-class Witness:
-    """The page in a browser, for tests without a loop of their own."""
-
-    def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
-        self._runner, self._browser = runner, browser
-
-    def run(self, script: str) -> Any:  # noqa: ANN401
-        return self._runner.run(self._browser.run(script))
-
-    def choose_file(self, element: str, path: Path) -> None:
-        self._runner.run(self._browser.choose_file(element, path))
-
-    def click(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).click()")
-
-    def text_of_verdict(self) -> str:
-        """Return what the page says once it has verified."""
-        waiting = "new Promise((done) => { const look = () => document.getElementById('run').disabled"
-        self.run(f"{waiting} ? setTimeout(look, 10) : done(); look(); }})")
-        return str(self.run("document.getElementById('verdict').innerText"))
-
 
 @pytest.fixture(scope="module")
-def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     assert BROWSER is not None
     with asyncio.Runner() as runner:
-        browser = runner.run(Browser.start(BROWSER, tmp_path_factory.mktemp("profile")))
-        runner.run(browser.open(PAGE.as_uri()))
-        yield Witness(runner, browser)
-        runner.run(browser.close())
-
-
-@pytest.fixture(scope="module")
-def vectors() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(PATH.read_bytes())
-    return loaded
+        page = Page.open(runner, BROWSER, tmp_path_factory.mktemp("profile"))
+        yield page
+        page.close()
 
 
 @needs_browser
-def test_the_page_answers_every_vector_as_the_library_does(witness: Witness, vectors: dict[str, Any]) -> None:
-    answers = witness.run(ANSWER_ALL % json.dumps(vectors))
+def test_the_page_answers_every_vector_as_the_library_does(witness: Page) -> None:
+    answers = dict(zip(QUESTIONS, witness.answer(list(QUESTIONS.values())), strict=True))
     expected = {
         case["name"]: case.get("verdict") or case.get("anchor_verdict") or case["refused"]
-        for case in vectors["cases"]
+        for case in VECTORS["cases"]
     }
     assert len(expected) > 200
     assert {name: found for name, found in answers.items() if found != expected[name]} == {}
@@ -116,8 +57,44 @@ def test_the_page_answers_every_vector_as_the_library_does(witness: Witness, vec
 
 
 @needs_browser
-def test_the_page_finds_the_same_first_block(witness: Witness, vectors: dict[str, Any]) -> None:
-    for genesis in vectors["genesis"]:
+def test_the_page_answers_random_questions_as_the_library_does(witness: Page) -> None:
+    compared = compare(witness, range(600))
+    assert compared.differences == []
+    assert len(compared.answers) > 25
+    assert compared.answers["verdict"] > 20
+
+
+DEFECTS = {
+    "white space of another kind": (
+        "if (/[^ \\t\\r\\n]/.test(text.slice(at)))",
+        "if (/\\S/.test(text.slice(at)))",
+    ),
+    "a checkpoint never expires": ("pin.valid_from_ms <= atMs && atMs <= pin.valid_until_ms", "true"),
+    "ended at the header": ("atMs <= metadata.expires_ms", "header.time_ms <= metadata.expires_ms"),
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_the_questions_find_a_page_with_a_defect(tmp_path: Path, defect: str) -> None:
+    assert BROWSER is not None
+    rule, broken = DEFECTS[defect]
+    assert HTML.count(rule) == 1
+    page = tmp_path / "verify.html"
+    # The policy admits the genuine script alone.
+    unguarded = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", HTML)
+    page.write_text(unguarded.replace(rule, broken), encoding="utf-8")
+    with asyncio.Runner() as runner:
+        witness = Page.open(runner, BROWSER, tmp_path / "profile", page=page)
+        batches = (compare(witness, range(first, first + 100)) for first in range(0, 1_000, 100))
+        found = any(compared.differences for compared in batches)
+        witness.close()
+    assert found
+
+
+@needs_browser
+def test_the_page_finds_the_same_first_block(witness: Page) -> None:
+    for genesis in VECTORS["genesis"]:
         trust = {"type": "luohu-trust", "version": 1, "genesis": genesis, "checkpoints": []}
         opened = f"luohu.openTrust(new TextEncoder().encode({json.dumps(json.dumps(trust))}))"
         found = witness.run(f"{opened}.then((trust) => Array.from(trust.pins[0].block_hash))")
@@ -160,7 +137,7 @@ def signatures() -> list[tuple[bytes, bytes, bytes]]:
 
 @needs_browser
 @pytest.mark.parametrize("native", ["true", "false"])
-def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Witness, native: str) -> None:
+def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Page, native: str) -> None:
     cases = signatures()
     listed = json.dumps([[part.hex() for part in case] for case in cases])
     script = f"""(async () => {{
@@ -175,11 +152,6 @@ def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Witness
     assert witness.run(script) == expected
 
 
-def trusted_root(vectors: dict[str, Any]) -> str:
-    trust = vectors["trusts"][0]
-    return json.dumps({**trust, "genesis": vectors["genesis"][trust["genesis"]]})
-
-
 def opens(text: str) -> str:
     """Return the script that says what the page makes of a trusted root."""
     utf8 = f"new TextEncoder().encode({json.dumps(text)})"
@@ -189,10 +161,8 @@ def opens(text: str) -> str:
 
 @needs_browser
 @pytest.mark.parametrize("space", ["\u00a0", "\ufeff", "\u2028", "\x0b", "\x0c"])
-def test_the_page_takes_only_the_white_space_of_json(
-    witness: Witness, vectors: dict[str, Any], space: str
-) -> None:
-    text = trusted_root(vectors)
+def test_the_page_takes_only_the_white_space_of_json(witness: Page, space: str) -> None:
+    text = HONEST.trust.decode()
     assert witness.run(opens(f"\r\n\t {text}\r\n\t ")) == "opened"
     for altered in (text + space, space + text, text.replace(":", f":{space}", 1)):
         assert witness.run(opens(altered)) == "refused"
@@ -204,10 +174,8 @@ def test_the_page_takes_only_the_white_space_of_json(
 @pytest.mark.parametrize(
     "found", ["{}", "[{}]", "-1", "1.0", "1e0", "01", "true", '"1"', "null", "9" * 5_000]
 )
-def test_the_page_refuses_another_value_by_its_own_word(
-    witness: Witness, vectors: dict[str, Any], found: str
-) -> None:
-    altered = trusted_root(vectors).replace('"version": 1', f'"version": {found}', 1)
+def test_the_page_refuses_another_value_by_its_own_word(witness: Page, found: str) -> None:
+    altered = HONEST.trust.decode().replace('"version": 1', f'"version": {found}', 1)
     assert witness.run(opens(altered)) == "refused"
     with pytest.raises(LedgerError):
         parse_trusted_root(altered.encode())
@@ -215,21 +183,19 @@ def test_the_page_refuses_another_value_by_its_own_word(
 
 @needs_browser
 def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
-    witness: Witness, vectors: dict[str, Any], tmp_path: Path
+    witness: Page, tmp_path: Path
 ) -> None:
-    case = next(case for case in vectors["cases"] if case["name"] == "honest")
-    trust, document = vectors["trusts"][case["trust"]], vectors["documents"][case["document"]]
     contents = {
-        "document": base64.b64decode(document["start"]),
-        "proof": base64.b64decode(case["proof"]["insert"]),
-        "trust": json.dumps({**trust, "genesis": vectors["genesis"][trust["genesis"]]}).encode(),
-        "request": base64.b64decode(vectors["requests"][case["request"]]),
+        "document": HONEST.document,
+        "proof": HONEST.proof,
+        "trust": HONEST.trust,
+        "request": HONEST.request or b"",
     }
     for element, content in contents.items():
         path = tmp_path / element
         path.write_bytes(content)
         witness.choose_file(element, path)
-    witness.run(f"document.getElementById('at').value = new Date({case['at_ms']}).toISOString().slice(0, 23)")
+    witness.run(f"document.getElementById('at').value = new Date({HONEST.at_ms}).toISOString().slice(0, 23)")
     witness.click("#run")
     assert "Verified" in witness.text_of_verdict()
     for language, word in (
@@ -248,7 +214,7 @@ def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
 
 
 @needs_browser
-def test_nothing_leaves_the_page(witness: Witness) -> None:
+def test_nothing_leaves_the_page(witness: Page) -> None:
     attempts = """(async () => {
       const blocked = [];
       document.addEventListener("securitypolicyviolation", (event) => blocked.push(event.effectiveDirective));
