@@ -1,6 +1,5 @@
 """The page in web/: a second witness that agrees with the library on every vector, and lets nothing out."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -19,7 +18,7 @@ from ledger.verdicts import REFUSALS
 from tests.browser import find_browser
 from tests.consortium import key_of
 from tests.vectors.pinned import VECTORS
-from tests.witness.answers import PAGE, Page
+from tests.witness.answers import PAGE, Page, open_page
 from tests.witness.comparing import compare
 from tests.witness.questions import pinned
 
@@ -38,10 +37,8 @@ needs_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     assert BROWSER is not None
-    with asyncio.Runner() as runner:
-        page = Page.open(runner, BROWSER, tmp_path_factory.mktemp("profile"))
+    with open_page(BROWSER, tmp_path_factory.mktemp("profile")) as page:
         yield page
-        page.close()
 
 
 @needs_browser
@@ -84,12 +81,9 @@ def test_the_questions_find_a_page_with_a_defect(tmp_path: Path, defect: str) ->
     # The policy admits the genuine script alone.
     unguarded = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", HTML)
     page.write_text(unguarded.replace(rule, broken), encoding="utf-8")
-    with asyncio.Runner() as runner:
-        witness = Page.open(runner, BROWSER, tmp_path / "profile", page=page)
+    with open_page(BROWSER, tmp_path / "profile", page=page) as witness:
         batches = (compare(witness, range(first, first + 100)) for first in range(0, 1_000, 100))
-        found = any(compared.differences for compared in batches)
-        witness.close()
-    assert found
+        assert any(compared.differences for compared in batches)
 
 
 @needs_browser
@@ -179,6 +173,14 @@ def test_the_page_refuses_another_value_by_its_own_word(witness: Page, found: st
     assert witness.run(opens(altered)) == "refused"
     with pytest.raises(LedgerError):
         parse_trusted_root(altered.encode())
+
+
+@needs_browser
+def test_the_page_takes_a_zero_with_a_sign(witness: Page) -> None:
+    altered = HONEST.trust.decode().replace('"bearer": 0', '"bearer": -0', 1)
+    assert altered != HONEST.trust.decode()
+    assert witness.run(opens(altered)) == "opened"
+    assert parse_trusted_root(altered.encode()) == parse_trusted_root(HONEST.trust)
 
 
 @needs_browser

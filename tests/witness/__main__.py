@@ -1,18 +1,17 @@
 """Ask the library and the page in web/ the same random questions: python -m tests.witness [--questions N] [--first N]
 
-Question k is the same in every run. Where the two differ, the question's number and both answers are printed, and the
-exit status is 1.
+Question k is the same in every run on the same code. Where the two differ, the question's number and both answers are
+printed, and the exit status is 1.
 """
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 from tests.browser import find_browser
-from tests.witness.answers import Page
+from tests.witness.answers import open_page
 from tests.witness.comparing import compare
 
 BATCH = 100
@@ -31,8 +30,7 @@ def main() -> int:
     answers: Counter[str] = Counter()
     differences = 0
     end = options.first + options.questions
-    with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as profile:
-        page = Page.open(runner, program, Path(profile))
+    with tempfile.TemporaryDirectory() as profile, open_page(program, Path(profile)) as page:
         for first in range(options.first, end, BATCH):
             compared = compare(page, range(first, min(first + BATCH, end)))
             answers += compared.answers
@@ -41,7 +39,8 @@ def main() -> int:
                 print(difference, flush=True)
             if sys.stderr.isatty():
                 print(f"\r{answers.total()} of {options.questions}", end="", file=sys.stderr, flush=True)
-        page.close()
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
     counted = " ".join(f"{name}={count}" for name, count in sorted(answers.items()))
     print(f"witness first={options.first} questions={answers.total()} differences={differences} {counted}")
     return 1 if differences else 0

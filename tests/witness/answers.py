@@ -6,7 +6,8 @@ An answer is a verdict, a refusal by its step and code, or the word for what can
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,17 +55,6 @@ class Page:
     def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
         self._runner, self._browser = runner, browser
 
-    @classmethod
-    def open(cls, runner: asyncio.Runner, program: str, profile: Path, *, page: Path = PAGE) -> "Page":
-        """Open the page in a browser that is started for it, with a fresh profile."""
-        browser = runner.run(Browser.start(program, profile))
-        runner.run(browser.open(page.as_uri()))
-        return cls(runner, browser)
-
-    def close(self) -> None:
-        """End the browser."""
-        self._runner.run(self._browser.close())
-
     def run(self, script: str) -> Any:  # noqa: ANN401
         """Evaluate an expression, await it, and return its value."""
         return self._runner.run(self._browser.run(script))
@@ -88,6 +78,18 @@ class Page:
         waiting = "new Promise((done) => { const look = () => document.getElementById('run').disabled"
         self.run(f"{waiting} ? setTimeout(look, 10) : done(); look(); }})")
         return str(self.run("document.getElementById('verdict').innerText"))
+
+
+@contextmanager
+def open_page(program: str, profile: Path, *, page: Path = PAGE) -> Iterator[Page]:
+    """Open the page in a browser with a fresh profile, and end that browser whatever comes."""
+    with asyncio.Runner() as runner:
+        browser = runner.run(Browser.start(program, profile))
+        try:
+            runner.run(browser.open(page.as_uri()))
+            yield Page(runner, browser)
+        finally:
+            runner.run(browser.close())
 
 
 def answer_of_library(question: Question) -> Json:
