@@ -665,6 +665,29 @@ def test_a_snapshot_whose_chunks_never_come_is_given_up_for_another(world: World
     check_whole(node)
 
 
+def test_a_restart_asks_everybody_where_who_offered_the_snapshot_is_set_aside(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", logger="node.sync")
+
+    def withhold(source: str, target: str, data: bytes) -> bytes | None:
+        kind = SnapshotChunk if source == "hk-bureau" else SnapshotOffer
+        return None if target == SLEEPER and isinstance(decode_peer_message(data), kind) else data
+
+    world.meddle = withhold
+    node = sleep_and_wake(world, 14, empty=True)
+    run_until(world, lambda: "sync.stalled peer=hk-bureau what=chunk" in caplog.text)
+    world.meddle = lambda _source, _target, data: data
+    world.run(1_000)
+    progress = node.driver.sync.progress(world.now_ms)
+    assert progress is not None
+    assert (progress.phase, list(progress.peers)) == ("chunks", [])
+    world.kill(SLEEPER)
+    node = world.start(SLEEPER)
+    run_until(world, lambda: is_level(world), milliseconds=10_000)
+    check_whole(node)
+
+
 def is_offer(data: bytes) -> bool:
     return isinstance(decode_peer_message(data), SnapshotOffer)
 
