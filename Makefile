@@ -19,11 +19,11 @@ check: $(VENV)/installed
 
 # Chaos over real node processes: make soak MINUTES=60 [FAULTS=500] [SEED=1] [NODES=4] [OUT=figures.txt]
 soak: $(VENV)/installed
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --faults $(or $(FAULTS),0) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m tests.campaigns.chaos --minutes $(or $(MINUTES),5) --faults $(or $(FAULTS),0) --seed $(or $(SEED),1) --nodes $(or $(NODES),4) $(if $(OUT),--out $(OUT))
 
 # Floods at a node's API and peer port, and what they cost others: make abuse [SECONDS=20] [KINDS="member_spam garbage"]
 abuse: $(VENV)/installed
-	$(BIN)/python -m tests.abuse --seconds $(or $(SECONDS),20) $(KINDS)
+	$(BIN)/python -m tests.campaigns.abuse --seconds $(or $(SECONDS),20) $(KINDS)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'
@@ -35,34 +35,34 @@ $(VENV)/installed: pyproject.toml
 SEEDS ?= 100
 START ?= 0
 simulate: $(VENV)/installed
-	$(BIN)/python -m tests.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m tests.campaigns.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
 
 # Every schedule of the consensus core in a small world: make explore VIEWS=1|2|3 [MINUTES=…] (docs/exploration.md)
 explore: $(VENV)/installed
-	$(BIN)/python -m tests.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m tests.campaigns.exploration --views $(or $(VIEWS),1) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Every check of the verifier is necessary: a test fails without it. An hour; goes on where it was interrupted.
 mutate: $(VENV)/installed
-	nice -n 19 $(BIN)/python -m tests.mutation --json tests/mutation/result.json
+	nice -n 19 $(BIN)/python -m tests.campaigns.mutation --json tests/campaigns/mutation/result.json
 
 # Whether the kept results of mutation and fuzzing are of the code as it is now.
 stale: $(VENV)/installed
-	$(BIN)/python -m tests.mutation --status
-	$(BIN)/python -m tests.fuzz --status
+	$(BIN)/python -m tests.campaigns.mutation --status
+	$(BIN)/python -m tests.campaigns.fuzz --status
 
 # What takes long: a document of 2 GiB in constant memory, and an installation into a fresh environment.
 large: $(VENV)/installed
-	LUOHU_LARGE=1 $(BIN)/pytest tests/test_verifier_use.py tests/test_packaging.py
+	LUOHU_LARGE=1 $(BIN)/pytest tests/ledger/test_verifier_use.py tests/house/test_packaging.py
 
 # Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (of processor time, for each target).
-# It goes on where it was interrupted; OUT=tests/fuzz/result.json writes what all runs on this code add up to.
+# It goes on where it was interrupted; OUT=tests/campaigns/fuzz/result.json writes what all runs on this code add up to.
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
-	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
+	nice -n 19 $(BIN)/python -m tests.campaigns.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
 
 # The library and the page in web/ answer the same random questions: make witness QUESTIONS=20000 [FIRST=0]. Needs Chromium.
 witness: $(VENV)/installed
-	$(BIN)/python -m tests.witness --questions $(or $(QUESTIONS),10000) --first $(or $(FIRST),0)
+	$(BIN)/python -m tests.campaigns.witness --questions $(or $(QUESTIONS),10000) --first $(or $(FIRST),0)
 
 # Every figure beside its limit, into bench/results: make bench [NAMES="commit verify"]. Half an hour, alone on the machine.
 bench: $(VENV)/installed

@@ -21,9 +21,9 @@ from bench.load import SCHEMA, SENDER, drive, sign_transactions
 from bench.memory_chain import MemoryChain
 from bench.report import Report, progress
 from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
-from ledger.operations import AnchorBatch
+from ledger.rules.operations import AnchorBatch
 from node.client.issuing.batchtree import LEAVES_MAX, BatchTree
-from node.consortium import Network
+from node.home.consortium import Network
 
 OPERATIONS: Final = 1_000
 EXECUTED_BLOCKS: Final = 20

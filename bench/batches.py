@@ -15,8 +15,8 @@ from typing import Final
 import click
 
 from bench.report import Report, progress
-from ledger.digests import digest
-from ledger.merkle import verify_inclusion
+from ledger.encoding.digests import digest
+from ledger.trees.merkle import verify_inclusion
 from node.client.issuing.draft import Draft, draft_of_bytes
 from node.client.issuing.register import Register
 

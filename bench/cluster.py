@@ -22,7 +22,7 @@ from bench.node import SYNCED_FILE
 from bench.stored_chain import VALIDATORS, fresh_network
 from cli.processes import LOG_FILE
 from node.client.client import Client, Unreachable
-from node.consortium import Network
+from node.home.consortium import Network
 
 READY_S: Final = 60.0
 STOP_S: Final = 20.0

@@ -21,7 +21,7 @@ import click
 
 from bench.cluster import stop
 from bench.report import percentile
-from node.consortium import free_ports
+from node.home.consortium import free_ports
 
 NODES_COUNT: Final = 3
 GENERATORS_COUNT: Final = 4

@@ -17,7 +17,7 @@ import click
 from bench.cluster import Cluster, running_cluster
 from bench.load import drive, period_ms_of, sign_transactions
 from bench.report import Report, percentile, progress
-from ledger.transactions import Transaction
+from ledger.rules.transactions import Transaction
 from node.client.client import Client
 
 ROUND_TRIPS_MS: Final = (0, 10, 40)

@@ -22,7 +22,7 @@ import aiohttp
 import click
 import msgpack
 
-from ledger.transactions import Transaction
+from ledger.rules.transactions import Transaction
 
 WAIT_MS: Final = 30_000
 

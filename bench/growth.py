@@ -17,8 +17,8 @@ from bench.cluster import VALIDATORS, Cluster, resident_bytes, running_cluster, 
 from bench.load import drive, sign_transactions
 from bench.report import Report, progress
 from bench.stored_chain import Shape, StoredChain, spread
-from node.consortium import Network
-from node.repair import CHAIN
+from node.home.consortium import Network
+from node.home.repair import CHAIN
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 SHAPE: Final = Shape(5, 1_000)

@@ -16,7 +16,7 @@ from bench.cluster import cpu_seconds, resident_bytes, running_cluster
 from bench.growth import disk_bytes
 from bench.load import drive, sign_transactions
 from bench.report import Report, progress
-from node.repair import CHAIN
+from node.home.repair import CHAIN
 
 CPU_SHARE_MAX: Final = 0.01
 DISK_MB_PER_DAY_MAX: Final = 10.0

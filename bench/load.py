@@ -12,10 +12,10 @@ from typing import Final
 from bench.cluster import Cluster, cpu_seconds
 from bench.generator import Generator
 from bench.report import percentile
-from ledger.keys import PrivateKey, PublicKey
-from ledger.operations import AnchorBatch
-from ledger.transactions import Transaction, TransactionBody
-from node.development import development_key
+from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.rules.operations import AnchorBatch
+from ledger.rules.transactions import Transaction, TransactionBody
+from node.home.development import development_key
 
 SENDER: Final = "hk-bureau"
 SCHEMA: Final = "hk.credit-report"

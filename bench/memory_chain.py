@@ -4,20 +4,20 @@ import random
 from dataclasses import replace
 from typing import Final
 
-from ledger.blocks import Block, SealedHeader, leader_index
-from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
-from ledger.execution import build_block
+from ledger.chain.execution import build_block
+from ledger.chain.overlays import Executed, Overlay, Tip
+from ledger.encoding.records import pack
 from ledger.genesis import genesis_block
-from ledger.operations import AnchorBatch, Operation
-from ledger.overlays import Executed, Overlay, Tip
-from ledger.records import pack
-from ledger.state import Anchor
-from ledger.statepages import update
-from ledger.statetree import value_hash
-from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
-from node.consortium import development_genesis
-from node.development import development_key
-from node.scenarios import load_scenarios, scenarios_directory
+from ledger.rules.blocks import Block, SealedHeader, leader_index
+from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.rules.operations import AnchorBatch, Operation
+from ledger.rules.state import Anchor
+from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTransactions
+from ledger.trees.statepages import update
+from ledger.trees.statetree import value_hash
+from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.home.consortium import development_genesis
+from node.home.development import development_key
 
 ISSUER: Final = "hk-bureau"
 SCHEMA: Final = "hk.credit-report"

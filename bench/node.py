@@ -14,9 +14,9 @@ import click
 
 from cli.nodes import configure_log, spare_collections
 from node.api.server import Api
-from node.durablefile import PosixFiles
-from node.home import Home
-from node.keyfiles import DevelopmentKey
+from node.files.durablefile import PosixFiles
+from node.files.keyfiles import DevelopmentKey
+from node.home.home import Home
 from node.run import NodeProcess, load_parts
 from node.storage.database import Batch
 from node.storage.leveldb import LevelDatabase

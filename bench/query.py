@@ -16,9 +16,9 @@ from bench.cluster import Cluster, running_cluster
 from bench.load import SENDER, drive, period_ms_of, sign_transactions
 from bench.reader import Reader
 from bench.report import Report, percentile, progress
-from ledger.operations import AnchorBatch
-from ledger.state import anchor_key
-from ledger.transactions import Transaction
+from ledger.rules.operations import AnchorBatch
+from ledger.rules.state import anchor_key
+from ledger.rules.transactions import Transaction
 
 CLIENTS: Final = 8
 COMMITS_PER_SECOND: Final = 500

@@ -19,7 +19,7 @@ from bench.stored_chain import Shape, StoredChain, fresh_network
 from cli.checking import checking_pool
 from ledger.audit import Audit, AuditReport
 from ledger.genesis import Genesis
-from node.repair import CHAIN
+from node.home.repair import CHAIN
 from node.storage.store import Store
 
 TRANSACTIONS_PER_BLOCK: Final = 500

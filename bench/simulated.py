@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ledger.chain.overlays import Executed
+from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import (
     DEVELOPMENT,
     Genesis,
@@ -24,19 +26,17 @@ from ledger.genesis import (
     GenesisSchema,
     sign_genesis,
 )
-from ledger.keys import PrivateKey, PublicKey
-from ledger.operations import AnchorBatch, next_key_commitment
-from ledger.overlays import Executed
-from ledger.transactions import Transaction, TransactionBody
+from ledger.rules.operations import AnchorBatch, next_key_commitment
+from ledger.rules.transactions import Transaction, TransactionBody
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
-from node.chain import Chain
+from node.chain.chain import Chain
 from node.consensus.config import Config
 from node.consensus.journal import JournalRecord
-from node.consortium import PARAMETERS
-from node.driver import Driver
-from node.engine import Engines
-from node.journal import Journal, VoteLogJournal
-from node.mempool import Mempool
+from node.home.consortium import PARAMETERS
+from node.replica.driver import Driver
+from node.replica.engine import Engines
+from node.replica.journal import Journal, VoteLogJournal
+from node.replica.mempool import Mempool
 from node.storage.shelf import Shelf
 from node.storage.store import Store
 from node.sync.host import SyncParts

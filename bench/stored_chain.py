@@ -17,23 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.blocks import leader_index
-from ledger.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
-from ledger.execution import build_block
-from ledger.operations import AnchorBatch
-from ledger.overlays import Executed
-from ledger.state import require_validators
-from ledger.transactions import Transaction, TransactionBody, VerifiedTransactions
-from node.consortium import LOOPBACK, NODES_COUNT, Network, new_network
-from node.development import development_key
-from node.home import Home
-from node.journal import VoteLogJournal
-from node.repair import CHAIN, SNAPSHOTS, VOTES
-from node.scenarios import load_scenarios, scenarios_directory
-from node.snapshots import SnapshotMaker
+from ledger.chain.execution import build_block
+from ledger.chain.overlays import Executed
+from ledger.rules.blocks import leader_index
+from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.rules.operations import AnchorBatch
+from ledger.rules.state import require_validators
+from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTransactions
+from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.home.consortium import LOOPBACK, NODES_COUNT, Network, new_network
+from node.home.development import development_key
+from node.home.home import Home
+from node.home.repair import CHAIN, SNAPSHOTS, VOTES
+from node.replica.journal import VoteLogJournal
 from node.storage.leveldb import LevelDatabase
 from node.storage.shelf import Shelf
 from node.storage.store import Store
+from node.sync.making import SnapshotMaker
 
 VALIDATORS: Final = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 SENDER: Final = "hk-bureau"

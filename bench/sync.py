@@ -19,10 +19,10 @@ from bench.load import rate_on_all_cores
 from bench.report import Report, progress
 from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
 from cli.processes import LOG_FILE
-from ledger.snapshots import SNAPSHOT_INTERVAL
+from ledger.chain.snapshots import SNAPSHOT_INTERVAL
 from node.client.client import Client, Unreachable
-from node.consortium import Network
-from node.home import Home
+from node.home.consortium import Network
+from node.home.home import Home
 
 FOLLOWER: Final = "auditor"
 TRANSACTIONS_PER_BLOCK: Final = 500

@@ -23,9 +23,8 @@ from bench.load import rate_of_signature_checks
 from bench.memory_chain import ISSUER, SCHEMA, MemoryChain
 from bench.report import Report, progress
 from ledger.commitments import Metadata, Opening
-from ledger.keys import PrivateKey
-from ledger.merkle import CHUNK_SIZE, Tree, content_root
-from ledger.operations import AnchorBatch, Grant
+from ledger.encoding.keys import PrivateKey
+from ledger.encoding.records import pack
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
@@ -36,13 +35,14 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
-from ledger.records import pack
-from ledger.state import CROSS_BORDER, anchor_key, consent_key, member_key, revocation_key
-from ledger.statepages import prove
-from ledger.statetree import AbsenceProof, InclusionProof
+from ledger.rules.operations import AnchorBatch, Grant
+from ledger.rules.state import CROSS_BORDER, anchor_key, consent_key, member_key, revocation_key
+from ledger.trees.merkle import CHUNK_SIZE, Tree, content_root
+from ledger.trees.statepages import prove
+from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import TrustedRoot, TrustPath
 from ledger.verifier import Verifier
-from node.development import development_key
+from node.home.development import development_key
 
 BANK: Final = "mainland-bank"
 RELAY: Final = "hk-operator"

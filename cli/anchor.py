@@ -21,12 +21,12 @@ from cli.nodes import connect_all
 from cli.output import Progress, fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.times import now_ms, to_moment
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.keys import PublicKey
-from ledger.merkle import CHUNK_SIZE, content_root
-from ledger.operations import RevokeAnchor
 from ledger.proofs import Proof
-from ledger.records import Json
+from ledger.rules.operations import RevokeAnchor
+from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import TrustedRoot
 from node.client.client import Result
 from node.client.issuing.draft import draft_of_file, proof_path_of

@@ -16,11 +16,11 @@ from cli.exits import FINE, NO, wrong_usage
 from cli.files import FILE, read_genesis
 from cli.output import Progress, fields, json_option, print_answer
 from ledger.audit import Audit, AuditReport, ConsentUse, Finding, ProposalCourse
-from ledger.blocks import Block
-from ledger.certificates import QuorumCertificate
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.records import Json
+from ledger.rules.blocks import Block
+from ledger.rules.certificates import QuorumCertificate
 
 if TYPE_CHECKING:
     from node.storage.store import Store

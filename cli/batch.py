@@ -25,7 +25,7 @@ from cli.exits import UNREACHABLE, CommandError, unreadable, wrong_usage
 from cli.files import read_file, refuse_existing
 from cli.output import Progress
 from cli.times import parse_duration
-from ledger.records import Json, pack
+from ledger.encoding.records import Json, pack
 from node.desk.batch import COLUMNS, BatchSettings, Row, RowAnswer, answer_rows
 
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024

@@ -11,9 +11,9 @@ from typing import Final
 from cli.exits import NO, CommandError
 from cli.nodes import connect
 from cli.times import now_ms
-from ledger.blocks import SealedHeader
-from ledger.certificates import QuorumCertificate
 from ledger.errors import LedgerError
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.certificates import QuorumCertificate
 from ledger.trust import Checkpoint, Pins, TrustedRoot, TrustPath, verify_header
 
 VALID_UNTIL_MS: Final = 2**53 - 1

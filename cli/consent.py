@@ -19,16 +19,16 @@ from cli.output import fields, json_option, print_answer, printable
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.times import now_ms, show_time, to_moment
+from ledger.encoding.records import Json, to_json
 from ledger.genesis import Genesis
 from ledger.presentation import ConsentFile, Request, RequestBody, request_id
 from ledger.receipts import LANGUAGES, ConsentReceipt
-from ledger.records import Json, to_json
-from ledger.state import Consent, Granted
+from ledger.rules.state import Consent, Granted
 from ledger.trust import TRUST_VERSION, TrustedRoot
-from node.home import Home
-from node.receipts import load_receipt_texts
-from node.receipttext import told_rows
-from node.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.consent.receipts import load_receipt_texts
+from node.consent.receipttext import told_rows
+from node.consent.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.home.home import Home
 
 if TYPE_CHECKING:
     from node.client.client import Client

@@ -29,12 +29,12 @@ from cli.output import json_option, print_answer, printable
 from cli.processes import ListedNode, find_nodes, read_network_file, stop_node
 from cli.receipt import receipt_path_of, write_receipt
 from cli.times import now_ms
-from ledger.keys import PrivateKey
+from ledger.encoding.keys import PrivateKey
+from ledger.encoding.records import Json
 from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import Proof
 from ledger.receipts import ReceiptFile, check_receipt_of
-from ledger.records import Json
-from ledger.state import anchor_key
+from ledger.rules.state import anchor_key
 from ledger.trust import TrustedRoot, parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
@@ -54,10 +54,10 @@ from node.client.issuing.register import REGISTER, Batch, Register
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock
-from node.home import Home
-from node.keyfiles import DevelopmentKey, Passphrase
-from node.receipts import load_receipt_texts
-from node.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.consent.receipts import load_receipt_texts
+from node.consent.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.files.keyfiles import DevelopmentKey, Passphrase
+from node.home.home import Home
 
 DAY_MS: Final = 86_400_000
 CATCH_UP_S: Final = 30.0

@@ -25,9 +25,9 @@ from cli.times import now_ms, show_time, to_duration, to_moment
 from cli.verify import print_refusal
 from ledger.answers import disclosure_to_json
 from ledger.disclosure import DisclosureVerdict, verify_disclosure
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
-from ledger.keys import PublicKey
-from ledger.records import Json, parse_json
 from ledger.sdjwt import JWT_SIZE_MAX, SDJWT_SIZE_MAX, decode, open_fields
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
@@ -212,7 +212,7 @@ def verify(
     Example:
       luohu disclose verify report.shown --proof report.sdjwt.jwt.proof --trust trust.json --request request.luohu
     """
-    from node.scenarios import load_scenarios, scenarios_directory
+    from node.consent.scenarios import load_scenarios, scenarios_directory
 
     trust, request = read_trusted_root(trust_path), read_request(request_path)
     at_ms = now_ms() if at is None else at

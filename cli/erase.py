@@ -19,10 +19,10 @@ from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.receipt import receipt_path_of
 from cli.times import now_ms, show_time
+from ledger.encoding.records import Json, unpack
 from ledger.presentation import ConsentFile
 from ledger.proofs import Proof
-from ledger.records import Json, unpack
-from ledger.state import LEAF_SIZE_MAX, Anchor, Consent
+from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent
 
 if TYPE_CHECKING:
     from node.client.issuing.register import Register
@@ -92,8 +92,8 @@ def erase(
       luohu erase report.pdf.proof --document report.pdf --home network/hk-bureau
       luohu erase report.pdf.proof --wallet mine.wallet --consent consent.luohu --url http://127.0.0.1:7201
     """
-    from node.erasure import erase as erase_all
-    from node.erasure import plan_holder_erasure, plan_issuer_erasure
+    from node.client.erasure import erase as erase_all
+    from node.client.erasure import plan_holder_erasure, plan_issuer_erasure
 
     if (home_path is None) == (wallet_path is None) or (consent_path is not None and wallet_path is None):
         raise wrong_usage(
@@ -150,7 +150,7 @@ def _open_wallet(path: Path, passphrase_file: Path | None) -> "Wallet":
 def _open_register(stack: ExitStack, home_path: Path) -> "Register | None":
     """Return the issuer's register, if it has one."""
     from node.client.issuing.register import REGISTER, Register
-    from node.home import Home
+    from node.home.home import Home
 
     home = Home.open(home_path)
     path = home.data / REGISTER

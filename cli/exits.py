@@ -40,7 +40,7 @@ _NO_ERRORS: Final = (("node.client.client", "Refused"),)
 _UNREACHABLE_ERRORS: Final = (
     ("node.client.client", "Unreachable"),
     ("node.client.client", "BadAnswer"),
-    ("node.service", "NotReady"),
+    ("node.api.service", "NotReady"),
 )
 
 _CURE_OTHERWISE: Final = "Correct what was found and try again; `--help` on the command shows an example."
@@ -112,8 +112,8 @@ def own_configuration(cure: str | None = None) -> Iterator[None]:
 
 def error_families() -> tuple[type[Exception], ...]:
     """Return every kind of error that a command may end with. Imports no more than what can have raised."""
-    from node.durablefile import PrivateFileError
-    from node.keyfiles import KeyFileError
+    from node.files.durablefile import PrivateFileError
+    from node.files.keyfiles import KeyFileError
 
     return (
         CommandError,

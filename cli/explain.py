@@ -12,12 +12,12 @@ from cli.exits import FINE, NO, wrong_usage
 from cli.files import FILE
 from cli.output import Progress, json_option, print_answer
 from cli.times import show_time
-from ledger.certificates import Subject
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.records import Json
+from ledger.rules.certificates import Subject
 
 if TYPE_CHECKING:
-    from node.explain import Decision
+    from node.replica.explain import Decision
 
 SHOWN: Final = 20
 DIGITS: Final = 8
@@ -55,8 +55,8 @@ def explain(path: Path, last: int, as_json: bool) -> int:
     Example:
       luohu node explain --home network/hk-bureau --last 50
     """
-    from node.corelog import find_segments
-    from node.repair import CORE_LOG
+    from node.home.repair import CORE_LOG
+    from node.replica.corelog import find_segments
 
     directory = path / "data" / CORE_LOG
     segments = find_segments(directory)
@@ -81,8 +81,8 @@ def explain(path: Path, last: int, as_json: bool) -> int:
 
 
 def _replay(path: Path, shown: "deque[Decision]", deviations: "list[Decision]") -> _Replayed:
-    from node.corelog import CoreLogError
-    from node.explain import open_segment, replay
+    from node.replica.corelog import CoreLogError
+    from node.replica.explain import open_segment, replay
 
     result = _Replayed(path.name)
     try:

@@ -18,8 +18,8 @@ from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.proposing import propose
 from cli.times import now_ms, show_time
-from ledger.proposals import NO, YES, Proposal, named_member
-from ledger.records import Json, to_json
+from ledger.encoding.records import Json, to_json
+from ledger.rules.proposals import NO, YES, Proposal, named_member
 
 ID_DIGITS: Final = 64
 

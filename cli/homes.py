@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.passphrases import protection_for
-from ledger.keys import PrivateKey
-from node.home import Home
+from ledger.encoding.keys import PrivateKey
+from node.home.home import Home
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from cli.files import FILE, read_file, refuse_existing
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.times import now_ms
-from ledger.keys import SEED_SIZE, PrivateKey
-from ledger.operations import next_key_commitment
-from node.keyfiles import KEY_FILE_SIZE_MAX, DevelopmentKey, Protection, create_key_file, load_key_file
+from ledger.encoding.keys import SEED_SIZE, PrivateKey
+from ledger.rules.operations import next_key_commitment
+from node.files.keyfiles import KEY_FILE_SIZE_MAX, DevelopmentKey, Protection, create_key_file, load_key_file
 
 ROLES = ("member", "validator", "tls")
 _ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
@@ -82,7 +82,7 @@ def rotate(role: str, home_path: Path, url: str, passphrase_file: Path | None, a
     """
     from cli.nodes import connect
     from node.client.rotation import Rotated, Rotation
-    from node.home import Home
+    from node.home.home import Home
 
     home = Home.open(home_path)
     protection = protection_for(

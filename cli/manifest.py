@@ -13,8 +13,8 @@ from typing import Final
 from cli.csvfile import manifest_refused, read_cells
 from cli.files import read_file
 from cli.times import parse_time
+from ledger.encoding.keys import PublicKey
 from ledger.errors import LedgerError
-from ledger.keys import PublicKey
 
 MANIFEST_SIZE_MAX: Final = 64 * 1024 * 1024
 ROWS_MAX: Final = 100_000

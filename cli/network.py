@@ -27,9 +27,9 @@ from cli.processes import (
     stop_node,
 )
 from cli.times import now_ms
+from ledger.encoding.records import Json, to_json
 from ledger.genesis import Genesis
-from ledger.records import Json, to_json
-from ledger.state import VALIDATOR
+from ledger.rules.state import VALIDATOR
 from ledger.trust import TRUST_VERSION, TrustedRoot, trusted_root_to_json
 
 READY_SECONDS_MAX = 60.0
@@ -60,8 +60,8 @@ def new(
       luohu network new mynet
       luohu network up mynet
     """
-    from node.consortium import new_network
-    from node.scenarios import load_scenarios, scenarios_directory
+    from node.consent.scenarios import load_scenarios, scenarios_directory
+    from node.home.consortium import new_network
 
     passphrase = passphrase_for("the new keys", passphrase_file, is_new=True) if fresh_keys else None
     made = new_network(
@@ -113,7 +113,7 @@ def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     Example:
       luohu network up mynet
     """
-    from node.home import GENESIS_FILE, Home, load_genesis
+    from node.home.home import GENESIS_FILE, Home, load_genesis
 
     genesis = load_genesis(directory / GENESIS_FILE)
     members = _validators(genesis)

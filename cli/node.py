@@ -13,8 +13,8 @@ from cli.files import FILE
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option, protection_for
 from cli.times import show_time
-from ledger.records import Json
-from node.keyfiles import Protection
+from ledger.encoding.records import Json
+from node.files.keyfiles import Protection
 
 
 @click.group("node")
@@ -35,7 +35,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """
     from cli.nodes import configure_log, spare_collections
     from node.api.server import Api
-    from node.home import Home
+    from node.home.home import Home
     from node.run import load_parts, run_node
     from node.storage.store import StoreError
 
@@ -88,8 +88,8 @@ def repair(path: Path, as_json: bool) -> int:
     Example:
       luohu node repair --home network/hk-bureau
     """
-    from node.home import Home
-    from node.repair import repair as repair_home
+    from node.home.home import Home
+    from node.home.repair import repair as repair_home
 
     found = repair_home(Home.open(path))
     lines = ["nothing is damaged"] if not found else []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.exits import wrong_usage
-from ledger.records import Json
+from ledger.encoding.records import Json
 from node.client.client import Client, NodeStatus, Unreachable
 from node.client.issuing.nodes import Nodes
 

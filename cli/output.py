@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import click
 
 from cli.exits import CommandError
-from ledger.records import Json
+from ledger.encoding.records import Json
 
 JSON_OPTION: Final = "--json"
 

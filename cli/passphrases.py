@@ -14,7 +14,13 @@ from typing import Final, TypeVar
 import click
 
 from cli.files import FILE
-from node.keyfiles import PASSPHRASE_VARIABLE, DevelopmentKey, Passphrase, Protection, resolve_passphrase
+from node.files.keyfiles import (
+    PASSPHRASE_VARIABLE,
+    DevelopmentKey,
+    Passphrase,
+    Protection,
+    resolve_passphrase,
+)
 
 F = TypeVar("F", bound=Callable[..., object])
 

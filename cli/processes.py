@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 from cli.exits import own_configuration
 from cli.files import read_file
-from ledger.records import Identifier, Items, MemberId, Uint, from_json, parse_json
+from ledger.encoding.records import Identifier, Items, MemberId, Uint, from_json, parse_json
 
 NETWORK_FILE: Final = "network.json"
 LOG_FILE: Final = "node.log"

@@ -14,10 +14,10 @@ from cli.files import FILE, read_consent, read_proof, read_request, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import show_time
-from ledger.blocks import SealedHeader
+from ledger.encoding.records import Json, to_json, unpack
 from ledger.proofs import Proof, ProvenLeaf
-from ledger.records import Json, to_json, unpack
-from ledger.state import LEAF_SIZE_MAX, Anchor, Consent, Member
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent, Member
 
 L = TypeVar("L", Anchor, Member, Consent)
 

@@ -22,9 +22,10 @@ from cli.output import fields as rows_of
 from cli.output import json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.times import end_of_day, now_ms, show_time, to_moment
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import pack, to_json
 from ledger.errors import LedgerError
-from ledger.keys import PublicKey
-from ledger.proposals import (
+from ledger.rules.proposals import (
     AddMember,
     AddPurpose,
     AddSchema,
@@ -39,8 +40,7 @@ from ledger.proposals import (
     SetParameters,
     SuspendMember,
 )
-from ledger.records import pack, to_json
-from ledger.state import HONG_KONG, MAINLAND, OBSERVER, ROLES, VALIDATOR, Parameters
+from ledger.rules.state import HONG_KONG, MAINLAND, OBSERVER, ROLES, VALIDATOR, Parameters
 
 CERTIFICATE_SIZE_MAX: Final = 16 * 1024
 

@@ -9,6 +9,7 @@ import click
 from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_file, read_request, write_file
 from cli.output import fields, json_option, print_answer
+from ledger.encoding.records import to_json
 from ledger.receipts import (
     LANGUAGES,
     RECEIPT_FILE_SIZE_MAX,
@@ -18,8 +19,7 @@ from ledger.receipts import (
     check_receipt_of,
     parse_receipt,
 )
-from ledger.records import to_json
-from ledger.state import Consent
+from ledger.rules.state import Consent
 
 RECEIPT_SUFFIX = ".receipt.json"
 
@@ -63,7 +63,7 @@ def show(receipt_path: Path, language: str | None, html_path: Path | None, as_js
       luohu consent receipt show consent.luohu.receipt.json --language en
       luohu consent receipt show consent.luohu.receipt.json --html consent.html
     """
-    from node.receipttext import receipt_rows, render_html
+    from node.consent.receipttext import receipt_rows, render_html
 
     file = read_receipt(receipt_path)
     if html_path is not None:

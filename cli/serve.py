@@ -52,8 +52,8 @@ async def _serve(
     trust: TrustedRoot, trust_path: Path, host: str, port: int, requests: Path | None, *, as_json: bool
 ) -> None:
     from node.api.loopback import check_loopback
+    from node.consent.scenarios import load_scenarios, scenarios_directory
     from node.desk.service import DeskService
-    from node.scenarios import load_scenarios, scenarios_directory
 
     check_loopback(host)
     scenarios = load_scenarios(scenarios_directory())

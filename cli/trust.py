@@ -15,8 +15,8 @@ from cli.exits import own_configuration, wrong_usage
 from cli.files import FILE, read_genesis, read_trusted_root, write_file
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_time
+from ledger.encoding.records import Json
 from ledger.genesis import genesis_block
-from ledger.records import Json
 from ledger.trust import TRUST_VERSION, Checkpoint, TrustedRoot, trusted_root_to_json
 
 HEIGHT_MAX: Final = 2**53 - 1

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from ledger.merkle import ContentHasher
 from ledger.presentation import Request
+from ledger.trees.merkle import ContentHasher
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import Verdict, VerificationError
 from ledger.verifier import Verifier

@@ -5,7 +5,7 @@ Rule 2: `checked` names the steps, so that whoever asked for less sees it in the
 """
 
 from ledger.disclosure import DisclosureVerdict
-from ledger.records import Json
+from ledger.encoding.records import Json
 from ledger.verdicts import (
     STEP_AGE,
     STEP_ANCHOR,

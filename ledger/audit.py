@@ -12,14 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from ledger.ahead import Pool, checked_ahead
-from ledger.blocks import Block
-from ledger.certificates import QuorumCertificate, ValidatorSet
-from ledger.codec import decode
+from ledger.chain.ahead import Pool, checked_ahead
+from ledger.chain.execution import execute_block
+from ledger.chain.overlays import Executed, Tip
+from ledger.encoding.codec import decode
 from ledger.errors import LedgerError
-from ledger.execution import execute_block
 from ledger.genesis import Genesis, genesis_block
-from ledger.operations import (
+from ledger.rules.blocks import Block
+from ledger.rules.certificates import QuorumCertificate, ValidatorSet
+from ledger.rules.operations import (
     AnchorBatch,
     CastVote,
     CloseConsent,
@@ -34,10 +35,9 @@ from ledger.operations import (
     RotateTls,
     Withdraw,
 )
-from ledger.overlays import Executed, Tip
-from ledger.proposals import Proposal, proposal_key
-from ledger.state import find, require_validators
-from ledger.transactions import VerifiedTransactions
+from ledger.rules.proposals import Proposal, proposal_key
+from ledger.rules.state import find, require_validators
+from ledger.rules.transactions import VerifiedTransactions
 
 
 @dataclass(frozen=True, slots=True)

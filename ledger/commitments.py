@@ -10,9 +10,9 @@ Rule 3: the holder key stands in the metadata, so that only the holder can prese
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.digests import keyed_digest, tagged_digest
-from ledger.keys import PublicKey
-from ledger.records import (
+from ledger.encoding.digests import keyed_digest, tagged_digest
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import (
     Hash,
     Identifier,
     Integer,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.commitments import Metadata
+from ledger.encoding.records import Json, unpack
 from ledger.errors import LedgerError
 from ledger.presentation import Request, RequestBody
 from ledger.proofs import Proof
-from ledger.records import Json, unpack
+from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Member
 from ledger.sdjwt import Binding, SdJwt, Shown, decode, open_fields, verify_binding
-from ledger.state import LEAF_SIZE_MAX, Anchor, Member
 from ledger.verdicts import Refusal, Sentence, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
 

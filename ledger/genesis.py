@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
-from ledger.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, transactions_root
-from ledger.certificates import VALIDATORS_MAX, Validator, ValidatorSet
-from ledger.digests import digest
-from ledger.errors import LedgerError
-from ledger.keys import SUITE, PrivateKey, PublicKey
-from ledger.merkle import Frontier
-from ledger.overlays import Executed, Overlay, Tip
-from ledger.proposals import GOVERNORS_MAX, Governance
-from ledger.records import (
+from ledger.chain.overlays import Executed, Overlay, Tip
+from ledger.encoding.digests import digest
+from ledger.encoding.keys import SUITE, PrivateKey, PublicKey
+from ledger.encoding.records import (
     Code,
     Hash,
     Identifier,
@@ -38,7 +33,11 @@ from ledger.records import (
     parse_json,
     to_json,
 )
-from ledger.state import (
+from ledger.errors import LedgerError
+from ledger.rules.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, transactions_root
+from ledger.rules.certificates import VALIDATORS_MAX, Validator, ValidatorSet
+from ledger.rules.proposals import GOVERNORS_MAX, Governance
+from ledger.rules.state import (
     GOVERNOR,
     HONG_KONG,
     MAINLAND,
@@ -59,8 +58,9 @@ from ledger.state import (
     Schema,
     Validators,
 )
-from ledger.statepages import update
-from ledger.statetree import EMPTY, value_hash
+from ledger.trees.merkle import Frontier
+from ledger.trees.statepages import update
+from ledger.trees.statetree import EMPTY, value_hash
 
 GENESIS_VERSION: Final = 1
 GENESIS_TAG: Final = "luohu/genesis/1"

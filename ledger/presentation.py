@@ -10,12 +10,10 @@ take the withdrawal away.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.codec import encode, encode_checked
-from ledger.digests import keyed_digest, tagged_digest
-from ledger.errors import EncodingError
-from ledger.keys import PrivateKey, PublicKey
-from ledger.operations import GRANT_TAG, WITHDRAWAL_TAG, Grant, GrantBody, Withdraw, WithdrawalBody
-from ledger.records import (
+from ledger.encoding.codec import encode, encode_checked
+from ledger.encoding.digests import keyed_digest, tagged_digest
+from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.encoding.records import (
     Hash,
     Height,
     MemberId,
@@ -27,7 +25,17 @@ from ledger.records import (
     pack,
     unpack,
 )
-from ledger.state import CategoryMask, ConsentFlags, ConsentTerms, Direction, Schemas, TransferBasis, Uses
+from ledger.errors import EncodingError
+from ledger.rules.operations import GRANT_TAG, WITHDRAWAL_TAG, Grant, GrantBody, Withdraw, WithdrawalBody
+from ledger.rules.state import (
+    CategoryMask,
+    ConsentFlags,
+    ConsentTerms,
+    Direction,
+    Schemas,
+    TransferBasis,
+    Uses,
+)
 
 REQUEST_TAG: Final = "luohu/request/1"
 REQUEST_ID_TAG: Final = "luohu/request-id/1"

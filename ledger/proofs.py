@@ -8,16 +8,16 @@ Rule 3: key and value of each leaf are rebuilt from what is proven, never taken 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.blocks import HEADER_SIZE_MAX
-from ledger.certificates import QuorumCertificate
 from ledger.commitments import Opening
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import Hash, Height, MemberId, Octets, pack, unpack
 from ledger.errors import EncodingError
-from ledger.keys import PublicKey
-from ledger.merkle import TreePath
 from ledger.presentation import Presentation
-from ledger.records import Hash, Height, MemberId, Octets, pack, unpack
-from ledger.state import LEAF_SIZE_MAX, LeafCount
-from ledger.statetree import AbsenceProof, InclusionProof
+from ledger.rules.blocks import HEADER_SIZE_MAX
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.state import LEAF_SIZE_MAX, LeafCount
+from ledger.trees.merkle import TreePath
+from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import TrustPath
 
 PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"

@@ -8,11 +8,9 @@ Rule 3: what a receipt says in words agrees with the codes of the request that i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.digests import tagged_digest
-from ledger.errors import LedgerError
-from ledger.keys import PublicKey
-from ledger.presentation import ConsentFile, Request, request_id, terms_commitment
-from ledger.records import (
+from ledger.encoding.digests import tagged_digest
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import (
     Code,
     Hash,
     Items,
@@ -27,7 +25,9 @@ from ledger.records import (
     pack,
     parse_json,
 )
-from ledger.state import (
+from ledger.errors import LedgerError
+from ledger.presentation import ConsentFile, Request, request_id, terms_commitment
+from ledger.rules.state import (
     CROSS_BORDER,
     SENSITIVE,
     SEPARATE_CONSENT,

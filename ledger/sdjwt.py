@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.digests import digest
+from ledger.encoding.digests import digest
+from ledger.encoding.keys import ED25519, PrivateKey, PublicKey
+from ledger.encoding.records import Json, parse_json
 from ledger.errors import EncodingError
-from ledger.keys import ED25519, PrivateKey, PublicKey
-from ledger.records import Json, parse_json
 
 SDJWT_SIZE_MAX: Final = 4 * 1024 * 1024
 JWT_SIZE_MAX: Final = 1024 * 1024

@@ -17,13 +17,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.blocks import HEADER_SIZE_MAX, SealedHeader
-from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
-from ledger.errors import LedgerError
-from ledger.genesis import Genesis, genesis_block
-from ledger.merkle import TreePath, verify_inclusion
-from ledger.presentation import Pin
-from ledger.records import (
+from ledger.encoding.records import (
     Hash,
     Height,
     Items,
@@ -35,6 +29,12 @@ from ledger.records import (
     parse_json,
     to_json,
 )
+from ledger.errors import LedgerError
+from ledger.genesis import Genesis, genesis_block
+from ledger.presentation import Pin
+from ledger.rules.blocks import HEADER_SIZE_MAX, SealedHeader
+from ledger.rules.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.trees.merkle import TreePath, verify_inclusion
 
 TRUST_VERSION: Final = 1
 TRUST_FILE_SIZE_MAX: Final = 2 * 1024 * 1024

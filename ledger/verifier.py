@@ -20,13 +20,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import BinaryIO, Final, TypeAlias, TypeVar
 
-from ledger.certificates import QuorumCertificate
 from ledger.commitments import Metadata
 from ledger.errors import LedgerError
-from ledger.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
 from ledger.presentation import PRESENTATION_TAG, Presentation, Request, RequestBody, presentation_body
 from ledger.proofs import Evidence, Proof, ProvenLeaf
-from ledger.state import (
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.state import (
     Anchor,
     Consent,
     Granted,
@@ -38,7 +37,8 @@ from ledger.state import (
     member_key,
     revocation_key,
 )
-from ledger.statetree import verify_absent, verify_present
+from ledger.trees.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
+from ledger.trees.statetree import verify_absent, verify_present
 from ledger.trust import Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
 from ledger.verdicts import (
     Anchored,

@@ -8,13 +8,13 @@ Rule 3: every answer is bounded in count and bytes, and is checked as if a stran
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
-from ledger.blocks import BLOCK_TRANSACTIONS_MAX, HEADER_SIZE_MAX
-from ledger.certificates import QuorumCertificate
-from ledger.codec import encode_checked
-from ledger.merkle import SIBLINGS_MAX
-from ledger.records import Code, Hash, Height, Items, Octets, Uint, to_value, unpack_union
-from ledger.snapshots import CHUNK_SIZE_MAX, ChunkIndex, Description
-from ledger.transactions import TRANSACTION_SIZE_MAX
+from ledger.chain.snapshots import CHUNK_SIZE_MAX, ChunkIndex, Description
+from ledger.encoding.codec import encode_checked
+from ledger.encoding.records import Code, Hash, Height, Items, Octets, Uint, to_value, unpack_union
+from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, HEADER_SIZE_MAX
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.transactions import TRANSACTION_SIZE_MAX
+from ledger.trees.merkle import SIBLINGS_MAX
 from ledger.trust import History, TrustPath
 
 MESSAGE_SIZE_MAX: Final = 6 * 1024 * 1024

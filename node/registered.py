@@ -14,13 +14,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from ledger.keys import PrivateKey, PublicKey
-from ledger.overlays import Executed
-from ledger.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
-from node.keyfiles import KeyFileError
+from ledger.chain.overlays import Executed
+from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.rules.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
+from node.files.keyfiles import KeyFileError
+from node.home.settings import Address
 from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity, fingerprint
-from node.settings import Address
 from node.storage.store import Store
 
 logger = logging.getLogger(__name__)

@@ -14,34 +14,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from ledger.chain.overlays import Executed
+from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import Genesis
-from ledger.keys import PrivateKey, PublicKey
-from ledger.overlays import Executed
-from ledger.statepages import StatePageError
+from ledger.trees.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
-from node.chain import Chain
-from node.checkers import Checkers
+from node.chain.chain import Chain
 from node.clock import Clock, SystemClock
-from node.configfile import ConfigError
 from node.consensus.journal import JournalRecord
-from node.corelog import CoreLog
-from node.driver import Driver
-from node.durablefile import FileLock, FileLocked
-from node.engine import Engines
-from node.home import Home
-from node.journal import Journal, VoteLogJournal
-from node.keyfiles import Protection
-from node.mempool import Mempool
+from node.files.configfile import ConfigError
+from node.files.durablefile import FileLock, FileLocked
+from node.files.keyfiles import Protection
+from node.home.home import Home
+from node.home.repair import CHAIN, CORE_LOG, NODE_LOCK, SNAPSHOTS, VOTES
+from node.home.settings import NODE_FILE, NodeSettings
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
 from node.registered import LOST_CURE, IdentityMissing, Registered
-from node.repair import CHAIN, CORE_LOG, NODE_LOCK, SNAPSHOTS, VOTES
-from node.reporter import Reporter
+from node.replica.corelog import CoreLog
+from node.replica.driver import Driver
+from node.replica.engine import Engines
+from node.replica.journal import Journal, VoteLogJournal
+from node.replica.mempool import Mempool
+from node.replica.reporter import Reporter
 from node.running import RunningNode
-from node.settings import NODE_FILE, NodeSettings
 from node.storage.shelf import Shelf
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
+from node.sync.checkers import Checkers
 from node.sync.host import SyncParts
 
 logger = logging.getLogger(__name__)

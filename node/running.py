@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from ledger.blocks import Block
-from ledger.certificates import QuorumCertificate
-from ledger.codec import decode
+from ledger.chain.overlays import Executed, State
+from ledger.encoding.codec import decode
+from ledger.encoding.keys import PrivateKey
+from ledger.encoding.records import union_from_value
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.keys import PrivateKey
-from ledger.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
-from ledger.overlays import Executed, State
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
-from ledger.records import union_from_value
-from ledger.state import (
+from ledger.rules.blocks import Block
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
+from ledger.rules.state import (
     OBSERVER,
     VALIDATOR,
     Consent,
@@ -32,17 +32,17 @@ from ledger.state import (
     require_parameters,
     revocation_key,
 )
-from ledger.statepages import prove
-from ledger.statetree import AbsenceProof, InclusionProof
-from ledger.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
+from ledger.rules.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
+from ledger.trees.statepages import prove
+from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import HANDOVERS_MAX, Certified, Handover, TrustError, TrustPath
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
+from node.api.turns import Turns
 from node.clock import Clock
 from node.consensus.startup import Standing
-from node.driver import Driver
-from node.mempool import MempoolError
-from node.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
+from node.replica.driver import Driver
+from node.replica.mempool import MempoolError
 from node.storage.store import Store
-from node.turns import Turns
 
 WAITING_MAX: Final = 20_000
 ADMITTED_PER_TURN_MAX: Final = 32
@@ -68,7 +68,7 @@ class UnknownLeaf(LedgerError):
 
 
 class RunningNode:
-    """Implements `node.service.NodeService` over a driver."""
+    """Implements `node.api.service.NodeService` over a driver."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class RunningNode:
                     some = transactions[start : start + ADMITTED_PER_TURN_MAX]
                     results += [self._admit(encoded, admitted) for encoded in some]
                     spent_ms = self._clock.monotonic_ms() - began_ms
-                    # Where plenty waits, whoever brings more waits for longer (node/intake.py, rule 4).
+                    # Where plenty waits, whoever brings more waits for longer (node/replica/intake.py, rule 4).
                     await asyncio.sleep(self._driver.rest_factor * spent_ms / 1000)
         finally:
             # Whoever asked may be gone: what was taken is on its way all the same.

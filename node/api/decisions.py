@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from ledger.blocks import SealedHeader
+from ledger.encoding.records import Json, to_json
 from ledger.errors import EncodingError
-from ledger.proposals import GOVERNANCE_KEY, Governance, Proposal, proposal_key
-from ledger.records import Json, to_json
-from ledger.state import (
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.proposals import GOVERNANCE_KEY, Governance, Proposal, proposal_key
+from ledger.rules.state import (
     LATEST_MISBEHAVIOUR_KEY,
     VALIDATORS_KEY,
     LatestMisbehaviour,
@@ -25,7 +25,7 @@ from ledger.state import (
 )
 from node.api.doors import not_found, require_hash, require_number, respond
 from node.api.queries import proven_json
-from node.service import NodeService, ProvenValue
+from node.api.service import NodeService, ProvenValue
 
 RECORDS_MAX: Final = 32
 

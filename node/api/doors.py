@@ -16,10 +16,10 @@ from typing import Final
 
 from aiohttp import web
 
+from ledger.encoding.records import Json, parse_json
 from ledger.errors import EncodingError, LedgerError
-from ledger.records import Json, parse_json
-from node.mempool import MempoolError
-from node.turns import Turns
+from node.api.turns import Turns
+from node.replica.mempool import MempoolError
 
 BODY_SIZE_MAX: Final = 6 * 1024 * 1024
 BODY_VALUES_MAX: Final = 20_000

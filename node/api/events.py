@@ -15,12 +15,12 @@ from typing import Final, Literal
 
 from aiohttp import web
 
-from ledger.blocks import Block
+from ledger.encoding.records import Json, to_json
 from ledger.errors import EncodingError
-from ledger.records import Json, to_json
+from ledger.rules.blocks import Block
 from node.api.doors import DoorError, require_number
-from node.service import NodeService
-from node.turns import Turns
+from node.api.service import NodeService
+from node.api.turns import Turns
 
 SUBSCRIBERS_MAX: Final = 64
 WRITE_S: Final = 10.0

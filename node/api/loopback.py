@@ -14,7 +14,7 @@ from aiohttp import web
 
 from node.api.connection import IDLE_S, connections_of
 from node.api.doors import Answer, Door, DoorError, not_found, refusal, refuse, too_large
-from node.configfile import ConfigError
+from node.files.configfile import ConfigError
 
 BACKLOG: Final = 256
 SHUTDOWN_S: Final = 2.0

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from node.api.events import Events
-from node.service import NodeService
+from node.api.service import NodeService
 
 NO_DOOR: Final = "none"
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

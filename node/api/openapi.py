@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ledger.records import Json
+from ledger.encoding.records import Json
 from node.api.doors import Door, PartField
 
 VERSION: Final = "1"

@@ -9,13 +9,13 @@ from typing import Final
 
 from aiohttp import web
 
-from ledger.blocks import Block
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import Json, from_json, pack, to_json
 from ledger.errors import EncodingError
 from ledger.genesis import genesis_to_json
-from ledger.keys import PublicKey
 from ledger.proofs import EvidenceRequest
-from ledger.records import Json, from_json, pack, to_json
-from ledger.state import Consent, Leaf, Member, consent_key, decode_leaf, member_key
+from ledger.rules.blocks import Block
+from ledger.rules.state import Consent, Leaf, Member, consent_key, decode_leaf, member_key
 from node.api.doors import (
     BodyField,
     DoorError,
@@ -25,9 +25,9 @@ from node.api.doors import (
     require_number,
     respond,
 )
-from node.service import NodeService, NotHeld, ProvenValue
+from node.api.service import NodeService, NotHeld, ProvenValue
+from node.api.turns import Turns
 from node.sync.host import SyncProgress
-from node.turns import Turns
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024

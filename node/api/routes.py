@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ledger.records import Json
+from ledger.encoding.records import Json
 from node.api.decisions import RECORDS_MAX, Decisions
 from node.api.doors import Door, respond
 from node.api.events import Events

@@ -33,14 +33,14 @@ from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.metrics import NO_DOOR, Metrics
 from node.api.queries import Queries
 from node.api.routes import make_doors
+from node.api.service import NodeService, NotReady
 from node.api.submissions import Submissions
+from node.api.turns import Turns
 from node.clock import Clock, SystemClock
-from node.jobs import NodeStopped
-from node.mempool import MempoolError
-from node.service import NodeService, NotReady
+from node.replica.jobs import NodeStopped
+from node.replica.mempool import MempoolError
 from node.storage.tables import StoreError
 from node.storage.votelog import VoteLogError
-from node.turns import Turns
 
 BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0

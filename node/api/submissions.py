@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ledger.records import Json
+from ledger.encoding.records import Json
 from node.api.doors import (
     BodyField,
     DoorError,
@@ -21,8 +21,8 @@ from node.api.doors import (
     respond,
 )
 from node.api.ratelimit import RateLimit
+from node.api.service import NodeService, Submission
 from node.clock import Clock
-from node.service import NodeService, Submission
 
 TRANSACTIONS_MAX: Final = 2_000
 OPERATIONS_MAX: Final = 64

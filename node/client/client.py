@@ -17,16 +17,16 @@ from typing import Final, TypeVar
 
 import aiohttp
 
-from ledger.blocks import BLOCK_TRANSACTIONS_MAX, Block, SealedHeader
-from ledger.certificates import QuorumCertificate
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import Json, from_json, pack, parse_json, to_json, unpack
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_from_json
-from ledger.keys import PublicKey
-from ledger.operations import Grant, Withdraw
 from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
-from ledger.proposals import Proposal
-from ledger.records import Json, from_json, pack, parse_json, to_json, unpack
-from ledger.state import (
+from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, Block, SealedHeader
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.operations import Grant, Withdraw
+from ledger.rules.proposals import Proposal
+from ledger.rules.state import (
     PARAMETERS_KEY,
     VALIDATORS_KEY,
     Consent,
@@ -42,9 +42,9 @@ from ledger.state import (
     node_key,
     verification_key,
 )
-from ledger.transactions import Transaction
+from ledger.rules.transactions import Transaction
 from ledger.trust import TrustPath
-from node.service import FINAL, PENDING, REFUSED
+from node.api.service import FINAL, PENDING, REFUSED
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
 EVENT_SIZE_MAX: Final = 16 * 1024 * 1024

@@ -3,9 +3,9 @@
 import secrets
 
 from ledger.commitments import day_of
-from ledger.keys import PrivateKey, PublicKey
+from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.encoding.records import Json
 from ledger.presentation import RequestBody
-from ledger.records import Json
 from ledger.sdjwt import Binding, Claims, SdJwt, bind, issue, select
 from node.client.wallet import Wallet
 

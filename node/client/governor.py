@@ -8,9 +8,9 @@ Rule 3: all of it may be repeated after any crash: what is recorded is recorded 
 
 from typing import Final
 
-from ledger.keys import PrivateKey
-from ledger.operations import CastVote, Operation, Propose
-from ledger.proposals import YES, Change, Proposal, named_member
+from ledger.encoding.keys import PrivateKey
+from ledger.rules.operations import CastVote, Operation, Propose
+from ledger.rules.proposals import YES, Change, Proposal, named_member
 from node.client.client import BadAnswer, Client, Result
 from node.client.recipient import sign_operations, submit_once
 

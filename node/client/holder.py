@@ -10,9 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from ledger.commitments import day_of
+from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import LedgerError
-from ledger.keys import PrivateKey, PublicKey
-from ledger.operations import check_chain
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
@@ -24,10 +23,11 @@ from ledger.presentation import (
 )
 from ledger.proofs import EvidenceRequest, Proof
 from ledger.receipts import ConsentReceipt, ReceiptFile
-from ledger.state import RECIPIENT, Member
+from ledger.rules.operations import check_chain
+from ledger.rules.state import RECIPIENT, Member
 from node.client.client import Client, Result
 from node.client.wallet import Wallet
-from node.receipts import Consenting, ReceiptTexts, compose_receipt
+from node.consent.receipts import Consenting, ReceiptTexts, compose_receipt
 
 SUBMIT_WITHIN_MS: Final = 600_000
 

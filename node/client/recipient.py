@@ -10,11 +10,11 @@ import secrets
 from typing import Final
 
 from ledger.commitments import document_tag
-from ledger.keys import PrivateKey
-from ledger.operations import CloseConsent, Operation, RecordVerification
+from ledger.encoding.keys import PrivateKey
 from ledger.presentation import ConsentFile, Presentation
 from ledger.proofs import Proof
-from ledger.transactions import Transaction, TransactionBody
+from ledger.rules.operations import CloseConsent, Operation, RecordVerification
+from ledger.rules.transactions import Transaction, TransactionBody
 from node.client.client import Client, Refused, Result
 
 VALIDITY_MS: Final = 60_000

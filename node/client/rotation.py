@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ledger.keys import SEED_SIZE, PrivateKey
-from ledger.operations import (
+from ledger.encoding.keys import SEED_SIZE, PrivateKey
+from ledger.rules.operations import (
     MEMBER_KEY,
     ROTATION_TAG,
     VALIDATOR_KEY,
@@ -21,11 +21,11 @@ from ledger.operations import (
     RotateTls,
     next_key_commitment,
 )
-from ledger.state import Member
+from ledger.rules.state import Member
 from node.client.client import Client, Refused, Result
 from node.client.recipient import sign_operations, submit_once
-from node.home import MEMBER_AFTER_KEY, Home
-from node.keyfiles import Protection
+from node.files.keyfiles import Protection
+from node.home.home import MEMBER_AFTER_KEY, Home
 from node.network.tls import make_identity, registrable
 
 

@@ -22,10 +22,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
+from ledger.encoding.records import Code, Hash, Items, Octets, pack, unpack
 from ledger.errors import EncodingError
-from ledger.keys import SEED_SIZE, PrivateKey, PublicKey
-from ledger.records import Code, Hash, Items, Octets, pack, unpack
-from node.durablefile import (
+from node.files.durablefile import (
     POSIX_FILES,
     FileLock,
     FileLocked,
@@ -35,7 +35,7 @@ from node.durablefile import (
     read_private,
     replace_file,
 )
-from node.keyfiles import Passphrase
+from node.files.keyfiles import Passphrase
 
 HOLDER: Final = "holder"
 CONSENT: Final = "consent"

@@ -8,7 +8,7 @@ Rule 3: evidence consists of two checked votes, and is given once for each signe
 import enum
 from collections.abc import Callable, Iterator
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, CertificateError, QuorumCertificate, Vote
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, CertificateError, QuorumCertificate, Vote
 from node.consensus.effects import (
     BAD_CERTIFICATE,
     BAD_SIGNATURE,

@@ -8,7 +8,7 @@ Rule 3: after `handle`, the next deadline lies in the future.
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from ledger.certificates import FINALIZE, QuorumCertificate, Subject, ValidatorSet, Vote
+from ledger.rules.certificates import FINALIZE, QuorumCertificate, Subject, ValidatorSet, Vote
 from node.consensus.admission import Admission, Verdict
 from node.consensus.config import Config
 from node.consensus.effects import BAD_ANSWER, Broadcast, Effect, Finalized, Send

@@ -8,7 +8,7 @@ Rule 2: every other effect may be lost with a crash.
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ledger.certificates import QuorumCertificate, Vote
+from ledger.rules.certificates import QuorumCertificate, Vote
 from node.consensus.journal import JournalRecord
 from node.consensus.messages import Message
 

@@ -8,9 +8,9 @@ Rule 3: the amnesia record written last holds. One of an earlier epoch that is n
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
-from ledger.certificates import QuorumCertificate, Vote
-from ledger.codec import encode_checked
-from ledger.records import Code, Hash, Height, to_value, unpack_union
+from ledger.encoding.codec import encode_checked
+from ledger.encoding.records import Code, Hash, Height, to_value, unpack_union
+from ledger.rules.certificates import QuorumCertificate, Vote
 
 JOURNAL_RECORD_SIZE_MAX: Final = 16 * 1024
 

@@ -8,9 +8,9 @@ make a node send something or start a clock.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
-from ledger.certificates import Kind, QuorumCertificate, Vote
-from ledger.codec import encode_checked
-from ledger.records import Code, Height, Items, to_value, unpack_union
+from ledger.encoding.codec import encode_checked
+from ledger.encoding.records import Code, Height, Items, to_value, unpack_union
+from ledger.rules.certificates import Kind, QuorumCertificate, Vote
 
 MESSAGE_SIZE_MAX: Final = 32 * 1024
 ANSWER_VOTES_MAX: Final = 16

@@ -9,7 +9,7 @@ Rule 3: timeouts grow with the distance from finality, up to BACKOFF_FACTOR_MAX 
 from dataclasses import dataclass
 from functools import cache
 
-from ledger.certificates import NULLIFY
+from ledger.rules.certificates import NULLIFY
 from node.consensus.config import BACKOFF_FACTOR_MAX, STATUS_PERIODS_UNTIL_STALE, Config
 from node.consensus.messages import IDLE, WAITING, WORK, StatusMessage
 from node.consensus.rounds import Round, Rounds

@@ -7,7 +7,7 @@ there.
 
 from typing import Final
 
-from ledger.certificates import NOTARIZE, NULLIFY, Vote
+from ledger.rules.certificates import NOTARIZE, NULLIFY, Vote
 from node.consensus.messages import (
     ANSWER_CERTIFICATES_MAX,
     ANSWER_VOTES_MAX,

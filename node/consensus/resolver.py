@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate
 from node.consensus.config import Config
 from node.consensus.effects import Effect, RequestBlock, Send
 from node.consensus.messages import CertificateMessage, CertificateRequest

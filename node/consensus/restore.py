@@ -6,7 +6,7 @@ Rule 2: the snapshot holds exactly the records that restore the same rounds, for
 
 from collections.abc import Sequence
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Vote
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Vote
 from node.consensus.journal import (
     INVALID,
     VALID,

@@ -8,7 +8,15 @@ is dropped RETENTION_VIEWS below finality. Nullifications above finality are nev
 import enum
 from dataclasses import dataclass, field
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Subject, ValidatorSet, Vote
+from ledger.rules.certificates import (
+    FINALIZE,
+    NOTARIZE,
+    NULLIFY,
+    QuorumCertificate,
+    Subject,
+    ValidatorSet,
+    Vote,
+)
 from node.consensus.config import RETENTION_VIEWS
 from node.consensus.votebook import VoteBook
 

@@ -6,7 +6,7 @@ Rule 2: two notarizes, two finalizes, or nullify with finalize, by one signer ex
 Rule 3: a signer is accused once in a view; its further conflicting votes are not even checked.
 """
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
 
 KINDS = (NOTARIZE, NULLIFY, FINALIZE)
 

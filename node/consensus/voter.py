@@ -8,7 +8,7 @@ Rule 3: an own vote is recorded before it counts, and counts here only together 
 from collections.abc import Callable
 from typing import Final
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Subject, Vote
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Subject, Vote
 from node.consensus.admission import Admission, votes_in
 from node.consensus.config import Config
 from node.consensus.effects import (

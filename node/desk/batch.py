@@ -20,11 +20,11 @@ from multiprocessing import get_context
 from typing import BinaryIO, Final
 
 from ledger.answers import REFUSED, refusal_to_json, verdict_to_json
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.pairs import ARCHIVE_MAGIC, is_archive, open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
-from ledger.records import Json
 from ledger.trust import TrustedRoot
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier

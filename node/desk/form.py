@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from ledger.merkle import Content, ContentHasher
+from ledger.trees.merkle import Content, ContentHasher
 from node.api.doors import DoorError, PartField
 from node.desk.multipart import FormError, FormReader, PartHead
 

@@ -22,13 +22,13 @@ from aiohttp import hdrs, web
 
 from ledger.answers import disclosure_to_json, refusal_to_json, verdict_to_json
 from ledger.disclosure import verify_disclosure
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.merkle import Content, ContentHasher
 from ledger.pairs import open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
-from ledger.records import Json
 from ledger.sdjwt import SDJWT_SIZE_MAX
+from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ledger.digests import digest
-from ledger.records import pack
-from ledger.tlscertificates import SERIAL_SIZE, TlsCertificate
-from node.pkcs8 import encrypt_pem
+from ledger.encoding.digests import digest
+from ledger.encoding.records import pack
+from ledger.rules.tlscertificates import SERIAL_SIZE, TlsCertificate
+from node.files.pkcs8 import encrypt_pem
 
 CERTIFICATE_SIZE_MAX = 4096
 """The largest certificate accepted, in bytes of DER. Ours have about 500."""

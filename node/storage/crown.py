@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from typing import Final
 
-from ledger.digests import HASH_SIZE
-from ledger.statepages import PAGE_LEVELS, PAGE_SLOTS_COUNT, page_path
-from ledger.statetree import EMPTY, inner_hash, leaf_hash, value_hash
+from ledger.encoding.digests import HASH_SIZE
+from ledger.trees.statepages import PAGE_LEVELS, PAGE_SLOTS_COUNT, page_path
+from ledger.trees.statetree import EMPTY, inner_hash, leaf_hash, value_hash
 from node.storage.database import Database, prefix_end
 from node.storage.tables import damaged, read_record, reading
 

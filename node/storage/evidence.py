@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from node.durablefile import POSIX_FILES, FileOperations
+from node.files.durablefile import POSIX_FILES, FileOperations
 
 KEPT_MAX: Final = 64
 

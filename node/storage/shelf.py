@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ledger.chain.snapshots import DESCRIPTION_SIZE_MAX, Description
+from ledger.encoding.records import Integer, pack, unpack
 from ledger.errors import LedgerError
-from ledger.merkle import Node, inclusion_path_from_nodes
-from ledger.records import Integer, pack, unpack
-from ledger.snapshots import DESCRIPTION_SIZE_MAX, Description
+from ledger.trees.merkle import Node, inclusion_path_from_nodes
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
 from node.storage.evidence import keep_aside
 from node.storage.leveldb import LevelDatabase

@@ -16,7 +16,7 @@ Rule 6: it starts from the votes of the vote log, in their order; a log that bre
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject
 
 SUBJECTS_MAX: Final = 3 * 2**17
 
@@ -24,7 +24,7 @@ _EXCLUDED_BY: Final = {NOTARIZE: (NULLIFY,), NULLIFY: (FINALIZE,), FINALIZE: (NU
 
 
 class SigningKey(Protocol):
-    """What the guard needs of a private key; `ledger.keys.PrivateKey` is one."""
+    """What the guard needs of a private key; `ledger.encoding.keys.PrivateKey` is one."""
 
     def sign(self, tag: str, body: bytes) -> bytes:
         """Return the deterministic signature over `body` under `tag`."""

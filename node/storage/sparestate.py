@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final
 
-from ledger.snapshots import Rebuilding
-from ledger.statetree import EMPTY
+from ledger.chain.snapshots import Rebuilding
+from ledger.trees.statetree import EMPTY
 from node.storage.crown import grown_crown, is_of_crown, stored_pages
 from node.storage.database import Batch, Database, prefix_end
 from node.storage.tables import read_record, reading

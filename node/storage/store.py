@@ -15,15 +15,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from ledger.blocks import Block, SealedHeader, transactions_root
-from ledger.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.chain.overlays import Executed, Tip
+from ledger.chain.snapshots import Description
+from ledger.encoding.records import pack, unpack
 from ledger.genesis import Genesis, genesis_block
-from ledger.merkle import Frontier
-from ledger.overlays import Executed, Tip
-from ledger.records import pack, unpack
-from ledger.snapshots import Description
-from ledger.state import require_validators
-from ledger.transactions import Transaction
+from ledger.rules.blocks import Block, SealedHeader, transactions_root
+from ledger.rules.certificates import FINALIZE, QuorumCertificate, ValidatorSet
+from ledger.rules.state import require_validators
+from ledger.rules.transactions import Transaction
+from ledger.trees.merkle import Frontier
 from ledger.trust import Certified, Handover
 from node.storage.crown import grown_crown, is_of_crown, read_crown, stored_pages
 from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from ledger.codec import decode, encode
-from ledger.digests import HASH_SIZE, keyed_digest, tagged_digest
+from ledger.encoding.codec import decode, encode
+from ledger.encoding.digests import HASH_SIZE, keyed_digest, tagged_digest
+from ledger.encoding.records import Hash, MemberId, Uint, pack, unpack
 from ledger.errors import EncodingError
-from ledger.records import Hash, MemberId, Uint, pack, unpack
 
 PAGE_SIZE: Final = 4096
 SECTOR_SIZE: Final = 512

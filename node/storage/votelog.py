@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ledger.digests import HASH_SIZE
+from ledger.encoding.digests import HASH_SIZE
 from ledger.errors import EncodingError
-from node.durablefile import POSIX_FILES, FileLocked, FileOperations, Lock, write_fresh
+from node.files.durablefile import POSIX_FILES, FileLocked, FileOperations, Lock, write_fresh
 from node.storage.voteframes import (
     PAGE_SIZE,
     FrameError,

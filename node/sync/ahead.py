@@ -1,7 +1,7 @@
 """Signatures of blocks that were fetched, checked ahead of their execution (docs/sync.md, Blocks).
 
 Executing is a sequence, checking signatures is not: while one block is executed, another process checks those of the
-next ones. What this asks of that process stands here; `node.checkers` runs it.
+next ones. What this asks of that process stands here; `node.sync.checkers` runs it.
 
 Rule 1: what was checked ahead vouches for exact transaction bytes under the exact key that its sender had at the time.
 Execution asks by the key that the parent's state holds, and checks itself where that is another.
@@ -12,11 +12,11 @@ Rule 3: nobody waits for an answer longer than ANSWER_MS, and without an answer 
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ledger.blocks import Block
-from ledger.keys import PublicKey
-from ledger.overlays import State
-from ledger.state import Member, find, member_key, require_members
-from ledger.transactions import VerifiedTransactions
+from ledger.chain.overlays import State
+from ledger.encoding.keys import PublicKey
+from ledger.rules.blocks import Block
+from ledger.rules.state import Member, find, member_key, require_members
+from ledger.rules.transactions import VerifiedTransactions
 
 ANSWER_MS: Final = 5_000
 TRANSACTIONS_MIN: Final = 8

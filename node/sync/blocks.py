@@ -11,15 +11,15 @@ that (`node.sync.ahead`). Blocks under a quorum's certificate that execute other
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from ledger.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.chain.execution import execute_block
+from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.errors import LedgerError
-from ledger.execution import execute_block
-from ledger.overlays import Executed, Overlay, Tip
-from ledger.state import require_validators
-from ledger.statepages import StatePageError
-from ledger.transactions import Transaction
+from ledger.rules.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.rules.state import require_validators
+from ledger.rules.transactions import Transaction
+from ledger.trees.statepages import StatePageError
 from ledger.trust import Pins, TrustPath, verify_header
-from node.chain import Chain
+from node.chain.chain import Chain
 from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
 from node.sync.ahead import ANSWER_MS, TRANSACTIONS_MIN, Checker, Checks, Keys, note_checked, senders_keys
 from node.sync.host import SyncHost, SyncTuning

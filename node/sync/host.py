@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ledger.certificates import QuorumCertificate
-from ledger.overlays import Executed
-from ledger.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
+from ledger.chain.overlays import Executed
+from ledger.chain.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
+from ledger.rules.certificates import QuorumCertificate
 from ledger.trust import Pins
 from node.messages import SyncAnswer, SyncRequest
 from node.storage.shelf import Shelf

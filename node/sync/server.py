@@ -8,11 +8,11 @@ that peer: it is told to come again.
 
 from typing import Final
 
-from ledger.certificates import QuorumCertificate
-from ledger.merkle import inclusion_path_from_nodes
-from ledger.records import pack
+from ledger.encoding.records import pack
+from ledger.rules.certificates import QuorumCertificate
+from ledger.trees.merkle import inclusion_path_from_nodes
 from ledger.trust import HANDOVERS_MAX, Certified, Handover, History, TrustPath
-from node.chain import Chain
+from node.chain.chain import Chain
 from node.messages import (
     BLOCKS,
     BUSY,

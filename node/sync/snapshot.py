@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from ledger.blocks import SealedHeader
+from ledger.chain.snapshots import Description, SnapshotError, check_chunk, decode_chunk
 from ledger.errors import LedgerError
-from ledger.merkle import Frontier
-from ledger.snapshots import Description, SnapshotError, check_chunk, decode_chunk
-from ledger.state import require_validators
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.state import require_validators
+from ledger.trees.merkle import Frontier
 from ledger.trust import Pins, verify_header
-from node.chain import Chain
+from node.chain.chain import Chain
 from node.messages import BUSY, CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
 from node.storage.shelf import Entry, Shelf
 from node.storage.sparestate import SpareState

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from ledger.errors import LedgerError
 from ledger.trust import Pins
-from node.chain import Chain
+from node.chain.chain import Chain
 from node.messages import (
     BLOCKS,
     BUSY,

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from ledger.overlays import Executed
-from node.snapshots import SnapshotMaker
+from ledger.chain.overlays import Executed
 from node.storage.shelf import ShelfError
 from node.storage.store import Store
 from node.sync.host import SyncParts
+from node.sync.making import SnapshotMaker
 
 logger = logging.getLogger(__name__)
 

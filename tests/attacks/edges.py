@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from ledger.merkle import CHUNK_SIZE, Tree
 from ledger.proofs import BatchPath
-from ledger.state import Ended, Granted, Revocation, Suspension
+from ledger.rules.state import Ended, Granted, Revocation, Suspension
+from ledger.trees.merkle import CHUNK_SIZE, Tree
 from ledger.trust import TrustPath
 from ledger.verifier import SuspendedIssuer
 from tests.attacks.forge import (
@@ -35,7 +35,16 @@ from tests.attacks.forge import (
     make_scene,
     show,
 )
-from tests.consortium import DAY_MS, MAINLAND_REPORT, MINUTE_MS, NOTICE, REPORT, START_MS, hash_of, make_terms
+from tests.support.consortium import (
+    DAY_MS,
+    MAINLAND_REPORT,
+    MINUTE_MS,
+    NOTICE,
+    REPORT,
+    START_MS,
+    hash_of,
+    make_terms,
+)
 
 
 def expires_now() -> Shown:

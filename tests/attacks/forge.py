@@ -15,21 +15,11 @@ from typing import Any, Final
 import msgpack
 import pytest
 
-from ledger.blocks import NO_HASH, SealedHeader, leader_index, transactions_root
-from ledger.certificates import (
-    FINALIZE,
-    VOTE_TAGS,
-    QuorumCertificate,
-    SignedBy,
-    Subject,
-    Validator,
-    ValidatorSet,
-)
+from ledger.chain.overlays import Overlay, Tip
 from ledger.commitments import Metadata, Opening
+from ledger.encoding.keys import PrivateKey
+from ledger.encoding.records import pack
 from ledger.genesis import Genesis, genesis_tip
-from ledger.keys import PrivateKey
-from ledger.merkle import Tree, content_root, inclusion_path
-from ledger.overlays import Overlay, Tip
 from ledger.presentation import (
     PRESENTATION_TAG,
     Pin,
@@ -39,8 +29,17 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import PROOF_MAGIC, BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
-from ledger.records import pack
-from ledger.state import (
+from ledger.rules.blocks import NO_HASH, SealedHeader, leader_index, transactions_root
+from ledger.rules.certificates import (
+    FINALIZE,
+    VOTE_TAGS,
+    QuorumCertificate,
+    SignedBy,
+    Subject,
+    Validator,
+    ValidatorSet,
+)
+from ledger.rules.state import (
     CROSS_BORDER,
     SEPARATE_CONSENT,
     Anchor,
@@ -59,12 +58,13 @@ from ledger.state import (
     member_key,
     revocation_key,
 )
-from ledger.statepages import prove, update
-from ledger.statetree import AbsenceProof, InclusionProof, OtherLeaf, value_hash
+from ledger.trees.merkle import Tree, content_root, inclusion_path
+from ledger.trees.statepages import prove, update
+from ledger.trees.statetree import AbsenceProof, InclusionProof, OtherLeaf, value_hash
 from ledger.trust import Certified, Checkpoint, Handover, History, TrustedRoot, TrustPath
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, SuspendedIssuer, Verifier
-from tests.consortium import (
+from tests.support.consortium import (
     DAY_MS,
     LOAN,
     MINUTE_MS,

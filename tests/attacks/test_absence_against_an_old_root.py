@@ -1,8 +1,8 @@
 """A document revoked by now, with the absence that an older state showed."""
 
-from ledger.state import Revocation
+from ledger.rules.state import Revocation
 from tests.attacks.forge import ISSUER, PLAIN, RECORDED, Forgery, Shown, honest, make_scene, moved, show
-from tests.consortium import MINUTE_MS, START_MS
+from tests.support.consortium import MINUTE_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,6 +1,6 @@
 """A revoked document: a leaf whose key belongs elsewhere, as what stands in its place."""
 
-from ledger.statetree import OtherLeaf, value_hash
+from ledger.trees.statetree import OtherLeaf, value_hash
 from tests.attacks.forge import Forgery, Shown, flipped, honest, revoked_with
 
 

@@ -1,6 +1,6 @@
 """A revoked document: its own revocation as the other leaf that stands in its place."""
 
-from ledger.statetree import OtherLeaf, value_hash
+from ledger.trees.statetree import OtherLeaf, value_hash
 from tests.attacks.forge import Forgery, Shown, honest, revoked_with
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from ledger.merkle import (
+from ledger.proofs import BatchPath
+from ledger.trees.merkle import (
     Tree,
 )
-from ledger.proofs import BatchPath
 from tests.attacks.forge import BATCH, Forgery, Shown, honest, make_opening
 
 

@@ -1,6 +1,6 @@
 """The absence that a state without leaves would show."""
 
-from ledger.statetree import AbsenceProof
+from ledger.trees.statetree import AbsenceProof
 from tests.attacks.forge import Forgery, Shown, honest
 
 

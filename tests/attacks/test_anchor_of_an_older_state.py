@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.state import Revoked
+from ledger.rules.state import Revoked
 from tests.attacks.forge import (
     PLAIN,
     RECORDED,
@@ -14,7 +14,7 @@ from tests.attacks.forge import (
     moved,
     show,
 )
-from tests.consortium import (
+from tests.support.consortium import (
     MINUTE_MS,
     START_MS,
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.state import anchor_key
+from ledger.rules.state import anchor_key
 from tests.attacks.forge import PLAIN, Forgery, Shown, decode_anchor, honest, make_scene, show
 
 

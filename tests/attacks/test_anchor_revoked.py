@@ -1,8 +1,8 @@
 """A document whose whole anchor is revoked."""
 
-from ledger.state import Revoked
+from ledger.rules.state import Revoked
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
-from tests.consortium import MINUTE_MS, START_MS
+from tests.support.consortium import MINUTE_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

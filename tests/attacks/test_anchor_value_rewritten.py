@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from ledger.merkle import (
+from ledger.encoding.records import pack
+from ledger.proofs import BatchPath
+from ledger.trees.merkle import (
     TreePath,
     tree_root,
 )
-from ledger.proofs import BatchPath
-from ledger.records import pack
 from tests.attacks.forge import Forgery, Shown, decode_anchor, honest
-from tests.consortium import (
+from tests.support.consortium import (
     START_MS,
 )
 

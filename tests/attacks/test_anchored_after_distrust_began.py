@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, RECORDED, Forgery, Shown, honest_of_suspended_issuer, make_scene, show
 
 

@@ -1,6 +1,6 @@
 """An anchor within a distrusted interval that is over: reinstatement does not mend it."""
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, RECORDED, Forgery, Shown, honest, make_scene, show
 
 

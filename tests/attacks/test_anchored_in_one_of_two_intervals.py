@@ -1,6 +1,6 @@
 """An anchor within the first of two distrusted intervals that are both over."""
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
 
 

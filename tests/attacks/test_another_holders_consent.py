@@ -10,7 +10,7 @@ from tests.attacks.forge import (
     make_scene,
     show,
 )
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ledger.trust import TrustedRoot
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import (
+from tests.support.consortium import (
     make_genesis,
 )
 

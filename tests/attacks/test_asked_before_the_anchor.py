@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import (
+from tests.support.consortium import (
     MINUTE_MS,
     START_MS,
 )

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ledger.state import Granted
+from ledger.rules.state import Granted
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import (
+from tests.support.consortium import (
     MINUTE_MS,
     START_MS,
     make_terms,

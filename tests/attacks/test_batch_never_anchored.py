@@ -1,9 +1,9 @@
 """A batch of the forger's own, which nobody anchored, with the leaf of one that was."""
 
-from ledger.merkle import TreePath, tree_root
 from ledger.proofs import BatchPath
+from ledger.trees.merkle import TreePath, tree_root
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import START_MS
+from tests.support.consortium import START_MS
 
 
 def forge(shown: Shown) -> Shown:

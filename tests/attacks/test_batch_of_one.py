@@ -1,7 +1,7 @@
 """The commitment itself passed as the root of a batch of one."""
 
-from ledger.merkle import TreePath
 from ledger.proofs import BatchPath
+from ledger.trees.merkle import TreePath
 from tests.attacks.forge import Forgery, Shown, honest
 
 

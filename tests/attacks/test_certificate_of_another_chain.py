@@ -1,7 +1,7 @@
 """Signatures of the same validators, made on another chain."""
 
 from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,6 +1,6 @@
 """A content root over chunks of another size."""
 
-from ledger.merkle import tree_root
+from ledger.trees.merkle import tree_root
 from tests.attacks.forge import Forgery, Shown, honest
 
 

@@ -1,7 +1,7 @@
 """A consent for another kind of document."""
 
 from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import MAINLAND_REPORT, NOTICE
+from tests.support.consortium import MAINLAND_REPORT, NOTICE
 
 
 def forge(shown: Shown) -> Shown:

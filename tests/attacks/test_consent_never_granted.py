@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.records import pack
+from ledger.encoding.records import pack
 from tests.attacks.forge import Forgery, Shown, honest, make_consent
 
 

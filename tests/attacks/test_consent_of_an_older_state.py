@@ -1,8 +1,8 @@
 """A consent withdrawn by now, with its leaf and proof of before."""
 
-from ledger.state import Ended
+from ledger.rules.state import Ended
 from tests.attacks.forge import PLAIN, RECORDED, Forgery, Shown, honest, make_consent, make_scene, moved, show
-from tests.consortium import MINUTE_MS, START_MS
+from tests.support.consortium import MINUTE_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

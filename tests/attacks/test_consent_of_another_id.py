@@ -1,7 +1,7 @@
 """Another consent of the same key, proven, in the place of the one presented."""
 
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,7 +1,7 @@
 """A consent to another version of the notice than the bank showed."""
 
 from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

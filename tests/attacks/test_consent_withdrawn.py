@@ -1,8 +1,8 @@
 """A consent that the holder withdrew."""
 
-from ledger.state import Ended
+from ledger.rules.state import Ended
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import MINUTE_MS, START_MS
+from tests.support.consortium import MINUTE_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

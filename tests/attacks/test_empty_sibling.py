@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ledger.statetree import EMPTY
+from ledger.trees.statetree import EMPTY
 from tests.attacks.forge import Forgery, Shown, honest
 
 

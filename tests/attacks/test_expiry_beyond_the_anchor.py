@@ -1,7 +1,7 @@
 """A document that expires after the latest expiry of its anchor."""
 
 from tests.attacks.forge import Forgery, Shown, honest, make_scene, show
-from tests.consortium import DAY_MS, START_MS
+from tests.support.consortium import DAY_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

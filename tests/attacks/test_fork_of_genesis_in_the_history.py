@@ -1,6 +1,6 @@
 """Another block of height 0 in a history that a quorum signed."""
 
-from ledger.merkle import inclusion_path, tree_root
+from ledger.trees.merkle import inclusion_path, tree_root
 from ledger.trust import Certified, History
 from tests.attacks.forge import PLAIN, SETS, TIP, Forgery, Shown, certify, header_with, honest_under_history
 

@@ -1,6 +1,6 @@
 """A history under another block at the pinned height, signed by a quorum of that epoch."""
 
-from ledger.merkle import inclusion_path
+from ledger.trees.merkle import inclusion_path
 from ledger.trust import Certified, History
 from tests.attacks.forge import (
     PINNED,
@@ -12,7 +12,7 @@ from tests.attacks.forge import (
     header_with,
     honest_under_history,
 )
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

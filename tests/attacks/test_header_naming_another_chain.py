@@ -1,7 +1,7 @@
 """A header that names another chain, under signatures made on this one."""
 
 from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, header_with, honest
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

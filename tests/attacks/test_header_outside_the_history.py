@@ -1,7 +1,7 @@
 """A forged header at the height of a true one, with the true one's path."""
 
 from tests.attacks.forge import PLAIN, Forgery, Shown, header_with, honest_under_history
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from ledger.merkle import (
+from ledger.trees.merkle import (
     inclusion_path,
     tree_root,
 )
 from ledger.trust import Certified, History
 from tests.attacks.forge import PLAIN, SETS, TIP, Forgery, Shown, certify, header_with, honest_under_history
-from tests.consortium import (
+from tests.support.consortium import (
     hash_of,
 )
 

@@ -1,6 +1,6 @@
 """A history that a quorum signed in which the header stands at another block's index."""
 
-from ledger.merkle import inclusion_path, tree_root
+from ledger.trees.merkle import inclusion_path, tree_root
 from ledger.trust import Certified, History
 from tests.attacks.forge import (
     MIDDLE,

@@ -1,7 +1,7 @@
 """A bearer document with a holder's signature that nothing can check."""
 
 from tests.attacks.forge import HOLDER, Forgery, Shown, honest_bearer
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.merkle import (
+from ledger.trees.merkle import (
     CHUNK_SIZE,
     content_root,
     leaf_hash,

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ledger.records import pack
+from ledger.encoding.records import pack
 from tests.attacks.forge import ISSUER, Forgery, Shown, honest
-from tests.consortium import (
+from tests.support.consortium import (
     key_of,
 )
 

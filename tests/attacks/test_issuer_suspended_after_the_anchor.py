@@ -1,6 +1,6 @@
 """An issuer suspended as of the header, whose anchor is older: refused unless the bank asks for it by name."""
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
 
 

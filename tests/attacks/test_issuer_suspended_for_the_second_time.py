@@ -1,6 +1,6 @@
 """An issuer that was reinstated once, and is suspended again."""
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.merkle import (
+from ledger.trees.merkle import (
     path_siblings_count,
 )
 from tests.attacks.forge import Forgery, Shown, honest

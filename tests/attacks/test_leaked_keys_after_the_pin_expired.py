@@ -13,7 +13,7 @@ from tests.attacks.forge import (
     header_with,
     honest_from_checkpoint,
 )
-from tests.consortium import (
+from tests.support.consortium import (
     hash_of,
 )
 

@@ -11,7 +11,7 @@ from tests.attacks.forge import (
     header_with,
     honest_from_checkpoint,
 )
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

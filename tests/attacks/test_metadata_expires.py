@@ -1,7 +1,7 @@
 """Metadata with a later expiry."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import DAY_MS, START_MS
+from tests.support.consortium import DAY_MS, START_MS
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,7 +1,7 @@
 """Metadata with a thief's key in the place of the holder's."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import key_of
+from tests.support.consortium import key_of
 
 
 def forge(shown: Shown) -> Shown:

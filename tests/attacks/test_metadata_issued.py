@@ -1,7 +1,7 @@
 """Metadata with a later time of issue."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import START_MS
+from tests.support.consortium import START_MS
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,7 +1,7 @@
 """Metadata that names another kind of document."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import NOTICE
+from tests.support.consortium import NOTICE
 
 
 def forge(shown: Shown) -> Shown:

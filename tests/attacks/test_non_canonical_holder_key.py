@@ -1,6 +1,6 @@
 """A holder key whose coordinate is spelled above the field's prime."""
 
-from ledger.keys import ED25519, PublicKey
+from ledger.encoding.keys import ED25519, PublicKey
 from tests.attacks.forge import Forgery, Shown, honest, make_scene, show
 
 

@@ -1,6 +1,6 @@
 """A genuine notarization, which decides nothing yet."""
 
-from ledger.certificates import NOTARIZE
+from ledger.rules.certificates import NOTARIZE
 from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 

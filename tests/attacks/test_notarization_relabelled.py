@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.certificates import FINALIZE, NOTARIZE
+from ledger.rules.certificates import FINALIZE, NOTARIZE
 from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 

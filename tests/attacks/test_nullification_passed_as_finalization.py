@@ -1,6 +1,6 @@
 """A genuine certificate that a view brought no block."""
 
-from ledger.certificates import NULLIFY, QuorumCertificate, Subject
+from ledger.rules.certificates import NULLIFY, QuorumCertificate, Subject
 from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, honest, sign_subject
 
 

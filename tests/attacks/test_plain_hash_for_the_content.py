@@ -1,6 +1,6 @@
 """The document's plain hash where the root over its chunks is meant."""
 
-from ledger.digests import digest
+from ledger.encoding.digests import digest
 from tests.attacks.forge import Forgery, Shown, honest
 
 

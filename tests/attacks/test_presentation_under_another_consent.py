@@ -1,7 +1,7 @@
 """A presentation that was signed for another consent of the same holder."""
 
 from tests.attacks.forge import Forgery, Shown, honest, signatures_of
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

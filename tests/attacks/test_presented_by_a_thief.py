@@ -1,7 +1,7 @@
 """Whoever found both files presents them with a key of his own."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import key_of
+from tests.support.consortium import key_of
 
 
 def forge(shown: Shown) -> Shown:

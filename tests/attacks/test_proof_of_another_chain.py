@@ -1,7 +1,7 @@
 """A proof that names another chain than the bank trusts."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

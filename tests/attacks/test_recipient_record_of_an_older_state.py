@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import BANK, PLAIN, RECORDED, Forgery, Shown, honest, make_scene, moved, show
 
 

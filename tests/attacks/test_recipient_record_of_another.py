@@ -1,6 +1,6 @@
 """Another member's record in the place of the recipient's."""
 
-from ledger.state import member_key
+from ledger.rules.state import member_key
 from tests.attacks.forge import OTHER_BANK, PLAIN, Forgery, Shown, honest
 
 

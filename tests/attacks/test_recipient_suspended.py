@@ -1,6 +1,6 @@
 """A recipient that is suspended as of the header."""
 
-from ledger.state import Suspension
+from ledger.rules.state import Suspension
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
 
 

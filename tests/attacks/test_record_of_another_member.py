@@ -1,6 +1,6 @@
 """Another member's record, proven, in the place of the issuer's."""
 
-from ledger.state import member_key
+from ledger.rules.state import member_key
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest
 
 

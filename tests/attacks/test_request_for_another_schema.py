@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.attacks.forge import Forgery, Shown, honest, make_request
-from tests.consortium import (
+from tests.support.consortium import (
     MAINLAND_REPORT,
     NOTICE,
 )

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ledger.state import Revoked
+from ledger.rules.state import Revoked
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest, make_scene, show
-from tests.consortium import (
+from tests.support.consortium import (
     MINUTE_MS,
     START_MS,
 )

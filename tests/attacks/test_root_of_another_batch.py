@@ -1,7 +1,7 @@
 """A root that is anchored, of a batch without this document."""
 
 from tests.attacks.forge import Forgery, Shown, honest
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

@@ -1,7 +1,7 @@
 """An issuer that anchored one kind of document and calls it another."""
 
 from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
-from tests.consortium import MAINLAND_REPORT
+from tests.support.consortium import MAINLAND_REPORT
 
 
 def forge(shown: Shown) -> Shown:

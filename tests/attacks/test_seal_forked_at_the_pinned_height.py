@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.state import anchor_key
+from ledger.rules.state import anchor_key
 from ledger.trust import Certified, Handover
 from tests.attacks.forge import (
     FIRST_SEAL,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.certificates import NOTARIZE
+from ledger.rules.certificates import NOTARIZE
 from tests.attacks.forge import FIRST_SEAL, SETS, Forgery, Shown, certify, honest_after_handovers
 
 

@@ -1,6 +1,6 @@
 """The consent key's signature over the same body for another purpose."""
 
-from ledger.operations import GRANT_TAG
+from ledger.rules.operations import GRANT_TAG
 from tests.attacks.forge import CONSENT_KEY, Forgery, Shown, honest, presented_body
 
 

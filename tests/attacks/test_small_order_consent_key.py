@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.keys import ED25519, PublicKey
+from ledger.encoding.keys import ED25519, PublicKey
 from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
 
 

@@ -1,6 +1,6 @@
 """A holder key of small order, under which one signature suits every message."""
 
-from ledger.keys import ED25519, PublicKey
+from ledger.encoding.keys import ED25519, PublicKey
 from tests.attacks.forge import Forgery, Shown, honest, make_scene, show
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.attacks.forge import PLAIN, Forgery, Shown, honest
-from tests.consortium import (
+from tests.support.consortium import (
     DAY_MS,
 )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.statetree import InclusionProof
+from ledger.trees.statetree import InclusionProof
 from tests.attacks.forge import Forgery, Shown, honest
 
 

@@ -1,7 +1,7 @@
 """A header with another state root under the certificate of the true one."""
 
 from tests.attacks.forge import PLAIN, Forgery, Shown, header_with, honest
-from tests.consortium import hash_of
+from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:

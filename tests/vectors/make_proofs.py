@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import tests.attacks
-from ledger.records import Json
+from ledger.encoding.records import Json
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from tests.attacks.edges import EDGES, HONEST, shown_by
 from tests.attacks.forge import Forgery, Shown, honest

@@ -1,29 +1,17 @@
 """Make `records.json`: the bytes of one of each record that leaves a machine, as docs/formats.md names them.
 
 Run `python -m tests.vectors.make_records` at the top of the repository. Bytes change only in a commit that says that
-the format changed. A new operation is one line in `operations`; the witness in tests/test_vectors.py wants its shape.
+the format changed. A new operation is one line in `operations`; the witness in
+tests/ledger/encoding/test_vectors.py wants its shape.
 """
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
-from ledger.blocks import Header
-from ledger.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject, Vote
 from ledger.commitments import Metadata, Opening
+from ledger.encoding.records import Json, pack
 from ledger.genesis import genesis_to_json
-from ledger.merkle import Tree, content_root
-from ledger.operations import (
-    ROTATION_TAG,
-    AnchorBatch,
-    CastVote,
-    Operation,
-    Propose,
-    ReportMisbehaviour,
-    RevokeAnchor,
-    RevokeDocument,
-    RotateTls,
-)
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
@@ -34,12 +22,25 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
-from ledger.proposals import AddSchema
-from ledger.records import Json, pack
-from ledger.state import CROSS_BORDER, SEPARATE_CONSENT
-from ledger.tlscertificates import TlsCertificate
+from ledger.rules.blocks import Header
+from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject, Vote
+from ledger.rules.operations import (
+    ROTATION_TAG,
+    AnchorBatch,
+    CastVote,
+    Operation,
+    Propose,
+    ReportMisbehaviour,
+    RevokeAnchor,
+    RevokeDocument,
+    RotateTls,
+)
+from ledger.rules.proposals import AddSchema
+from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT
+from ledger.rules.tlscertificates import TlsCertificate
+from ledger.trees.merkle import Tree, content_root
 from ledger.trust import TrustedRoot, trusted_root_to_json
-from tests.consortium import (
+from tests.support.consortium import (
     CHAIN_ID,
     DAY_MS,
     LOAN,
@@ -58,7 +59,7 @@ from tests.consortium import (
     make_withdrawal,
     member_key_of,
 )
-from tests.memory_node import MemoryNode
+from tests.support.memory_node import MemoryNode
 
 RECORDS = Path(__file__).with_name("records.json")
 DOCUMENT = b"%PDF-1.7 SAMPLE of a person who does not exist\n"

@@ -1,6 +1,6 @@
 """The tree over a batch of up to a million commitments, in one array of hashes.
 
-Rule 1: it is the tree of ledger.merkle, hash for hash; its root and paths verify there.
+Rule 1: it is the tree of ledger.trees.merkle, hash for hash; its root and paths verify there.
 Rule 2: every level lies in one array, the leaves first, so that a path is read from it and nothing is built again.
 Rule 3: an array that is read back has exactly the hashes that its count of leaves takes.
 """
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Final
 
-from ledger.digests import HASH_SIZE, digest
+from ledger.encoding.digests import HASH_SIZE, digest
 from ledger.errors import ProofError
-from ledger.merkle import TreePath, leaf_hash
+from ledger.trees.merkle import TreePath, leaf_hash
 
 LEAVES_MAX: Final = 1_000_000
 

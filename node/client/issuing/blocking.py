@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ledger.keys import PrivateKey
+from ledger.encoding.keys import PrivateKey
 from ledger.proofs import Proof
 from ledger.trust import TrustedRoot
 from node.client.issuing.draft import Draft

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from ledger.commitments import Metadata, Opening, day_of
-from ledger.keys import PublicKey
-from ledger.merkle import CHUNK_SIZE, Content, content_root
-from ledger.records import pack
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import pack
+from ledger.trees.merkle import CHUNK_SIZE, Content, content_root
 
 REFERENCE_SIZE_MAX: Final = 256
 SALT_SIZE: Final = 32

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
 from ledger.proofs import Evidence, EvidenceRequest
-from ledger.transactions import Transaction
+from ledger.rules.transactions import Transaction
 from node.client.client import BadAnswer, Client, Refused, Result, Unreachable
 from node.client.recipient import submit_once
 

@@ -10,15 +10,15 @@ Rule 4: a correction is anchored before what it supersedes is revoked, so that t
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.blocks import SealedHeader
+from ledger.encoding.keys import PrivateKey
 from ledger.errors import LedgerError
-from ledger.keys import PrivateKey
-from ledger.merkle import Content
-from ledger.operations import AnchorBatch, Operation, RevokeDocument
 from ledger.proofs import BatchPath, Evidence, EvidenceRequest, Proof
-from ledger.state import Anchor, anchor_key, decode_leaf
-from ledger.statetree import verify_present
-from ledger.transactions import Transaction
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.operations import AnchorBatch, Operation, RevokeDocument
+from ledger.rules.state import Anchor, anchor_key, decode_leaf
+from ledger.rules.transactions import Transaction
+from ledger.trees.merkle import Content
+from ledger.trees.statetree import verify_present
 from ledger.trust import Pins, TrustedRoot, verify_header
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
@@ -28,7 +28,7 @@ from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, Due, Issued, Register
 from node.client.recipient import sign_operations
 from node.clock import Clock
-from node.durablefile import POSIX_FILES, FileOperations, replace_file
+from node.files.durablefile import POSIX_FILES, FileOperations, replace_file
 
 NODE_CODES: Final = frozenset(
     {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from ledger.commitments import Opening
-from ledger.records import pack, unpack
+from ledger.encoding.records import pack, unpack
 from node.client.issuing.batchtree import LEAVES_MAX, BatchTree
 from node.client.issuing.draft import Draft
-from node.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
+from node.files.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
 
 REGISTER: Final = "issued.sqlite"
 VERSION: Final = 1

@@ -1,0 +1,1 @@
+"""Blocks on blocks: overlays, execution, snapshots, and signatures checked ahead."""

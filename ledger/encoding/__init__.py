@@ -1,0 +1,1 @@
+"""What every record is made of: canonical bytes, shapes, digests and keys."""

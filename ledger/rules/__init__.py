@@ -1,0 +1,1 @@
+"""What may be recorded, by whom, and what it changes."""

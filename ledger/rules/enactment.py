@@ -1,0 +1,228 @@
+"""Enactment: what each change does once it has passed (docs/formats.md, Effects of operations).
+
+Rule 1: a change takes effect on the record version that it expects, or not at all.
+Rule 2: each change of a member adds one to its version; no change that leaves it as it is applies.
+Rule 3: no change leaves a side of the border without an active governor.
+Rule 4: a suspension is only ever widened, and what was distrusted stays so after reinstatement.
+"""
+
+from dataclasses import replace
+from typing import Final, assert_never
+
+from ledger.rules.proposals import (
+    GOVERNORS_MAX,
+    AddMember,
+    AddPurpose,
+    AddSchema,
+    Change,
+    ChangeNames,
+    ChangeRoles,
+    ChangeValidators,
+    ReinstateMember,
+    SetMemberKeys,
+    SetNode,
+    SetParameters,
+    SuspendMember,
+    require_governance,
+)
+from ledger.rules.registration import register_node
+from ledger.rules.standing import BlockContext, Refused, require_member
+from ledger.rules.state import (
+    GOVERNOR,
+    HONG_KONG,
+    MAINLAND,
+    MEMBERS_MAX,
+    Changes,
+    Member,
+    Members,
+    Purpose,
+    Schema,
+    StateView,
+    Suspension,
+    find,
+    member_key,
+    purpose_key,
+    require_members,
+    require_parameters,
+    require_validators,
+    schema_key,
+)
+from ledger.rules.succession import change_validators
+
+SUSPENSIONS_MAX: Final = 64
+
+
+def enact(change: Change, version: int | None, changes: Changes, context: BlockContext) -> None:
+    """Do what a change asks, on the record version that it expects. Raises Refused."""
+    match change:
+        case SuspendMember() | ReinstateMember() | ChangeRoles() | ChangeNames() | SetMemberKeys():
+            member = _require_version(change.member, version, changes)
+            changed = _changed_member(change, member, context)
+            changes.put(replace(changed, version=member.version + 1))
+            _list_governor(changed, changes)
+            _check_sides(changes)
+        case SetNode():
+            member = _require_version(change.member, version, changes)
+            changes.put(replace(member, version=member.version + 1))
+            register_node(change.member, change.node, changes)
+        case AddMember():
+            _add_member(change, version, changes)
+        case AddSchema():
+            _check_new(find(changes, Schema, schema_key(change.code)), f"schema {change.code}", version)
+            changes.put(Schema(change.code, change.bearer, 0))
+        case AddPurpose():
+            _check_new(find(changes, Purpose, purpose_key(change.code)), f"purpose {change.code}", version)
+            changes.put(Purpose(change.code, 0))
+        case SetParameters():
+            _set_parameters(change, version, changes)
+        case ChangeValidators():
+            _check_validators(change, version, changes)
+            change_validators(change.members, changes)
+        case _:
+            assert_never(change)
+
+
+def active_governors(state: StateView) -> list[Member]:
+    """Return the governors that are not suspended."""
+    members = (require_member(state, governor) for governor in require_governance(state).governors)
+    return [member for member in members if not member.is_suspended]
+
+
+def _add_member(change: AddMember, version: int | None, changes: Changes) -> None:
+    _check_new(find(changes, Member, member_key(change.id)), f"member {change.id}", version)
+    change.key.check_prime_order()
+    member = Member(
+        id=change.id,
+        name_zh_hans=change.name_zh_hans,
+        name_zh_hant=change.name_zh_hant,
+        name_en=change.name_en,
+        jurisdiction=change.jurisdiction,
+        roles=change.roles,
+        key=change.key,
+        key_sequence=0,
+        next_key=change.next_key,
+        version=0,
+        suspensions=(),
+    )
+    changes.put(member)
+    _list_member(member, changes)
+    _list_governor(member, changes)
+    if change.node is not None:
+        register_node(change.id, change.node, changes)
+
+
+def _list_member(member: Member, changes: Changes) -> None:
+    ids = require_members(changes).ids
+    if len(ids) == MEMBERS_MAX:
+        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", "one more")
+    changes.put(Members(tuple(sorted((*ids, member.id)))))
+
+
+def _changed_member(
+    change: SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys,
+    member: Member,
+    context: BlockContext,
+) -> Member:
+    match change:
+        case SuspendMember():
+            return replace(member, suspensions=_suspended(change, member, context))
+        case ReinstateMember():
+            return replace(member, suspensions=_reinstated(member, context))
+        case ChangeRoles():
+            changed = replace(member, roles=change.roles)
+        case ChangeNames():
+            changed = replace(
+                member,
+                name_zh_hans=change.name_zh_hans,
+                name_zh_hant=change.name_zh_hant,
+                name_en=change.name_en,
+            )
+        case SetMemberKeys():
+            change.key.check_prime_order()
+            return replace(
+                member, key=change.key, next_key=change.next_key, key_sequence=member.key_sequence + 1
+            )
+        case _:
+            assert_never(change)
+    if changed == member:
+        raise _unchanged(f"member {member.id}")
+    return changed
+
+
+def _suspended(change: SuspendMember, member: Member, context: BlockContext) -> tuple[Suspension, ...]:
+    if change.distrust_from > context.height:
+        expected = f"at most the current height {context.height}"
+        raise Refused("distrust-ahead", "distrust_from", expected, f"{change.distrust_from}")
+    if not member.is_suspended:
+        return (*member.suspensions, Suspension(change.distrust_from, context.height, None))
+    *earlier, last = member.suspensions
+    if change.distrust_from >= last.distrust_from:
+        expected = f"less than {last.distrust_from}, since a suspension can only be widened"
+        raise Refused("not-wider", "distrust_from", expected, f"{change.distrust_from}")
+    return (*earlier, replace(last, distrust_from=change.distrust_from))
+
+
+def _reinstated(member: Member, context: BlockContext) -> tuple[Suspension, ...]:
+    if not member.is_suspended:
+        raise Refused("not-suspended", f"member {member.id}", "suspended", "active")
+    if len(member.suspensions) == SUSPENSIONS_MAX:
+        # One that could never be suspended again must not become active.
+        expected = f"fewer than {SUSPENSIONS_MAX} suspensions"
+        raise Refused("too-many-suspensions", f"member {member.id}", expected, f"{SUSPENSIONS_MAX}")
+    *earlier, last = member.suspensions
+    return (*earlier, replace(last, reinstated_at=context.height))
+
+
+def _list_governor(member: Member, changes: Changes) -> None:
+    """Keep the list of governors in step with a member's roles."""
+    governance = require_governance(changes)
+    others = set(governance.governors) - {member.id}
+    governors = tuple(sorted(others | {member.id})) if GOVERNOR in member.roles else tuple(sorted(others))
+    if len(governors) > GOVERNORS_MAX:
+        raise Refused("too-many-governors", "governors", f"at most {GOVERNORS_MAX}", f"{len(governors)}")
+    if governors != governance.governors:
+        changes.put(replace(governance, governors=governors))
+
+
+def _check_sides(state: StateView) -> None:
+    sides = {member.jurisdiction for member in active_governors(state)}
+    for side in (MAINLAND, HONG_KONG):
+        if side not in sides:
+            raise Refused("side-without-governor", f"side {side}", "an active governor", "none left")
+
+
+def _set_parameters(change: SetParameters, version: int | None, changes: Changes) -> None:
+    if version is not None or require_parameters(changes) != change.current:
+        raise Refused("stale-version", "parameters", "the current parameters, and no version", "others")
+    if change.parameters == change.current:
+        raise _unchanged("parameters")
+    changes.put(change.parameters)
+
+
+def _check_validators(change: ChangeValidators, version: int | None, state: StateView) -> None:
+    # Not the epoch: a validator could end one after the other by rotating its key, and make each change stale.
+    members = tuple(validator.member for validator in require_validators(state).current.validators)
+    if version is not None or members != change.current:
+        raise Refused("stale-version", "validators", f"the current {members}, and no version", "others")
+
+
+def _check_new(found: object, what: str, version: int | None) -> None:
+    if found is not None:
+        raise Refused("already-registered", what, "a new one", "one that is registered")
+    if version is not None:
+        raise Refused("stale-version", what, "no version, there being no record", f"version {version}")
+
+
+def _require_version(member_id: str, version: int | None, state: StateView) -> Member:
+    member = require_member(state, member_id)
+    _check_version(f"member {member.id}", member.version, version)
+    return member
+
+
+def _check_version(what: str, version: int, expected_version: int | None) -> None:
+    if version != expected_version:
+        raise Refused("stale-version", what, f"version {version}", f"version {expected_version}")
+
+
+def _unchanged(what: str) -> Refused:
+    return Refused("unchanged", what, "a change", "what stands already")

@@ -1,0 +1,280 @@
+"""Proposals: the changes that governors decide, and the records of deciding (docs/formats.md, Proposals).
+
+Rule 1: a proposal is one leaf: its change, what it expects of the record that it changes, and every vote on it.
+Rule 2: a proposal's id is a hash of chain, proposer, change, expectation and expiry, so that a vote can never
+count for anything else.
+Rule 3: each proposal names the one before, so that nobody can leave one out of a list unnoticed.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+from ledger.encoding.codec import Value, encode
+from ledger.encoding.digests import tagged_digest
+from ledger.encoding.keys import PublicKey
+from ledger.encoding.records import (
+    Code,
+    Hash,
+    Height,
+    Integer,
+    Items,
+    MemberId,
+    Milliseconds,
+    PurposeCode,
+    SchemaCode,
+)
+from ledger.rules.certificates import VALIDATORS_MAX
+from ledger.rules.state import Bearer, Jurisdiction, Name, NodeKind, Parameters, Roles, StateView, find
+from ledger.rules.tlscertificates import TlsCertificate
+from ledger.trees.statetree import state_key
+
+PROPOSAL_TAG: Final = "luohu/proposal/1"
+GOVERNORS_MAX: Final = 64
+BALLOTS_MAX: Final = 128
+"""Twice the governors that there can be: governors change while a proposal is open."""
+VALIDATORS_MIN: Final = 4
+
+YES: Final = "yes"
+NO: Final = "no"
+OPEN: Final = "open"
+PASSED: Final = "passed"
+REJECTED: Final = "rejected"
+EXPIRED: Final = "expired"
+
+Choice = Annotated[str, Code((NO, YES))]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRegistration:
+    """A node as governors register it: validators with a validator key and the commitment to the next."""
+
+    kind: NodeKind
+    validator_key: PublicKey | None
+    next_validator_key: Hash | None
+    certificate: TlsCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class AddMember:
+    """Register a member, with a node or without one."""
+
+    TAG: ClassVar[str] = "add_member"
+
+    id: MemberId
+    name_zh_hans: Name
+    name_zh_hant: Name
+    name_en: Name
+    jurisdiction: Jurisdiction
+    roles: Roles
+    key: PublicKey
+    next_key: Hash
+    node: NodeRegistration | None
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendMember:
+    """End a member's operations; its anchors from a height on never verify. Repeated, it widens that only."""
+
+    TAG: ClassVar[str] = "suspend_member"
+
+    member: MemberId
+    distrust_from: Height
+
+
+@dataclass(frozen=True, slots=True)
+class ReinstateMember:
+    """End a member's suspension. What was distrusted stays so."""
+
+    TAG: ClassVar[str] = "reinstate_member"
+
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRoles:
+    """Replace a member's roles."""
+
+    TAG: ClassVar[str] = "change_roles"
+
+    member: MemberId
+    roles: Roles
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNames:
+    """Replace a member's names."""
+
+    TAG: ClassVar[str] = "change_names"
+
+    member: MemberId
+    name_zh_hans: Name
+    name_zh_hant: Name
+    name_en: Name
+
+
+@dataclass(frozen=True, slots=True)
+class SetMemberKeys:
+    """Replace the keys of a member that lost one of them."""
+
+    TAG: ClassVar[str] = "set_member_keys"
+
+    member: MemberId
+    key: PublicKey
+    next_key: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class SetNode:
+    """Register a member's node, or replace its registration: its kind, its keys and its TLS certificate."""
+
+    TAG: ClassVar[str] = "set_node"
+
+    member: MemberId
+    node: NodeRegistration
+
+
+@dataclass(frozen=True, slots=True)
+class AddSchema:
+    """Register a kind of document."""
+
+    TAG: ClassVar[str] = "add_schema"
+
+    code: SchemaCode
+    bearer: Bearer
+
+
+@dataclass(frozen=True, slots=True)
+class AddPurpose:
+    """Register what a recipient may use a document for."""
+
+    TAG: ClassVar[str] = "add_purpose"
+
+    code: PurposeCode
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameters:
+    """Replace the limits that bind every block, provided that they still are the current ones named."""
+
+    TAG: ClassVar[str] = "set_parameters"
+
+    current: Parameters
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeValidators:
+    """Let these members validate, by the keys registered for their nodes, provided that `current` still do."""
+
+    TAG: ClassVar[str] = "change_validators"
+
+    current: Annotated[tuple[MemberId, ...], Items(VALIDATORS_MAX, minimum=1, increasing=True)]
+    members: Annotated[tuple[MemberId, ...], Items(VALIDATORS_MAX, minimum=VALIDATORS_MIN, increasing=True)]
+
+
+MemberChange: TypeAlias = (
+    SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys | SetNode
+)
+"""A change that names one member, who is not asked."""
+
+Change: TypeAlias = (
+    AddMember
+    | SuspendMember
+    | ReinstateMember
+    | ChangeRoles
+    | ChangeNames
+    | SetMemberKeys
+    | SetNode
+    | AddSchema
+    | AddPurpose
+    | SetParameters
+    | ChangeValidators
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One governor's vote, which is final."""
+
+    governor: MemberId
+    choice: Choice
+    height: Height
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a proposal was decided, and when."""
+
+    status: Annotated[str, Code((PASSED, REJECTED))]
+    height: Height
+    time_ms: Milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that a governor proposed, with the votes on it. `previous` is the proposal before this one."""
+
+    TAG: ClassVar[str] = "proposal"
+
+    id: Hash
+    number: Integer
+    previous: Hash | None
+    proposer: MemberId
+    change: Change
+    expected_version: Integer | None
+    expires_ms: Milliseconds
+    height: Height
+    time_ms: Milliseconds
+    ballots: Annotated[tuple[Ballot, ...], Items(BALLOTS_MAX)]
+    decision: Decision | None
+
+    def state_key(self) -> bytes:
+        return proposal_key(self.id)
+
+    def find_ballot(self, governor: str) -> Ballot | None:
+        """Return a governor's vote, or None."""
+        return next((ballot for ballot in self.ballots if ballot.governor == governor), None)
+
+    def status_at(self, time_ms: int) -> str:
+        """Say what has become of it: open, passed, rejected, or expired, which nothing records."""
+        if self.decision is not None:
+            return self.decision.status
+        return OPEN if time_ms <= self.expires_ms else EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Who governs (active or suspended), how many proposals there were, and the latest."""
+
+    TAG: ClassVar[str] = "governance"
+
+    governors: Annotated[tuple[MemberId, ...], Items(GOVERNORS_MAX, minimum=1, increasing=True)]
+    proposals_count: Integer
+    latest_proposal: Hash | None
+
+    def state_key(self) -> bytes:
+        return GOVERNANCE_KEY
+
+
+def proposal_key(proposal_id: bytes) -> bytes:
+    return state_key(encode((Proposal.TAG, proposal_id)))
+
+
+GOVERNANCE_KEY: Final = state_key(encode((Governance.TAG,)))
+
+
+def proposal_id(*, chain_id: bytes, proposer: str, proposed: Value) -> bytes:
+    """Return the 32-byte id of what `proposer` proposes, given the array form of the operation."""
+    return tagged_digest(PROPOSAL_TAG, encode((chain_id, proposer, proposed)))
+
+
+def named_member(change: Change) -> str | None:
+    """Return the member that a change is about, who is not asked; None where it is about nobody."""
+    return change.member if isinstance(change, MemberChange) else None
+
+
+def require_governance(state: StateView) -> Governance:
+    """Return who governs, which every state from genesis on holds."""
+    governance = find(state, Governance, GOVERNANCE_KEY)
+    assert governance is not None, "a state without governance"
+    return governance

@@ -1,0 +1,56 @@
+"""Standing: what refuses an operation, the block that it is applied in, and who may send one.
+
+Rule 1: a refusal has a stable code and says what was expected and what was found.
+Rule 2: standing is read from the state as the operations before left it, never from what a sender claims.
+"""
+
+from dataclasses import dataclass
+
+from ledger.errors import LedgerError
+from ledger.rules.state import Member, Parameters, StateView, find, member_key
+
+
+class Refused(LedgerError):
+    """A transaction that does not apply to this state. The code says why."""
+
+    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
+        super().__init__(where, expected, found)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """What a transaction may know about the block that records it."""
+
+    chain_id: bytes
+    height: int
+    time_ms: int
+    parameters: Parameters
+
+
+def require_member(state: StateView, member_id: str) -> Member:
+    """Return a member's record. Raises Refused."""
+    member = find(state, Member, member_key(member_id))
+    if member is None:
+        raise Refused("unregistered", "member", "a registered member", member_id)
+    return member
+
+
+def require_active(state: StateView, member_id: str, role: str | None) -> Member:
+    """Return the record of a member that is not suspended and has the role, if one is named. Raises Refused."""
+    member = require_member(state, member_id)
+    if role is not None and role not in member.roles:
+        raise Refused("forbidden-role", f"member {member_id}", f"the role {role}", ", ".join(member.roles))
+    if member.is_suspended:
+        raise Refused(
+            "suspended",
+            f"member {member_id}",
+            "active",
+            f"suspended at height {member.suspensions[-1].suspended_at}",
+        )
+    return member
+
+
+def already_recorded(what: str, height: int) -> Refused:
+    """Return the refusal of a member's own operation that was recorded before."""
+    return Refused("already-recorded", what, f"a {what} not yet recorded", f"one recorded at height {height}")

@@ -1,0 +1,1 @@
+"""What a holder is told before consenting, and what remains of it."""

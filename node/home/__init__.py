@@ -1,0 +1,1 @@
+"""A member's home on disk: settings, keys' places, development networks, repair."""

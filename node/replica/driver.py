@@ -1,0 +1,593 @@
+"""The driver: it performs the core's effects in order, on real disks and sockets (docs/architecture.md).
+
+Rule 1: one asyncio loop owns core, chain and mempool. Every method here runs on it and never waits.
+Rule 2: a `Persist` is synced before any later effect is performed. A failed write stops the node.
+Rule 3: what takes part in blocks is asked of `Jobs`, what waits for one is kept by `Intake`; both answer at once or
+later, as an event.
+Rule 4: when an epoch's seal is final here, its engine ends and the next one starts (docs/epochs.md).
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, assert_never
+
+from ledger.chain.overlays import Executed, Tip
+from ledger.errors import LedgerError
+from ledger.rules.blocks import BlockError, SealedHeader
+from ledger.rules.certificates import QuorumCertificate, ValidatorSet
+from ledger.rules.misbehaviour import misbehaviour_report
+from ledger.rules.operations import ReportMisbehaviour
+from ledger.rules.transactions import Transaction
+from ledger.trees.statepages import StatePageError
+from node.chain.chain import Chain
+from node.clock import Clock
+from node.consensus.core import Simplex
+from node.consensus.effects import (
+    AmnesiaEnded,
+    Broadcast,
+    Build,
+    CancelCertify,
+    Certify,
+    Effect,
+    Evidence,
+    Finalized,
+    Persist,
+    Punish,
+    RequestBlock,
+    Send,
+    Trace,
+    Verify,
+)
+from node.consensus.events import (
+    BlockAvailable,
+    Certified,
+    Event,
+    PeerDown,
+    PeerUp,
+    Received,
+    Started,
+    TimerFired,
+    WorkChanged,
+)
+from node.consensus.messages import (
+    CertificateMessage,
+    Message,
+    ProposalMessage,
+    decode_message,
+    encode_message,
+    epoch_of,
+)
+from node.messages import (
+    Consensus,
+    FinalBlocks,
+    Gossip,
+    NotHeld,
+    PeerMessage,
+    Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
+    StoredBlock,
+    SyncAnswer,
+    SyncRequest,
+    WantBlock,
+    WantChunk,
+    WantFinal,
+    WantSnapshot,
+    WantTransactions,
+    decode_peer_message,
+    encode_peer_message,
+)
+from node.peernames import is_unpinned
+from node.replica.corelog import NO_CORE_LOG, CoreRecorder
+from node.replica.engine import Engine, HoldsBlock
+from node.replica.intake import Intake
+from node.replica.jobs import Jobs, stopped
+from node.replica.mempool import Mempool
+from node.replica.questions import ASK_AGAIN_MS, Questions
+from node.replica.serving import Serving
+from node.sync.host import SyncParts
+from node.sync.server import SyncServer
+from node.sync.sync import Sync
+from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
+
+logger = logging.getLogger(__name__)
+
+OFFENCE_S: Final = 10.0
+MISBEHAVIOUR_MAX: Final = 64
+
+
+class Transport(Protocol):
+    """What the driver needs of the network."""
+
+    def send(self, peer_id: str, data: bytes) -> bool:
+        """Queue a message for one peer; False when it is not connected."""
+        ...
+
+    def broadcast(self, data: bytes) -> int:
+        """Queue a message for every connected peer."""
+        ...
+
+    def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
+        """Refuse a peer for a time."""
+        ...
+
+
+class EngineSource(Protocol):
+    """What makes the engines, one for each epoch; `node.replica.engine.Engines` does."""
+
+    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
+        """Return the engine that goes on from the stored tip."""
+        ...
+
+    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
+        """Return the engine of the epoch that a final seal opens."""
+        ...
+
+    def resume(
+        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
+    ) -> Engine:
+        """Return the engine that goes on from the tip of a snapshot."""
+        ...
+
+
+class Driver:
+    """One node's part in the network, from messages in to messages out."""
+
+    def __init__(
+        self,
+        *,
+        member: str,
+        engines: EngineSource,
+        chain: Chain,
+        mempool: Mempool,
+        transport: Transport,
+        clock: Clock,
+        on_final: Callable[[list[Executed]], None],
+        on_refused: Callable[[Transaction, LedgerError], None],
+        on_failure: Callable[[BaseException], None],
+        sync: SyncParts,
+        on_installed: Callable[[], None] = lambda: None,
+        core_log: CoreRecorder = NO_CORE_LOG,
+    ) -> None:
+        self._engines = engines
+        self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
+        self.chain = chain
+        self._transport = transport
+        self._clock = clock
+        self._on_final = on_final
+        self._on_failure = on_failure
+        self._events: deque[Event] = deque()
+        self._is_handling = False
+        self._connected: set[str] = set()
+        self._questions = Questions(self._send, self._connected, clock)
+        self._serving = Serving(self._send, chain, mempool)
+        self._intake = Intake(
+            chain=chain,
+            mempool=mempool,
+            clock=clock,
+            broadcast=self._broadcast,
+            punish=self._punish,
+            on_refused=on_refused,
+        )
+        self._jobs = Jobs(
+            member=member,
+            engine=self.engine,
+            chain=chain,
+            intake=self._intake,
+            questions=self._questions,
+            clock=clock,
+            report=self._events.append,
+        )
+        # The newest finalization whose block is not final here yet.
+        self._finalization: QuorumCertificate | None = None
+        self._had_work = False
+        self._is_over = False
+        self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
+        """Who misbehaved, and what shows it, until somebody takes it to report it."""
+        self._on_installed = on_installed
+        self._ticked_ms = clock.monotonic_ms()
+        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning, sync.checker)
+        self._server = SyncServer(chain, sync.shelf)
+        self._upkeep = Upkeep(chain.store, sync)
+        chain.before_commit = self._upkeep.before_commit
+        self._core_log = core_log
+        core_log.begin(self.core)
+
+    @property
+    def core(self) -> Simplex:
+        """The core of the present epoch."""
+        return self.engine.core
+
+    @property
+    def mempool(self) -> Mempool:
+        """The transactions that wait for a block."""
+        return self._intake.mempool
+
+    @property
+    def _validators(self) -> ValidatorSet:
+        return self.engine.validators
+
+    # -- what comes in ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the core."""
+        self._raise_event(Started())
+        self._tell_work()
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        self._upkeep.close()
+
+    def peer_up(self, peer: str) -> None:
+        """Take note of a connection."""
+        self.sync.peer_up(peer)
+        if is_unpinned(peer):
+            # No status and no certificate is taken from it: it must be asked how far it is.
+            self.sync.probe(peer)
+            return
+        self._connected.add(peer)
+        index = self._validators.index_of(peer)
+        if index is not None:
+            self._raise_event(PeerUp(index))
+            return
+        final = self.chain.store.tip_certificate()
+        if final is not None:
+            # The core speaks with validators only; an observer learns here how far the chain is.
+            self._send(peer, Consensus(encode_message(CertificateMessage(final))))
+
+    def peer_down(self, peer: str) -> None:
+        """Take note of a lost connection."""
+        self._connected.discard(peer)
+        self.sync.peer_down(peer)
+        self._server.forget(peer)
+        self._serving.forget(peer)
+        index = self._validators.index_of(peer)
+        if index is not None:
+            self._raise_event(PeerDown(index))
+
+    def tick(self) -> None:
+        """Do what time has made due, and what waits for missing data."""
+        self._ticked_ms = self._clock.monotonic_ms()
+        self._progress()
+        if self._intake.look_at_arrivals():
+            self._tell_work()
+        self._intake.spread_again()
+        self._raise_event(TimerFired())
+        self.sync.step(self._clock.monotonic_ms())
+        self._upkeep.step(is_installing=self.sync.is_installing)
+
+    def next_deadline_ms(self) -> int:
+        """Return the monotonic time in milliseconds at which `tick` is due."""
+        now = self._clock.monotonic_ms()
+        if self.sync.has_slice:
+            return now
+        next_look_ms = self._intake.next_look_ms
+        if next_look_ms is not None and next_look_ms <= now:
+            return now
+        is_waiting = self._jobs.is_waiting or self.sync.is_active(now)
+        pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
+        if self._upkeep.is_busy:
+            pause_ms = UPKEEP_PAUSE_MS
+        core_deadline = self.core.next_deadline_ms()
+        limit = max(now, self._ticked_ms + pause_ms)
+        if next_look_ms is not None:
+            limit = min(limit, next_look_ms)
+        return limit if core_deadline is None else min(limit, core_deadline)
+
+    def receive(self, peer: str, data: bytes) -> None:
+        """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
+        try:
+            message = decode_peer_message(data)
+            if is_unpinned(peer) and not isinstance(message, SyncAnswer):
+                # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
+                return
+            self._dispatch(peer, message)
+        except StatePageError:
+            # Our own damage and no offence of the peer's: pages are made here, from what was verified.
+            raise
+        except LedgerError as error:
+            self._punish(peer, error)
+
+    def _punish(self, peer: str, error: LedgerError) -> None:
+        logger.warning("peer.offence peer=%s error=%s", peer, error)
+        self._intake.arrivals.forget(peer)
+        self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
+
+    def _dispatch(self, peer: str, message: PeerMessage) -> None:
+        match message:
+            case Consensus():
+                self._receive_consensus(peer, decode_message(message.message))
+            case Proposal():
+                self._receive_proposal(peer, message)
+            case Gossip():
+                self._receive_gossip(peer, message)
+            case WantTransactions():
+                self._serving.transactions(peer, message)
+            case WantBlock():
+                self._serving.block(peer, message)
+            case StoredBlock():
+                self._receive_block(message)
+            case WantFinal() | WantSnapshot() | WantChunk():
+                self._send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
+            case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
+                self.sync.receive(peer, message, self._clock.monotonic_ms())
+            case _:
+                assert_never(message)
+
+    def _receive_consensus(self, peer: str, message: Message) -> None:
+        if epoch_of(message) > self.engine.epoch:
+            # It is of no use to this engine, but its sender is past our seal.
+            self.sync.note_ahead(peer)
+        elif epoch_of(message) < self.engine.epoch:
+            self._serving.seal(peer, message, self._clock.monotonic_ms())
+        self._raise_event(Received(self._validators.index_of(peer), message))
+
+    def _receive_proposal(self, peer: str, message: Proposal) -> None:
+        core_message = decode_message(message.message)
+        sealed = SealedHeader.decode(message.header)
+        if not isinstance(core_message, ProposalMessage):
+            raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
+        subject = core_message.vote.subject
+        if subject.block_hash != sealed.hash or not sealed.header.may_be_certified_in(subject.view):
+            raise BlockError("proposal", "a vote for its own header", "a vote for another block")
+        if self.engine.me is None:
+            self._receive_consensus(peer, core_message)
+            return
+        # A seal that is proposed again is here already, or is asked for by its hash.
+        if subject.view == sealed.header.view:
+            candidate = self.chain.propose(sealed, message.transaction_ids)
+            if candidate is not None:
+                self._jobs.collect(candidate)
+        self._receive_consensus(peer, core_message)
+        self._progress()
+
+    def _receive_gossip(self, peer: str, message: Gossip) -> None:
+        if self._intake.receive(peer, message):
+            self._progress()
+
+    def _receive_block(self, block: StoredBlock) -> None:
+        sealed = SealedHeader.decode(block.header)
+        if not self._questions.is_asked(sealed.hash):
+            return
+        if self.chain.take_block(block, is_wanted=True) is not None:
+            self._raise_event(BlockAvailable(sealed.hash))
+        self._progress()
+
+    # -- transactions -----------------------------------------------------------------------------------
+
+    def admit(self, transaction: Transaction) -> bool:
+        """Take a client's transaction into the mempool; say whether it is new.
+
+        Raises LedgerError or MempoolError.
+        """
+        return self._intake.admit(transaction)
+
+    @property
+    def rest_factor(self) -> int:
+        """How long to rest after admitting transactions, beside what that took."""
+        return self._intake.rest_factor
+
+    def submit(self, transactions: list[Transaction]) -> None:
+        """Spread transactions that were admitted here, and have a block made of them."""
+        self._intake.spread(transactions)
+        self._tell_work()
+
+    def _tell_work(self) -> None:
+        has_work = self._has_work()
+        if has_work or self._had_work:
+            self._had_work = has_work
+            self._raise_event(WorkChanged(has_work))
+
+    def _has_work(self) -> bool:
+        if self.is_behind():
+            # What is wanted above an old tip may be there already: a node that catches up obliges nobody.
+            return False
+        if self.chain.tip.header.height == 0:
+            # Proofs stand on a certified header: a new chain makes its first block at once.
+            return True
+        if self._jobs.is_sealing:
+            return True
+        return self._intake.wants_block(self.chain.ids_above_tip(self._jobs.certified_hash))
+
+    # -- the core ---------------------------------------------------------------------------------------
+
+    def _raise_event(self, event: Event) -> None:
+        self._events.append(event)
+        self._handle_events()
+
+    def _handle_events(self) -> None:
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                following, now_ms = self._events.popleft(), self._clock.monotonic_ms()
+                self._core_log.happens(following, now_ms)
+                effects = self.core.handle(following, now_ms)
+                self._core_log.decided(self.core, effects)
+                for effect in effects:
+                    self._perform(effect)
+                if isinstance(following, Certified):
+                    self._tell_work()
+                if self._is_over:
+                    self._hand_over()
+        except BaseException as error:
+            # Whoever called us may be a client's request: the node ends all the same.
+            self._on_failure(error)
+            raise
+        finally:
+            self._is_handling = False
+            self._core_log.flush()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                self.engine.journal.persist(effect)
+            case Broadcast():
+                self._broadcast(self._envelope(effect.message))
+            case Send():
+                self._send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
+            case Build():
+                self._jobs.build(effect)
+            case Verify():
+                self._jobs.verify(effect)
+            case Certify():
+                self._jobs.certify(effect)
+            case CancelCertify():
+                self._jobs.cancel_certify(effect.view)
+            case RequestBlock():
+                members = [self._validators.validators[peer].member for peer in effect.peers]
+                self._questions.ask(effect.block_hash, WantBlock(effect.block_hash), members)
+            case Finalized():
+                self._finalize(effect.certificate)
+            case Evidence():
+                member = self._validators.validators[effect.first.signer].member
+                report = misbehaviour_report(effect.first, effect.second, self._validators)
+                self.misbehaviour.append((member, report))
+                view = effect.first.subject.view
+                logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
+            case Punish():
+                member = self._validators.validators[effect.peer].member
+                self._transport.disconnect(member, effect.reason, OFFENCE_S)
+            case AmnesiaEnded():
+                self.engine.journal.amnesia_ended(self.core)
+                logger.warning("consensus.amnesia_ended")
+            case Trace():
+                fields = " ".join(f"{name}={value}" for name, value in effect.fields)
+                logger.debug("consensus.%s %s", effect.name, fields)
+            case _:
+                assert_never(effect)
+
+    def _envelope(self, message: Message) -> PeerMessage:
+        encoded = encode_message(message)
+        if isinstance(message, ProposalMessage) and message.vote.subject.block_hash is not None:
+            candidate = self.chain.tree.find(message.vote.subject.block_hash)
+            if candidate is not None:
+                return Proposal(encoded, candidate.sealed.encoded, candidate.transaction_ids)
+        return Consensus(encoded)
+
+    def _progress(self) -> None:
+        """Try everything that waits for missing data, time or an ancestor."""
+        self._jobs.progress()
+        if self.is_behind():
+            self._catch_up()
+        self._handle_events()
+
+    # -- finality ---------------------------------------------------------------------------------------
+
+    def _finalize(self, certificate: QuorumCertificate) -> None:
+        block_hash = certificate.subject.block_hash
+        assert block_hash is not None, "a finalization names a block"
+        if self.chain.store.find_height(block_hash) is None:
+            self._finalization = certificate
+        self._catch_up()
+        self._tell_work()
+
+    def is_behind(self) -> bool:
+        """Say whether others made blocks final that are not here yet."""
+        return self._finalization is not None
+
+    def _catch_up(self) -> None:
+        """Move the chain to the newest finalization, along blocks that are here or with blocks of others."""
+        if self._finalization is None:
+            return
+        path = self.chain.commit(self._finalization)
+        if path is not None:
+            self._became_final(path)
+        # What is not here, sync fetches.
+
+    def _became_final(self, path: list[Executed]) -> None:
+        tip = self.chain.tip
+        final = self._finalization
+        if final is not None and final.subject.block_hash is not None:
+            is_reached = self.chain.store.find_height(final.subject.block_hash) is not None
+            self._finalization = None if is_reached else final
+        if not path:
+            return
+        final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
+        self._jobs.note_final(tip, len(final_ids))
+        self._is_over = self._is_over or self._jobs.is_own_seal(tip.header)
+        self._intake.became_final(final_ids, tip.header)
+        self.engine.note_final(tip.header)
+        self.engine.journal.finalized(self.core)
+        self._on_final(path)
+        logger.info(
+            "block.finalized height=%d view=%d txs=%d", tip.header.height, tip.header.view, len(final_ids)
+        )
+        has_work = self._has_work()
+        self._had_work = has_work
+        self._events.append(WorkChanged(has_work))
+
+    # -- what sync asks of its node ---------------------------------------------------------------------
+
+    def send(self, peer: str, message: PeerMessage) -> bool:
+        """Queue a message for a peer; False where it is not connected."""
+        assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
+        return self._transport.send(peer, encode_peer_message(message))
+
+    def punish(self, peer: str, reason: str) -> None:
+        """Disconnect a peer for a time."""
+        self._transport.disconnect(peer, reason, OFFENCE_S)
+
+    def stop(self, reason: str) -> Exception:
+        """Return the exception that ends the node."""
+        return stopped(reason)
+
+    def commit_final(
+        self, path: list[Executed], certificate: QuorumCertificate | None, proof: QuorumCertificate
+    ) -> None:
+        """Make executed blocks on the tip final, and tell the core what proves it."""
+        self.chain.commit_final(path, certificate)
+        # First of all: the signer's floor rises with the chain, and a core that does not know it would vote below.
+        self._events.appendleft(Received(None, CertificateMessage(proof)))
+        self._became_final(path)
+        self._handle_events()
+        self._progress()
+
+    def installed(self) -> None:
+        """Go on from the tip of a snapshot, with an engine of its epoch."""
+        self.chain.restart()
+        self._intake.clear()
+        self.engine = self._engines.resume(
+            self.engine, self.chain.tip, self.chain.store.tip_certificate(), self.chain.holds
+        )
+        self._begin_engine()
+        self._events.appendleft(Started())
+        self._on_installed()
+        self._handle_events()
+
+    # -- the next engine --------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Start the next epoch's engine: the seal is final and on disk."""
+        self._is_over = False
+        self.engine = self._engines.succeed(self.engine, self.chain.tip, self.chain.holds)
+        self._begin_engine()
+        self._events.appendleft(Started())
+
+    def _begin_engine(self) -> None:
+        logger.info(
+            "epoch.opened epoch=%d height=%d validators=%d is_validator=%s",
+            self.engine.epoch,
+            self.chain.tip.header.height,
+            len(self._validators),
+            self.engine.me is not None,
+        )
+        # What the ended core waited for, and what was meant for it, is of no use to this one.
+        self._events.clear()
+        self._core_log.begin(self.core)
+        self._jobs.begin(self.engine)
+        self._finalization = None
+        connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
+        self._events.extend(PeerUp(index) for index in connected if index is not None)
+        self._had_work = self._has_work()
+        self._events.append(WorkChanged(self._had_work))
+
+    # -- sending ----------------------------------------------------------------------------------------
+
+    def _send(self, peer: str, message: PeerMessage) -> None:
+        self.send(peer, message)
+
+    def _broadcast(self, message: PeerMessage) -> None:
+        self._transport.broadcast(encode_peer_message(message))

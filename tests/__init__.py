@@ -1,0 +1,1 @@
+"""The tests, by the room that they test; `tests/README.md` says which kind proves what."""

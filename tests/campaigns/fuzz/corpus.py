@@ -1,0 +1,273 @@
+"""The corpus that fuzzing starts from: python -m tests.campaigns.fuzz.corpus writes it anew.
+
+One file an entry under corpus/TARGET. What fuzzing itself found worth keeping stands beside these and is kept.
+"""
+
+import io
+import json
+import random
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from ledger.chain.snapshots import Description
+from ledger.encoding.codec import Value, encode
+from ledger.encoding.records import pack, to_json
+from ledger.genesis import genesis_to_json
+from ledger.presentation import ConsentFile, grant_consent
+from ledger.proofs import PROOF_MAGIC
+from ledger.receipts import (
+    STANDARD,
+    ConsentReceipt,
+    ReceiptCategory,
+    ReceiptFile,
+    ReceiptKind,
+    ReceiptParty,
+    ReceiptPurpose,
+    Wording,
+)
+from ledger.rules.certificates import FINALIZE, NULLIFY, Subject, Vote
+from ledger.sdjwt import Binding, Claims, bind, decode, issue
+from ledger.trust import TrustPath, trusted_root_to_json
+from node.consensus.journal import CertificateHeld, VoteCast, encode_record
+from node.consensus.messages import (
+    CertificateMessage,
+    LatestVoteRequest,
+    StatusMessage,
+    VoteMessage,
+    encode_message,
+)
+from node.messages import (
+    CHUNK,
+    Consensus,
+    FinalBlocks,
+    Gossip,
+    NotHeld,
+    Proposal,
+    SnapshotChunk,
+    SnapshotOffer,
+    StoredBlock,
+    WantBlock,
+    WantChunk,
+    WantFinal,
+    WantSnapshot,
+    WantTransactions,
+    encode_peer_message,
+)
+from node.network.hello import Hello, encode_hello
+from node.storage.voteframes import LogHeader, encode_group, encode_header
+from tests.attacks.forge import (
+    PLAIN,
+    RECORDED,
+    SETS,
+    Shown,
+    honest,
+    honest_after_handovers,
+    honest_bearer,
+    honest_from_checkpoint,
+    honest_under_history,
+)
+from tests.support.consortium import (
+    CHAIN_ID,
+    START_MS,
+    hash_of,
+    key_of,
+    make_anchor,
+    make_content,
+    make_genesis,
+    make_grant,
+    make_record,
+    make_rotation,
+    make_transaction,
+    make_withdrawal,
+)
+
+FOLDER: Final = Path(__file__).with_name("corpus")
+
+
+def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str, bytes]]:
+    """Yield what passes between holder and bank beside proofs: receipts, chosen fields, archives, forms."""
+    wording = Wording("样本", "樣本", "sample")
+    party = ReceiptParty("issuer", "hk-bureau", "HK", wording, wording, "a@example", wording, wording)
+    receipt = ConsentReceipt(
+        version=1,
+        standard=STANDARD,
+        record_id=bytes(16),
+        chain_id=shown.trust.chain_id,
+        request_id=bytes(32),
+        principal=consent.consent_key,
+        language="en",
+        given_ms=START_MS,
+        from_ms=START_MS,
+        until_ms=START_MS,
+        uses=1,
+        notice_version=bytes(32),
+        title=wording,
+        purpose=ReceiptPurpose("consumer-credit.loan", wording),
+        kinds=(ReceiptKind("hk.credit-report", wording),),
+        categories=(ReceiptCategory(0, wording),),
+        is_sensitive=1,
+        parties=(party, replace(party, role="recipient")),
+        method=wording,
+        necessity=wording,
+        retention=wording,
+        third_parties=wording,
+        direction="HK-CN",
+        transfer_basis="holder-carried",
+        crossing=wording,
+        separate_consent=wording,
+        refusal=wording,
+        withdrawal=wording,
+        rights=wording,
+    )
+    file = ReceiptFile(receipt, bytes(32), consent.consent_id)
+    yield "receipt-json", "receipt", json.dumps(to_json(file)).encode()
+    claims = Claims("hk-bureau", "hk.credit-report", 1, key_of("holder").public)
+    report = issue(
+        {"name": "x", "list": [1, {"a": None}]}, claims, key_of("issuer"), random.Random(1).randbytes
+    )
+    yield "sd-jwt", "whole", report.encode()
+    yield (
+        "sd-jwt",
+        "bound",
+        bind(decode(report.encode()), Binding("bank", "00", 1, ""), key_of("holder")).encode(),
+    )
+    for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w", method) as archive:
+            # Level 0: what deflate does beyond that differs from machine to machine.
+            archive.writestr(zipfile.ZipInfo("d"), shown.document, method, 0)
+            archive.writestr(zipfile.ZipInfo("p"), PROOF_MAGIC + b"proof", method, 0)
+        yield "pair", name, written.getvalue()
+    head = b'--b\r\nContent-Disposition: form-data; name="document"; filename="a b"\r\n\r\n'
+    second = b"\r\n--b\r\nContent-Disposition: form-data; name=proof\r\nContent-Type: x/y\r\n\r\n"
+    yield "form", "two", head + b"document" + second + b"proof\r\n--b--\r\n"
+    yield "form", "nothing", b"--b--"
+
+
+def entries() -> Iterator[tuple[str, str, bytes]]:
+    """Yield target, name and content of each entry."""
+    shown = honest()
+    values: dict[str, Value] = {
+        "nothing": None,
+        "number": 2**63,
+        "text": "hk-bureau",
+        "nested": ((1, (b"x",)), ()),
+        "many": tuple(range(40)),
+    }
+    for name, value in values.items():
+        yield "codec", name, encode(value)
+        yield "verifier-values", name, encode(value)
+    proof = shown.proof
+    assert proof.presentation is not None and proof.evidence.consent is not None
+    for part in (proof.evidence, proof.opening, proof.batch, proof.presentation):
+        yield "verifier-values", type(part).__name__.lower(), pack(part)
+    grant = make_grant()
+    transactions = {
+        "anchor": make_transaction("hk-bureau", make_anchor()),
+        "grant": make_transaction("hk-operator", grant, make_withdrawal(grant)),
+        "record": make_transaction("mainland-bank", make_record(grant, 0)),
+        "rotation": make_transaction("hk-bureau", make_rotation("hk-bureau")),
+    }
+    for name, transaction in transactions.items():
+        yield "transaction", name, transaction.encoded
+        yield "peer-message", f"gossip-{name}", encode_peer_message(Gossip((transaction.encoded,)))
+    proofs = {
+        "plain": shown,
+        "handovers": honest_after_handovers(),
+        "checkpoint": honest_from_checkpoint(),
+        "history": honest_under_history(),
+        "bearer": honest_bearer(),
+    }
+    for name, other in proofs.items():
+        yield "proof", name, other.proof_bytes
+        yield "verifier", name, other.proof_bytes
+        yield "evidence", name, pack(other.proof.evidence)
+    for number in range(3):
+        yield "verifier-edits", f"honest-{number}", bytes([number])
+        yield "verifier-edits", f"edited-{number}", bytes([number, 0, 200, 7, 4, 1, 255])
+    certificate = shown.chain.certified(PLAIN).certificate
+    header = shown.proof.evidence.header
+    yield "header", "plain", header
+    yield "header", "seal", honest_after_handovers().proof.evidence.trust_path.handovers[0].seal.header
+    yield "certificate", "finalize", pack(certificate)
+    yield "validators", "four", pack(SETS[0])
+    yield "member", "issuer", shown.proof.evidence.issuer.value
+    yield "anchor", "anchor", shown.proof.evidence.anchor.value
+    yield "consent", "consent", shown.proof.evidence.consent.consent.value
+    yield "request", "request", shown.request.encode()
+    consent = grant_consent(
+        shown.request,
+        key_of("consent"),
+        nonce=bytes(16),
+        terms_salt=bytes(32),
+        from_ms=START_MS,
+        submit_by_ms=START_MS,
+    )
+    yield "consent-file", "consent", consent.encode()
+    yield from bank_entries(shown, consent)
+    genesis = json.dumps(genesis_to_json(make_genesis(make_content()))).encode()
+    yield "genesis-json", "genesis", genesis
+    yield "trust-json", "trust", json.dumps(trusted_root_to_json(proofs["checkpoint"].trust)).encode()
+    yield "json", "mixed", b'{"a": [1, null, "\\u00e9", {"b": false}], "c": -1.5e3}'
+    vote = Vote(Subject(FINALIZE, 0, 3, 2, hash_of("block")), 1, bytes(64))
+    nullify = replace(vote, subject=Subject(NULLIFY, 0, 3, None, None))
+    messages = {
+        "vote": VoteMessage(vote),
+        "nullify": VoteMessage(nullify),
+        "certificate": CertificateMessage(certificate),
+        "status": StatusMessage(0, 1, 2, "idle"),
+        "question": LatestVoteRequest(0),
+    }
+    for name, message in messages.items():
+        yield "consensus-message", name, encode_message(message)
+    carried = encode_message(messages["vote"])
+    history = honest_under_history().proof.evidence.trust_path.history
+    assert history is not None
+    tip = shown.chain.tips[PLAIN]
+    chunk = encode(("chunk", (proof.evidence.issuer.value, proof.evidence.anchor.value)))
+    description = Description(
+        tip.sealed.encoded, shown.chain.tips[RECORDED].history, 2, 500, 1, hash_of("chunks")
+    )
+    yield "snapshot-chunk", "two-leaves", chunk
+    block = StoredBlock(header, (transactions["anchor"].encoded,))
+    peer_messages = {
+        "consensus": Consensus(carried),
+        "proposal": Proposal(carried, header, (hash_of("transaction"),)),
+        "want-transactions": WantTransactions((hash_of("transaction"),)),
+        "want-block": WantBlock(hash_of("block")),
+        "want-final": WantFinal(7, 64),
+        "block": block,
+        "final-blocks": FinalBlocks(8, (block,), certificate, None, 9),
+        "final-blocks-in-history": FinalBlocks(8, (block,), None, history, 9),
+        "want-snapshot": WantSnapshot(0, 7),
+        "snapshot-offer": SnapshotOffer(description, certificate, TrustPath(0, (), None)),
+        "want-chunk": WantChunk(8_192, hash_of("chunks"), 3),
+        "snapshot-chunk": SnapshotChunk(8_192, hash_of("chunks"), 3, chunk, (hash_of("sibling"),)),
+        "not-held": NotHeld(CHUNK, 8_192, 3, 0, 9),
+    }
+    for name, sent in peer_messages.items():
+        yield "peer-message", name, encode_peer_message(sent)
+    records = [encode_record(VoteCast(vote)), encode_record(CertificateHeld(certificate))]
+    for number, record in enumerate(records):
+        yield "journal-record", f"record-{number}", record
+    yield "hello", "hello", encode_hello(Hello(CHAIN_ID, bytes(8), "hk-bureau"))
+    group = encode_group(bytes(32), 0, records)
+    log = encode_header(LogHeader(CHAIN_ID, "hk-bureau", bytes(32), 0))
+    yield "vote-log", "two-copies", log + group * 2
+    yield "vote-log-groups", "two-copies", group * 2
+    yield "vote-log-groups", "torn", group + bytes(4096)
+
+
+def write() -> None:
+    """Write the entries; what fuzzing added stays."""
+    for target, name, content in entries():
+        path = FOLDER / target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+if __name__ == "__main__":
+    write()

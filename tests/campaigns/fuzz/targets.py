@@ -1,0 +1,245 @@
+"""Fuzz targets: one for each decoder of bytes that strangers, peers or a damaged disk can choose.
+
+Rule 1: a target returns for bytes that are accepted or refused with the declared family of errors; everything
+else that escapes it is a finding.
+Rule 2: what is accepted has one encoding: it encodes to the bytes that it was decoded from.
+"""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Final
+
+from ledger.chain.snapshots import decode_chunk
+from ledger.encoding.codec import decode, encode
+from ledger.encoding.records import from_json, pack, parse_json, to_json, unpack
+from ledger.errors import LedgerError
+from ledger.genesis import genesis_to_json, parse_genesis
+from ledger.pairs import RATIO_MAX, RATIO_SLACK, open_pair
+from ledger.presentation import ConsentFile, Request
+from ledger.proofs import PROOF_MAGIC, Evidence, Proof
+from ledger.receipts import ReceiptFile, parse_receipt
+from ledger.rules.blocks import SealedHeader
+from ledger.rules.certificates import QuorumCertificate, ValidatorSet
+from ledger.rules.state import Anchor, Consent, Member
+from ledger.rules.transactions import Transaction
+from ledger.sdjwt import decode as decode_sd_jwt
+from ledger.sdjwt import open_fields
+from ledger.trust import parse_trusted_root, trusted_root_to_json
+from ledger.verdicts import VerificationError
+from node.consensus.journal import decode_record, encode_record
+from node.consensus.messages import decode_message, encode_message
+from node.desk.multipart import FormError, FormReader
+from node.messages import decode_peer_message, encode_peer_message
+from node.network.hello import HelloRefused, decode_hello, encode_hello
+from node.storage.voteframes import HEADER_SIZE, PAGE_SIZE, FrameError, decode_header, scan_groups
+from tests.attacks.forge import (
+    Shown,
+    honest,
+    honest_after_handovers,
+    honest_bearer,
+    honest_from_checkpoint,
+    honest_under_history,
+)
+
+Target = Callable[[bytes], None]
+
+
+def _canonical(read: Callable[[bytes], bytes]) -> Target:
+    """Return the target for a decoder: `read` decodes and encodes again."""
+
+    def target(data: bytes) -> None:
+        try:
+            again = read(data)
+        except LedgerError:
+            return
+        assert again == data, "accepted bytes have one encoding"
+
+    return target
+
+
+def _json(data: bytes) -> None:
+    try:
+        parse_json(data)
+    except LedgerError:
+        return
+
+
+def _genesis(data: bytes) -> None:
+    try:
+        genesis = parse_genesis(data)
+    except LedgerError:
+        return
+    assert genesis_to_json(genesis)["content"]
+
+
+def _trust(data: bytes) -> None:
+    try:
+        root = parse_trusted_root(data)
+    except LedgerError:
+        return
+    assert trusted_root_to_json(root)["genesis"]
+
+
+def _chunk(data: bytes) -> None:
+    try:
+        leaves = decode_chunk(data)
+    except LedgerError:
+        return
+    assert [key for key, _ in leaves] == sorted({key for key, _ in leaves})
+
+
+def _receipt(data: bytes) -> None:
+    try:
+        file = parse_receipt(data)
+    except LedgerError:
+        return
+    assert from_json(ReceiptFile, to_json(file)) == file
+
+
+def _sd_jwt(data: bytes) -> None:
+    """A report as it is shown: what opens has one text, and no field twice."""
+    try:
+        report = decode_sd_jwt(data)
+        opened = open_fields(report)
+    except LedgerError:
+        return
+    assert (report.bound_text + report.binding).encode() == data
+    assert opened.closed_count >= 0
+
+
+def _pair(data: bytes) -> None:
+    try:
+        pair = open_pair(io.BytesIO(data))
+        size = sum(len(piece) for piece in pair.document())
+    except LedgerError:
+        return
+    assert size <= RATIO_MAX * len(data) + RATIO_SLACK
+
+
+class _Bytes:
+    """The bytes of a form, as they come over a connection."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self, n: int = -1, /) -> bytes:
+        piece, self._data = self._data[:7], self._data[7:]
+        return piece
+
+
+def _form(data: bytes) -> None:
+    async def read() -> int:
+        reader = FormReader(_Bytes(data), "multipart/form-data; boundary=b", stall_s=60)
+        size = 0
+        while await reader.next_part() is not None:
+            async for piece in reader.pieces():
+                size += len(piece)
+        return size
+
+    with contextlib.suppress(FormError):
+        assert asyncio.run(read()) <= len(data)
+
+
+def _hello(data: bytes) -> None:
+    try:
+        hello = decode_hello(data)
+    except HelloRefused:
+        return
+    assert encode_hello(hello) == data
+
+
+def _vote_log(data: bytes) -> None:
+    try:
+        found = decode_header(data[:HEADER_SIZE])
+    except FrameError:
+        return
+    if found is not None:
+        scan_groups(found[0].file_id, data)
+
+
+def _vote_log_groups(data: bytes) -> None:
+    scan = scan_groups(bytes(32), bytes(HEADER_SIZE) + data)
+    assert scan.end % PAGE_SIZE == 0
+
+
+_SHOWN: Final = (honest(), honest_after_handovers(), honest_under_history())
+_HONEST: Final = {shown.proof_bytes for shown in (*_SHOWN, honest_from_checkpoint(), honest_bearer())}
+
+
+def _verified(shown: Shown, proof: bytes) -> None:
+    """Show a proof to the bank: only an honest one may pass."""
+    try:
+        shown.verifier.verify(shown.document, proof, request=shown.request, at_ms=shown.at_ms)
+    except VerificationError as refused:
+        assert refused.step and refused.expected and refused.found
+        return
+    assert proof in _HONEST, "a forged proof verifies"
+
+
+def _verifier(data: bytes) -> None:
+    """The whole proof file is the fuzzer's."""
+    for shown in _SHOWN:
+        _verified(shown, data)
+
+
+def _verifier_edits(data: bytes) -> None:
+    """Edits of an honest proof: which one, then places (two bytes) and what stands there (one byte)."""
+    shown = _SHOWN[data[0] % len(_SHOWN)] if data else _SHOWN[0]
+    proof = bytearray(shown.proof_bytes)
+    for start in range(1, len(data) - 2, 3):
+        place = int.from_bytes(data[start : start + 2], "big") % len(proof)
+        proof[place] = data[start + 2]
+    _verified(shown, bytes(proof))
+
+
+def _verifier_values(data: bytes) -> None:
+    """A value in the place of the evidence or the presentation: deep into the shapes."""
+    try:
+        value = decode(data)
+    except LedgerError:
+        return
+    for shown in _SHOWN[:1]:
+        whole = decode(shown.proof_bytes[len(PROOF_MAGIC) :])
+        assert isinstance(whole, tuple)
+        for place in (2, 3, 5, 6):
+            edited = (*whole[:place], value, *whole[place + 1 :])
+            try:
+                encoded = PROOF_MAGIC + encode(edited)
+            except LedgerError:
+                return
+            _verified(shown, encoded)
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "codec": _canonical(lambda data: encode(decode(data))),
+    "transaction": _canonical(lambda data: Transaction.decode(data).encoded),
+    "header": _canonical(lambda data: pack(SealedHeader.decode(data).header)),
+    "certificate": _canonical(lambda data: pack(unpack(QuorumCertificate, data))),
+    "validators": _canonical(lambda data: pack(unpack(ValidatorSet, data))),
+    "member": _canonical(lambda data: pack(unpack(Member, data))),
+    "anchor": _canonical(lambda data: pack(unpack(Anchor, data))),
+    "consent": _canonical(lambda data: pack(unpack(Consent, data))),
+    "proof": _canonical(lambda data: Proof.decode(data).encode()),
+    "evidence": _canonical(lambda data: pack(unpack(Evidence, data))),
+    "request": _canonical(lambda data: Request.decode(data).encode()),
+    "consent-file": _canonical(lambda data: ConsentFile.decode(data).encode()),
+    "json": _json,
+    "genesis-json": _genesis,
+    "trust-json": _trust,
+    "peer-message": _canonical(lambda data: encode_peer_message(decode_peer_message(data))),
+    "consensus-message": _canonical(lambda data: encode_message(decode_message(data))),
+    "journal-record": _canonical(lambda data: encode_record(decode_record(data))),
+    "receipt-json": _receipt,
+    "sd-jwt": _sd_jwt,
+    "pair": _pair,
+    "form": _form,
+    "snapshot-chunk": _chunk,
+    "hello": _hello,
+    "vote-log": _vote_log,
+    "vote-log-groups": _vote_log_groups,
+    "verifier": _verifier,
+    "verifier-edits": _verifier_edits,
+    "verifier-values": _verifier_values,
+}

@@ -1,0 +1,1 @@
+"""Seeded worlds: of the consensus core alone, and of whole nodes."""

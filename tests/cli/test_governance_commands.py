@@ -1,0 +1,211 @@
+"""Every change has its command: what it proposes, and what it says where a word of it is wrong."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli.governance
+import cli.proposing
+from cli.exits import FINE, NO, UNREACHABLE, USAGE
+from cli.program import run
+from ledger.encoding.records import to_json
+from ledger.rules.operations import next_key_commitment
+from ledger.rules.proposals import (
+    AddMember,
+    AddPurpose,
+    AddSchema,
+    Change,
+    ChangeNames,
+    ChangeRoles,
+    ChangeValidators,
+    NodeRegistration,
+    ReinstateMember,
+    SetMemberKeys,
+    SetNode,
+    SetParameters,
+    SuspendMember,
+    require_governance,
+)
+from node.client.client import BadAnswer, Client
+from node.client.governor import read_proposal
+from node.files.keyfiles import DevelopmentKey
+from node.home.home import Home, HomeKeys
+from node.home.settings import HomeSettings
+from node.network.tls import encode_certificate_pem, make_identity, registrable
+from tests.support.consortium import CHAIN_ID, PARAMETERS, VALIDATORS, key_of, make_genesis, member_key_of
+from tests.support.governors import proposal_of, proposing, register_validator, soon, suspend
+from tests.support.memory_node import MemoryNode, serve
+
+GOVERNOR = "hk-operator"
+KEY, NEXT = key_of("some key").public, next_key_commitment(key_of("some next key").public)
+KEYS = ("--key", str(KEY), "--next-key", NEXT.hex())
+NAMES = ("--name-zh-hans", "新名", "--name-zh-hant", "新名字", "--name-en", "New name")
+IDENTITY = make_identity("hk-bank")
+CERTIFICATE = registrable(IDENTITY.certificate, "hk-bank")
+VALIDATING = ("--validator-key", str(KEY), "--next-validator-key", NEXT.hex())
+
+
+class Desk:
+    """A governor's home beside a node in memory."""
+
+    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.node = MemoryNode()
+        register_validator(self.node.ledger, "hk-bank")
+        self.node.extend()
+        self._capsys = capsys
+        self.home = directory / "home"
+        self.certificate = directory / "tls.crt"
+        self.certificate.write_bytes(encode_certificate_pem(IDENTITY))
+        Home.create(
+            self.home,
+            genesis=make_genesis(),
+            settings=HomeSettings(GOVERNOR, None),
+            keys=HomeKeys(member_key_of(GOVERNOR), member_key_of(GOVERNOR, 1)),
+            protection=DevelopmentKey(),
+        )
+
+    def call(self, *arguments: str, signs: bool = True) -> tuple[int, dict[str, Any]]:
+        """Run a command against the node; return its exit code and what it printed as JSON."""
+
+        async def served() -> int:
+            async with serve(self.node) as url:
+                home = ("--home", str(self.home)) if signs else ()
+                return await asyncio.to_thread(run, [*arguments, *home, "--url", url, "--json"])
+
+        code = asyncio.run(served())
+        return code, json.loads(self._capsys.readouterr().out)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    made = Desk(tmp_path, capsys)
+    for module in (cli.governance, cli.proposing):
+        monkeypatch.setattr(module, "now_ms", lambda: made.node.clock.now_ms + 1_000)
+    return made
+
+
+COMMANDS: list[tuple[tuple[str, ...], Change]] = [
+    (("schema", "hk.land-record"), AddSchema("hk.land-record", 0)),
+    (("schema", "hk.notice", "--bearer"), AddSchema("hk.notice", 1)),
+    (("purpose", "medical.referral"), AddPurpose("medical.referral")),
+    (("suspend", "hk-bank", "--distrust-from", "1"), SuspendMember("hk-bank", 1)),
+    (("reinstate", "auditor"), ReinstateMember("auditor")),
+    (("roles", "hk-bank", "recipient", "issuer"), ChangeRoles("hk-bank", ("issuer", "recipient"))),
+    (("names", "hk-bank", *NAMES), ChangeNames("hk-bank", "新名", "新名字", "New name")),
+    (("keys", "hk-bank", *KEYS), SetMemberKeys("hk-bank", KEY, NEXT)),
+    (
+        ("node", "hk-bank", "--tls", "CERTIFICATE"),
+        SetNode("hk-bank", NodeRegistration("observer", None, None, CERTIFICATE)),
+    ),
+    (
+        ("node", "hk-bank", "--tls", "CERTIFICATE", *VALIDATING),
+        SetNode("hk-bank", NodeRegistration("validator", KEY, NEXT, CERTIFICATE)),
+    ),
+    (
+        ("member", "hk-clinic", "--side", "HK", "--role", "issuer", *KEYS, *NAMES),
+        AddMember("hk-clinic", "新名", "新名字", "New name", "HK", ("issuer",), KEY, NEXT, None),
+    ),
+    (
+        ("validators", "sz-operator", "hk-bank", "hk-operator", "mainland-bank"),
+        ChangeValidators(VALIDATORS, ("hk-bank", "hk-operator", "mainland-bank", "sz-operator")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "change"), COMMANDS)
+def test_a_command_proposes_its_change_and_votes_for_it(
+    desk: Desk, arguments: tuple[str, ...], change: Change
+) -> None:
+    suspend(desk.node.ledger, "auditor")
+    desk.node.extend()
+    words = [str(desk.certificate) if word == "CERTIFICATE" else word for word in arguments]
+    code, answer = desk.call("governance", "propose", *words)
+    assert code == FINE, answer
+    assert answer["change"] == to_json(change)
+    proposal = proposal_of(desk.node.ledger, bytes.fromhex(answer["proposal"]))
+    assert proposal.change == change
+    assert [ballot.governor for ballot in proposal.ballots] == [GOVERNOR]
+
+
+def test_limits_are_changed_by_name(desk: Desk) -> None:
+    code, answer = desk.call("governance", "propose", "parameters", "block_size_max=4096", "--without-vote")
+    assert code == FINE
+    proposal = proposal_of(desk.node.ledger, bytes.fromhex(answer["proposal"]))
+    assert isinstance(proposal.change, SetParameters) and proposal.ballots == ()
+    assert (proposal.change.current, proposal.change.parameters.block_size_max) == (PARAMETERS, 4096)
+
+
+def test_a_proposal_about_its_proposer_is_made_without_its_vote(desk: Desk) -> None:
+    code, answer = desk.call("governance", "propose", "names", GOVERNOR, *NAMES)
+    assert code == FINE
+    assert proposal_of(desk.node.ledger, bytes.fromhex(answer["proposal"])).ballots == ()
+
+
+WRONG: list[tuple[tuple[str, ...], int, str]] = [
+    (("schema", "Not A Code"), USAGE, "usage"),
+    (("schema", "hk.credit-report"), NO, "already-registered"),
+    (("suspend", "nobody", "--distrust-from", "1"), NO, "unknown"),
+    (("suspend", "hk-bank", "--distrust-from", "-1"), USAGE, "usage"),
+    (("suspend", "hk-bank", "--distrust-from", "99"), NO, "distrust-ahead"),
+    (("roles", "hk-bank", "king"), USAGE, "usage"),
+    (("keys", "hk-bank", "--key", "rsa:00", "--next-key", NEXT.hex()), USAGE, "usage"),
+    (("keys", "hk-bank", "--key", str(KEY), "--next-key", "00"), USAGE, "usage"),
+    (("node", "hk-operator", "--tls", "CERTIFICATE"), USAGE, "usage"),
+    (("validators", *VALIDATORS[:3]), USAGE, "usage"),
+    (("validators", *VALIDATORS), NO, "unchanged"),
+    (("parameters", "block_size_max=many"), USAGE, "usage"),
+    (("parameters", "no_such=1"), USAGE, "usage"),
+    (("schema", "hk.land-record", "--expires", "2039-01-01"), NO, "proposal-period"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "reason"), WRONG)
+def test_what_cannot_be_proposed_is_refused_with_a_reason(
+    desk: Desk, arguments: tuple[str, ...], code: int, reason: str
+) -> None:
+    words = [str(desk.certificate) if word == "CERTIFICATE" else word for word in arguments]
+    before = require_governance(desk.node.ledger.tip.state)
+    answered, answer = desk.call("governance", "propose", *words)
+    assert (answered, answer["error"]["code"]) == (code, reason)
+    assert require_governance(desk.node.ledger.tip.state) == before
+
+
+def test_a_node_that_is_away_is_said_to_be(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ("--home", str(desk.home), "--url", "http://127.0.0.1:1", "--json")
+    assert run(["governance", "propose", "purpose", "x.y", *home]) == UNREACHABLE
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "unreachable"
+
+
+def test_lists_go_on_where_a_page_ends(desk: Desk) -> None:
+    operations = [proposing(AddPurpose(f"purpose-{number}.x"))[0] for number in range(40)]
+    assert desk.node.extend(soon(desk.node.ledger, GOVERNOR, *operations)) == []
+    code, page = desk.call("governance", "list", signs=False)
+    assert code == FINE and len(page["proposals"]) == 32
+    _, everything = desk.call("governance", "list", "--all", signs=False)
+    numbers = [each["proposal"]["number"] for each in everything["proposals"]]
+    assert numbers == list(range(39, -1, -1))
+
+
+def test_a_node_cannot_show_another_proposal_under_an_id(desk: Desk) -> None:
+    (operation, identity), (other, _) = proposing(AddPurpose("a.b")), proposing(AddPurpose("c.d"))
+    assert desk.node.extend(soon(desk.node.ledger, GOVERNOR, operation, other)) == []
+
+    async def scenario() -> None:
+        async with serve(desk.node) as url, Client.connect(url) as client:
+            found, status = await read_proposal(client, identity, chain_id=CHAIN_ID)
+            assert (found.change, status) == (AddPurpose("a.b"), "open")
+            with pytest.raises(BadAnswer, match="Do not vote"):
+                await read_proposal(client, identity, chain_id=bytes(32))
+
+            async def lying(_proposal: bytes) -> object:
+                return replace(proposal_of(desk.node.ledger, identity), change=AddPurpose("c.d")), "open"
+
+            client.proposal = lying  # type: ignore[method-assign, assignment]
+            with pytest.raises(BadAnswer, match="Do not vote"):
+                await read_proposal(client, identity, chain_id=CHAIN_ID)
+
+    asyncio.run(scenario())

@@ -1,0 +1,1 @@
+"""What a bank imports: the verifier and all that it stands on."""

@@ -1,0 +1,1 @@
+"""Execution, snapshots, and signatures checked ahead."""

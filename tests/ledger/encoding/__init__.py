@@ -1,0 +1,1 @@
+"""Canonical bytes, shapes, digests and keys."""

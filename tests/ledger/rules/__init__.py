@@ -1,0 +1,1 @@
+"""The rules, each obeyed and broken."""

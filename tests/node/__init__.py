@@ -1,0 +1,1 @@
+"""Whole nodes and networks of them."""

@@ -1,0 +1,1 @@
+"""What members, wallets and auditors use."""

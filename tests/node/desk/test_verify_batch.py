@@ -1,0 +1,308 @@
+"""Many documents at once: every row gets its answer, and a call that was cut short goes on."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.batch import JOURNAL_SUFFIX
+from cli.exits import FINE, NO, USAGE
+from cli.program import run
+from cli.times import show_time
+from ledger.trust import trusted_root_to_json
+from node.desk.batch import CHUNK_ROWS, COLUMNS, BatchSettings, Row, answer_rows
+from tests.support.sources import ROOT
+from tests.support.story import Story, make_request, tell
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    told = tell(tmp_path_factory.mktemp("story"))
+    yield told
+    told.world.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder with one honest pair, its request, a trusted root, and some faults."""
+
+    story: Story
+    path: Path
+
+    def arguments(self, *more: str) -> list[str]:
+        at = show_time(self.story.now_ms).replace(" UTC+8", "")
+        named = ["--trust", str(self.path / "trust.json"), "--at", at, "--out", str(self.out)]
+        return ["verify", "--manifest", str(self.manifest), *named, "--jobs", "1", *more]
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "in.csv"
+
+    @property
+    def out(self) -> Path:
+        return self.path / "out.csv"
+
+    @property
+    def journal(self) -> Path:
+        return self.out.with_name(self.out.name + JOURNAL_SUFFIX)
+
+    def answers(self) -> list[dict[str, str]]:
+        with self.out.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def folder(story: Story, tmp_path: Path) -> Folder:
+    (tmp_path / "report.pdf").write_bytes(story.document)
+    (tmp_path / "report.pdf.proof").write_bytes(story.proof.encode())
+    (tmp_path / "altered.pdf").write_bytes(story.document + b"!")
+    (tmp_path / "request").write_bytes(story.request.encode())
+    other = make_request(story.world, story.trust, purpose="another.purpose")
+    (tmp_path / "other").write_bytes(other.encode())
+    (tmp_path / "noise").write_bytes(b"noise")
+    (tmp_path / "trust.json").write_text(json.dumps(trusted_root_to_json(story.trust)))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "in.csv").write_text(
+        "report.pdf,,request,\n"
+        "altered.pdf,report.pdf.proof,request\n"
+        "report.pdf,,other,1h\n"
+        "\n"
+        "missing.pdf,report.pdf.proof,request\n"
+        "report.pdf,noise,request\n"
+        "report.pdf,,noise\n"
+        "pipe,report.pdf.proof,request\n"
+        'report.pdf,"report.pdf.proof",request,2d\n'
+    )
+    return Folder(story, tmp_path)
+
+
+EXPECTED = [
+    ("1", "verified", "", ""),
+    ("2", "refused", "document", "document-altered"),
+    ("3", "refused", "consent", "wrong-purpose"),
+    ("5", "unreadable", "files", "path"),
+    ("6", "refused", "files", "proof-malformed"),
+    ("7", "refused", "files", "encoding"),
+    ("8", "unreadable", "files", "path"),
+    ("9", "verified", "", ""),
+]
+
+
+def test_every_row_gets_its_answer(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder.arguments()) == NO
+    assert capsys.readouterr().out.startswith("2 of 8 verified; wrote")
+    answers = folder.answers()
+    assert [(each["row"], each["verdict"], each["step"], each["code"]) for each in answers] == EXPECTED
+    honest, altered = answers[0], answers[1]
+    assert list(honest) == list(COLUMNS)
+    assert honest["consent.recipient"] == "mainland-bank"
+    assert honest["integrity.commitment"] == folder.story.proof.opening.commitment().hex()
+    assert honest["presented.nonce"] == folder.story.request.decoded().nonce.hex()
+    assert honest["expected"] == honest["found"] == ""
+    size = len(folder.story.document)
+    assert (altered["expected"], altered["found"]) == (f"{size} bytes", f"{size + 1} bytes")
+    assert altered["anchored.height"] == "", "a refusal claims nothing"
+    assert not folder.journal.exists()
+
+
+def test_a_batch_of_honest_rows_is_fine_with_one_request_for_all(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.manifest.write_text("report.pdf\n" * 3)
+    assert run([*folder.arguments("--request", str(folder.path / "request")), "--json"]) == FINE
+    summary = json.loads(capsys.readouterr().out)
+    assert summary == {"rows_count": 3, "resumed_count": 0, "verdicts": {"verified": 3}, "codes": {}}
+
+
+def test_the_anchor_alone_is_verified_by_that_name(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.manifest.write_text("report.pdf\nreport.pdf\n")
+    assert run(folder.arguments("--anchor-only")) == FINE
+    assert "neither consent nor presentation was checked" in capsys.readouterr().out
+    assert {each["verdict"] for each in folder.answers()} == {"anchor-verified"}
+    assert {each["consent.recipient"] for each in folder.answers()} == {""}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("report.pdf,,request\nreport.pdf\n", "in.csv line 2"),
+        ("report.pdf,,request,1h,more\n", "in.csv line 1"),
+        ("report.pdf,,request,soon\n", "'soon'"),
+        (",,request\n", "in.csv line 1"),
+        ('report.pdf,,request\n"report.pdf\n', "in.csv line 2"),
+        ("re\0port.pdf,,request\n", "in.csv line 1"),
+        ("\n\n", "at least one row"),
+        ("report.pdf,,request\n\xff".encode("latin-1"), "CSV in UTF-8"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_by_line_and_nothing_is_written(
+    folder: Folder, capsys: pytest.CaptureFixture[str], content: str | bytes, found: str
+) -> None:
+    folder.manifest.write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = set(folder.path.iterdir())
+    assert run(folder.arguments()) == USAGE
+    assert found in capsys.readouterr().err
+    assert set(folder.path.iterdir()) == before
+
+
+def test_a_request_in_a_row_is_refused_where_only_anchors_are_verified(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder.arguments("--anchor-only")) == USAGE
+    assert "in.csv line 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept_lines", [0, 1, 4])
+@pytest.mark.parametrize("torn", ["", '["5", "mis'])
+def test_a_batch_that_was_cut_short_goes_on(
+    folder: Folder, capsys: pytest.CaptureFixture[str], kept_lines: int, torn: str
+) -> None:
+    assert run(folder.arguments()) == NO
+    whole = folder.out.read_bytes()
+    folder.out.unlink()
+    make_journal(folder)
+    lines = folder.journal.read_text().splitlines(keepends=True)
+    folder.journal.write_text("".join(lines[: 1 + kept_lines]) + torn)
+    capsys.readouterr()
+    assert run([*folder.arguments(), "--json"]) == NO
+    assert json.loads(capsys.readouterr().out)["resumed_count"] == kept_lines
+    assert folder.out.read_bytes() == whole
+
+
+def make_journal(folder: Folder) -> None:
+    """Leave the journal of a whole run: a directory appears where the output should go."""
+    import cli.batch
+
+    original = cli.batch._write_answers
+    try:
+        cli.batch._write_answers = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        assert run(folder.arguments()) == USAGE
+    finally:
+        cli.batch._write_answers = original
+    assert folder.journal.exists() and not folder.out.exists()
+
+
+def test_a_journal_of_something_else_is_refused_and_kept(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_journal(folder)
+    kept = folder.journal.read_bytes()
+    for change in (["--max-age", "3d"], ["--request", str(folder.path / "other")]):
+        assert run(folder.arguments(*change)) == USAGE
+        assert "answers to something else" in capsys.readouterr().err
+    folder.manifest.write_text(folder.manifest.read_text() + "report.pdf,,request\n")
+    assert run(folder.arguments()) == USAGE
+    assert folder.journal.read_bytes() == kept
+    folder.journal.write_text("a file of the user's own\n")
+    assert run(folder.arguments()) == USAGE
+    assert folder.journal.read_text() == "a file of the user's own\n"
+
+
+def test_an_output_that_exists_is_never_overwritten(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.out.write_text("kept")
+    assert run(folder.arguments()) == USAGE
+    assert folder.out.read_text() == "kept"
+    assert not folder.journal.exists()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["report.pdf", "--manifest", "in.csv", "--out", "out.csv"],
+        [],
+        ["--manifest", "in.csv"],
+        ["report.pdf", "--out", "out.csv"],
+        ["report.pdf", "--jobs", "2"],
+        ["--manifest", "in.csv", "--out", "out.csv", "--proof", "x"],
+    ],
+)
+def test_a_call_that_means_two_things_is_usage(
+    folder: Folder, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert run(["verify", "--trust", str(folder.path / "trust.json"), *more]) == USAGE
+    assert "expected:" in capsys.readouterr().err
+
+
+def test_processes_give_the_same_answers_in_the_same_order(folder: Folder) -> None:
+    pairs = [("report.pdf", "request"), ("altered.pdf", "request"), ("report.pdf", "other")]
+    rows = [
+        Row(number, *map(str, (folder.path / pairs[number % 3][0], folder.path / "report.pdf.proof")), *rest)
+        for number in range(3 * CHUNK_ROWS + 1)
+        for rest in [(str(folder.path / pairs[number % 3][1]), 3_600_000)]
+    ]
+    settings = BatchSettings(folder.story.trust, folder.story.now_ms)
+    alone = list(answer_rows(rows, settings, jobs=1))
+    assert list(answer_rows(rows, settings, jobs=2)) == alone
+    assert [each.is_verified for each in alone[:3]] == [True, False, False]
+
+
+def test_the_command_verifies_with_processes(folder: Folder) -> None:
+    command = [sys.executable, "-m", "cli.main", *folder.arguments()]
+    command[command.index("--jobs") + 1] = "2"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (NO, "")
+    assert [each["code"] for each in folder.answers()] == [row[3] for row in EXPECTED]
+
+
+def zipped(*entries: tuple[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return written.getvalue()
+
+
+OFFICE = zipped(
+    ("[Content_Types].xml", b"<Types/>"), ("_rels/.rels", b"<a/>"), ("word/document.xml", b"<w/>")
+)
+
+
+def test_a_row_may_name_a_zip_of_document_and_proof(folder: Folder) -> None:
+    proof = folder.story.proof.encode()
+    (folder.path / "both.zip").write_bytes(zipped(("a", folder.story.document), ("b", proof)))
+    (folder.path / "altered.zip").write_bytes(zipped(("a", folder.story.document + b"!"), ("b", proof)))
+    (folder.path / "three.zip").write_bytes(
+        zipped(("a", folder.story.document), ("b", proof), ("c", b"more"))
+    )
+    folder.manifest.write_text("both.zip,,request\naltered.zip,,request\nthree.zip,,request\n")
+    assert run(folder.arguments()) == NO
+    answers = folder.answers()
+    assert [(each["verdict"], each["code"]) for each in answers] == [
+        ("verified", ""),
+        ("refused", "document-altered"),
+        ("refused", "pair-malformed"),
+    ]
+    assert answers[0]["integrity.size"] == f"{len(folder.story.document)}"
+    assert all(each["proof"] == each["file"] for each in answers)
+
+
+def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_pair(folder: Folder) -> None:
+    proof = folder.story.proof.encode()
+    inner = zipped(("a", folder.story.document), ("b", proof))
+    for name in ("report.docx", "pair.zip", "named.zip"):
+        (folder.path / name).write_bytes(OFFICE if name == "report.docx" else inner)
+    for name in ("report.docx.proof", "pair.zip.proof"):
+        (folder.path / name).write_bytes(proof)
+    (folder.path / "alone.docx").write_bytes(OFFICE)
+    folder.manifest.write_text(
+        "report.docx,,request\npair.zip,,request\nnamed.zip,report.pdf.proof,request\nalone.docx,,request\n"
+    )
+    assert run(folder.arguments()) == NO
+    assert [(each["file"].rsplit("/", 1)[-1], each["code"]) for each in folder.answers()] == [
+        ("report.docx", "document-altered"),
+        ("pair.zip", "document-altered"),
+        ("named.zip", "document-altered"),
+        ("alone.docx", "pair-malformed"),
+    ]

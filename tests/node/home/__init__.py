@@ -1,0 +1,1 @@
+"""Homes, development networks, repair."""

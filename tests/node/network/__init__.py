@@ -1,0 +1,1 @@
+"""The peer transport and its attackers."""

@@ -1,0 +1,232 @@
+"""Whole nodes in one process: homes, TLS, disks, signatures and clocks are real."""
+
+import asyncio
+import gc
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.node import node as node_commands
+from ledger.rules.operations import AnchorBatch
+from ledger.rules.transactions import Transaction, TransactionBody
+from node.api.service import FINAL, REFUSED, Submission
+from node.consensus.effects import Finalized
+from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.files.configfile import ConfigError
+from node.files.keyfiles import DevelopmentKey
+from node.home.consortium import Network, new_network
+from node.home.development import development_key
+from node.home.home import Home
+from node.home.repair import CORE_LOG
+from node.replica.corelog import find_segments
+from node.replica.explain import replay
+from node.replica.jobs import NodeStopped
+from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
+from node.running import RunningNode
+
+VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
+
+
+class NoClients:
+    """An API that nobody calls: these tests talk to the node itself."""
+
+    def __init__(self, node: RunningNode) -> None:
+        self.node = node
+
+    async def start(self, host: str, port: int) -> int:
+        return port
+
+    async def close(self) -> None:
+        return None
+
+
+def make_api(node: RunningNode) -> ApiServer:
+    return NoClients(node)
+
+
+def make_network(directory: Path) -> Network:
+    return new_network(
+        directory,
+        development=True,
+        passphrase=None,
+        base_port=None,
+        random=secrets.token_bytes,
+        now_ms=time.time_ns() // 1_000_000,
+        scenarios=load_scenarios(scenarios_directory()),
+    )
+
+
+async def run_until_ready(*_parts: object, on_ready: Callable[[], None]) -> None:
+    on_ready()
+
+
+def test_what_a_started_node_is_made_of_is_left_out_of_collections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network(tmp_path / "network")
+    monkeypatch.setattr("node.run.run_node", run_until_ready)
+    assert gc.get_freeze_count() == 0
+    try:
+        started = CliRunner().invoke(
+            node_commands, ["start", "--home", str(network.homes["hk-bureau"].path)], catch_exceptions=False
+        )
+        assert "is running" in started.output
+        assert gc.get_freeze_count() > len(gc.get_objects())
+    finally:
+        gc.unfreeze()
+
+
+def start_process(home: Home) -> NodeProcess:
+    return NodeProcess(load_parts(home, DevelopmentKey()), make_api)
+
+
+def anchor(network: Network, number: int) -> bytes:
+    now_ms = time.time_ns() // 1_000_000
+    body = TransactionBody(
+        network.genesis.content.chain_id,
+        "hk-bureau",
+        now_ms + 60_000,
+        (AnchorBatch(number.to_bytes(32, "big"), 1, "hk.credit-report", None),),
+    )
+    return Transaction.sign(body, development_key("hk-bureau", "member")).encoded
+
+
+async def settle(process: NodeProcess, *encoded: bytes) -> list[Submission]:
+    return await process.node.submit(encoded, wait_ms=15_000)
+
+
+def test_four_nodes_agree_over_tls_one_leaves_and_catches_up(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        processes = {member: start_process(network.homes[member]) for member in VALIDATORS}
+        for process in processes.values():
+            await process.start()
+        try:
+            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            assert first.state == FINAL
+            (again,) = await settle(processes["hk-bureau"], anchor(network, 1))
+            assert again.state == REFUSED
+            assert again.error is not None
+            assert again.error.code == "already-recorded"
+
+            await processes.pop("hk-operator").stop()
+            results = await settle(processes["mainland-bank"], *(anchor(network, n) for n in range(2, 12)))
+            assert {result.state for result in results} == {FINAL}
+
+            back = processes["hk-operator"] = start_process(network.homes["hk-operator"])
+            await back.start()
+            heights = [result.height for result in results if result.height is not None]
+            await asyncio.wait_for(back.node.wait_for_height(max(heights)), 15)
+            (last,) = await settle(back, anchor(network, 99))
+            assert last.state == FINAL
+        finally:
+            for process in processes.values():
+                await process.stop()
+        assert not any(process.failed.done() for process in processes.values())
+
+    asyncio.run(live())
+
+
+def test_a_home_runs_in_one_process_at_a_time(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        process = start_process(network.homes["sz-operator"])
+        try:
+            with pytest.raises(StartRefused, match="--url"):
+                start_process(network.homes["sz-operator"])
+        finally:
+            await process.start()
+            await process.stop()
+
+    asyncio.run(live())
+
+
+def test_a_member_without_a_node_has_none_to_start(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    with pytest.raises(ConfigError, match="name the home of a member with a node"):
+        load_parts(network.homes["hk-bank"], DevelopmentKey())
+
+
+def test_a_node_whose_driver_breaks_ends_with_the_reason(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        process = start_process(network.homes["sz-operator"])
+        await process.start()
+        try:
+            process.driver.tick = _break  # type: ignore[method-assign]
+            failure = await asyncio.wait_for(process.failed, 5)
+            assert isinstance(failure, NodeStopped)
+        finally:
+            await process.stop()
+
+    asyncio.run(live())
+
+
+def _break() -> None:
+    raise NodeStopped("a broken invariant")
+
+
+def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        members = [*VALIDATORS, "auditor"]
+        processes = {member: start_process(network.homes[member]) for member in VALIDATORS}
+        for process in processes.values():
+            await process.start()
+        try:
+            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            assert first.height is not None
+            observer = processes["auditor"] = start_process(network.homes["auditor"])
+            await observer.start()
+            await asyncio.wait_for(observer.node.wait_for_height(first.height), 15)
+            (second,) = await settle(observer, anchor(network, 2))
+            assert second.state == FINAL
+            assert not observer.node.status().is_voting
+            assert sorted(processes) == sorted(members)
+        finally:
+            for process in processes.values():
+                await process.stop()
+        assert not any(process.failed.done() for process in processes.values())
+
+    asyncio.run(live())
+    for member in (*VALIDATORS, "auditor"):
+        paths = find_segments(network.homes[member].data / CORE_LOG)
+        decisions = [decision for path in paths for decision in replay(path)]
+        assert sum(isinstance(effect, Finalized) for each in decisions for effect in each.effects) >= 2
+        assert [each for each in decisions if each.deviation or each.failure] == []
+
+
+class WrongClock:
+    """A wall clock that somebody set wrong."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self._wall_ms = wall_ms
+
+    def wall_ms(self) -> int:
+        return self._wall_ms
+
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def test_a_node_reads_the_clock_that_it_is_given_and_refuses_one_before_genesis(tmp_path: Path) -> None:
+    network = make_network(tmp_path / "network")
+    genesis_ms = network.genesis.content.time_ms
+
+    async def live(clock: WrongClock) -> None:
+        parts = load_parts(network.homes["sz-operator"], DevelopmentKey())
+        process = NodeProcess(parts, make_api, clock=clock)
+        await process.start()
+        await process.stop()
+
+    with pytest.raises(StartRefused, match="clock"):
+        asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS - 1)))
+    asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS)))

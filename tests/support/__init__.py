@@ -1,0 +1,1 @@
+"""What tests start from: consortia, worlds, nodes, disks and browsers."""

@@ -1,0 +1,217 @@
+"""A node in memory for tests of its doors: the real rules, real certificates, no consensus and no disk.
+
+It makes a block of what is submitted at once, and certifies it with a quorum of the consortium's keys.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from ledger.encoding.codec import decode
+from ledger.encoding.records import union_from_value
+from ledger.errors import LedgerError
+from ledger.genesis import Genesis, genesis_block
+from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
+from ledger.rules.blocks import Block
+from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.operations import Grant, Operation, Withdraw
+from ledger.rules.state import (
+    Consent,
+    anchor_key,
+    consent_key,
+    find,
+    member_key,
+    require_members,
+    revocation_key,
+)
+from ledger.rules.transactions import Transaction, TransactionError
+from ledger.trees.statepages import prove
+from ledger.trees.statetree import AbsenceProof, InclusionProof
+from ledger.trust import Certified, TrustPath
+from node.api.server import Api
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
+from node.running import Revoked, UnknownLeaf
+from tests.support.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
+
+RELAY = "hk-operator"
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """Time that the test moves."""
+
+    now_ms: int = START_MS
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+@dataclass(slots=True)
+class MemoryNode:
+    """A node whose every submission is final, or refused, at once."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    waits_for: str | None = None
+    is_holding: bool = False
+    fails: BaseException | None = None
+    damaged: list[Exception] = field(default_factory=list)
+    missing: tuple[int, int] | None = None
+    own_genesis: Genesis = field(default_factory=make_genesis)
+    ledger: Ledger = field(default_factory=Ledger.start)
+    certificates: list[QuorumCertificate] = field(default_factory=list)
+    submissions: dict[bytes, Submission] = field(default_factory=dict)
+    requests: list[object] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def genesis(self) -> Genesis:
+        return self.own_genesis
+
+    def extend(self, *transactions: Transaction) -> list[tuple[Transaction, LedgerError]]:
+        """Make the next block final; return what it refused."""
+        self.clock.now_ms += 1_000
+        executed, refused = self.ledger.build(*transactions, now_ms=self.clock.now_ms)
+        self.ledger.tip = executed.tip()
+        self.ledger.blocks.append(executed)
+        self.certificates.append(certify(executed))
+        header = executed.block.header
+        for transaction in executed.block.transactions:
+            final = Submission(transaction.id, FINAL, header.height, header.time_ms)
+            self.submissions[transaction.id] = final
+        return refused
+
+    async def notify(self) -> None:
+        """Tell whoever waits for a height."""
+        async with self.changed:
+            self.changed.notify_all()
+
+    def status(self) -> Status:
+        header = self.ledger.tip.header
+        return Status(
+            member=RELAY,
+            kind="validator",
+            epoch=header.epoch,
+            chain_id=header.chain_id,
+            height=header.height,
+            block_hash=self.ledger.tip.sealed.hash,
+            state_root=header.state_root,
+            time_ms=header.time_ms,
+            view=header.view + 1,
+            finalized_view=header.view,
+            is_voting=True,
+            is_amnesiac=False,
+            peers_connected=("hk-bureau", "sz-operator"),
+            mempool_count=0,
+            mempool_size=0,
+        )
+
+    def was_damaged(self, error: Exception) -> None:
+        self.damaged.append(error)
+
+    def is_ready(self) -> str | None:
+        return self.waits_for
+
+    async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
+        if self.fails is not None:
+            raise self.fails
+        results = [await self._submit(encoded) for encoded in transactions]
+        await self.notify()
+        return results
+
+    async def _submit(self, encoded: bytes) -> Submission:
+        try:
+            transaction = Transaction.decode(encoded)
+        except LedgerError as error:
+            return Submission(b"", REFUSED, error=error)
+        if transaction.id in self.submissions:
+            return self.submissions[transaction.id]
+        if self.is_holding:
+            return Submission(transaction.id, PENDING)
+        refused = self.extend(transaction)
+        if refused:
+            return Submission(transaction.id, REFUSED, error=refused[0][1])
+        return self.submissions[transaction.id]
+
+    async def relay(self, operations: Sequence[bytes], *, wait_ms: int) -> Submission:
+        decoded = [cast(Operation, union_from_value(Operation, decode(each))) for each in operations]
+        for operation in decoded:
+            if not isinstance(operation, Grant | Withdraw):
+                raise TransactionError("relayed operation", "a grant or a withdrawal", operation.TAG)
+        transaction = make_transaction(RELAY, *decoded, valid_until_ms=self.clock.now_ms + 60_000)
+        return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
+
+    def find_submission(self, transaction_id: bytes) -> Submission | None:
+        return self.submissions.get(transaction_id)
+
+    def evidence(self, request: EvidenceRequest) -> Evidence:
+        self.requests.append(request)
+        at = self._certified()
+        revoked = self._proof(revocation_key(request.issuer, request.commitment))
+        anchor = self._leaf(anchor_key(request.issuer, request.root))
+        issuer = self._leaf(member_key(request.issuer))
+        if isinstance(revoked, InclusionProof):
+            raise Revoked("document", "not revoked", "revoked by its issuer")
+        consent = None
+        if request.consent_key is not None and request.consent_id is not None:
+            key = consent_key(request.consent_key, request.consent_id)
+            found = find(self.ledger.tip.state, Consent, key)
+            if found is None or found.granted is None:
+                raise UnknownLeaf("consent", "a granted consent", "none")
+            consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
+        return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
+
+    def member_ids(self) -> tuple[str, ...]:
+        return require_members(self.ledger.tip.state).ids
+
+    def prove(self, key: bytes) -> ProvenValue:
+        at, path, proof = self._certified(), TrustPath(0, (), None), self._proof(key)
+        if isinstance(proof, AbsenceProof):
+            return ProvenValue(None, None, proof, at, path)
+        value = self.ledger.tip.state.find_value(key)
+        assert value is not None
+        return ProvenValue(value, ProvenLeaf(value, proof), None, at, path)
+
+    def _proof(self, key: bytes) -> InclusionProof | AbsenceProof:
+        return prove(self.ledger.tip.state, self.ledger.tip.header.state_root, key)
+
+    def _leaf(self, key: bytes) -> ProvenLeaf:
+        value, proof = self.ledger.tip.state.find_value(key), self._proof(key)
+        if value is None or isinstance(proof, AbsenceProof):
+            raise UnknownLeaf("leaf", "a recorded one", "none under this key")
+        return ProvenLeaf(value, proof)
+
+    def _certified(self) -> Certified:
+        if not self.certificates:
+            raise NotReady("no block is final yet")
+        return Certified(self.ledger.tip.sealed.encoded, self.certificates[-1])
+
+    def find_block(self, height: int) -> Block | None:
+        if self.missing is not None and self.missing[0] <= height < self.missing[1]:
+            raise NotHeld("block", "another height", f"{height}")
+        if height == 0:
+            return genesis_block(make_content()).block
+        return self.ledger.blocks[height - 1].block if height <= len(self.ledger.blocks) else None
+
+    def find_certificate(self, height: int) -> QuorumCertificate | None:
+        found = self.certificates[max(height, 1) - 1 :]
+        return found[0] if found else None
+
+    async def wait_for_height(self, height: int) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.ledger.tip.header.height >= height)
+
+
+@asynccontextmanager
+async def serve(node: MemoryNode, *, idle_s: float = 20.0) -> AsyncIterator[str]:
+    """Serve a node on a free loopback port, and yield its URL."""
+    api = Api(node, clock=node.clock, idle_s=idle_s)
+    port = await api.start("127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await api.close()

@@ -1,0 +1,1 @@
+"""Pinned bytes, and the scripts that made them."""

@@ -1,0 +1,258 @@
+"""The page in web/: a second witness that agrees with the library on every vector, and lets nothing out."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nacl.bindings
+import pytest
+from nacl.exceptions import BadSignatureError
+
+from ledger.errors import LedgerError
+from ledger.genesis import genesis_block, parse_genesis
+from ledger.trust import parse_trusted_root
+from ledger.verdicts import REFUSALS
+from tests.campaigns.witness.answers import PAGE, Page, open_page
+from tests.campaigns.witness.comparing import compare
+from tests.campaigns.witness.questions import pinned
+from tests.support.browser import find_browser
+from tests.support.consortium import key_of
+from tests.vectors.pinned import VECTORS
+
+HTML = PAGE.read_text(encoding="utf-8")
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+FIELD_PRIME = 2**255 - 19
+BROWSER = find_browser()
+QUESTIONS = pinned()
+HONEST = QUESTIONS["honest"]
+
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium here: install chromium to run the page"
+)
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    assert BROWSER is not None
+    with open_page(BROWSER, tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@needs_browser
+def test_the_page_answers_every_vector_as_the_library_does(witness: Page) -> None:
+    answers = dict(zip(QUESTIONS, witness.answer(list(QUESTIONS.values())), strict=True))
+    expected = {
+        case["name"]: case.get("verdict") or case.get("anchor_verdict") or case["refused"]
+        for case in VECTORS["cases"]
+    }
+    assert len(expected) > 200
+    assert {name: found for name, found in answers.items() if found != expected[name]} == {}
+    assert answers.keys() == expected.keys()
+
+
+@needs_browser
+def test_the_page_answers_random_questions_as_the_library_does(witness: Page) -> None:
+    compared = compare(witness, range(600))
+    assert compared.differences == []
+    assert len(compared.answers) > 25
+    assert compared.answers["verdict"] > 20
+
+
+DEFECTS = {
+    "white space of another kind": (
+        "if (/[^ \\t\\r\\n]/.test(text.slice(at)))",
+        "if (/\\S/.test(text.slice(at)))",
+    ),
+    "a checkpoint never expires": ("pin.valid_from_ms <= atMs && atMs <= pin.valid_until_ms", "true"),
+    "ended at the header": ("atMs <= metadata.expires_ms", "header.time_ms <= metadata.expires_ms"),
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_the_questions_find_a_page_with_a_defect(tmp_path: Path, defect: str) -> None:
+    assert BROWSER is not None
+    rule, broken = DEFECTS[defect]
+    assert HTML.count(rule) == 1
+    page = tmp_path / "verify.html"
+    # The policy admits the genuine script alone.
+    unguarded = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", HTML)
+    page.write_text(unguarded.replace(rule, broken), encoding="utf-8")
+    with open_page(BROWSER, tmp_path / "profile", page=page) as witness:
+        batches = (compare(witness, range(first, first + 100)) for first in range(0, 1_000, 100))
+        assert any(compared.differences for compared in batches)
+
+
+@needs_browser
+def test_the_page_finds_the_same_first_block(witness: Page) -> None:
+    for genesis in VECTORS["genesis"]:
+        trust = {"type": "luohu-trust", "version": 1, "genesis": genesis, "checkpoints": []}
+        opened = f"luohu.openTrust(new TextEncoder().encode({json.dumps(json.dumps(trust))}))"
+        found = witness.run(f"{opened}.then((trust) => Array.from(trust.pins[0].block_hash))")
+        content = parse_genesis(json.dumps(genesis).encode()).content
+        assert bytes(found) == genesis_block(content).block.hash
+
+
+def accepts(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        nacl.bindings.crypto_sign_open(signature + message, key)
+    except BadSignatureError:
+        return False
+    return True
+
+
+def signatures() -> list[tuple[bytes, bytes, bytes]]:
+    """Return keys, messages and signatures at the edges of what is accepted."""
+    key, message = key_of("signer"), b"a message"
+    raw = nacl.bindings.crypto_sign(message, nacl.bindings.crypto_sign_seed_keypair(key.seed)[1])[:64]
+    public, r, s = key.public.data, raw[:32], int.from_bytes(raw[32:], "little")
+    small = [
+        bytes(32),
+        b"\1" + bytes(31),
+        b"\1" + bytes(30) + b"\x80",
+        (FIELD_PRIME - 1).to_bytes(32, "little"),
+        bytes(31) + b"\x80",
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        FIELD_PRIME.to_bytes(32, "little"),
+        (FIELD_PRIME + 1).to_bytes(32, "little"),
+    ]
+    cases = [(public, message, raw), (public, message + b"!", raw), (public, b"", raw)]
+    cases += [(public, message, r + (s + GROUP_ORDER * times).to_bytes(32, "little")) for times in (1, 2)]
+    cases += [(public, message, bytes([r[0] ^ 1]) + raw[1:]), (bytes(31) + b"\x7f", message, raw)]
+    cases += [(weak, message, point + bytes(32)) for weak in small for point in small]
+    cases += [(public, message, point + bytes(32)) for point in small]
+    cases += [(key_of(f"signer {n}").public.data, message, raw) for n in range(3)]
+    return cases
+
+
+@needs_browser
+@pytest.mark.parametrize("native", ["true", "false"])
+def test_the_page_accepts_the_signatures_that_libsodium_accepts(witness: Page, native: str) -> None:
+    cases = signatures()
+    listed = json.dumps([[part.hex() for part in case] for case in cases])
+    script = f"""(async () => {{
+      const bytes = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+      const found = [];
+      for (const [key, message, signature] of {listed})
+        found.push(await luohu.ed25519Holds(bytes(key), bytes(message), bytes(signature), {native}));
+      return found;
+    }})()"""
+    expected = [accepts(*case) for case in cases]
+    assert any(expected) and not all(expected)
+    assert witness.run(script) == expected
+
+
+def opens(text: str) -> str:
+    """Return the script that says what the page makes of a trusted root."""
+    utf8 = f"new TextEncoder().encode({json.dumps(text)})"
+    refused = "(error) => error instanceof luohu.Malformed ? 'refused' : `${error}`"
+    return f"luohu.openTrust({utf8}).then(() => 'opened', {refused})"
+
+
+@needs_browser
+@pytest.mark.parametrize("space", ["\u00a0", "\ufeff", "\u2028", "\x0b", "\x0c"])
+def test_the_page_takes_only_the_white_space_of_json(witness: Page, space: str) -> None:
+    text = HONEST.trust.decode()
+    assert witness.run(opens(f"\r\n\t {text}\r\n\t ")) == "opened"
+    for altered in (text + space, space + text, text.replace(":", f":{space}", 1)):
+        assert witness.run(opens(altered)) == "refused"
+        with pytest.raises(LedgerError):
+            parse_trusted_root(altered.encode())
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "found", ["{}", "[{}]", "-1", "1.0", "1e0", "01", "true", '"1"', "null", "9" * 5_000]
+)
+def test_the_page_refuses_another_value_by_its_own_word(witness: Page, found: str) -> None:
+    altered = HONEST.trust.decode().replace('"version": 1', f'"version": {found}', 1)
+    assert witness.run(opens(altered)) == "refused"
+    with pytest.raises(LedgerError):
+        parse_trusted_root(altered.encode())
+
+
+@needs_browser
+def test_the_page_takes_a_zero_with_a_sign(witness: Page) -> None:
+    altered = HONEST.trust.decode().replace('"bearer": 0', '"bearer": -0', 1)
+    assert altered != HONEST.trust.decode()
+    assert witness.run(opens(altered)) == "opened"
+    assert parse_trusted_root(altered.encode()) == parse_trusted_root(HONEST.trust)
+
+
+@needs_browser
+def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
+    witness: Page, tmp_path: Path
+) -> None:
+    contents = {
+        "document": HONEST.document,
+        "proof": HONEST.proof,
+        "trust": HONEST.trust,
+        "request": HONEST.request or b"",
+    }
+    for element, content in contents.items():
+        path = tmp_path / element
+        path.write_bytes(content)
+        witness.choose_file(element, path)
+    witness.run(f"document.getElementById('at').value = new Date({HONEST.at_ms}).toISOString().slice(0, 23)")
+    witness.click("#run")
+    assert "Verified" in witness.text_of_verdict()
+    for language, word in (
+        ("zh-Hans", "验证通过"),
+        ("zh-Hant", "驗證通過"),
+        ("en", "Presented by the holder"),
+    ):
+        witness.click(f"[data-language={language}]")
+        assert word in witness.text_of_verdict()
+    (tmp_path / "document").write_bytes(contents["document"] + b"!")
+    witness.choose_file("document", tmp_path / "document")
+    witness.click("#run")
+    assert "document-altered" in witness.text_of_verdict()
+    witness.click("[data-language=zh-Hant]")
+    assert REFUSALS["document-altered"].meaning.zh_hant in witness.text_of_verdict()
+
+
+@needs_browser
+def test_nothing_leaves_the_page(witness: Page) -> None:
+    attempts = """(async () => {
+      const blocked = [];
+      document.addEventListener("securitypolicyviolation", (event) => blocked.push(event.effectiveDirective));
+      const image = new Image();
+      image.src = "http://127.0.0.1:9/";
+      document.body.append(image);
+      const style = document.createElement("link");
+      [style.rel, style.href] = ["stylesheet", "http://127.0.0.1:9/"];
+      document.head.append(style);
+      const fetched = await fetch("http://127.0.0.1:9/").then(() => "fetched", () => "refused");
+      const beacon = navigator.sendBeacon("http://127.0.0.1:9/", "x");
+      try { new WebSocket("ws://127.0.0.1:9/"); } catch {}
+      await new Promise((done) => setTimeout(done, 50));
+      return [fetched, [...new Set(blocked)].sort()];
+    })()"""
+    fetched, blocked = witness.run(attempts)
+    assert fetched == "refused"
+    assert {"connect-src", "img-src"} <= set(blocked)
+
+
+def test_the_policy_allows_this_script_and_nothing_else() -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', HTML)
+    script, style = (re.search(rf"<{name}>(.*?)</{name}>", HTML, re.DOTALL) for name in ("script", "style"))
+    assert policy and script and style
+    hashed = [
+        base64.b64encode(hashlib.sha256(part[1].encode()).digest()).decode() for part in (script, style)
+    ]
+    assert policy[1] == (
+        f"default-src 'none'; script-src 'sha256-{hashed[0]}'; style-src 'sha256-{hashed[1]}'; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+    assert HTML.count("<script") == HTML.count("<style") == 1
+    assert not re.search(r"\bon[a-z]+=|\bsrc=|<link|https?:|\beval\b|innerHTML|fetch\(|import\(", HTML)
+
+
+def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
+    for code, refusal in REFUSALS.items():
+        for sentence in (refusal.meaning.en, refusal.meaning.zh_hans, refusal.meaning.zh_hant):
+            assert json.dumps(sentence, ensure_ascii=False) in HTML, code
