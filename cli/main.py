@@ -8,8 +8,10 @@ import sys
 from typing import Final
 
 EXTRA: Final = "luohu-ledger[node]"
-# Packages that come with the extra, by the name they are imported under.
-_PACKAGES: Final = frozenset({"click", "aiohttp", "plyvel", "plyvel_next"})
+RECIPIENT_EXTRA: Final = "luohu-ledger[recipient]"
+# Packages that come with the extras, by the name they are imported under.
+_OF_RECIPIENT: Final = frozenset({"click", "aiohttp"})
+_PACKAGES: Final = _OF_RECIPIENT | {"plyvel", "plyvel_next", "prometheus_client"}
 
 
 def main() -> None:
@@ -27,9 +29,10 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in _PACKAGES:
             raise
+        smaller = f", or '{RECIPIENT_EXTRA}' to verify documents alone" if package in _OF_RECIPIENT else ""
         sys.stderr.write(
             f"luohu: this command\n  expected: the package {package}\n  found:    an installation without it\n"
-            f"  cure:     python -m pip install '{EXTRA}'\n"
+            f"  cure:     python -m pip install '{EXTRA}'{smaller}\n"
         )
         code = 2
     sys.exit(code)

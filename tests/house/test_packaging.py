@@ -102,6 +102,7 @@ def check_installation(python: list[str], environment: dict[str, str], folder: P
         check=False,
     )
     assert done.returncode == 2
+    assert "or 'luohu-ledger[recipient]' to verify documents alone" in done.stderr
     assert "python -m pip install 'luohu-ledger[node]'" in done.stderr and "Traceback" not in done.stderr
 
 
