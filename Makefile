@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := -m pip --quiet --disable-pip-version-check install
 
-.PHONY: demo test check simulate soak abuse explore mutate stale large fuzz witness bench clean
+.PHONY: demo test check lock simulate soak abuse explore mutate stale large fuzz witness bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -25,11 +26,25 @@ soak: $(VENV)/installed
 abuse: $(VENV)/installed
 	$(BIN)/python -m tests.campaigns.abuse --seconds $(or $(SECONDS),20) $(KINDS)
 
-$(VENV)/installed: pyproject.toml
+# Every package is one release, checked by its hash, and ours is built with what is then there (docs/decisions/0016).
+$(VENV)/installed: pyproject.toml requirements/dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Luohu needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 test")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement requirements/dev.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Choose the newest releases that pyproject.toml allows, for every promised Python and platform: make lock.
+# KEEP=1 changes no version that still fits; it only adds what is new and drops what is gone.
+LOCK_BIN := build/lock/bin
+LOCK := $(LOCK_BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-build \
+	--custom-compile-command "make lock" $(if $(KEEP),,--upgrade)
+lock:
+	$(PYTHON) -m venv --clear build/lock
+	$(LOCK_BIN)/python $(PIP_INSTALL) --require-hashes --requirement requirements/renewal.lock
+	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.lock
+	$(LOCK) pyproject.toml --constraint requirements/dev.lock --output-file requirements/library.lock
+	$(LOCK) --group renewal --output-file requirements/renewal.lock
 
 # SEEDS histories from seed START on, in JOBS processes; OUT=file appends the figures, for campaigns in shards.
 SEEDS ?= 100
@@ -57,7 +72,7 @@ large: $(VENV)/installed
 # Coverage-guided fuzzing of every decoder and the verifier: make fuzz MINUTES=10 (of processor time, for each target).
 # It goes on where it was interrupted; OUT=tests/campaigns/fuzz/result.json writes what all runs on this code add up to.
 fuzz: $(VENV)/installed
-	$(BIN)/python -m pip --quiet --disable-pip-version-check install --editable '.[fuzz]'
+	$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable '.[fuzz]'
 	nice -n 19 $(BIN)/python -m tests.campaigns.fuzz --minutes $(or $(MINUTES),1) $(if $(OUT),--json $(OUT)) $(TARGETS)
 
 # The library and the page in web/ answer the same random questions: make witness QUESTIONS=20000 [FIRST=0]. Needs Chromium.
