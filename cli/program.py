@@ -68,11 +68,37 @@ class _Commands(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
+def _show_version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    if not is_asked or context.resilient_parsing:
+        return
+    # Imported here: no other command pays for looking into the installation.
+    from node.version import UNINSTALLED, release
+
+    found = release()
+    if found == UNINSTALLED:
+        raise wrong_usage(
+            "luohu --version",
+            expected="an installation of luohu-ledger, which knows its version",
+            found="sources that are not installed",
+            cure="Run `python -m pip install --editable .` beside pyproject.toml, which names the version.",
+        )
+    click.echo(f"luohu {found}")
+    context.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine; 1 the answer is no; 2 wrong usage, path, trusted root or configuration; "
     "3 a node cannot be reached or is not ready. Every command takes --json.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the installed version and exit.",
 )
 def program() -> None:
     """Verify documents across the border: people carry them, the ledger carries only proof.
