@@ -3,11 +3,11 @@
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.sources import ROOT
+
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 WIDTH_MAX = 100
 MARK = re.compile(r"^\s*(?:[-*]|\d+\.) ")

@@ -12,9 +12,8 @@ import pytest
 from cli.exits import FINE, USAGE
 from cli.program import run
 from node.version import UNINSTALLED, release
-from tests.sources import imported
+from tests.support.sources import ROOT, imported
 
-ROOT = Path(__file__).resolve().parents[1]
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 
