@@ -8,7 +8,7 @@ from ledger.chain.execution import build_block
 from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.encoding.records import pack
 from ledger.genesis import genesis_block
-from ledger.rules.blocks import Block, SealedHeader, leader_index
+from ledger.rules.blocks import Block, EncodedHeader, leader_index
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
 from ledger.rules.operations import AnchorBatch, Operation
 from ledger.rules.state import Anchor
@@ -83,24 +83,24 @@ class MemoryChain:
             values[leaf.state_key()] = pack(leaf)
         changes = [(key, value_hash(values[key])) for key in sorted(values)]
         tree = update(self, header.state_root, changes)
-        sealed = SealedHeader.encode(
+        encoded_header = EncodedHeader.encode(
             replace(
                 header,
                 height=header.height + 1,
                 view=header.view + 1,
                 time_ms=self.now_ms,
-                parent_hash=self.tip.sealed.hash,
+                parent_hash=self.tip.encoded_header.hash,
                 state_root=tree.root,
                 history_root=self.tip.history.root(),
             )
         )
-        history, _ = self.tip.history.append(sealed.hash)
-        self._take(Executed(Block(sealed, ()), Overlay(values, tree.pages, self), history))
+        history, _ = self.tip.history.append(encoded_header.hash)
+        self._take(Executed(Block(encoded_header, ()), Overlay(values, tree.pages, self), history))
 
     def certificate(self) -> QuorumCertificate:
         """Certify the newest block with a quorum."""
         header = self.tip.header
-        subject = Subject(FINALIZE, 0, header.view, header.view - 1, self.tip.sealed.hash)
+        subject = Subject(FINALIZE, 0, header.view, header.view - 1, self.tip.encoded_header.hash)
         body = subject.body(self.genesis.content.chain_id)
         signers = self._keys[: self.validators.quorum]
         return QuorumCertificate(
@@ -116,4 +116,4 @@ class MemoryChain:
             else:
                 self._pages[path] = page
         self.block = executed.block
-        self.tip = Tip(executed.block.sealed, self, executed.history)
+        self.tip = Tip(executed.block.encoded_header, self, executed.history)

@@ -18,7 +18,7 @@ from node.files.durablefile import PosixFiles
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import Home
 from node.run import NodeProcess, load_parts
-from node.storage.database import Batch
+from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
 
 SYNCED_FILE: Final = "synced.json"
@@ -29,7 +29,7 @@ def count_synced_writes() -> Counter[str]:
     counts: Counter[str] = Counter(database=0, vote_log=0)
     write, sync = LevelDatabase.write, PosixFiles.sync
 
-    def counted_write(self: LevelDatabase, batch: Batch, *, is_synced: bool) -> None:
+    def counted_write(self: LevelDatabase, batch: WriteBatch, *, is_synced: bool) -> None:
         counts["database"] += is_synced
         write(self, batch, is_synced=is_synced)
 

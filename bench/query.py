@@ -26,7 +26,7 @@ BATCH: Final = 50
 
 
 def state_paths(transactions: list[Transaction]) -> list[str]:
-    """Return the doors of the anchors that these transactions recorded."""
+    """Return the routes of the anchors that these transactions recorded."""
     return [
         f"/v1/state/{anchor_key(SENDER, operation.root).hex()}"
         for transaction in transactions

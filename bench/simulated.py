@@ -37,7 +37,7 @@ from node.replica.driver import Driver
 from node.replica.engine import Engines
 from node.replica.journal import Journal, VoteLogJournal
 from node.replica.mempool import Mempool
-from node.storage.shelf import Shelf
+from node.storage.snapshotstore import SnapshotStore
 from node.storage.store import Store
 from node.sync.host import SyncParts
 
@@ -146,7 +146,7 @@ class SimulatedNode:
         self._outgoing: list[tuple[str, bytes]] = []
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
-        self._shelf = Shelf.open(home / "snapshots")
+        self._snapshot_store = SnapshotStore.open(home / "snapshots")
         self._engines = Engines(
             member=member,
             chain_id=world.genesis.content.chain_id,
@@ -164,7 +164,7 @@ class SimulatedNode:
             on_final=self._became_final,
             on_refused=lambda _transaction, error: self._fail(error),
             on_failure=lambda _error: None,
-            sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, world.genesis, ())), self._shelf),
+            sync=SyncParts(Pins(TrustedRoot(TRUST_VERSION, world.genesis, ())), self._snapshot_store),
         )
 
     def work(self, action: Callable[[], None] | None) -> None:
@@ -216,7 +216,7 @@ class SimulatedNode:
         """Close what is open."""
         self._engines.close()
         self.driver.close()
-        self._shelf.close()
+        self._snapshot_store.close()
         self.store.close()
 
     @staticmethod

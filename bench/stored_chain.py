@@ -31,7 +31,7 @@ from node.home.home import Home
 from node.home.repair import CHAIN, SNAPSHOTS, VOTES
 from node.replica.journal import VoteLogJournal
 from node.storage.leveldb import LevelDatabase
-from node.storage.shelf import Shelf
+from node.storage.snapshotstore import SnapshotStore
 from node.storage.store import Store
 from node.sync.making import SnapshotMaker
 
@@ -65,8 +65,8 @@ class StoredChain:
     def __init__(self, network: Network, home: Home, *, blocks_count: int) -> None:
         """Open a store. Its blocks are dated so that `blocks_count` of them end now."""
         self._store = Store.open(home.data / CHAIN, network.genesis)
-        self._shelf = Shelf.open(home.data / SNAPSHOTS)
-        self._snapshots = SnapshotMaker(self._store, self._shelf)
+        self._snapshot_store = SnapshotStore.open(home.data / SNAPSHOTS)
+        self._snapshots = SnapshotMaker(self._store, self._snapshot_store)
         self._tip = self._store.tip()
         validators = require_validators(self._store).current
         self._validators = validators
@@ -76,8 +76,8 @@ class StoredChain:
         self._path: list[Executed] = []
 
     def close(self) -> None:
-        """Close store and shelf."""
-        self._shelf.close()
+        """Close store and snapshot_store."""
+        self._snapshot_store.close()
         self._store.close()
 
     @property
@@ -136,7 +136,7 @@ class StoredChain:
 
     def _certificate(self) -> QuorumCertificate:
         header = self._tip.header
-        subject = Subject(FINALIZE, 0, header.view, header.view - 1, self._tip.sealed.hash)
+        subject = Subject(FINALIZE, 0, header.view, header.view - 1, self._tip.encoded_header.hash)
         body = subject.body(header.chain_id)
         signers = self._keys[: self._validators.quorum]
         return QuorumCertificate(

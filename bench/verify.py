@@ -145,7 +145,7 @@ def present(chain: MemoryChain, trust: TrustedRoot, batch: Tree, each: Consented
     if not isinstance(unrevoked, AbsenceProof):
         raise LookupError("a fresh document is not revoked")
     evidence = Evidence(
-        header=chain.tip.sealed.encoded,
+        header=chain.tip.encoded_header.encoded,
         certificate=chain.certificate(),
         trust_path=TrustPath(0, (), None),
         anchor=prove_present(chain, anchor_key(ISSUER, batch.root())),

@@ -103,8 +103,8 @@ def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
         if is_whole and not damage:
             replay.check_state(store.values())
             replay.check_pages(store.pages())
-            # The crown is made of what is stored, and differs where that does: then it tells nothing more.
-            report.findings = [each for each in report.findings if not _is_of_crown(each)] or report.findings
+            # The top pages is made of what is stored, and differs where that does: then it tells nothing more.
+            report.findings = [each for each in report.findings if not _is_top_page(each)] or report.findings
     except StoreError as error:
         # Damage that the checksums caught: what the disk holds is not what the node wrote.
         report = replay.report
@@ -112,12 +112,12 @@ def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
     return report
 
 
-def _is_of_crown(finding: Finding) -> bool:
-    """Say whether a finding is of the crown, which no node stores."""
-    from node.storage.crown import is_of_crown
+def _is_top_page(finding: Finding) -> bool:
+    """Say whether a finding is of the top pages, which no node stores."""
+    from node.storage.toppages import is_top_page
 
     kind, _, path = finding.record.rpartition(" ")
-    return kind == "state page" and is_of_crown(bytes.fromhex(path))
+    return kind == "state page" and is_top_page(bytes.fromhex(path))
 
 
 def _stored_blocks(

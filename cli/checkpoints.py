@@ -12,7 +12,7 @@ from cli.exits import NO, CommandError
 from cli.nodes import connect
 from cli.times import now_ms
 from ledger.errors import LedgerError
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
 from ledger.trust import Checkpoint, Pins, TrustedRoot, TrustPath, verify_header
 
@@ -26,7 +26,7 @@ def fetch_checkpoint(root: TrustedRoot, height: int, url: str) -> Checkpoint:
 
 
 async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
-    headers: list[SealedHeader] = []
+    headers: list[EncodedHeader] = []
     async with connect(url) as reader:
         path = await reader.trust_path()
         while len(headers) < BLOCKS_ABOVE_MAX:
@@ -34,7 +34,7 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
             if not blocks:
                 break
             for block, certificate in blocks:
-                headers.append(block.sealed)
+                headers.append(block.encoded_header)
                 if certificate is not None:
                     return _verified(root, height, headers, certificate, path)
     raise CommandError(
@@ -52,7 +52,7 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
 def _verified(
     root: TrustedRoot,
     height: int,
-    headers: list[SealedHeader],
+    headers: list[EncodedHeader],
     certificate: QuorumCertificate,
     served: TrustPath,
 ) -> Checkpoint:

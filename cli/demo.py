@@ -1,6 +1,6 @@
 """`luohu demo`: the whole story on this machine, with real processes, TLS, disks and signatures.
 
-Rule 1: every step goes through the doors that members and holders use; nothing is simulated.
+Rule 1: every step goes through the commands and routes that members and holders use; nothing is simulated.
 Rule 2: a step that does not end as the story says stops the demo and says what was expected and found.
 Rule 3: no process and no file is left behind, also when it is interrupted; `--keep` says what it leaves.
 """
@@ -413,7 +413,7 @@ def audit_and_tamper(stage: Stage, story: Story) -> None:
 
 def _alter_a_record(home: Path, story: Story) -> bytes:
     """Rewrite the story's anchor in a stopped node's database, as an insider would; return its state key."""
-    from node.storage.database import Batch as Changes
+    from node.storage.database import WriteBatch as Changes
     from node.storage.leveldb import LevelDatabase
 
     key = anchor_key(story.case.issuer, story.proof.anchor_root)

@@ -23,12 +23,12 @@ from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import now_ms, show_time, to_duration, to_moment
 from cli.verify import print_refusal
-from ledger.answers import disclosure_to_json
 from ledger.disclosure import DisclosureVerdict, verify_disclosure
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
 from ledger.sdjwt import JWT_SIZE_MAX, SDJWT_SIZE_MAX, decode, open_fields
+from ledger.verdictjson import disclosure_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
 

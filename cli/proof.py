@@ -16,7 +16,7 @@ from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import show_time
 from ledger.encoding.records import Json, to_json, unpack
 from ledger.proofs import Proof, ProvenLeaf
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent, Member
 
 L = TypeVar("L", Anchor, Member, Consent)
@@ -54,7 +54,7 @@ def refresh(proof_path: Path, consent_path: Path | None, url: str, as_json: bool
             return await holder.refresh(client, old, consent)
 
     new = asyncio.run(ask())
-    header = SealedHeader.decode(new.evidence.header).header
+    header = EncodedHeader.decode(new.evidence.header).header
     write_file(proof_path, new.encode())
     has_consent = new.evidence.consent is not None
     lines = [
@@ -126,7 +126,7 @@ def show(proof_path: Path, as_json: bool) -> None:
       luohu proof show report.pdf.proof --json
     """
     decoded = Proof.decode(read_proof(proof_path))
-    header = SealedHeader.decode(decoded.evidence.header)
+    header = EncodedHeader.decode(decoded.evidence.header)
     metadata = decoded.opening.decoded_metadata()
     anchor = _leaf(Anchor, decoded.evidence.anchor)
     issuer = _leaf(Member, decoded.evidence.issuer)

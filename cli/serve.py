@@ -53,11 +53,11 @@ async def _serve(
 ) -> None:
     from node.api.loopback import check_loopback
     from node.consent.scenarios import load_scenarios, scenarios_directory
-    from node.desk.service import DeskService
+    from node.recipient.service import RecipientService
 
     check_loopback(host)
     scenarios = load_scenarios(scenarios_directory())
-    service = DeskService(trust, requests=requests, fields_of=scenarios.fields_of)
+    service = RecipientService(trust, requests=requests, fields_of=scenarios.fields_of)
     bound = await service.start(host, port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -12,18 +12,18 @@ from typing import Any, cast
 
 import click
 
-from cli.batch import BatchQuestion, BatchSummary, summary_json, verify_manifest
+from cli.bulk import BulkQuestion, BulkSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
 from cli.files import FILE, default_proof_path, read_file, read_proof, read_request, read_trusted_root
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
-from ledger.answers import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
+from ledger.bundles import is_archive, is_proof, open_bundle
 from ledger.errors import LedgerError
-from ledger.pairs import is_archive, is_proof, open_pair
 from ledger.presentation import Request
+from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Document, Verifier
-from node.desk.batch import JOBS_MAX, BatchSettings
+from node.recipient.bulk import JOBS_MAX, BulkSettings
 
 FIRST_SIZE = 64
 UNCHECKED = "neither consent nor presentation was checked"
@@ -106,7 +106,7 @@ def verify(
     _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs)
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
-        question = BatchQuestion(BatchSettings(trust, at), request_path, anchor_only, max_age)
+        question = BulkQuestion(BulkSettings(trust, at), request_path, anchor_only, max_age)
         summary = verify_manifest(manifest, out, question, jobs=jobs or min(JOBS_MAX, os.cpu_count() or 1))
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
@@ -150,7 +150,7 @@ def _check_call(
         raise wrong_usage(
             "--proof", expected="none beside --manifest", found="one", cure="Name it in the second column."
         )
-    # In a manifest, each row may name its own request; cli.batch asks for the others.
+    # In a manifest, each row may name its own request; cli.bulk asks for the others.
     if (request is not None) if is_anchor_only else (request is None and manifest is None):
         raise wrong_usage(
             "luohu verify",
@@ -160,7 +160,7 @@ def _check_call(
         )
 
 
-def _print_summary(summary: BatchSummary, out: Path, *, is_anchor_only: bool, as_json: bool) -> int:
+def _print_summary(summary: BulkSummary, out: Path, *, is_anchor_only: bool, as_json: bool) -> int:
     verified_count = sum(summary.verdicts.get(verdict, 0) for verdict in (VERIFIED, ANCHOR_VERIFIED))
     note = f" ({UNCHECKED})" if is_anchor_only else ""
     rows = [(code, f"{count}") for code, count in summary.codes.items()]
@@ -196,8 +196,8 @@ def _verify(path: Path, proof_path: Path | None, question: Question) -> AnchorVe
     try:
         if is_archive(start) and proof_path is None and not beside.exists():
             with path.open("rb") as archive:
-                pair = open_pair(archive)
-                return question.answer(pair.document(), pair.proof)
+                bundle = open_bundle(archive)
+                return question.answer(bundle.document(), bundle.proof)
         document, proof = path, beside
         if is_proof(start) and proof_path is not None and not is_proof(_first_bytes(beside)):
             document, proof = proof, document

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ledger.trust import parse_trusted_root
 from ledger.verifier import MAX_AGE_MS
-from node.desk.batch import COLUMNS, BatchSettings, Row, answer_rows
+from node.recipient.bulk import COLUMNS, BulkSettings, Row, answer_rows
 
 # Worker processes import this file: what it does stands under this condition.
 if __name__ == "__main__":
@@ -19,7 +19,7 @@ if __name__ == "__main__":
         Row(number, str(proof.with_suffix("")), str(proof), str(request_path), MAX_AGE_MS)
         for number, proof in enumerate(proofs, start=1)
     ]
-    settings = BatchSettings(parse_trusted_root(trust_path.read_bytes()), at_ms)
+    settings = BulkSettings(parse_trusted_root(trust_path.read_bytes()), at_ms)
     refused_count = 0
     for answer in answer_rows(rows, settings, jobs=2):
         cells = dict(zip(COLUMNS, answer.cells, strict=True))

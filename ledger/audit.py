@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from ledger.chain.ahead import Pool, checked_ahead
 from ledger.chain.execution import execute_block
 from ledger.chain.overlays import Executed, Tip
+from ledger.chain.prevalidation import Pool, prevalidated
 from ledger.encoding.codec import decode
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
@@ -150,7 +150,7 @@ class Audit:
         self.report = AuditReport(genesis.content.chain_id, genesis.content.network)
         self._state = _ReplayedState()
         self._state.take(start)
-        self._tip = Tip(start.block.sealed, self._state, start.history)
+        self._tip = Tip(start.block.encoded_header, self._state, start.history)
         self._verified = VerifiedTransactions()
         self._sets: dict[int, ValidatorSet] = {}
 
@@ -169,7 +169,7 @@ class Audit:
             self._find(block.header.height, error.where, error.expected, error.found)
             return False
         self._state.take(executed)
-        self._tip = Tip(block.sealed, self._state, executed.history)
+        self._tip = Tip(block.encoded_header, self._state, executed.history)
         self.report.height = block.header.height
         self._count(block)
         if certificate is None:
@@ -183,7 +183,7 @@ class Audit:
         self, blocks: Iterable[tuple[Block, QuorumCertificate | None]], pool: Pool | None = None
     ) -> bool:
         """Replay the next blocks, their signatures checked ahead by a pool; say whether the audit can go on."""
-        ahead = blocks if pool is None else checked_ahead(blocks, pool, self._verified, self._state)
+        ahead = blocks if pool is None else prevalidated(blocks, pool, self._verified, self._state)
         return all(self.replay(block, certificate) for block, certificate in ahead)
 
     def finish(self) -> AuditReport:
@@ -226,7 +226,7 @@ class Audit:
     def _check_certificate(
         self, block: Block, certificate: QuorumCertificate, validators: ValidatorSet
     ) -> bool:
-        if not block.sealed.is_named_by(certificate):
+        if not block.encoded_header.is_named_by(certificate):
             self._find(
                 block.header.height, "quorum certificate", "a finalization of this block", "one of another"
             )

@@ -34,7 +34,7 @@ from ledger.encoding.records import (
     to_json,
 )
 from ledger.errors import LedgerError
-from ledger.rules.blocks import HEADER_VERSION, NO_HASH, Block, Header, SealedHeader, transactions_root
+from ledger.rules.blocks import HEADER_VERSION, NO_HASH, Block, EncodedHeader, Header, transactions_root
 from ledger.rules.certificates import VALIDATORS_MAX, Validator, ValidatorSet
 from ledger.rules.proposals import GOVERNORS_MAX, Governance
 from ledger.rules.state import (
@@ -247,9 +247,9 @@ def genesis_block(content: GenesisContent) -> Executed:
         next_validators_hash=None,
         proposer=None,
     )
-    sealed = SealedHeader.encode(header)
-    history, _ = Frontier().append(sealed.hash)
-    return Executed(Block(sealed, ()), Overlay(changes.values, tree.pages, empty), history)
+    encoded_header = EncodedHeader.encode(header)
+    history, _ = Frontier().append(encoded_header.hash)
+    return Executed(Block(encoded_header, ()), Overlay(changes.values, tree.pages, empty), history)
 
 
 def genesis_tip(content: GenesisContent) -> Tip:

@@ -32,7 +32,7 @@ from ledger.encoding.records import (
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.presentation import Pin
-from ledger.rules.blocks import HEADER_SIZE_MAX, SealedHeader
+from ledger.rules.blocks import HEADER_SIZE_MAX, EncodedHeader
 from ledger.rules.certificates import FINALIZE, QuorumCertificate, ValidatorSet
 from ledger.trees.merkle import TreePath, verify_inclusion
 
@@ -113,14 +113,14 @@ class Pins:
         self.validators_hashes = {pin.epoch: pin.validators.digest() for pin in self.every}
         """What headers name the pinned validator sets by: an epoch has one set."""
 
-    def beyond(self, sealed: SealedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
+    def beyond(self, encoded_header: EncodedHeader, epoch: int, validators: ValidatorSet) -> "Pins":
         """Return pins that end in a block which the caller itself holds as final.
 
         `epoch` and `validators` are those that decide the blocks on it. Genesis itself adds nothing.
         """
-        if sealed.header.height == 0:
+        if encoded_header.header.height == 0:
             return self
-        own = Checkpoint(sealed.header.height, sealed.hash, epoch, validators, *ALWAYS)
+        own = Checkpoint(encoded_header.header.height, encoded_header.hash, epoch, validators, *ALWAYS)
         pins = copy(self)
         pins.every = (*self.every, own)
         pins.validators_hashes = {**self.validators_hashes, epoch: validators.digest()}
@@ -134,7 +134,7 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True)
-class Certified:
+class FinalizedHeader:
     """A header with the quorum certificate that finalizes it."""
 
     header: Annotated[bytes, Octets(1, HEADER_SIZE_MAX)]
@@ -145,7 +145,7 @@ class Certified:
 class Handover:
     """An epoch's seal, finalized, and the validator set that it names."""
 
-    seal: Certified
+    seal: FinalizedHeader
     next_validators: ValidatorSet
 
 
@@ -153,7 +153,7 @@ class Handover:
 class History:
     """Why an older header is part of the chain: its path under the history root of a newer, certified one."""
 
-    newer: Certified
+    newer: FinalizedHeader
     path: TreePath
 
 
@@ -170,7 +170,7 @@ class TrustPath:
 class TrustedHeader:
     """A header that the trusted root reaches, and the pin that it was reached from."""
 
-    sealed: SealedHeader
+    encoded_header: EncodedHeader
     pin: Checkpoint
 
 
@@ -196,23 +196,25 @@ def verify_header(
     `certificate` finalizes the header itself; it is None exactly where `path.history` carries the trust.
     """
     start = _require_start(trusted.at(at_ms), path.from_epoch)
-    sealed = SealedHeader.decode(header)
+    encoded_header = EncodedHeader.decode(header)
     signed_by = _walk(trusted, start, path.handovers)
     _check_recent(trusted, signed_by.number)
     if path.history is None:
         if certificate is None:
             raise TrustError("trust path", "a certificate or a history", "neither")
-        _check_certified(trusted, sealed, certificate, signed_by)
+        _check_certified(trusted, encoded_header, certificate, signed_by)
     else:
         if certificate is not None:
             raise TrustError("trust path", "a certificate or a history", "both")
-        newer = SealedHeader.decode(path.history.newer.header)
+        newer = EncodedHeader.decode(path.history.newer.header)
         _check_certified(trusted, newer, path.history.newer.certificate, signed_by)
-        _check_history(sealed, newer, path.history.path)
-        if sealed.header.chain_id != trusted.chain_id:
-            raise TrustError("header", f"chain {trusted.chain_id.hex()}", sealed.header.chain_id.hex())
-        _check_pinned(trusted, sealed)
-    return TrustedHeader(sealed, start)
+        _check_history(encoded_header, newer, path.history.path)
+        if encoded_header.header.chain_id != trusted.chain_id:
+            raise TrustError(
+                "header", f"chain {trusted.chain_id.hex()}", encoded_header.header.chain_id.hex()
+            )
+        _check_pinned(trusted, encoded_header)
+    return TrustedHeader(encoded_header, start)
 
 
 def _require_start(pins: tuple[Checkpoint, ...], from_epoch: int) -> Checkpoint:
@@ -228,10 +230,10 @@ def _walk(trusted: Pins, start: Checkpoint, handovers: tuple[Handover, ...]) -> 
     hashes = trusted.validators_hashes
     current = _Epoch(start.epoch, start.validators, hashes[start.epoch])
     for handover in handovers:
-        sealed = SealedHeader.decode(handover.seal.header)
-        _check_certified(trusted, sealed, handover.seal.certificate, current)
+        encoded_header = EncodedHeader.decode(handover.seal.header)
+        _check_certified(trusted, encoded_header, handover.seal.certificate, current)
         number, next_hash = current.number + 1, handover.next_validators.digest()
-        if sealed.header.next_validators_hash != next_hash:
+        if encoded_header.header.next_validators_hash != next_hash:
             raise TrustError(
                 f"handover from epoch {current.number}", "a seal that names the next set", "another header"
             )
@@ -250,11 +252,11 @@ def _check_recent(trusted: Pins, epoch: int) -> None:
 
 def _check_certified(
     trusted: Pins,
-    sealed: SealedHeader,
+    encoded_header: EncodedHeader,
     certificate: QuorumCertificate,
     signed_by: _Epoch,
 ) -> None:
-    header, subject, epoch = sealed.header, certificate.subject, signed_by.number
+    header, subject, epoch = encoded_header.header, certificate.subject, signed_by.number
     if header.chain_id != trusted.chain_id:
         raise TrustError("header", f"chain {trusted.chain_id.hex()}", header.chain_id.hex())
     if header.epoch != epoch or header.validators_hash != signed_by.validators_hash:
@@ -263,26 +265,28 @@ def _check_certified(
         )
     if subject.kind != FINALIZE:
         raise TrustError("quorum certificate", "a finalization", f"a {subject.kind} certificate")
-    if subject.epoch != epoch or subject.block_hash != sealed.hash:
-        raise TrustError("quorum certificate", f"of block {sealed.hash.hex()}", "of another block or epoch")
+    if subject.epoch != epoch or subject.block_hash != encoded_header.hash:
+        raise TrustError(
+            "quorum certificate", f"of block {encoded_header.hash.hex()}", "of another block or epoch"
+        )
     if not header.may_be_certified_in(subject.view):
         raise TrustError("quorum certificate", f"view {header.view}", f"view {subject.view}")
     certificate.verify(trusted.chain_id, signed_by.validators)
-    _check_pinned(trusted, sealed)
+    _check_pinned(trusted, encoded_header)
 
 
-def _check_history(sealed: SealedHeader, newer: SealedHeader, path: TreePath) -> None:
+def _check_history(encoded_header: EncodedHeader, newer: EncodedHeader, path: TreePath) -> None:
     """Check that a header stands at its own height below a newer one: the tree has the newer one's height."""
-    height = sealed.header.height
+    height = encoded_header.header.height
     if path.index != height:
         raise TrustError("history path", f"index {height}", f"index {path.index}")
-    verify_inclusion(sealed.hash, path, size=newer.header.height, root=newer.header.history_root)
+    verify_inclusion(encoded_header.hash, path, size=newer.header.height, root=newer.header.history_root)
 
 
-def _check_pinned(trusted: Pins, sealed: SealedHeader) -> None:
+def _check_pinned(trusted: Pins, encoded_header: EncodedHeader) -> None:
     for pin in trusted.every:
-        if pin.height == sealed.header.height and pin.block_hash != sealed.hash:
-            raise TrustError("header", f"the pinned block {pin.block_hash.hex()}", sealed.hash.hex())
+        if pin.height == encoded_header.header.height and pin.block_hash != encoded_header.hash:
+            raise TrustError("header", f"the pinned block {pin.block_hash.hex()}", encoded_header.hash.hex())
 
 
 def parse_trusted_root(text: bytes) -> TrustedRoot:

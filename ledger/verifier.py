@@ -206,7 +206,7 @@ class Verifier:
             )
 
     def _anchor_verdict(self, proof: Proof, facts: _Facts, at_ms: int, max_age_ms: int) -> AnchorVerdict:
-        header = facts.header.sealed.header
+        header = facts.header.encoded_header.header
         age_ms = max(0, at_ms - header.time_ms)
         if age_ms > max_age_ms:
             raise VerificationError(
@@ -299,7 +299,7 @@ _verify_present = lru_cache(LEAVES_REMEMBERED_MAX)(verify_present)
 
 def _require_leaf(proven: ProvenLeaf, shape: type[L], key: bytes, header: TrustedHeader, code: str) -> L:
     try:
-        _verify_present(header.sealed.header.state_root, key, proven.value, proven.proof)
+        _verify_present(header.encoded_header.header.state_root, key, proven.value, proven.proof)
         return decode_leaf(shape, key, proven.value)
     except LedgerError as error:
         raise _refused(code, error) from error
@@ -313,7 +313,7 @@ def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitmen
         )
     key = revocation_key(anchor.issuer, commitment)
     try:
-        verify_absent(header.sealed.header.state_root, key, proof.evidence.unrevoked)
+        verify_absent(header.encoded_header.header.state_root, key, proof.evidence.unrevoked)
     except LedgerError as error:
         raise _refused("revocation-unproven", error) from error
 
@@ -367,7 +367,7 @@ def _verify_consent(
 
 
 def _check_request(facts: _Facts, request: RequestBody) -> None:
-    chain_id = facts.header.sealed.header.chain_id
+    chain_id = facts.header.encoded_header.header.chain_id
     if request.chain_id != chain_id:
         raise VerificationError("request-mismatch", "request chain", chain_id.hex(), request.chain_id.hex())
     if request.issuer != facts.metadata.issuer:
@@ -402,7 +402,7 @@ def _show(value: object) -> str:
 
 
 def _check_active(consent: Consent, granted: Granted, facts: _Facts, at_ms: int) -> None:
-    header = facts.header.sealed.header
+    header = facts.header.encoded_header.header
     terms = granted.terms
     retrospective = at_ms < header.time_ms
     ended = consent.ended

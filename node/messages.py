@@ -45,7 +45,7 @@ class Consensus:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class BlockProposal:
     """A leader's proposal: its notarize vote (a consensus message), header, and transactions by id."""
 
     TAG: ClassVar[str] = "proposal"
@@ -177,7 +177,7 @@ SyncRequest: TypeAlias = WantFinal | WantSnapshot | WantChunk
 SyncAnswer: TypeAlias = FinalBlocks | SnapshotOffer | SnapshotChunk | NotHeld
 PeerMessage: TypeAlias = (
     Consensus
-    | Proposal
+    | BlockProposal
     | Gossip
     | WantTransactions
     | WantBlock

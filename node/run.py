@@ -38,7 +38,7 @@ from node.replica.journal import Journal, VoteLogJournal
 from node.replica.mempool import Mempool
 from node.replica.reporter import Reporter
 from node.running import RunningNode
-from node.storage.shelf import Shelf
+from node.storage.snapshotstore import SnapshotStore
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
 from node.sync.checkers import Checkers
@@ -81,7 +81,7 @@ class NodeParts:
 
 
 class ApiServer(Protocol):
-    """The door for clients."""
+    """What serves clients."""
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port."""
@@ -147,7 +147,7 @@ class NodeProcess:
         parts.data.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.store = self._open_store()
-        self._shelf = self._open_shelf()
+        self._snapshot_store = self._open_snapshot_store()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._pump: asyncio.Task[None] | None = None
@@ -190,7 +190,9 @@ class NodeProcess:
                 on_refused=lambda transaction, error: self.node.was_refused(transaction, error),
                 on_failure=self._fail,
                 sync=SyncParts(
-                    Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())), self._shelf, checker=self._checkers
+                    Pins(TrustedRoot(TRUST_VERSION, parts.genesis, ())),
+                    self._snapshot_store,
+                    checker=self._checkers,
                 ),
                 on_installed=self._was_installed,
                 core_log=self._core_log,
@@ -199,7 +201,7 @@ class NodeProcess:
         except BaseException:
             self._core_log.close()
             self._engines.close()
-            self._shelf.close()
+            self._snapshot_store.close()
             self.store.close()
             self._lock.release()
             raise
@@ -247,9 +249,9 @@ class NodeProcess:
             self._lock.release()
             raise
 
-    def _open_shelf(self) -> Shelf:
+    def _open_snapshot_store(self) -> SnapshotStore:
         try:
-            return Shelf.open(self._parts.data / SNAPSHOTS)
+            return SnapshotStore.open(self._parts.data / SNAPSHOTS)
         except BaseException:
             self.store.close()
             self._lock.release()
@@ -350,7 +352,7 @@ class NodeProcess:
         self._engines.close()
         self.driver.close()
         self._core_log.close()
-        self._shelf.close()
+        self._snapshot_store.close()
         self.store.close()
         self._lock.release()
         logger.info("node.stopped member=%s", self._parts.member)

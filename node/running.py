@@ -35,11 +35,11 @@ from ledger.rules.state import (
 from ledger.rules.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
 from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
-from ledger.trust import HANDOVERS_MAX, Certified, Handover, TrustError, TrustPath
+from ledger.trust import HANDOVERS_MAX, FinalizedHeader, Handover, TrustError, TrustPath
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.api.turns import Turns
 from node.clock import Clock
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from node.replica.driver import Driver
 from node.replica.mempool import MempoolError
 from node.storage.store import Store
@@ -213,19 +213,19 @@ class RunningNode:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
         if (request.consent_key is None) != (request.consent_id is None):
             raise UnknownLeaf("consent", "consent key and id, or neither", "one of them")
-        with self._store.snapshot() as snapshot:
-            root = snapshot.tip().header.state_root
-            at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
-            path = self._trust_path(request.from_epoch, snapshot.tip().header.epoch)
-            anchor = _prove_leaf(snapshot, root, anchor_key(request.issuer, request.root), "anchor")
-            issuer = _prove_leaf(snapshot, root, member_key(request.issuer), "issuer")
-            unrevoked = prove(snapshot, root, revocation_key(request.issuer, request.commitment))
+        with self._store.read_view() as view:
+            root = view.tip().header.state_root
+            at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
+            path = self._trust_path(request.from_epoch, view.tip().header.epoch)
+            anchor = _prove_leaf(view, root, anchor_key(request.issuer, request.root), "anchor")
+            issuer = _prove_leaf(view, root, member_key(request.issuer), "issuer")
+            unrevoked = prove(view, root, revocation_key(request.issuer, request.commitment))
             if isinstance(unrevoked, InclusionProof):
                 raise Revoked("document", "not revoked", "revoked by its issuer")
             consent = None
             if request.consent_key is not None and request.consent_id is not None:
                 key = consent_key(request.consent_key, request.consent_id)
-                consent = _consent_evidence(snapshot, root, key)
+                consent = _consent_evidence(view, root, key)
             return Evidence(at.header, at.certificate, path, anchor, issuer, unrevoked, consent)
 
     def member_ids(self) -> tuple[str, ...]:
@@ -234,11 +234,11 @@ class RunningNode:
 
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
-        with self._store.snapshot() as snapshot:
-            root = snapshot.tip().header.state_root
-            at = self._certified(snapshot.tip().sealed.encoded, snapshot.tip_certificate())
-            value, proof = snapshot.find_value(key), prove(snapshot, root, key)
-            path = self._trust_path(0, snapshot.tip().header.epoch)
+        with self._store.read_view() as view:
+            root = view.tip().header.state_root
+            at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
+            value, proof = view.find_value(key), prove(view, root, key)
+            path = self._trust_path(0, view.tip().header.epoch)
             if isinstance(proof, AbsenceProof):
                 return ProvenValue(None, None, proof, at, path)
             assert value is not None, "a present leaf has a value"
@@ -260,10 +260,10 @@ class RunningNode:
         return found
 
     @staticmethod
-    def _certified(header: bytes, certificate: QuorumCertificate | None) -> Certified:
+    def _finalized_header(header: bytes, certificate: QuorumCertificate | None) -> FinalizedHeader:
         if certificate is None:
             raise NotReady("no block is final yet")
-        return Certified(header, certificate)
+        return FinalizedHeader(header, certificate)
 
     # -- blocks and status ------------------------------------------------------------------------------
 
@@ -307,13 +307,13 @@ class RunningNode:
             epoch=self._driver.engine.epoch,
             chain_id=tip.header.chain_id,
             height=tip.header.height,
-            block_hash=tip.sealed.hash,
+            block_hash=tip.encoded_header.hash,
             state_root=tip.header.state_root,
             time_ms=tip.header.time_ms,
             view=core.current_view,
             finalized_view=core.finalized.view,
-            is_voting=core.standing is Standing.VOTING,
-            is_amnesiac=core.standing is Standing.OBSERVING,
+            is_voting=core.standing is Participation.VOTING,
+            is_amnesiac=core.standing is Participation.OBSERVING,
             peers_connected=self._peers_connected(),
             mempool_count=self._driver.mempool.count,
             mempool_size=self._driver.mempool.size,

@@ -19,8 +19,8 @@ from ledger.rules.blocks import (
     HEADER_VERSION,
     Block,
     BlockError,
+    EncodedHeader,
     Header,
-    SealedHeader,
     leader_index,
     transactions_root,
 )
@@ -80,7 +80,7 @@ def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) 
     Raises BlockError where it breaks a rule, Divergence where its header states another result.
     """
     header = block.header
-    check_lineage(parent.sealed, header)
+    check_lineage(parent.encoded_header, header)
     context = _context(parent, header.time_ms)
     _check_limits(block.transactions, context.parameters)
     if block.transactions and is_sealing(parent.state):
@@ -107,7 +107,7 @@ def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) 
     return Executed(block, executed.overlay, executed.history)
 
 
-def check_lineage(parent: SealedHeader, header: Header) -> None:
+def check_lineage(parent: EncodedHeader, header: Header) -> None:
     """Check what can be checked of a header without executing it. Raises BlockError."""
     where = f"block {header.height}"
     above = parent.header
@@ -220,7 +220,7 @@ def _finish(
         view=view,
         height=parent.header.height + 1,
         time_ms=time_ms,
-        parent_hash=parent.sealed.hash,
+        parent_hash=parent.encoded_header.hash,
         transactions_root=transactions_root(tuple(transaction.id for transaction in transactions)),
         state_root=tree.root,
         history_root=parent.history.root(),
@@ -228,9 +228,11 @@ def _finish(
         next_validators_hash=None if validators.pending is None else validators.pending.digest(),
         proposer=proposer,
     )
-    sealed = SealedHeader.encode(header)
-    history, _ = parent.history.append(sealed.hash)
-    return Executed(Block(sealed, transactions), Overlay(changes.values, tree.pages, parent.state), history)
+    encoded_header = EncodedHeader.encode(header)
+    history, _ = parent.history.append(encoded_header.hash)
+    return Executed(
+        Block(encoded_header, transactions), Overlay(changes.values, tree.pages, parent.state), history
+    )
 
 
 def _check_equal(*, claimed: Header, computed: Header) -> None:

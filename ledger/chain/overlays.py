@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledger.rules.blocks import Block, Header, SealedHeader
+from ledger.rules.blocks import Block, EncodedHeader, Header
 from ledger.rules.state import StateView
 from ledger.trees.merkle import Frontier
 from ledger.trees.statepages import PageSource
@@ -22,13 +22,13 @@ class State(StateView, PageSource, Protocol):
 class Tip:
     """A block to build on: its header, the state after it, and the history up to and including it."""
 
-    sealed: SealedHeader
+    encoded_header: EncodedHeader
     state: State
     history: Frontier
 
     @property
     def header(self) -> Header:
-        return self.sealed.header
+        return self.encoded_header.header
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ class Executed:
 
     def tip(self) -> Tip:
         """Return the block as something to build on."""
-        return Tip(self.block.sealed, self.overlay, self.history)
+        return Tip(self.block.encoded_header, self.overlay, self.history)

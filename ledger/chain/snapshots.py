@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias, cast
 
 from ledger.encoding.records import Hash, Items, Octets, Uint, pack, unpack, unpack_union
 from ledger.errors import LedgerError
-from ledger.rules.blocks import HEADER_SIZE_MAX, SealedHeader
+from ledger.rules.blocks import HEADER_SIZE_MAX, EncodedHeader
 from ledger.rules.proposals import Governance, Proposal
 from ledger.rules.state import (
     LEAF_SIZE_MAX,
@@ -88,21 +88,21 @@ class Description:
     chunks_count: Annotated[int, Uint(CHUNKS_MAX, minimum=1)]
     chunks_root: Hash
 
-    def sealed(self) -> SealedHeader:
+    def encoded_header(self) -> EncodedHeader:
         """Return the block's header. Raises EncodingError."""
-        return SealedHeader.decode(self.header)
+        return EncodedHeader.decode(self.header)
 
-    def check(self) -> SealedHeader:
+    def check(self) -> EncodedHeader:
         """Check the frontier against the header, and return it. Raises LedgerError. Trust is another question."""
-        sealed = self.sealed()
-        height, root = sealed.header.height, self.history.root()
+        encoded_header = self.encoded_header()
+        height, root = encoded_header.header.height, self.history.root()
         if self.history.size != height:
             raise SnapshotError("snapshot history", f"{height} blocks", f"{self.history.size}")
-        if root != sealed.header.history_root:
+        if root != encoded_header.header.history_root:
             raise SnapshotError(
-                "snapshot history", f"the root {sealed.header.history_root.hex()}", root.hex()
+                "snapshot history", f"the root {encoded_header.header.history_root.hex()}", root.hex()
             )
-        return sealed
+        return encoded_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Rebuilding:
 
     def check(self, description: Description) -> None:
         """Check that these are all the leaves of the block's state. Raises SnapshotError."""
-        expected = description.sealed().header.state_root
+        expected = description.encoded_header().header.state_root
         if self.root != expected:
             raise SnapshotError("snapshot", f"the state root {expected.hex()}", self.root.hex())
         counted = (self.leaves_count, self.leaves_size)

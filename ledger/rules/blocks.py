@@ -60,7 +60,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedHeader:
+class EncodedHeader:
     """A header with the bytes that are hashed and signed over, and their hash."""
 
     encoded: bytes
@@ -68,13 +68,13 @@ class SealedHeader:
     hash: bytes
 
     @classmethod
-    def decode(cls, encoded: bytes) -> "SealedHeader":
+    def decode(cls, encoded: bytes) -> "EncodedHeader":
         """Decode a header. Raises EncodingError."""
         header = unpack(Header, encoded, size_max=HEADER_SIZE_MAX)
         return cls(encoded, header, tagged_digest(BLOCK_TAG, encoded))
 
     @classmethod
-    def encode(cls, header: Header) -> "SealedHeader":
+    def encode(cls, header: Header) -> "EncodedHeader":
         """Encode a header. Raises EncodingError where a field does not fit."""
         encoded = pack(header)
         return cls(encoded, header, tagged_digest(BLOCK_TAG, encoded))
@@ -91,17 +91,17 @@ class SealedHeader:
 class Block:
     """A header and the transactions under its root, in order."""
 
-    sealed: SealedHeader
+    encoded_header: EncodedHeader
     transactions: tuple[Transaction, ...]
 
     @property
     def header(self) -> Header:
-        return self.sealed.header
+        return self.encoded_header.header
 
     @property
     def hash(self) -> bytes:
         """The 32-byte hash of the header's bytes."""
-        return self.sealed.hash
+        return self.encoded_header.hash
 
 
 def transactions_root(transaction_ids: tuple[bytes, ...]) -> bytes:

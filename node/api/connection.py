@@ -1,4 +1,4 @@
-"""Connections: what is bounded before a request has reached a door.
+"""Connections: what is bounded before a request has reached a route.
 
 Rule 1: at most CONNECTIONS_MAX connections; one more is told to come again and closed.
 Rule 2: headers are whole within IDLE_S, or the connection is closed. So is one that idles between requests.
@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from node.api.doors import refuse
+from node.api.route import refuse
 
 CONNECTIONS_MAX: Final = 256
 IDLE_S: Final = 20.0

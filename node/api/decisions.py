@@ -1,4 +1,4 @@
-"""The doors on governance: proposals, the validator set, and misbehaviour on record.
+"""The routes on governance: proposals, the validator set, and misbehaviour on record.
 
 Rule 1: each record comes with its proof; lists are walked from the latest record, newest first, and bounded.
 Rule 2: whether a proposal is open or expired is said as of the answer's own header.
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ledger.encoding.records import Json, to_json
 from ledger.errors import EncodingError
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.proposals import GOVERNANCE_KEY, Governance, Proposal, proposal_key
 from ledger.rules.state import (
     LATEST_MISBEHAVIOUR_KEY,
@@ -23,8 +23,8 @@ from ledger.rules.state import (
     decode_leaf,
     misbehaviour_key,
 )
-from node.api.doors import not_found, require_hash, require_number, respond
 from node.api.queries import proven_json
+from node.api.route import not_found, require_hash, require_number, respond
 from node.api.service import NodeService, ProvenValue
 
 RECORDS_MAX: Final = 32
@@ -88,7 +88,7 @@ class Decisions:
 
 
 def _proposal_json(proposal: Proposal, proven: ProvenValue) -> dict[str, Json]:
-    time_ms = SealedHeader.decode(proven.at.header).header.time_ms
+    time_ms = EncodedHeader.decode(proven.at.header).header.time_ms
     return {"record": to_json(proposal), "status": proposal.status_at(time_ms)}
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 from ledger.encoding.records import Json, to_json
 from ledger.errors import EncodingError
 from ledger.rules.blocks import Block
-from node.api.doors import DoorError, require_number
+from node.api.route import RouteError, require_number
 from node.api.service import NodeService
 from node.api.turns import Turns
 
@@ -62,7 +62,7 @@ class Events:
         cursor = self._cursor(request)
         if self.subscribers_count >= SUBSCRIBERS_MAX:
             expected, cure = f"at most {SUBSCRIBERS_MAX} subscribers", "Come again later."
-            raise DoorError(503, "busy", "events", expected=expected, found="that many", cure=cure)
+            raise RouteError(503, "busy", "events", expected=expected, found="that many", cure=cure)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )

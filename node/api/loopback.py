@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from node.api.connection import IDLE_S, connections_of
-from node.api.doors import Answer, Door, DoorError, not_found, refusal, refuse, too_large
+from node.api.route import Answer, Route, RouteError, not_found, refusal, refuse, too_large
 from node.files.configfile import ConfigError
 
 BACKLOG: Final = 256
@@ -22,20 +22,20 @@ LOOPBACK_NAME: Final = "localhost"
 
 
 class LoopbackListener:
-    """Serves the doors of one application."""
+    """Serves the routes of one application."""
 
     def __init__(
         self,
         application: web.Application,
-        doors: Iterable[Door],
-        answer_of: Callable[[Door], Answer],
+        routes: Iterable[Route],
+        answer_of: Callable[[Route], Answer],
         *,
         idle_s: float = IDLE_S,
     ) -> None:
         """`idle_s` is how long a connection may idle between requests, in seconds."""
-        for door in doors:
+        for route in routes:
             application.router.add_route(
-                door.method, door.path, answer_of(door), expect_handler=_expect_continue
+                route.method, route.path, answer_of(route), expect_handler=_expect_continue
             )
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
@@ -92,12 +92,14 @@ def refuse_http(request: web.Request, error: web.HTTPException) -> web.Response:
         return response
     if isinstance(error, web.HTTPNotFound):
         return refusal(not_found("path", ascii(request.path)), error.status)
-    cure = "GET /v1/openapi.json describes every door."
-    return refuse(error.status, "http", "request", expected="a door's request", found=error.reason, cure=cure)
+    cure = "GET /v1/openapi.json describes every route."
+    return refuse(
+        error.status, "http", "request", expected="a route's request", found=error.reason, cure=cure
+    )
 
 
 def check_host(request: web.Request) -> None:
-    """Check that a request names this machine by a loopback address. Raises DoorError."""
+    """Check that a request names this machine by a loopback address. Raises RouteError."""
     named = request.host
     name = named[1:].partition("]")[0] if named.startswith("[") else named.partition(":")[0]
     if name == LOOPBACK_NAME:
@@ -106,7 +108,7 @@ def check_host(request: web.Request) -> None:
         check_loopback(name)
     except ConfigError:
         cure = "Name the node by its loopback address, like http://127.0.0.1:7201."
-        raise DoorError(
+        raise RouteError(
             421, "host", "Host", expected="a loopback address", found=ascii(named)[:80], cure=cure
         ) from None
 

@@ -1,6 +1,6 @@
 """Metrics in Prometheus' text format.
 
-Rule 1: labels come from closed sets (doors of the route table, statuses and codes of our own), so that no
+Rule 1: labels come from closed sets (routes of the route table, statuses and codes of our own), so that no
 client can make the series grow.
 """
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from node.api.events import Events
 from node.api.service import NodeService
 
-NO_DOOR: Final = "none"
+NO_ROUTE: Final = "none"
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -24,9 +24,9 @@ class Metrics:
         self._events = events
         self._requests: Counter[tuple[str, int, str]] = Counter()
 
-    def count(self, door: str, status: int, code: str) -> None:
+    def count(self, route: str, status: int, code: str) -> None:
         """Count an answered request; `code` is that of its refusal, or empty."""
-        self._requests[(door, status, code)] += 1
+        self._requests[(route, status, code)] += 1
 
     async def show(self, _request: web.Request) -> web.StreamResponse:
         """Answer with all metrics."""
@@ -55,7 +55,7 @@ class Metrics:
         name = "luohu_requests_total"
         lines += [f"# HELP {name} Requests answered.", f"# TYPE {name} counter"]
         lines += [
-            f'{name}{{door="{door}",status="{answered}",code="{code}"}} {count}'
-            for (door, answered, code), count in sorted(self._requests.items())
+            f'{name}{{route="{route}",status="{answered}",code="{code}"}} {count}'
+            for (route, answered, code), count in sorted(self._requests.items())
         ]
         return "\n".join(lines) + "\n"

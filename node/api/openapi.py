@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ledger.encoding.records import Json
-from node.api.doors import Door, PartField
+from node.api.route import PartField, Route
 
 VERSION: Final = "1"
 
@@ -24,12 +24,12 @@ _REFUSED: Final[dict[str, Json]] = {"$ref": "#/components/responses/Refused"}
 
 
 def describe(
-    doors: Sequence[Door], *, title: str = "Luohu node", schemas: Mapping[str, Json] | None = None
+    routes: Sequence[Route], *, title: str = "Luohu node", schemas: Mapping[str, Json] | None = None
 ) -> dict[str, Json]:
-    """Return the OpenAPI 3.1 description of the doors; `schemas` are what their answers refer to."""
+    """Return the OpenAPI 3.1 description of the routes; `schemas` are what their answers refer to."""
     paths: dict[str, dict[str, Json]] = {}
-    for door in doors:
-        paths.setdefault(door.path, {})[door.method.lower()] = _operation(door)
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     refused: dict[str, Json] = {
         "description": "Refused, or not ready: what was expected and found, and the cure.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -42,36 +42,36 @@ def describe(
     }
 
 
-def _operation(door: Door) -> dict[str, Json]:
+def _operation(route: Route) -> dict[str, Json]:
     parameters: list[Json] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in door.path_names
+        for name in route.path_names
     ]
     parameters += [
         {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in (door.query or {}).items()
+        for name, meaning in (route.query or {}).items()
     ]
     operation: dict[str, Json] = {
-        "summary": door.summary,
+        "summary": route.summary,
         "parameters": parameters,
         "responses": {
-            **(door.answers or {"200": {"description": "The answer.", "content": {door.media_type: {}}}}),
+            **(route.answers or {"200": {"description": "The answer.", "content": {route.media_type: {}}}}),
             "4XX": _REFUSED,
             "503": _REFUSED,
         },
     }
-    if door.body is not None:
+    if route.body is not None:
         schema: dict[str, Json] = {
             "type": "object",
-            "required": list(door.body),
-            "properties": {name: dict(field.schema) for name, field in door.body.items()},
+            "required": list(route.body),
+            "properties": {name: dict(field.schema) for name, field in route.body.items()},
             "additionalProperties": False,
         }
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    if door.parts is not None:
+    if route.parts is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {"multipart/form-data": _form(door.parts, door.either)},
+            "content": {"multipart/form-data": _form(route.parts, route.either)},
         }
     return operation
 

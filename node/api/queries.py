@@ -1,4 +1,4 @@
-"""The doors that read: state with proofs, members, consents, blocks, and the node itself.
+"""The routes that read: state with proofs, members, consents, blocks, and the node itself.
 
 Rule 1: one answer reads one version of the state.
 Rule 2: what an answer holds is bounded: BLOCKS_MAX blocks, and no more of them than BLOCKS_SIZE_MAX bytes
@@ -16,9 +16,9 @@ from ledger.genesis import genesis_to_json
 from ledger.proofs import EvidenceRequest
 from ledger.rules.blocks import Block
 from ledger.rules.state import Consent, Leaf, Member, consent_key, decode_leaf, member_key
-from node.api.doors import (
+from node.api.route import (
     BodyField,
-    DoorError,
+    RouteError,
     not_found,
     read_object,
     require_hash,
@@ -123,7 +123,7 @@ class Queries:
         certificate = self._node.find_certificate(block.header.height)
         is_own = certificate is not None and certificate.subject.block_hash == block.hash
         return {
-            "header": block.sealed.encoded.hex(),
+            "header": block.encoded_header.encoded.hex(),
             "transactions": [transaction.encoded.hex() for transaction in block.transactions],
             "certificate": pack(certificate).hex() if certificate is not None and is_own else None,
         }
@@ -169,7 +169,9 @@ class Queries:
         if waits_for is None:
             return respond({"ready": True})
         cure = "Wait a moment and ask again."
-        raise DoorError(503, "not-ready", "node", expected="ready", found=f"waits for {waits_for}", cure=cure)
+        raise RouteError(
+            503, "not-ready", "node", expected="ready", found=f"waits for {waits_for}", cure=cure
+        )
 
 
 def proven_json(proven: ProvenValue) -> dict[str, Json]:

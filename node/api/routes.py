@@ -1,4 +1,4 @@
-"""The route table: every door, once. What serves requests and what describes them are both made from it."""
+"""The route table: every route, once. What serves requests and what describes them are both made from it."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from aiohttp import web
 
 from ledger.encoding.records import Json
 from node.api.decisions import RECORDS_MAX, Decisions
-from node.api.doors import Door, respond
 from node.api.events import Events
 from node.api.metrics import Metrics
 from node.api.openapi import describe
 from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, Queries
+from node.api.route import Route, respond
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
 
 _BLOCKS_QUERY: Final = {"from": "The first height.", "count": f"How many, at most {BLOCKS_MAX}."}
@@ -19,64 +19,64 @@ _PROPOSALS_QUERY: Final = {"from": "The id of the first one; by default the late
 _EVENTS_QUERY: Final = {"from": "The cursor after which to start: height, or height.index."}
 
 
-def make_doors(
+def make_routes(
     submissions: Submissions, queries: Queries, decisions: Decisions, events: Events, metrics: Metrics
-) -> tuple[Door, ...]:
-    """Return all doors of the API."""
+) -> tuple[Route, ...]:
+    """Return all routes of the API."""
 
     async def openapi(_request: web.Request) -> web.StreamResponse:
         return respond(description)
 
-    doors = (
-        Door(
+    routes = (
+        Route(
             "POST",
             "/v1/transactions",
             "Submit members' signed transactions and wait for them to be final.",
             submissions.submit,
             body=SUBMIT_BODY,
         ),
-        Door("GET", "/v1/transactions/{id}", "What became of a transaction.", submissions.find),
-        Door(
+        Route("GET", "/v1/transactions/{id}", "What became of a transaction.", submissions.find),
+        Route(
             "POST",
             "/v1/relay",
             "Carry one holder's grants and withdrawals; each address only so often.",
             submissions.relay,
             body=RELAY_BODY,
         ),
-        Door(
+        Route(
             "POST",
             "/v1/evidence",
             "Evidence for a proof: no document, no opening, no content hash.",
             queries.evidence,
             body=EVIDENCE_BODY,
         ),
-        Door("GET", "/v1/state/{key}", "A leaf of the state, proven present or absent.", queries.state),
-        Door("GET", "/v1/members", "Every member's record as it stands.", queries.members),
-        Door("GET", "/v1/members/{member}", "A member's record with its proof.", queries.member),
-        Door("GET", "/v1/consents/{key}/{id}", "A consent's record with its proof.", queries.consent),
-        Door(
+        Route("GET", "/v1/state/{key}", "A leaf of the state, proven present or absent.", queries.state),
+        Route("GET", "/v1/members", "Every member's record as it stands.", queries.members),
+        Route("GET", "/v1/members/{member}", "A member's record with its proof.", queries.member),
+        Route("GET", "/v1/consents/{key}/{id}", "A consent's record with its proof.", queries.consent),
+        Route(
             "GET",
             "/v1/proposals",
             "Proposals, newest first.",
             decisions.proposals,
             query=_PROPOSALS_QUERY,
         ),
-        Door("GET", "/v1/proposals/{id}", "A proposal with its votes and its proof.", decisions.proposal),
-        Door("GET", "/v1/validators", "The validator sets, current and pending.", decisions.validators),
-        Door(
+        Route("GET", "/v1/proposals/{id}", "A proposal with its votes and its proof.", decisions.proposal),
+        Route("GET", "/v1/validators", "The validator sets, current and pending.", decisions.validators),
+        Route(
             "GET",
             "/v1/misbehaviour",
             "Misbehaviour of validators on record, newest first.",
             decisions.misbehaviour,
             query=_COUNT_QUERY,
         ),
-        Door("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
-        Door("GET", "/v1/blocks/{height}", "One final block.", queries.block),
-        Door("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),
-        Door("GET", "/v1/status", "Where the node stands.", queries.status),
-        Door("GET", "/v1/health", "The process is up.", queries.health),
-        Door("GET", "/v1/ready", "The node can serve, or what it waits for (503).", queries.ready),
-        Door(
+        Route("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
+        Route("GET", "/v1/blocks/{height}", "One final block.", queries.block),
+        Route("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),
+        Route("GET", "/v1/status", "Where the node stands.", queries.status),
+        Route("GET", "/v1/health", "The process is up.", queries.health),
+        Route("GET", "/v1/ready", "The node can serve, or what it waits for (503).", queries.ready),
+        Route(
             "GET",
             "/v1/events",
             "What becomes final, as server-sent events; resumed with Last-Event-ID or from.",
@@ -85,8 +85,8 @@ def make_doors(
             media_type="text/event-stream",
             is_stream=True,
         ),
-        Door("GET", "/v1/openapi.json", "This description.", openapi),
-        Door("GET", "/metrics", "Metrics for Prometheus.", metrics.show, media_type="text/plain"),
+        Route("GET", "/v1/openapi.json", "This description.", openapi),
+        Route("GET", "/metrics", "Metrics for Prometheus.", metrics.show, media_type="text/plain"),
     )
-    description: dict[str, Json] = describe(doors)
-    return doors
+    description: dict[str, Json] = describe(routes)
+    return routes

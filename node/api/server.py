@@ -15,29 +15,29 @@ from aiohttp.typedefs import Handler, Middleware
 from ledger.errors import LedgerError
 from node.api.connection import IDLE_S
 from node.api.decisions import Decisions
-from node.api.doors import (
+from node.api.events import Events
+from node.api.loopback import LoopbackListener, check_host, refuse_http
+from node.api.metrics import NO_ROUTE, Metrics
+from node.api.queries import Queries
+from node.api.route import (
     BODY_S,
     BODY_SIZE_MAX,
     CODE,
     PARSING,
     WAIT_MS_MAX,
     Answer,
-    Door,
-    DoorError,
+    Route,
+    RouteError,
     refusal,
     refuse,
     too_large,
 )
-from node.api.events import Events
-from node.api.loopback import LoopbackListener, check_host, refuse_http
-from node.api.metrics import NO_DOOR, Metrics
-from node.api.queries import Queries
-from node.api.routes import make_doors
+from node.api.routes import make_routes
 from node.api.service import NodeService, NotReady
 from node.api.submissions import Submissions
 from node.api.turns import Turns
 from node.clock import Clock, SystemClock
-from node.replica.jobs import NodeStopped
+from node.replica.blockexecutor import NodeStopped
 from node.replica.mempool import MempoolError
 from node.storage.tables import StoreError
 from node.storage.votelog import VoteLogError
@@ -45,7 +45,7 @@ from node.storage.votelog import VoteLogError
 BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
 
-_DOOR: Final = web.RequestKey("door", str)
+_ROUTE: Final = web.RequestKey("route", str)
 _ABSENT: Final = frozenset(("unknown", "not-held"))
 _BUSY: Final = frozenset({"busy", "mempool-full", "mempool-share"})
 
@@ -65,10 +65,10 @@ class Api:
         self._events = Events(node)
         self._metrics = Metrics(node, self._events)
         submissions = Submissions(node, clock or SystemClock())
-        self.doors = make_doors(submissions, Queries(node), Decisions(node), self._events, self._metrics)
+        self.routes = make_routes(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         application[PARSING] = Turns()
-        self._listener = LoopbackListener(application, self.doors, self._answer_of, idle_s=idle_s)
+        self._listener = LoopbackListener(application, self.routes, self._answer_of, idle_s=idle_s)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
@@ -80,23 +80,23 @@ class Api:
         self._events.stop()
         await self._listener.close()
 
-    # -- around every door ------------------------------------------------------------------------------
+    # -- around every route ------------------------------------------------------------------------------
 
-    def _answer_of(self, door: Door) -> Answer:
+    def _answer_of(self, route: Route) -> Answer:
         async def answer(request: web.Request) -> web.StreamResponse:
-            request[_DOOR] = door.name
-            door.check_query(request)
-            if door.is_stream:
-                return await door.answer(request)
+            request[_ROUTE] = route.name
+            route.check_query(request)
+            if route.is_stream:
+                return await route.answer(request)
             with self._room_for(request):
                 async with asyncio.timeout(ANSWER_S):
-                    return await door.answer(request)
+                    return await route.answer(request)
 
         return answer
 
     @contextmanager
     def _room_for(self, request: web.Request) -> Iterator[None]:
-        """Hold room for a request's body while it is answered. Raises DoorError where there is none."""
+        """Hold room for a request's body while it is answered. Raises RouteError where there is none."""
         size = 0
         if request.can_read_body:
             size = BODY_SIZE_MAX if request.content_length is None else request.content_length
@@ -104,7 +104,7 @@ class Api:
             raise too_large(f"{size} bytes")
         if self._bodies_size + size > BODIES_SIZE_MAX:
             expected, cure = f"at most {BODIES_SIZE_MAX} bytes of requests at once", "Come again later."
-            raise DoorError(503, "busy", "body", expected=expected, found="more", cure=cure)
+            raise RouteError(503, "busy", "body", expected=expected, found="more", cure=cure)
         self._bodies_size += size
         try:
             yield
@@ -117,13 +117,13 @@ class Api:
             try:
                 response = await _answer_or_refuse(request, handler)
             except StoreError as error:
-                # What this door met, consensus meets next: the node stops, and says how it is repaired.
+                # What this route met, consensus meets next: the node stops, and says how it is repaired.
                 self._node.was_damaged(error)
                 response = _refuse_stopping()
             except (VoteLogError, NodeStopped):
                 # A client's request was what made the node write: the driver said why, and the node ends.
                 response = _refuse_stopping()
-            self._metrics.count(request.get(_DOOR, NO_DOOR), response.status, response.get(CODE, ""))
+            self._metrics.count(request.get(_ROUTE, NO_ROUTE), response.status, response.get(CODE, ""))
             return response
 
         return answer_every
@@ -133,7 +133,7 @@ async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.Strea
     try:
         check_host(request)
         return await handler(request)
-    except DoorError as error:
+    except RouteError as error:
         return refusal(error, error.status)
     except (LedgerError, MempoolError) as error:
         return refusal(error, 404 if error.code in _ABSENT else 503 if error.code in _BUSY else 400)

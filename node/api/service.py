@@ -17,7 +17,7 @@ from ledger.rules.blocks import Block
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.state import LEAF_SIZE_MAX
 from ledger.trees.statetree import AbsenceProof
-from ledger.trust import Certified, TrustPath
+from ledger.trust import FinalizedHeader, TrustPath
 from node.replica.mempool import MempoolError
 from node.sync.host import SyncProgress
 
@@ -49,7 +49,7 @@ class ProvenValue:
     value: Annotated[bytes, Octets(1, LEAF_SIZE_MAX)] | None
     present: ProvenLeaf | None
     absent: AbsenceProof | None
-    at: Certified
+    at: FinalizedHeader
     trust_path: TrustPath
 
 

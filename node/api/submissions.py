@@ -1,7 +1,7 @@
-"""The doors that change the ledger: members' transactions, and holders' grants and withdrawals.
+"""The routes that change the ledger: members' transactions, and holders' grants and withdrawals.
 
 Rule 1: a submission is answered transaction by transaction; one refusal says nothing of its neighbours.
-Rule 2: the relay door takes only grants and withdrawals, and each address only so often.
+Rule 2: the relay route takes only grants and withdrawals, and each address only so often.
 """
 
 from typing import Final
@@ -9,9 +9,10 @@ from typing import Final
 from aiohttp import web
 
 from ledger.encoding.records import Json
-from node.api.doors import (
+from node.api.ratelimit import RateLimit
+from node.api.route import (
     BodyField,
-    DoorError,
+    RouteError,
     error_json,
     not_found,
     read_object,
@@ -20,7 +21,6 @@ from node.api.doors import (
     require_wait,
     respond,
 )
-from node.api.ratelimit import RateLimit
 from node.api.service import NodeService, Submission
 from node.clock import Clock
 
@@ -68,7 +68,7 @@ class Submissions:
         if not self._relay_limit.allows(request.remote or "", self._clock.monotonic_ms()):
             expected = f"at most {RELAY_PER_SECOND} relayed requests per second from one address"
             cure = "Wait a second and send it again."
-            raise DoorError(429, "rate-limited", "relay", expected=expected, found="more", cure=cure)
+            raise RouteError(429, "rate-limited", "relay", expected=expected, found="more", cure=cure)
         body = await read_object(request, RELAY_BODY)
         wait_ms = require_wait(body["wait_ms"])
         encoded = require_hex_list(body["operations"], "body.operations", count_max=OPERATIONS_MAX)

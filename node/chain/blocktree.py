@@ -13,7 +13,7 @@ from typing import Final
 
 from ledger.chain.execution import execute_block
 from ledger.chain.overlays import Executed, Tip
-from ledger.rules.blocks import Block, SealedHeader
+from ledger.rules.blocks import Block, EncodedHeader
 from ledger.rules.transactions import VerifiedTransactions
 
 CANDIDATES_MAX: Final = 512
@@ -25,7 +25,7 @@ UNFINALIZED_MAX: Final = 64
 class Candidate:
     """A block that is not final: its header, the ids of its transactions, and the block once it is whole."""
 
-    sealed: SealedHeader
+    encoded_header: EncodedHeader
     transaction_ids: tuple[bytes, ...]
     block: Block | None = None
     executed: Executed | None = None
@@ -48,37 +48,38 @@ class BlockTree:
         return self._candidates.keys()
 
     def add(
-        self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
+        self, encoded_header: EncodedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
     ) -> Candidate | None:
         """Return the candidate for a header, new or known; None where a limit leaves no room for it.
 
         What is wanted by its hash, since a quorum or a leader stands for it, is not limited by its view.
         """
-        known = self._candidates.get(sealed.hash)
+        known = self._candidates.get(encoded_header.hash)
         if known is not None:
             return known
-        place = (sealed.header.epoch, sealed.header.view)
+        place = (encoded_header.header.epoch, encoded_header.header.view)
         in_view = sum(
-            (each.sealed.header.epoch, each.sealed.header.view) == place for each in self._candidates.values()
+            (each.encoded_header.header.epoch, each.encoded_header.header.view) == place
+            for each in self._candidates.values()
         )
         if in_view >= CANDIDATES_PER_VIEW_MAX and not is_wanted:
             return None
         if len(self._candidates) >= CANDIDATES_MAX:
             return None
-        candidate = Candidate(sealed, transaction_ids)
-        self._candidates[sealed.hash] = candidate
+        candidate = Candidate(encoded_header, transaction_ids)
+        self._candidates[encoded_header.hash] = candidate
         return candidate
 
     def find_tip(self, block_hash: bytes) -> Tip | None:
         """Return an executed block, or the finalized one, as something to build on."""
-        if block_hash == self.tip.sealed.hash:
+        if block_hash == self.tip.encoded_header.hash:
             return self.tip
         candidate = self._candidates.get(block_hash)
         return candidate.executed.tip() if candidate is not None and candidate.executed is not None else None
 
     def execute(self, candidate: Candidate, block: Block, verified: VerifiedTransactions) -> Executed:
         """Execute a whole candidate on its parent. Raises BlockError; the parent must be executed."""
-        parent = self.find_tip(candidate.sealed.header.parent_hash)
+        parent = self.find_tip(candidate.encoded_header.header.parent_hash)
         assert parent is not None, "a block is executed only on an executed parent"
         candidate.block = block
         candidate.executed = execute_block(parent, block, verified=verified)
@@ -87,7 +88,7 @@ class BlockTree:
     def add_built(self, executed: Executed) -> Candidate:
         """Take a block that this node built."""
         ids = tuple(transaction.id for transaction in executed.block.transactions)
-        candidate = Candidate(executed.block.sealed, ids, executed.block, executed)
+        candidate = Candidate(executed.block.encoded_header, ids, executed.block, executed)
         self._candidates[executed.block.hash] = candidate
         return candidate
 
@@ -96,18 +97,18 @@ class BlockTree:
         depth = 0
         while (candidate := self._candidates.get(block_hash)) is not None:
             depth += 1
-            block_hash = candidate.sealed.header.parent_hash
+            block_hash = candidate.encoded_header.header.parent_hash
         return depth
 
     def path_to(self, block_hash: bytes) -> list[Executed] | None:
         """Return the executed blocks from above the tip up to this one; None where one is missing."""
         path: list[Executed] = []
-        while block_hash != self.tip.sealed.hash:
+        while block_hash != self.tip.encoded_header.hash:
             candidate = self._candidates.get(block_hash)
             if candidate is None or candidate.executed is None:
                 return None
             path.append(candidate.executed)
-            block_hash = candidate.sealed.header.parent_hash
+            block_hash = candidate.encoded_header.header.parent_hash
         return path[::-1]
 
     def finalize(self, tip: Tip) -> list[Candidate]:
@@ -115,16 +116,18 @@ class BlockTree:
         self.tip = tip
         kept: dict[bytes, Candidate] = {}
         dropped: list[Candidate] = []
-        roots = {tip.sealed.hash}
-        for candidate in sorted(self._candidates.values(), key=lambda each: each.sealed.header.height):
-            header = candidate.sealed.header
+        roots = {tip.encoded_header.hash}
+        for candidate in sorted(
+            self._candidates.values(), key=lambda each: each.encoded_header.header.height
+        ):
+            header = candidate.encoded_header.header
             if header.height <= tip.header.height:
-                if candidate.sealed.hash != tip.sealed.hash:
+                if candidate.encoded_header.hash != tip.encoded_header.hash:
                     dropped.append(candidate)
                 continue
             if header.parent_hash in roots or header.parent_hash not in self._candidates:
-                kept[candidate.sealed.hash] = candidate
-                roots.add(candidate.sealed.hash)
+                kept[candidate.encoded_header.hash] = candidate
+                roots.add(candidate.encoded_header.hash)
                 self._rebase(candidate, kept)
             else:
                 dropped.append(candidate)
@@ -134,9 +137,9 @@ class BlockTree:
     def _rebase(self, candidate: Candidate, kept: dict[bytes, Candidate]) -> None:
         if candidate.executed is None:
             return
-        parent_hash = candidate.sealed.header.parent_hash
+        parent_hash = candidate.encoded_header.header.parent_hash
         parent = kept.get(parent_hash)
-        if parent_hash == self.tip.sealed.hash:
+        if parent_hash == self.tip.encoded_header.hash:
             below = self.tip.state
         else:
             assert parent is not None and parent.executed is not None, (

@@ -12,7 +12,7 @@ from ledger.chain.execution import build_block, check_fits
 from ledger.chain.overlays import Executed, Tip
 from ledger.encoding.records import pack, unpack
 from ledger.errors import LedgerError
-from ledger.rules.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.rules.blocks import Block, BlockError, EncodedHeader, transactions_root
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.state import require_parameters, require_validators
 from ledger.rules.transactions import Transaction, VerifiedTransactions
@@ -53,33 +53,33 @@ class Chain:
     # -- candidates -------------------------------------------------------------------------------------
 
     def propose(
-        self, sealed: SealedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
+        self, encoded_header: EncodedHeader, transaction_ids: tuple[bytes, ...], *, is_wanted: bool = False
     ) -> Candidate | None:
         """Take a proposed header and its transactions' ids. Raises BlockError where they do not match.
 
         A block that is wanted by its hash has room whatever else was proposed in its view.
         """
-        if sealed.header.chain_id != self.chain_id:
-            raise BlockError("proposal", f"chain {self.chain_id.hex()}", sealed.header.chain_id.hex())
+        if encoded_header.header.chain_id != self.chain_id:
+            raise BlockError("proposal", f"chain {self.chain_id.hex()}", encoded_header.header.chain_id.hex())
         if len(set(transaction_ids)) != len(transaction_ids):
             raise BlockError("proposal", "each transaction once", "one named twice")
-        if transactions_root(transaction_ids) != sealed.header.transactions_root:
+        if transactions_root(transaction_ids) != encoded_header.header.transactions_root:
             raise BlockError("proposal", "transactions under the header's root", "others")
-        if sealed.header.height <= self.tip.header.height:
+        if encoded_header.header.height <= self.tip.header.height:
             return None
-        candidate = self.tree.add(sealed, transaction_ids, is_wanted=is_wanted)
+        candidate = self.tree.add(encoded_header, transaction_ids, is_wanted=is_wanted)
         if candidate is not None:
-            self._bodies.name(sealed.hash, transaction_ids)
+            self._bodies.name(encoded_header.hash, transaction_ids)
         return candidate
 
     def take_block(
         self, stored: StoredBlock, *, is_durable: bool = False, is_wanted: bool = False
     ) -> Candidate | None:
         """Take a whole block that is not final. Raises LedgerError where it is none."""
-        sealed = SealedHeader.decode(stored.header)
+        encoded_header = EncodedHeader.decode(stored.header)
         transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
         ids = tuple(transaction.id for transaction in transactions)
-        candidate = self.propose(sealed, ids, is_wanted=is_wanted or is_durable)
+        candidate = self.propose(encoded_header, ids, is_wanted=is_wanted or is_durable)
         if candidate is not None:
             candidate.is_durable = candidate.is_durable or is_durable
             for transaction in transactions:
@@ -96,7 +96,7 @@ class Chain:
 
     def missing(self, candidate: Candidate) -> list[bytes]:
         """Return the ids of the transactions of a candidate that are not here."""
-        return self._bodies.missing(candidate.sealed.hash)
+        return self._bodies.missing(candidate.encoded_header.hash)
 
     def execute(self, candidate: Candidate) -> Executed:
         """Execute a candidate whose parent and transactions are here, and make it durable.
@@ -104,9 +104,9 @@ class Chain:
         Raises BlockError where it breaks a rule.
         """
         if candidate.executed is None:
-            bodies = self._bodies.of_block(candidate.sealed.hash)
+            bodies = self._bodies.of_block(candidate.encoded_header.hash)
             transactions = tuple(bodies[identity] for identity in candidate.transaction_ids)
-            self.tree.execute(candidate, Block(candidate.sealed, transactions), self.verified)
+            self.tree.execute(candidate, Block(candidate.encoded_header, transactions), self.verified)
         assert candidate.executed is not None, "an executed candidate"
         self._make_durable(candidate)
         return candidate.executed
@@ -138,7 +138,7 @@ class Chain:
                 return None
             bodies = self._bodies.of_block(block_hash)
             return StoredBlock(
-                candidate.sealed.encoded,
+                candidate.encoded_header.encoded,
                 tuple(bodies[identity].encoded for identity in candidate.transaction_ids),
             )
         height = self.store.find_height(block_hash)
@@ -160,7 +160,7 @@ class Chain:
         ids: set[bytes] = set()
         while (candidate := self.tree.find(block_hash)) is not None:
             ids.update(candidate.transaction_ids)
-            block_hash = candidate.sealed.header.parent_hash
+            block_hash = candidate.encoded_header.header.parent_hash
         return ids
 
     # -- finality ---------------------------------------------------------------------------------------
@@ -193,10 +193,10 @@ class Chain:
 
     def _make_durable(self, candidate: Candidate) -> None:
         if not candidate.is_durable:
-            whole = self.stored_block(candidate.sealed.hash)
+            whole = self.stored_block(candidate.encoded_header.hash)
             assert whole is not None, "an executed block is whole"
-            header = candidate.sealed.header
-            self.store.put_pending(header.height, candidate.sealed.hash, pack(whole))
+            header = candidate.encoded_header.header
+            self.store.put_pending(header.height, candidate.encoded_header.hash, pack(whole))
             candidate.is_durable = True
 
     # -- admission --------------------------------------------------------------------------------------
@@ -214,4 +214,6 @@ class Chain:
 
 def stored(block: Block) -> StoredBlock:
     """Return a block as it is sent and stored."""
-    return StoredBlock(block.sealed.encoded, tuple(transaction.encoded for transaction in block.transactions))
+    return StoredBlock(
+        block.encoded_header.encoded, tuple(transaction.encoded for transaction in block.transactions)
+    )

@@ -22,7 +22,7 @@ from ledger.encoding.records import Json, from_json, pack, parse_json, to_json, 
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_from_json
 from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
-from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, Block, SealedHeader
+from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, Block, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import Grant, Withdraw
 from ledger.rules.proposals import Proposal
@@ -471,14 +471,14 @@ def _block(value: Json, height: int) -> tuple[Block, QuorumCertificate | None]:
     if len(listed) > BLOCK_TRANSACTIONS_MAX:
         raise _bad("transactions", f"at most {BLOCK_TRANSACTIONS_MAX}", f"{len(listed)}")
     with _decoding():
-        sealed = SealedHeader.decode(_hex(answer, "header"))
+        encoded_header = EncodedHeader.decode(_hex(answer, "header"))
         encoded = [_hex({"transaction": each}, "transaction") for each in listed]
         transactions = tuple(Transaction.decode(each) for each in encoded)
         has_own = answer.get("certificate") is not None
         certificate = unpack(QuorumCertificate, _hex(answer, "certificate")) if has_own else None
-    if sealed.header.height != height:
-        raise _bad("block", f"height {height}", f"{sealed.header.height}")
-    return Block(sealed, transactions), certificate
+    if encoded_header.header.height != height:
+        raise _bad("block", f"height {height}", f"{encoded_header.header.height}")
+    return Block(encoded_header, transactions), certificate
 
 
 def _decoded(shape: type[Evidence], encoded: bytes) -> Evidence:

@@ -15,9 +15,9 @@ from node.consensus.effects import (
     CONFLICTING_VOTES,
     FOREIGN_VOTE,
     NOT_THE_LEADER,
-    Evidence,
+    Misbehaviour,
 )
-from node.consensus.outbox import Outbox
+from node.consensus.emission import Emission
 from node.consensus.rounds import Rounds
 from node.consensus.votebook import VoteBook
 
@@ -34,7 +34,7 @@ class ConflictingCertificates(Exception):
         self.received = received
 
 
-class Verdict(enum.Enum):
+class Reception(enum.Enum):
     """What became of a certificate."""
 
     NEW = "new"
@@ -45,27 +45,27 @@ class Verdict(enum.Enum):
 class Admission:
     """Checks against the rounds of one epoch."""
 
-    __slots__ = ("_outbox", "_rounds", "_verify")
+    __slots__ = ("_emission", "_rounds", "_verify")
 
     def __init__(
-        self, rounds: Rounds, verify: Callable[[Vote | QuorumCertificate], bool], outbox: Outbox
+        self, rounds: Rounds, verify: Callable[[Vote | QuorumCertificate], bool], emission: Emission
     ) -> None:
         self._rounds = rounds
         self._verify = verify
-        self._outbox = outbox
+        self._emission = emission
 
     def is_proposal(self, peer: int, vote: Vote) -> bool:
         """Tell whether a vote can be a proposal from this peer."""
         is_leader = vote.signer == peer == self._rounds.leader_of(vote.subject.view)
         if vote.subject.kind != NOTARIZE or not is_leader:
-            self._outbox.punish(peer, NOT_THE_LEADER)
+            self._emission.punish(peer, NOT_THE_LEADER)
             return False
         return True
 
     def admit_vote(self, peer: int, vote: Vote) -> bool:
         """Keep a peer's vote if it is its own, wanted and signed; tell whether it is news."""
         if vote.signer != peer:
-            self._outbox.punish(peer, FOREIGN_VOTE)
+            self._emission.punish(peer, FOREIGN_VOTE)
             return False
         view = vote.subject.view
         if not self._rounds.admits_votes(view):
@@ -74,10 +74,10 @@ class Admission:
         if found is not None and found.votes.is_redundant(vote):
             return False
         if not self._verify(vote):
-            self._outbox.punish(peer, BAD_SIGNATURE)
+            self._emission.punish(peer, BAD_SIGNATURE)
             return False
         if self.add_vote(self._rounds.at(view).votes, vote):
-            self._outbox.punish(peer, CONFLICTING_VOTES)
+            self._emission.punish(peer, CONFLICTING_VOTES)
         return True
 
     def add_vote(self, book: VoteBook, vote: Vote) -> bool:
@@ -85,28 +85,28 @@ class Admission:
         conflicting = book.find_conflict(vote)
         is_misbehaviour = conflicting is not None and book.accuse(vote.signer)
         if conflicting is not None and is_misbehaviour:
-            self._outbox.emit(Evidence(conflicting, vote))
+            self._emission.emit(Misbehaviour(conflicting, vote))
         book.add(vote)
         return is_misbehaviour
 
-    def admit_certificate(self, peer: int | None, certificate: QuorumCertificate) -> Verdict:
+    def admit_certificate(self, peer: int | None, certificate: QuorumCertificate) -> Reception:
         """Check a certificate. Raises ConflictingCertificates if it contradicts one that is held."""
         subject = certificate.subject
         if subject.view <= self._rounds.finalized.view:
-            return Verdict.KNOWN
+            return Reception.KNOWN
         found = self._rounds.find(subject.view)
         if found is not None and subject.kind in found.certificates:
-            return Verdict.KNOWN
+            return Reception.KNOWN
         try:
             certificate.check_signers(self._rounds.validators)
         except CertificateError:
-            self._outbox.punish(peer, BAD_CERTIFICATE)
-            return Verdict.BAD
+            self._emission.punish(peer, BAD_CERTIFICATE)
+            return Reception.BAD
         if not self._verify(certificate):
-            self._outbox.punish(peer, BAD_SIGNATURE)
-            return Verdict.BAD
+            self._emission.punish(peer, BAD_SIGNATURE)
+            return Reception.BAD
         self.check_agreement(certificate)
-        return Verdict.NEW
+        return Reception.NEW
 
     def check_agreement(self, certificate: QuorumCertificate) -> None:
         """Raise ConflictingCertificates if a certificate contradicts one that is held."""
@@ -123,7 +123,7 @@ class Admission:
     def is_genuine(self, peer: int, vote: Vote) -> bool:
         """Check the signature of a vote that a peer shows us."""
         if not self._verify(vote):
-            self._outbox.punish(peer, BAD_SIGNATURE)
+            self._emission.punish(peer, BAD_SIGNATURE)
             return False
         return True
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from ledger.rules.certificates import FINALIZE, QuorumCertificate, Subject, ValidatorSet, Vote
-from node.consensus.admission import Admission, Verdict
+from node.consensus.admission import Admission, Reception
 from node.consensus.config import Config
 from node.consensus.effects import BAD_ANSWER, Broadcast, Effect, Finalized, Send
+from node.consensus.emission import Emission
 from node.consensus.events import (
     BlockAvailable,
     Built,
@@ -27,17 +28,16 @@ from node.consensus.events import (
 )
 from node.consensus.journal import JournalRecord
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     LatestVoteRequest,
     Message,
-    ProposalMessage,
     StatusMessage,
     VoteMessage,
     epoch_of,
 )
-from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.resend import (
     answer_latest_vote,
@@ -54,7 +54,7 @@ from node.consensus.restore import (
     take_snapshot,
 )
 from node.consensus.rounds import FinalizedTip, Rounds
-from node.consensus.startup import Standing, Startup
+from node.consensus.startup import Participation, Startup
 from node.consensus.voter import Voter
 
 
@@ -81,8 +81,8 @@ class Simplex:
         self._me = me
         self._stored_view = finalized.view
         self._rounds = Rounds(validators, epoch, find_floor(journal, epoch, finalized))
-        self._outbox = Outbox()
-        self._admission = Admission(self._rounds, verify, self._outbox)
+        self._emission = Emission()
+        self._admission = Admission(self._rounds, verify, self._emission)
         self._pacemaker = Pacemaker(config, self._rounds, me)
         self._resolver = Resolver(config, epoch, me)
         amnesia = find_amnesia(journal, epoch)
@@ -94,7 +94,7 @@ class Simplex:
             self._admission,
             self._pacemaker,
             self._startup,
-            self._outbox,
+            self._emission,
             sign,
         )
         restore_rounds(self._rounds, journal)
@@ -128,7 +128,7 @@ class Simplex:
         return self._rounds.current_view
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Participation:
         """Whether this validator votes, asks for its latest votes, or observes after amnesia."""
         return self._startup.standing
 
@@ -192,7 +192,7 @@ class Simplex:
         if self._me is not None:
             self._ask(now_ms)
             self._speak(now_ms)
-        return self._outbox.drain()
+        return self._emission.drain()
 
     def _start(self, now_ms: int) -> None:
         """Rule 1."""
@@ -201,7 +201,7 @@ class Simplex:
         self._standstill_at_ms = now_ms + self._config.standstill_interval_ms
         certificate = self._rounds.finalized.certificate
         if self._rounds.finalized.view > self._stored_view and certificate is not None:
-            self._outbox.emit(Finalized(certificate))
+            self._emission.emit(Finalized(certificate))
         self._voter.start()
 
     def _connect(self, peer: int, now_ms: int) -> None:
@@ -209,17 +209,17 @@ class Simplex:
             return
         self._resolver.connect(peer)
         self._pacemaker.note_heard(peer, now_ms)
-        self._outbox.emit(Send(peer, self._status(now_ms)))
+        self._emission.emit(Send(peer, self._status(now_ms)))
         self._pacemaker.note_status_shown(now_ms)
         for message in own_votes_above_finality(self._rounds):
-            self._outbox.emit(Send(peer, message))
+            self._emission.emit(Send(peer, message))
         if self._startup.is_unanswered(peer):
-            self._outbox.emit(Send(peer, LatestVoteRequest(self._rounds.epoch)))
+            self._emission.emit(Send(peer, LatestVoteRequest(self._rounds.epoch)))
 
     def _disconnect(self, peer: int) -> None:
         self._resolver.disconnect(peer)
         self._pacemaker.forget(peer)
-        self._outbox.forgive(peer)
+        self._emission.forgive(peer)
 
     # Messages.
 
@@ -228,7 +228,7 @@ class Simplex:
             return  # The network refuses connections with our own key; nothing is believed on one.
         if epoch_of(message) != self._rounds.epoch:
             # Rule 19: honest nodes stand on either side of a handover.
-            self._outbox.trace("consensus.other_epoch", epoch=epoch_of(message))
+            self._emission.trace("consensus.other_epoch", epoch=epoch_of(message))
             return
         if self._me is None or peer is None:
             # Rule 20, and what observers tell validators: finalizations prove themselves.
@@ -237,7 +237,7 @@ class Simplex:
             return
         self._pacemaker.note_heard(peer, now_ms)
         match message:
-            case ProposalMessage(vote):
+            case BlockProposalMessage(vote):
                 if self._admission.is_proposal(peer, vote):
                     self._receive_vote(peer, vote, now_ms, has_block=True)
             case VoteMessage(vote):
@@ -249,10 +249,10 @@ class Simplex:
             case CertificateRequest():
                 answer = find_answer(self._rounds, message)
                 if self._resolver.may_serve(peer, now_ms) and answer is not None:
-                    self._outbox.emit(Send(peer, answer))
+                    self._emission.emit(Send(peer, answer))
             case LatestVoteRequest():
                 if self._resolver.may_serve(peer, now_ms):
-                    self._outbox.emit(Send(peer, answer_latest_vote(self._rounds, peer)))
+                    self._emission.emit(Send(peer, answer_latest_vote(self._rounds, peer)))
             case LatestVoteAnswer():
                 if self._resolver.may_serve(peer, now_ms):
                     self._receive_answer(peer, message, now_ms)
@@ -267,9 +267,9 @@ class Simplex:
 
     def _receive_certificate(self, peer: int | None, certificate: QuorumCertificate, now_ms: int) -> bool:
         verdict = self._admission.admit_certificate(peer, certificate)
-        if verdict is Verdict.NEW:
+        if verdict is Reception.NEW:
             self._voter.accept_certificate(certificate, now_ms)
-        return verdict is not Verdict.BAD
+        return verdict is not Reception.BAD
 
     def _receive_status(self, peer: int, status: StatusMessage, now_ms: int) -> None:
         """Rule 17. Help, in either direction, is given once in a fetch timeout."""
@@ -287,7 +287,7 @@ class Simplex:
             messages.append(self._status(now_ms))
             self._pacemaker.note_status_shown(now_ms)
         for message in messages:
-            self._outbox.emit(Send(peer, message))
+            self._emission.emit(Send(peer, message))
         if messages:
             self._helped_at_ms[peer] = now_ms + self._config.fetch_timeout_ms
 
@@ -296,7 +296,7 @@ class Simplex:
         epochs = {certificate.subject.epoch for certificate in answer.certificates}
         epochs |= {vote.subject.epoch for vote in answer.votes}
         if epochs - {self._rounds.epoch} or any(vote.signer != self._me for vote in answer.votes):
-            self._outbox.punish(peer, BAD_ANSWER)
+            self._emission.punish(peer, BAD_ANSWER)
             return
         for certificate in answer.certificates:
             if not self._receive_certificate(peer, certificate, now_ms):
@@ -314,15 +314,15 @@ class Simplex:
 
     def _ask(self, now_ms: int) -> None:
         for effect in self._resolver.request(find_wants(self._rounds), now_ms):
-            self._outbox.emit(effect)
+            self._emission.emit(effect)
         for effect in self._resolver.request_blocks(self._rounds, now_ms):
-            self._outbox.emit(effect)
+            self._emission.emit(effect)
         for peer in self._startup.take_unanswered(self._resolver.peers_up, now_ms):
-            self._outbox.emit(Send(peer, LatestVoteRequest(self._rounds.epoch)))
+            self._emission.emit(Send(peer, LatestVoteRequest(self._rounds.epoch)))
 
     def _speak(self, now_ms: int) -> None:
         if self._pacemaker.is_status_due(now_ms):
-            self._outbox.emit(Broadcast(self._status(now_ms)))
+            self._emission.emit(Broadcast(self._status(now_ms)))
             self._pacemaker.note_status_sent(now_ms)
         if self._standstill_finalized_view != self._rounds.finalized.view:
             self._standstill_finalized_view = self._rounds.finalized.view
@@ -335,7 +335,7 @@ class Simplex:
                 self._rounds, from_view=self._standstill_from_view
             )
             for message in messages:
-                self._outbox.emit(Broadcast(message))
+                self._emission.emit(Broadcast(message))
 
     def _status(self, now_ms: int) -> StatusMessage:
         return StatusMessage(

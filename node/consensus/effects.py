@@ -98,7 +98,7 @@ class Finalized:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Misbehaviour:
     """Two votes of one validator that exclude each other."""
 
     first: Vote
@@ -136,7 +136,7 @@ Effect: TypeAlias = (
     | CancelCertify
     | RequestBlock
     | Finalized
-    | Evidence
+    | Misbehaviour
     | Punish
     | AmnesiaEnded
     | Trace

@@ -24,7 +24,7 @@ Pace = Annotated[str, Code((IDLE, WAITING, WORK))]
 
 
 @dataclass(frozen=True, slots=True)
-class ProposalMessage:
+class BlockProposalMessage:
     """The leader's own notarize vote. The block travels beside it, in the driver's envelope."""
 
     TAG: ClassVar[str] = "proposal"
@@ -94,7 +94,7 @@ class LatestVoteAnswer:
 
 
 Message: TypeAlias = (
-    ProposalMessage
+    BlockProposalMessage
     | VoteMessage
     | CertificateMessage
     | CertificateRequest
@@ -117,7 +117,7 @@ def decode_message(data: bytes) -> Message:
 def epoch_of(message: Message) -> int:
     """Return the epoch that a message belongs to."""
     match message:
-        case ProposalMessage(vote) | VoteMessage(vote):
+        case BlockProposalMessage(vote) | VoteMessage(vote):
             return vote.subject.epoch
         case CertificateMessage(certificate):
             return certificate.subject.epoch

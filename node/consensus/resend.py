@@ -11,10 +11,10 @@ from ledger.rules.certificates import NOTARIZE, NULLIFY, Vote
 from node.consensus.messages import (
     ANSWER_CERTIFICATES_MAX,
     ANSWER_VOTES_MAX,
+    BlockProposalMessage,
     CertificateMessage,
     LatestVoteAnswer,
     Message,
-    ProposalMessage,
     VoteMessage,
 )
 from node.consensus.rounds import Round, Rounds
@@ -26,7 +26,7 @@ RESEND_VIEWS_MAX: Final = 64
 def own_message(rounds: Rounds, vote: Vote) -> Message:
     """Return the message that carries an own vote: a leader's notarize is its proposal."""
     if vote.subject.kind == NOTARIZE and vote.signer == rounds.leader_of(vote.subject.view):
-        return ProposalMessage(vote)
+        return BlockProposalMessage(vote)
     return VoteMessage(vote)
 
 

@@ -14,7 +14,7 @@ from node.consensus.journal import Amnesia
 from node.consensus.rounds import Rounds
 
 
-class Standing(enum.Enum):
+class Participation(enum.Enum):
     """Whether votes may be cast."""
 
     ASKING = "asking"
@@ -34,23 +34,23 @@ class Startup:
         self._ask_at_ms = 0
         self._forgotten_view = floor_view
         self.amnesia = amnesia
-        self.standing = Standing.ASKING
+        self.standing = Participation.ASKING
 
     @property
     def may_vote(self) -> bool:
         """Tell whether this validator may sign."""
-        return self.standing is Standing.VOTING
+        return self.standing is Participation.VOTING
 
     def lost_memory(self, forgotten_view: int) -> Amnesia | None:
         """React to an own vote that the log lacks: ask anew. Returns the record to persist, if new."""
         self._forgotten_view = max(self._forgotten_view, forgotten_view)
         if self.amnesia is not None:
             until_view = self.amnesia.until_view
-            is_asking = until_view is None and self.standing is Standing.ASKING
+            is_asking = until_view is None and self.standing is Participation.ASKING
             if is_asking or (until_view is not None and forgotten_view <= until_view):
                 return None
         self.amnesia = Amnesia(self._rounds.epoch, None)
-        self.standing = Standing.ASKING
+        self.standing = Participation.ASKING
         self._answers = {}
         self._ask_at_ms = 0
         return self.amnesia
@@ -61,11 +61,11 @@ class Startup:
 
     def conclude(self) -> Amnesia | None:
         """Decide what can be decided. Returns the amnesia record to persist, if there is a new one."""
-        if self.standing is Standing.ASKING and len(self._answers) >= self._rounds.validators.quorum - 1:
+        if self.standing is Participation.ASKING and len(self._answers) >= self._rounds.validators.quorum - 1:
             if self.amnesia is None:
-                self.standing = Standing.VOTING
+                self.standing = Participation.VOTING
                 return None
-            self.standing = Standing.OBSERVING
+            self.standing = Participation.OBSERVING
             if self.amnesia.until_view is None:
                 highest_view = max([*self._answers.values(), self._rounds.current_view]) + 1
                 self.amnesia = Amnesia(self._rounds.epoch, max(highest_view + 1, self._forgotten_view))
@@ -74,26 +74,26 @@ class Startup:
 
     def recover(self) -> bool:
         """Tell whether amnesia just ended: finality passed everything that may have been forgotten."""
-        if self.standing is not Standing.OBSERVING or self.amnesia is None:
+        if self.standing is not Participation.OBSERVING or self.amnesia is None:
             return False
         until_view = self.amnesia.until_view
         if until_view is None or self._rounds.finalized.view <= until_view:
             return False
         self.amnesia = None
-        self.standing = Standing.VOTING
+        self.standing = Participation.VOTING
         return True
 
     def take_unanswered(self, peers: list[int], now_ms: int) -> list[int]:
         """Return whom to ask now."""
-        if self.standing is not Standing.ASKING or now_ms < self._ask_at_ms:
+        if self.standing is not Participation.ASKING or now_ms < self._ask_at_ms:
             return []
         self._ask_at_ms = now_ms + self._config.retry_interval_ms
         return [peer for peer in peers if peer not in self._answers]
 
     def is_unanswered(self, peer: int) -> bool:
         """Tell whether this peer's answer is still wanted."""
-        return self.standing is Standing.ASKING and peer not in self._answers
+        return self.standing is Participation.ASKING and peer not in self._answers
 
     def next_deadline_ms(self) -> int | None:
         """Return when to ask again."""
-        return self._ask_at_ms if self.standing is Standing.ASKING else None
+        return self._ask_at_ms if self.standing is Participation.ASKING else None

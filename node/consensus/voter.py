@@ -20,6 +20,7 @@ from node.consensus.effects import (
     Finalized,
     Verify,
 )
+from node.consensus.emission import Emission
 from node.consensus.journal import (
     INVALID,
     VALID,
@@ -31,7 +32,6 @@ from node.consensus.journal import (
     VoteCast,
 )
 from node.consensus.messages import CertificateMessage
-from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.resend import own_message, stuck_messages
 from node.consensus.resolver import find_missing_ancestry
@@ -53,8 +53,8 @@ class Voter:
         "_admission",
         "_config",
         "_dirty",
+        "_emission",
         "_me",
-        "_outbox",
         "_pacemaker",
         "_rounds",
         "_sign",
@@ -69,7 +69,7 @@ class Voter:
         admission: Admission,
         pacemaker: Pacemaker,
         startup: Startup,
-        outbox: Outbox,
+        emission: Emission,
         sign: Callable[[Subject], bytes] | None,
     ) -> None:
         self._config = config
@@ -78,7 +78,7 @@ class Voter:
         self._admission = admission
         self._pacemaker = pacemaker
         self._startup = startup
-        self._outbox = outbox
+        self._emission = emission
         self._sign = sign
         self._dirty: set[int] = set()
 
@@ -152,7 +152,7 @@ class Voter:
         if not is_valid:
             found.certification = Certification.INVALID
             found.latch(NOT_CERTIFIABLE)
-            self._outbox.trace("consensus.not_certifiable", view=view)
+            self._emission.trace("consensus.not_certifiable", view=view)
             return
         self._certify(view, now_ms)
         self._dirty.add(view)
@@ -166,7 +166,7 @@ class Voter:
         found.certificates[subject.kind] = certificate
         self._record(CertificateHeld(certificate))
         if self._me is not None:
-            self._outbox.emit(Broadcast(CertificateMessage(certificate)))
+            self._emission.emit(Broadcast(CertificateMessage(certificate)))
         self._note_votes(certificate)
         self._dirty.add(subject.view)
         if subject.kind == NOTARIZE:
@@ -199,12 +199,12 @@ class Voter:
         amnesia = self._startup.conclude()
         if amnesia is not None:
             self._record(amnesia)
-            self._outbox.trace("consensus.observing", until_view=amnesia.until_view or 0)
+            self._emission.trace("consensus.observing", until_view=amnesia.until_view or 0)
         if self._startup.recover():
             self._record(Amnesia(self._rounds.epoch, 0))
-            self._outbox.emit(AmnesiaEnded())
+            self._emission.emit(AmnesiaEnded())
         if self._startup.may_vote and not could_vote:
-            self._outbox.trace("consensus.voting", view=self._rounds.current_view)
+            self._emission.trace("consensus.voting", view=self._rounds.current_view)
             self._dirty.update(found.view for found in self._rounds.above_finalized())
 
     def _settle(self, view: int, now_ms: int) -> None:
@@ -220,7 +220,7 @@ class Voter:
             found.certification = Certification.PENDING
             block_hash = found.certificates[NOTARIZE].subject.block_hash
             assert block_hash is not None, "a notarization names a block"
-            self._outbox.emit(Certify(view, block_hash))
+            self._emission.emit(Certify(view, block_hash))
         is_final_here = found.certification is Certification.VALID and not found.is_equivocated
         if is_final_here and self._may_vote and FINALIZE not in found.own and NULLIFY not in found.own:
             proposal = found.certificates[NOTARIZE].subject
@@ -271,7 +271,7 @@ class Voter:
         # P5: the one request is spent only now that nothing is missing.
         current.is_verify_requested = True
         parent_hash = self._rounds.block_at(subject.parent_view)
-        self._outbox.emit(Verify(current.view, subject.block_hash, parent_hash, current.leader))
+        self._emission.emit(Verify(current.view, subject.block_hash, parent_hash, current.leader))
 
     def _build(self, current: Round, now_ms: int) -> None:
         if current.leader != self._me or current.built_on is not None or current.proposal is not None:
@@ -285,7 +285,7 @@ class Voter:
         if self._rounds.find_first_gap(parent_view, current.view) is not None:
             return
         current.built_on = parent_view
-        self._outbox.emit(Build(current.view, parent_view, self._rounds.block_at(parent_view)))
+        self._emission.emit(Build(current.view, parent_view, self._rounds.block_at(parent_view)))
 
     def _notarize(self, current: Round) -> bool:
         subject = current.proposal
@@ -307,12 +307,12 @@ class Voter:
             elif now_ms >= current.retry_at_ms:
                 current.retry_at_ms = now_ms + self._config.retry_interval_ms
                 for message in stuck_messages(self._rounds):
-                    self._outbox.emit(Broadcast(message))
+                    self._emission.emit(Broadcast(message))
             return False
         reason = self._pacemaker.find_timeout(now_ms)
         if reason is None or FINALIZE in current.own:
             return False
-        self._outbox.trace("consensus.nullify", view=current.view, reason=reason)
+        self._emission.trace("consensus.nullify", view=current.view, reason=reason)
         self._vote(Subject(NULLIFY, self._rounds.epoch, current.view, None, None))
         return True
 
@@ -337,7 +337,7 @@ class Voter:
         vote = Vote(subject, self._me, self._sign(subject))
         found.own[subject.kind] = vote
         self._record(VoteCast(vote))
-        self._outbox.emit(Broadcast(own_message(self._rounds, vote)))
+        self._emission.emit(Broadcast(own_message(self._rounds, vote)))
         self._admission.add_vote(found.votes, vote)
         self._dirty.add(subject.view)
 
@@ -362,7 +362,7 @@ class Voter:
         amnesia = self._startup.lost_memory(vote.subject.view)
         if amnesia is not None:
             self._record(amnesia)
-            self._outbox.trace("consensus.amnesia", view=vote.subject.view, kind=vote.subject.kind)
+            self._emission.trace("consensus.amnesia", view=vote.subject.view, kind=vote.subject.kind)
 
     def _certify(self, view: int, now_ms: int) -> None:
         tip_view = self._rounds.tip_view
@@ -376,22 +376,22 @@ class Voter:
         for found in self._rounds.above_finalized():
             if found.view <= view and found.certification is Certification.PENDING:
                 found.certification = Certification.NONE
-                self._outbox.emit(CancelCertify(found.view))
+                self._emission.emit(CancelCertify(found.view))
         tip_view = self._rounds.tip_view
         self._rounds.finalize(certificate)
         if self._rounds.tip_view > tip_view:
             self._pacemaker.note_certified(now_ms)
         self._pacemaker.note_finality(now_ms)
         self._record(Floor(self._rounds.epoch, view))
-        self._outbox.emit(Finalized(certificate))
+        self._emission.emit(Finalized(certificate))
         self._enter(view + 1)
         self._decide_standing()
 
     def _enter(self, view: int) -> None:
         if self._rounds.enter(view):
-            self._outbox.trace("consensus.view", view=view)
+            self._emission.trace("consensus.view", view=view)
 
     def _record(self, record: JournalRecord) -> None:
         # Observers promise nothing and keep no journal; their finality is in the store.
         if self._me is not None:
-            self._outbox.record(record)
+            self._emission.record(record)

@@ -27,8 +27,8 @@ from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked, PrivateFileError, read_private
 from node.home.home import KEYS, MEMBER_KEY, TLS_CERTIFICATE, TLS_KEY, VALIDATOR_KEY, Home
 from node.storage.database import DatabaseError
-from node.storage.evidence import keep_aside
 from node.storage.leveldb import LevelDatabase
+from node.storage.quarantine import keep_aside
 from node.storage.store import Store, StoreError
 from node.storage.votelog import VoteLog, VoteLogError, VoteLogForeign
 
@@ -69,7 +69,7 @@ def repair(home: Home) -> list[Finding]:
         cure = "stop the node first: Ctrl-C, or a SIGTERM to its process"
         raise ConfigError(f"{home.path}", "a node that does not run", "one that does", cure) from error
     try:
-        return [*_repair_chain(home), *_repair_votes(home), *_repair_shelf(home), *_check_keys(home)]
+        return [*_repair_chain(home), *_repair_votes(home), *_repair_snapshot_store(home), *_check_keys(home)]
     finally:
         lock.release()
 
@@ -143,8 +143,8 @@ def _check_certificates(store: Store) -> None:
     height = 0
     while (found := store.next_certificate(height)) is not None:
         certified, certificate = found
-        sealed = store.find_header(certified)
-        is_named = sealed is not None and sealed.is_named_by(certificate)
+        encoded_header = store.find_header(certified)
+        is_named = encoded_header is not None and encoded_header.is_named_by(certificate)
         _require(is_named, f"a certificate of the block at height {certified}", "one of another")
         height = certified + 1
     for epoch in range(store.tip().header.epoch):
@@ -234,10 +234,10 @@ def _begin_amnesiac(home: Home) -> None:
     log.close()
 
 
-# The shelf
+# The snapshot store
 
 
-def _repair_shelf(home: Home) -> Iterator[Finding]:
+def _repair_snapshot_store(home: Home) -> Iterator[Finding]:
     path = home.data / SNAPSHOTS
     if not os.path.lexists(path):
         return

@@ -4,7 +4,7 @@ Rule 1: a message is one binary frame of 1 to MESSAGE_SIZE_MAX bytes. Text, an e
 an offence, and so is a flood of pings.
 Rule 2: three tasks serve a connection (read, write, watch); the first that ends, ends all of it.
 Rule 3: a peer is dead when it is silent in spite of pings, or does not take a message for too long. Silence
-that is our own doing, because its inbox lane is full, does not count.
+that is our own doing, because its receive_queue lane is full, does not count.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from collections import deque
 import aiohttp
 from aiohttp import web
 
-from node.network.inbox import Inbox
 from node.network.limits import (
     CONTROL_FRAMES_PER_WINDOW_MAX,
     MESSAGE_SIZE_MAX,
@@ -22,7 +21,8 @@ from node.network.limits import (
     WINDOW_S,
     Timing,
 )
-from node.network.outbox import Outbox
+from node.network.receivequeue import ReceiveQueue
+from node.network.sendqueue import SendQueue
 
 WebSocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
@@ -59,8 +59,8 @@ class Connection:
         peer_id: str,
         dialer_id: str,
         incarnation: bytes,
-        inbox: Inbox,
-        outbox: Outbox,
+        receive_queue: ReceiveQueue,
+        send_queue: SendQueue,
         timing: Timing,
         is_fetching: bool = False,
     ) -> None:
@@ -69,8 +69,8 @@ class Connection:
         self.dialer_id = dialer_id
         self.incarnation = incarnation
         self._socket = socket
-        self._inbox = inbox
-        self._outbox = outbox
+        self._receive_queue = receive_queue
+        self._send_queue = send_queue
         self._timing = timing
         self._loop = asyncio.get_running_loop()
         self.established_at = self._loop.time()
@@ -144,11 +144,11 @@ class Connection:
 
     async def _accept(self, data: bytes) -> None:
         check_message_size(data)
-        if self._inbox.has_room(self.peer_id, data):
-            await self._inbox.put(self.peer_id, data)
+        if self._receive_queue.has_room(self.peer_id, data):
+            await self._receive_queue.put(self.peer_id, data)
             return
         self._is_held_back = True
-        await self._inbox.put(self.peer_id, data)
+        await self._receive_queue.put(self.peer_id, data)
         self._is_held_back = False
         self._heard_at = self._loop.time()
 
@@ -156,7 +156,7 @@ class Connection:
         if first is not None:
             await self._send(first)
         while True:
-            await self._send(await self._outbox.take())
+            await self._send(await self._send_queue.take())
 
     async def _send(self, data: bytes) -> None:
         self._sending_since = self._loop.time()

@@ -20,9 +20,9 @@ from node.network.connection import (
     WebSocket,
 )
 from node.network.hello import Hello
-from node.network.inbox import Inbox
 from node.network.limits import Timing
-from node.network.outbox import Outbox
+from node.network.receivequeue import ReceiveQueue
+from node.network.sendqueue import SendQueue
 from node.peernames import unpinned
 
 logger = logging.getLogger(__name__)
@@ -34,13 +34,17 @@ class Fetching:
     """The connections of one node to peers that it cannot pin."""
 
     def __init__(
-        self, inbox: Inbox, timing: Timing, on_up: Callable[[str], None], on_down: Callable[[str], None]
+        self,
+        receive_queue: ReceiveQueue,
+        timing: Timing,
+        on_up: Callable[[str], None],
+        on_down: Callable[[str], None],
     ) -> None:
-        self._inbox = inbox
+        self._receive_queue = receive_queue
         self._timing = timing
         self._on_up = on_up
         self._on_down = on_down
-        self._open: dict[str, tuple[Connection, Outbox]] = {}
+        self._open: dict[str, tuple[Connection, SendQueue]] = {}
         self._refused_until: dict[str, float] = {}
 
     def is_refused(self, peer_id: str) -> bool:
@@ -49,19 +53,19 @@ class Fetching:
 
     async def carry(self, peer_id: str, socket: WebSocket, hello: Hello, *, own_id: str) -> None:
         """Carry messages until the connection ends."""
-        name, outbox = unpinned(peer_id), Outbox()
+        name, send_queue = unpinned(peer_id), SendQueue()
         connection = Connection(
             socket,
             peer_id=name,
             dialer_id=own_id,
             incarnation=hello.incarnation,
-            inbox=self._inbox,
-            outbox=outbox,
+            receive_queue=self._receive_queue,
+            send_queue=send_queue,
             timing=self._timing,
         )
         loop = asyncio.get_running_loop()
         limit = loop.call_later(FETCH_S, connection.end, CLOSE_GOING_AWAY, "the pin is tried again")
-        self._open[name] = (connection, outbox)
+        self._open[name] = (connection, send_queue)
         logger.warning("peer.unpinned peer=%s: fetching only, verifying everything", peer_id)
         self._on_up(name)
         try:
@@ -74,7 +78,7 @@ class Fetching:
             limit.cancel()
             connection.closed.set()
             del self._open[name]
-            self._inbox.forget(name)
+            self._receive_queue.forget(name)
             self._on_down(name)
 
     def send(self, name: str, data: bytes) -> bool:

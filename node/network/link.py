@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from node.network.connection import Connection
 from node.network.limits import CONNECTS_PER_WINDOW_MAX, WINDOW_S
-from node.network.outbox import Outbox
 from node.network.registry import Peer, PeerKind
+from node.network.sendqueue import SendQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class PeerStatus:
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """One peer: its registration, its outbox, its connection if any, and until when it is refused."""
+    """One peer: its registration, its send_queue, its connection if any, and until when it is refused."""
 
     peer_id: str
     peer: Peer
-    outbox: Outbox
+    send_queue: SendQueue
     connection: Connection | None = None
     hung_up_count: int = 0
     """How often in a row the peer hung up on us. Above 0 we show another certificate each time."""
@@ -86,7 +86,7 @@ class Link:
             refused_for_s=max(0.0, self.refused_until - asyncio.get_running_loop().time()),
             inbox_count=inbox_count,
             inbox_size=inbox_size,
-            outbox_count=len(self.outbox),
-            outbox_size=self.outbox.size,
-            outbox_dropped_count=self.outbox.dropped_count,
+            outbox_count=len(self.send_queue),
+            outbox_size=self.send_queue.size,
+            outbox_dropped_count=self.send_queue.dropped_count,
         )

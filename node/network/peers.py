@@ -2,8 +2,8 @@
 
 Rule 1: only a node whose exact certificate the registry pins, under the id that it is pinned for, on this
 chain, gets to send a message. The registry is data and may be replaced at run time.
-Rule 2: everything that waits is bounded, for each peer by itself: what it sent (`inbox`), what it is to get
-(`outbox`), connections before they are known (`listener`).
+Rule 2: everything that waits is bounded, for each peer by itself: what it sent (`receive_queue`), what it is to get
+(`send_queue`), connections before they are known (`listener`).
 Rule 3: delivery is best effort. Within one connection messages arrive in order and once; when a connection
 ends, some may be lost. Whoever needs one, asks or tells again.
 Rule 4: a peer that breaks a rule is disconnected and refused for a time, never for good: with four
@@ -42,12 +42,12 @@ from node.network.dialer import (
 )
 from node.network.fetching import Fetching
 from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chain, encode_hello
-from node.network.inbox import Inbox
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
 from node.network.link import Link, PeerStatus
 from node.network.listener import FETCH_PATH, Listener
-from node.network.outbox import Outbox
+from node.network.receivequeue import ReceiveQueue
 from node.network.registry import Peer, PeerKind, PeerRegistry
+from node.network.sendqueue import SendQueue
 from node.network.tls import (
     PinMismatch,
     TlsIdentity,
@@ -112,10 +112,10 @@ class PeerNetwork:
         self._delay_s = delay_ms / 1000
         self._registry = self._without_self(peers)
         self._client_context, server_context = self._make_contexts(self._registry)
-        self._inbox = Inbox()
+        self._receive_queue = ReceiveQueue()
         self._fetching: Fetching | None = None
         if on_unpinned_up is not None:
-            self._fetching = Fetching(self._inbox, self._timing, on_unpinned_up, on_unpinned_down)
+            self._fetching = Fetching(self._receive_queue, self._timing, on_unpinned_up, on_unpinned_down)
         self._links: dict[str, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -143,7 +143,7 @@ class PeerNetwork:
         if self._is_closing:
             return
         self._is_closing = True
-        self._inbox.close()
+        self._receive_queue.close()
         for link in self._links.values():
             self._end(link, CLOSE_GOING_AWAY, "the node is stopping")
         connected = [link.connection for link in self._links.values() if link.connection is not None]
@@ -163,7 +163,7 @@ class PeerNetwork:
         link = self._links.get(peer_id)
         if link is None or link.connection is None:
             return False
-        link.outbox.put(data)
+        link.send_queue.put(data)
         return True
 
     def broadcast(self, data: bytes, kind: PeerKind | None = None) -> int:
@@ -175,16 +175,16 @@ class PeerNetwork:
             if link.is_connected and (kind is None or link.peer.kind is kind)
         ]
         for link in chosen:
-            link.outbox.put(data)
+            link.send_queue.put(data)
         return len(chosen)
 
     def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """Yield (peer id, message), going round the peers, until the network is closed. For one consumer."""
-        return self._inbox.messages()
+        return self._receive_queue.messages()
 
     async def take_batch(self, count_max: int) -> list[tuple[str, bytes]]:
         """Wait for a message, then take up to `count_max`, going round the peers; empty when closed."""
-        return await self._inbox.take_batch(count_max)
+        return await self._receive_queue.take_batch(count_max)
 
     def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
         """Close the peer's connection, drop what waits from it and refuse it for that long."""
@@ -200,7 +200,7 @@ class PeerNetwork:
         if until > link.refused_until:
             link.refused_until, link.refusal_reason = until, reason
         logger.warning("peer.disconnected peer=%s seconds=%.1f reason=%s", peer_id, seconds, reason)
-        self._inbox.forget(peer_id)
+        self._receive_queue.forget(peer_id)
         self._end(link, CLOSE_TIMED_REFUSAL, f"refused for {seconds:.1f} s: {reason}")
 
     def update_peers(self, peers: Mapping[str, Peer], identity: TlsIdentity | None = None) -> None:
@@ -240,7 +240,7 @@ class PeerNetwork:
     def statuses(self) -> tuple[PeerStatus, ...]:
         """Return what there is to see of every peer, ordered by id."""
         return tuple(
-            self._links[peer_id].status(self._inbox.size(peer_id)) for peer_id in sorted(self._links)
+            self._links[peer_id].status(self._receive_queue.size(peer_id)) for peer_id in sorted(self._links)
         )
 
     @property
@@ -261,7 +261,7 @@ class PeerNetwork:
         return make_client_context(self._identity, pinned), make_server_context(self._identity, pinned)
 
     def _make_socket(self) -> web.WebSocketResponse:
-        # aiohttp refuses a message of max_msg_size; its own heartbeat would blame a peer for our full inbox.
+        # aiohttp refuses a message of max_msg_size; its own heartbeat would blame a peer for our full receive_queue.
         return web.WebSocketResponse(
             timeout=self._timing.close_s, autoping=False, compress=False, max_msg_size=MESSAGE_SIZE_MAX + 1
         )
@@ -269,7 +269,7 @@ class PeerNetwork:
     # Links
 
     def _add_link(self, peer_id: str, peer: Peer) -> None:
-        link = Link(peer_id, peer, Outbox(self._delay_s))
+        link = Link(peer_id, peer, SendQueue(self._delay_s))
         self._links[peer_id] = link
         if peer.address is not None:
             link.dialer = self._spawn(self._dial_forever(link))
@@ -280,7 +280,7 @@ class PeerNetwork:
             self._fetching.end(peer_id, reason)
         if link.dialer is not None:
             link.dialer.cancel()
-        self._inbox.forget(peer_id)
+        self._receive_queue.forget(peer_id)
         self._end(link, CLOSE_REFUSED, reason)
 
     def _move_link(self, link: Link, peer: Peer) -> None:
@@ -448,8 +448,8 @@ class PeerNetwork:
             peer_id=link.peer_id,
             dialer_id=dialer_id,
             incarnation=hello.incarnation,
-            inbox=self._inbox,
-            outbox=link.outbox,
+            receive_queue=self._receive_queue,
+            send_queue=link.send_queue,
             timing=self._timing,
             is_fetching=is_fetching,
         )
@@ -499,7 +499,7 @@ class PeerNetwork:
                 link.connection = None
                 link.is_down.set()
                 if connection.is_fetching:
-                    link.outbox.clear()
+                    link.send_queue.clear()
                 else:
                     self._note_down(link, ended.reason)
             await connection.close(ended)
@@ -507,10 +507,10 @@ class PeerNetwork:
             connection.closed.set()
 
     def _note_down(self, link: Link, reason: str) -> None:
-        link.outbox.clear()
+        link.send_queue.clear()
         if link.refused_until > asyncio.get_running_loop().time():
             # The reader may have delivered once more between the refusal and its own end.
-            self._inbox.forget(link.peer_id)
+            self._receive_queue.forget(link.peer_id)
         logger.info("peer.gone peer=%s reason=%s", link.peer_id, reason)
         self._on_peer_down(link.peer_id)
 
@@ -533,7 +533,7 @@ class PeerNetwork:
         if failure is not None:
             # A broken invariant of our own: the consumer is told, and the node stops.
             logger.critical("network.failed error=%r", failure)
-            self._inbox.close(failure)
+            self._receive_queue.close(failure)
 
 
 def _check_outgoing(data: bytes) -> None:

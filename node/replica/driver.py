@@ -2,8 +2,8 @@
 
 Rule 1: one asyncio loop owns core, chain and mempool. Every method here runs on it and never waits.
 Rule 2: a `Persist` is synced before any later effect is performed. A failed write stops the node.
-Rule 3: what takes part in blocks is asked of `Jobs`, what waits for one is kept by `Intake`; both answer at once or
-later, as an event.
+Rule 3: what takes part in blocks is asked of `BlockExecutor`, what waits for one is kept by `Intake`; both answer at
+once or later, as an event.
 Rule 4: when an epoch's seal is final here, its engine ends and the next one starts (docs/epochs.md).
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Protocol, assert_never
 
 from ledger.chain.overlays import Executed, Tip
 from ledger.errors import LedgerError
-from ledger.rules.blocks import BlockError, SealedHeader
+from ledger.rules.blocks import BlockError, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.misbehaviour import misbehaviour_report
 from ledger.rules.operations import ReportMisbehaviour
@@ -30,8 +30,8 @@ from node.consensus.effects import (
     CancelCertify,
     Certify,
     Effect,
-    Evidence,
     Finalized,
+    Misbehaviour,
     Persist,
     Punish,
     RequestBlock,
@@ -51,20 +51,20 @@ from node.consensus.events import (
     WorkChanged,
 )
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     Message,
-    ProposalMessage,
     decode_message,
     encode_message,
     epoch_of,
 )
 from node.messages import (
+    BlockProposal,
     Consensus,
     FinalBlocks,
     Gossip,
     NotHeld,
     PeerMessage,
-    Proposal,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
@@ -79,12 +79,12 @@ from node.messages import (
     encode_peer_message,
 )
 from node.peernames import is_unpinned
+from node.replica.blockexecutor import BlockExecutor, stopped
+from node.replica.blockrequests import ASK_AGAIN_MS, BlockRequests
 from node.replica.corelog import NO_CORE_LOG, CoreRecorder
 from node.replica.engine import Engine, HoldsBlock
 from node.replica.intake import Intake
-from node.replica.jobs import Jobs, stopped
 from node.replica.mempool import Mempool
-from node.replica.questions import ASK_AGAIN_MS, Questions
 from node.replica.serving import Serving
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
@@ -160,7 +160,7 @@ class Driver:
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._connected: set[str] = set()
-        self._questions = Questions(self._send, self._connected, clock)
+        self._block_requests = BlockRequests(self._send, self._connected, clock)
         self._serving = Serving(self._send, chain, mempool)
         self._intake = Intake(
             chain=chain,
@@ -170,12 +170,12 @@ class Driver:
             punish=self._punish,
             on_refused=on_refused,
         )
-        self._jobs = Jobs(
+        self._executor = BlockExecutor(
             member=member,
             engine=self.engine,
             chain=chain,
             intake=self._intake,
-            questions=self._questions,
+            block_requests=self._block_requests,
             clock=clock,
             report=self._events.append,
         )
@@ -187,8 +187,8 @@ class Driver:
         """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
         self._ticked_ms = clock.monotonic_ms()
-        self.sync = Sync(chain, sync.shelf, sync.pins, self, sync.tuning, sync.checker)
-        self._server = SyncServer(chain, sync.shelf)
+        self.sync = Sync(chain, sync.snapshot_store, sync.pins, self, sync.tuning, sync.checker)
+        self._server = SyncServer(chain, sync.snapshot_store)
         self._upkeep = Upkeep(chain.store, sync)
         chain.before_commit = self._upkeep.before_commit
         self._core_log = core_log
@@ -250,7 +250,7 @@ class Driver:
         """Do what time has made due, and what waits for missing data."""
         self._ticked_ms = self._clock.monotonic_ms()
         self._progress()
-        if self._intake.look_at_arrivals():
+        if self._intake.look_at_gossip():
             self._tell_work()
         self._intake.spread_again()
         self._raise_event(TimerFired())
@@ -265,7 +265,7 @@ class Driver:
         next_look_ms = self._intake.next_look_ms
         if next_look_ms is not None and next_look_ms <= now:
             return now
-        is_waiting = self._jobs.is_waiting or self.sync.is_active(now)
+        is_waiting = self._executor.is_waiting or self.sync.is_active(now)
         pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
         if self._upkeep.is_busy:
             pause_ms = UPKEEP_PAUSE_MS
@@ -291,14 +291,14 @@ class Driver:
 
     def _punish(self, peer: str, error: LedgerError) -> None:
         logger.warning("peer.offence peer=%s error=%s", peer, error)
-        self._intake.arrivals.forget(peer)
+        self._intake.gossip_queue.forget(peer)
         self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
 
     def _dispatch(self, peer: str, message: PeerMessage) -> None:
         match message:
             case Consensus():
                 self._receive_consensus(peer, decode_message(message.message))
-            case Proposal():
+            case BlockProposal():
                 self._receive_proposal(peer, message)
             case Gossip():
                 self._receive_gossip(peer, message)
@@ -323,22 +323,24 @@ class Driver:
             self._serving.seal(peer, message, self._clock.monotonic_ms())
         self._raise_event(Received(self._validators.index_of(peer), message))
 
-    def _receive_proposal(self, peer: str, message: Proposal) -> None:
+    def _receive_proposal(self, peer: str, message: BlockProposal) -> None:
         core_message = decode_message(message.message)
-        sealed = SealedHeader.decode(message.header)
-        if not isinstance(core_message, ProposalMessage):
+        encoded_header = EncodedHeader.decode(message.header)
+        if not isinstance(core_message, BlockProposalMessage):
             raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
         subject = core_message.vote.subject
-        if subject.block_hash != sealed.hash or not sealed.header.may_be_certified_in(subject.view):
+        if subject.block_hash != encoded_header.hash or not encoded_header.header.may_be_certified_in(
+            subject.view
+        ):
             raise BlockError("proposal", "a vote for its own header", "a vote for another block")
         if self.engine.me is None:
             self._receive_consensus(peer, core_message)
             return
         # A seal that is proposed again is here already, or is asked for by its hash.
-        if subject.view == sealed.header.view:
-            candidate = self.chain.propose(sealed, message.transaction_ids)
+        if subject.view == encoded_header.header.view:
+            candidate = self.chain.propose(encoded_header, message.transaction_ids)
             if candidate is not None:
-                self._jobs.collect(candidate)
+                self._executor.collect(candidate)
         self._receive_consensus(peer, core_message)
         self._progress()
 
@@ -347,11 +349,11 @@ class Driver:
             self._progress()
 
     def _receive_block(self, block: StoredBlock) -> None:
-        sealed = SealedHeader.decode(block.header)
-        if not self._questions.is_asked(sealed.hash):
+        encoded_header = EncodedHeader.decode(block.header)
+        if not self._block_requests.is_asked(encoded_header.hash):
             return
         if self.chain.take_block(block, is_wanted=True) is not None:
-            self._raise_event(BlockAvailable(sealed.hash))
+            self._raise_event(BlockAvailable(encoded_header.hash))
         self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
@@ -386,9 +388,9 @@ class Driver:
         if self.chain.tip.header.height == 0:
             # Proofs stand on a certified header: a new chain makes its first block at once.
             return True
-        if self._jobs.is_sealing:
+        if self._executor.is_sealing:
             return True
-        return self._intake.wants_block(self.chain.ids_above_tip(self._jobs.certified_hash))
+        return self._intake.wants_block(self.chain.ids_above_tip(self._executor.certified_hash))
 
     # -- the core ---------------------------------------------------------------------------------------
 
@@ -429,19 +431,19 @@ class Driver:
             case Send():
                 self._send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
             case Build():
-                self._jobs.build(effect)
+                self._executor.build(effect)
             case Verify():
-                self._jobs.verify(effect)
+                self._executor.verify(effect)
             case Certify():
-                self._jobs.certify(effect)
+                self._executor.certify(effect)
             case CancelCertify():
-                self._jobs.cancel_certify(effect.view)
+                self._executor.cancel_certify(effect.view)
             case RequestBlock():
                 members = [self._validators.validators[peer].member for peer in effect.peers]
-                self._questions.ask(effect.block_hash, WantBlock(effect.block_hash), members)
+                self._block_requests.ask(effect.block_hash, WantBlock(effect.block_hash), members)
             case Finalized():
                 self._finalize(effect.certificate)
-            case Evidence():
+            case Misbehaviour():
                 member = self._validators.validators[effect.first.signer].member
                 report = misbehaviour_report(effect.first, effect.second, self._validators)
                 self.misbehaviour.append((member, report))
@@ -461,15 +463,15 @@ class Driver:
 
     def _envelope(self, message: Message) -> PeerMessage:
         encoded = encode_message(message)
-        if isinstance(message, ProposalMessage) and message.vote.subject.block_hash is not None:
+        if isinstance(message, BlockProposalMessage) and message.vote.subject.block_hash is not None:
             candidate = self.chain.tree.find(message.vote.subject.block_hash)
             if candidate is not None:
-                return Proposal(encoded, candidate.sealed.encoded, candidate.transaction_ids)
+                return BlockProposal(encoded, candidate.encoded_header.encoded, candidate.transaction_ids)
         return Consensus(encoded)
 
     def _progress(self) -> None:
         """Try everything that waits for missing data, time or an ancestor."""
-        self._jobs.progress()
+        self._executor.progress()
         if self.is_behind():
             self._catch_up()
         self._handle_events()
@@ -506,8 +508,8 @@ class Driver:
         if not path:
             return
         final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
-        self._jobs.note_final(tip, len(final_ids))
-        self._is_over = self._is_over or self._jobs.is_own_seal(tip.header)
+        self._executor.note_final(tip, len(final_ids))
+        self._is_over = self._is_over or self._executor.is_own_seal(tip.header)
         self._intake.became_final(final_ids, tip.header)
         self.engine.note_final(tip.header)
         self.engine.journal.finalized(self.core)
@@ -577,7 +579,7 @@ class Driver:
         # What the ended core waited for, and what was meant for it, is of no use to this one.
         self._events.clear()
         self._core_log.begin(self.core)
-        self._jobs.begin(self.engine)
+        self._executor.begin(self.engine)
         self._finalization = None
         connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
         self._events.extend(PeerUp(index) for index in connected if index is not None)

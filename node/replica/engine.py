@@ -200,11 +200,11 @@ def is_genuine(signed: Vote | QuorumCertificate, chain_id: bytes, validators: Va
 def _finalized(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:
     """Return the tip as its engine's core knows it: what opened the epoch is its view 0."""
     if tip.header.is_seal:
-        return FinalizedTip(0, tip.sealed.hash, None)
+        return FinalizedTip(0, tip.encoded_header.hash, None)
     if certificate is None:
         # Genesis, or a block that is final by the history of a later one.
-        return FinalizedTip(tip.header.view, tip.sealed.hash, None)
-    return FinalizedTip(certificate.subject.view, tip.sealed.hash, certificate)
+        return FinalizedTip(tip.header.view, tip.encoded_header.hash, None)
+    return FinalizedTip(certificate.subject.view, tip.encoded_header.hash, certificate)
 
 
 def _held(records: tuple[JournalRecord, ...], holds: HoldsBlock) -> tuple[JournalRecord, ...]:

@@ -19,11 +19,11 @@ from ledger.rules.transactions import Transaction, transaction_id
 from node.chain.chain import Chain
 from node.clock import Clock
 from node.messages import Gossip
-from node.replica.arrivals import Arrivals
+from node.replica.gossipqueue import GossipQueue
 from node.replica.mempool import Mempool, MempoolError
 from node.replica.serving import gossips
 
-ARRIVALS_PER_TICK_MAX: Final = 32
+GOSSIP_PER_TICK_MAX: Final = 32
 PLENTY_COUNT: Final = 1_024
 """What waits for the next blocks, several of them, whatever else comes."""
 REST_FACTOR: Final = 3
@@ -52,7 +52,7 @@ class Intake:
         self._broadcast = broadcast
         self._punish = punish
         self._on_refused = on_refused
-        self.arrivals = Arrivals()
+        self.gossip_queue = GossipQueue()
         self._rests_until_ms = 0
         # What was submitted here and waits, in order.
         self._spread: dict[bytes, None] = {}
@@ -82,7 +82,7 @@ class Intake:
                 continue
             if self._chain.is_wanted(identity):
                 is_wanted = self._chain.take_transaction(Transaction.decode(encoded)) or is_wanted
-            self.arrivals.put(peer, identity, encoded)
+            self.gossip_queue.put(peer, identity, encoded)
         return is_wanted
 
     @property
@@ -93,12 +93,12 @@ class Intake:
     @property
     def next_look_ms(self) -> int | None:
         """When to look at what peers sent; None where there is nothing."""
-        return self._rests_until_ms if self.arrivals else None
+        return self._rests_until_ms if self.gossip_queue else None
 
-    def look_at_arrivals(self) -> bool:
+    def look_at_gossip(self) -> bool:
         """Look at some of the transactions that peers sent; say whether it was time to."""
         began_ms = self._clock.monotonic_ms()
-        if not self.arrivals or began_ms < self._rests_until_ms:
+        if not self.gossip_queue or began_ms < self._rests_until_ms:
             return False
         self._look_at_some()
         ended_ms = self._clock.monotonic_ms()
@@ -106,7 +106,7 @@ class Intake:
         return True
 
     def _look_at_some(self) -> None:
-        for peer, encoded in self.arrivals.take(ARRIVALS_PER_TICK_MAX):
+        for peer, encoded in self.gossip_queue.take(GOSSIP_PER_TICK_MAX):
             try:
                 transaction = Transaction.decode(encoded)
             except LedgerError as error:
@@ -160,7 +160,7 @@ class Intake:
         found = self.mempool.find(identity) or self._chain.find_body(identity)
         if found is not None:
             return found
-        encoded = self.arrivals.pop(identity)
+        encoded = self.gossip_queue.pop(identity)
         return None if encoded is None else Transaction.decode(encoded)
 
     def pick(self, count_max: int, above: Set[bytes]) -> list[Transaction]:

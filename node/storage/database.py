@@ -19,7 +19,7 @@ class DatabaseLocked(DatabaseError):
     """This or another process has the database open."""
 
 
-class Batch:
+class WriteBatch:
     """Changes that are written together, in order: the last one to a key stands."""
 
     __slots__ = ("changes",)
@@ -54,11 +54,11 @@ class Database(Reader, Protocol):
         """
         ...
 
-    def snapshot(self) -> AbstractContextManager[Reader]:
+    def read_view(self) -> AbstractContextManager[Reader]:
         """Read one version."""
         ...
 
-    def write(self, batch: Batch, *, is_synced: bool) -> None:
+    def write(self, batch: WriteBatch, *, is_synced: bool) -> None:
         """Make the changes. Raises DatabaseError, after which nothing is known about them."""
         ...
 

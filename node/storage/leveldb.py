@@ -19,7 +19,7 @@ if sys.version_info >= (3, 13):
 else:
     import plyvel
 
-from node.storage.database import Batch, DatabaseError, DatabaseLocked, Reader
+from node.storage.database import DatabaseError, DatabaseLocked, Reader, WriteBatch
 
 # What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
 _DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
@@ -108,7 +108,7 @@ class LevelDatabase:
                 del found
 
     @contextmanager
-    def snapshot(self) -> Iterator[Reader]:
+    def read_view(self) -> Iterator[Reader]:
         """Read one version."""
         snapshot = self._database.snapshot()
         try:
@@ -116,7 +116,7 @@ class LevelDatabase:
         finally:
             snapshot.close()
 
-    def write(self, batch: Batch, *, is_synced: bool) -> None:
+    def write(self, batch: WriteBatch, *, is_synced: bool) -> None:
         """Make the changes, all or none."""
         with _translated():
             written = self._database.write_batch(transaction=True, sync=is_synced)

@@ -7,7 +7,7 @@ Rule 4: what is read belongs where it was found: a header at its height, transac
 root, the history of the tip. A record that was lost or swapped is damage like a flipped bit. Values and pages
 are judged by whoever reads them under a state root.
 Rule 5: a database is made where there is none, never in place of one that lost its parts.
-Rule 6: the uppermost pages of the state tree are not stored: they follow from the others (node/storage/crown.py).
+Rule 6: the uppermost pages of the state tree are not stored: they follow from the others (node/storage/toppages.py).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -19,17 +19,16 @@ from ledger.chain.overlays import Executed, Tip
 from ledger.chain.snapshots import Description
 from ledger.encoding.records import pack, unpack
 from ledger.genesis import Genesis, genesis_block
-from ledger.rules.blocks import Block, SealedHeader, transactions_root
+from ledger.rules.blocks import Block, EncodedHeader, transactions_root
 from ledger.rules.certificates import FINALIZE, QuorumCertificate, ValidatorSet
 from ledger.rules.state import require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.merkle import Frontier
-from ledger.trust import Certified, Handover
-from node.storage.crown import grown_crown, is_of_crown, read_crown, stored_pages
-from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, Reader, prefix_end
+from ledger.trust import FinalizedHeader, Handover
+from node.storage.database import Database, DatabaseError, DatabaseLocked, Reader, WriteBatch, prefix_end
 from node.storage.leveldb import LevelDatabase
 from node.storage.recent import Recent
-from node.storage.sparestate import SpareState
+from node.storage.stagingstate import StagingState
 from node.storage.tables import (
     CERTIFICATE,
     HEADER,
@@ -50,8 +49,9 @@ from node.storage.tables import (
     read_record,
     reading,
 )
+from node.storage.toppages import grown_top_pages, is_top_page, read_top_pages, stored_pages
 
-__all__ = ("Snapshot", "Store", "StoreDamaged", "StoreError")
+__all__ = ("ReadView", "Store", "StoreDamaged", "StoreError")
 
 SCHEMA_VERSION: Final = b"4"
 PAGES_CACHED_MAX: Final = 16_384
@@ -71,15 +71,15 @@ def _decode_frontier(encoded: bytes) -> Frontier:
     return unpack(Frontier, encoded)
 
 
-def _header_in(reader: Reader, height: int) -> SealedHeader | None:
+def _header_in(reader: Reader, height: int) -> EncodedHeader | None:
     key = HEADER + number_key(height)
     encoded = read_record(reader, key)
     if encoded is None:
         return None
-    sealed = decode_record(SealedHeader.decode, key, encoded)
-    if sealed.header.height != height:
-        raise damaged(key, f"the header of height {sealed.header.height}")
-    return sealed
+    encoded_header = decode_record(EncodedHeader.decode, key, encoded)
+    if encoded_header.header.height != height:
+        raise damaged(key, f"the header of height {encoded_header.header.height}")
+    return encoded_header
 
 
 def _certificate_in(reader: Reader, height: int) -> QuorumCertificate | None:
@@ -98,12 +98,12 @@ def state_in_use(reader: Reader) -> int:
     return number
 
 
-class Snapshot:
+class ReadView:
     """One version of the store: state, tip and certificate belong together."""
 
-    def __init__(self, reader: Reader, crown: Mapping[bytes, bytes]) -> None:
+    def __init__(self, reader: Reader, top_pages: Mapping[bytes, bytes]) -> None:
         self._reader = reader
-        self._crown = crown
+        self._top_pages = top_pages
         self._state = state_in_use(reader)
         self._value_table, self._page_table = STATE_TABLES[self._state]
 
@@ -113,19 +113,19 @@ class Snapshot:
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree."""
-        return self._crown.get(path) if is_of_crown(path) else self._stored_page(path)
+        return self._top_pages.get(path) if is_top_page(path) else self._stored_page(path)
 
     def tip(self) -> Tip:
         """Return the finalized tip of this version."""
         height = self._tip_height()
-        sealed = _header_in(self._reader, height)
-        if sealed is None:
+        encoded_header = _header_in(self._reader, height)
+        if encoded_header is None:
             raise damaged(HEADER + number_key(height), "nothing")
         key = META + b"history"
         history = decode_record(_decode_frontier, key, self._require(key))
         if history.size != height + 1:
             raise damaged(key, f"the history of {history.size} blocks below and at height {height}")
-        return Tip(sealed, self, history)
+        return Tip(encoded_header, self, history)
 
     def tip_certificate(self) -> QuorumCertificate | None:
         """Return the certificate of the tip; None for genesis."""
@@ -145,7 +145,7 @@ class Snapshot:
         return value
 
 
-class Store(Snapshot):
+class Store(ReadView):
     """The open store. It is the state of the finalized tip. Not for use from two threads at once."""
 
     def __init__(self, database: Database) -> None:
@@ -181,7 +181,7 @@ class Store(Snapshot):
         try:
             store = cls(database)
             store._begin(genesis)
-            store._crown = read_crown(database, store._value_table, store._page_table)
+            store._top_pages = read_top_pages(database, store._value_table, store._page_table)
             store._tip = store._stored_tip()
         except BaseException:
             database.close()
@@ -200,7 +200,7 @@ class Store(Snapshot):
                 if next(records, None) is not None:
                     raise StoreDamaged("a chain id", "records without one")
             start = genesis_block(genesis.content)
-            batch = Batch()
+            batch = WriteBatch()
             batch.put(META + b"chain", chain_id)
             batch.put(META + b"schema", SCHEMA_VERSION)
             self._put_block(batch, start, Frontier())
@@ -217,7 +217,7 @@ class Store(Snapshot):
 
     def _stored_tip(self) -> Tip:
         stored = super().tip()
-        return Tip(stored.sealed, self, stored.history)
+        return Tip(stored.encoded_header, self, stored.history)
 
     # -- the finalized tip ------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Store(Snapshot):
 
     def load_page(self, path: bytes) -> bytes | None:
         """Return a page of the state tree, from memory where it is always or was used lately."""
-        return self._crown.get(path) if is_of_crown(path) else self._pages.get(path, self._stored_page)
+        return self._top_pages.get(path) if is_top_page(path) else self._pages.get(path, self._stored_page)
 
     def find_value(self, key: bytes) -> bytes | None:
         """Return a leaf's value, from memory where it was asked for lately."""
@@ -243,7 +243,7 @@ class Store(Snapshot):
         self._require_usable()
         self._check_follows(executed, certificate)
         history = self.tip().history
-        batch = Batch()
+        batch = WriteBatch()
         for each in executed:
             self._put_block(batch, each, history)
             history = each.history
@@ -255,18 +255,18 @@ class Store(Snapshot):
             batch.delete(key)
         self._write(batch)
         for each in executed:
-            self._crown = grown_crown(self._crown, each.overlay.pages)
+            self._top_pages = grown_top_pages(self._top_pages, each.overlay.pages)
             self._pages.put(stored_pages(each.overlay.pages))
             self._values.replace(each.overlay.values)
-        self._tip = Tip(last.block.sealed, self, last.history)
+        self._tip = Tip(last.block.encoded_header, self, last.history)
 
     def _check_follows(self, executed: Sequence[Executed], certificate: QuorumCertificate | None) -> None:
         assert executed, "a commit holds blocks"
-        before = self.tip().sealed
+        before = self.tip().encoded_header
         for each in executed:
             assert each.block.header.height == before.header.height + 1, "blocks are committed in order"
             assert each.block.header.parent_hash == before.hash, "blocks are committed on their parents"
-            before = each.block.sealed
+            before = each.block.encoded_header
         if certificate is None:
             assert not before.header.is_seal, "a seal has its own finalization"
             return
@@ -276,10 +276,10 @@ class Store(Snapshot):
         # Later than the header's for a seal that was proposed again.
         assert subject.view >= before.header.view, "the certificate is of the block's view"
 
-    def _put_block(self, batch: Batch, executed: Executed, history: Frontier) -> None:
+    def _put_block(self, batch: WriteBatch, executed: Executed, history: Frontier) -> None:
         block = executed.block
         height = number_key(block.header.height)
-        batch.put(HEADER + height, block.sealed.encoded)
+        batch.put(HEADER + height, block.encoded_header.encoded)
         batch.put(HEIGHT + block.hash, height)
         for index, transaction in enumerate(block.transactions):
             place = height + number_key(index)
@@ -301,7 +301,7 @@ class Store(Snapshot):
             batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
 
     @staticmethod
-    def _put_tip(batch: Batch, executed: Executed) -> None:
+    def _put_tip(batch: WriteBatch, executed: Executed) -> None:
         batch.put(META + b"height", number_key(executed.block.header.height))
         batch.put(META + b"history", pack(executed.history))
 
@@ -310,7 +310,7 @@ class Store(Snapshot):
     def put_pending(self, height: int, block_hash: bytes, encoded: bytes) -> None:
         """Keep a block that is not final, durably. Raises StoreError where the disk fails."""
         self._require_usable()
-        batch = Batch()
+        batch = WriteBatch()
         batch.put(PENDING + number_key(height) + block_hash, encoded)
         self._write(batch)
 
@@ -325,7 +325,7 @@ class Store(Snapshot):
 
     # -- lookups ----------------------------------------------------------------------------------------
 
-    def find_header(self, height: int) -> SealedHeader | None:
+    def find_header(self, height: int) -> EncodedHeader | None:
         """Return the header at a height."""
         return _header_in(self._database, height)
 
@@ -348,27 +348,27 @@ class Store(Snapshot):
 
     def load_block(self, height: int) -> Block | None:
         """Return the block at a height; None where it is not held."""
-        sealed = self.find_header(height)
+        encoded_header = self.find_header(height)
         first, end = self.gap()
-        if sealed is None or first <= height < end:
+        if encoded_header is None or first <= height < end:
             return None
         transactions = tuple(
             decode_record(Transaction.decode, TRANSACTION + place, encoded)
             for place, encoded in self._scan(TRANSACTION, number_key(height))
         )
         root = transactions_root(tuple(transaction.id for transaction in transactions))
-        if root != sealed.header.transactions_root:
+        if root != encoded_header.header.transactions_root:
             found = f"{len(transactions)} transactions that are not those of its header"
             raise damaged(TRANSACTION + number_key(height), found)
-        return Block(sealed, transactions)
+        return Block(encoded_header, transactions)
 
-    def raw_block(self, height: int) -> tuple[SealedHeader, tuple[bytes, ...]] | None:
+    def raw_block(self, height: int) -> tuple[EncodedHeader, tuple[bytes, ...]] | None:
         """Return a block's header and its transactions' bytes, unread: for whoever verifies them anyway."""
-        sealed = self.find_header(height)
+        encoded_header = self.find_header(height)
         first, end = self.gap()
-        if sealed is None or first <= height < end or height > self.tip().header.height:
+        if encoded_header is None or first <= height < end or height > self.tip().header.height:
             return None
-        return sealed, tuple(encoded for _, encoded in self._scan(TRANSACTION, number_key(height)))
+        return encoded_header, tuple(encoded for _, encoded in self._scan(TRANSACTION, number_key(height)))
 
     def find_transaction(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Return height and index of a final transaction."""
@@ -397,11 +397,11 @@ class Store(Snapshot):
         if found is None:
             return None
         height = decode_number(key, found[:8])
-        sealed, certificate = self.find_header(height), self.find_certificate(height)
-        if sealed is None or certificate is None:
+        encoded_header, certificate = self.find_header(height), self.find_certificate(height)
+        if encoded_header is None or certificate is None:
             raise damaged(key, f"no finalized block at height {height}")
         following = decode_record(_decode_validators, key, found[8:])
-        return Handover(Certified(sealed.encoded, certificate), following)
+        return Handover(FinalizedHeader(encoded_header.encoded, certificate), following)
 
     def load_history_node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash of the history tree (a merkle.LoadNode)."""
@@ -412,19 +412,19 @@ class Store(Snapshot):
         return self._scan(self._value_table)
 
     def pages(self) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over all pages, as (path, page): the crown's first."""
-        yield from self._crown.items()
+        """Iterate over all pages, as (path, page): the top pages's first."""
+        yield from self._top_pages.items()
         yield from self._scan(self._page_table)
 
     # -- installing a snapshot --------------------------------------------------------------------------
 
-    def spare(self) -> SpareState:
+    def staging(self) -> StagingState:
         """Return the state tables that are not in use."""
-        return SpareState(self._database, STATE_TABLES[1 - self._state], self._write)
+        return StagingState(self._database, STATE_TABLES[1 - self._state], self._write)
 
     def install(
         self,
-        spare: SpareState,
+        staging: StagingState,
         description: Description,
         certificate: QuorumCertificate | None,
         handovers: Sequence[Handover],
@@ -435,61 +435,64 @@ class Store(Snapshot):
         `handovers` end the epochs below the header's.
         """
         self._require_usable()
-        sealed = description.check()
-        spare.rebuilding.check(description)
+        encoded_header = description.check()
+        staging.rebuilding.check(description)
         before = self.tip().header.height
-        assert sealed.header.height > before, "a snapshot is above the tip"
-        batch = Batch()
-        history = self._put_snapshot_block(batch, sealed, description.history, certificate)
+        assert encoded_header.header.height > before, "a snapshot is above the tip"
+        batch = WriteBatch()
+        history = self._put_snapshot_block(batch, encoded_header, description.history, certificate)
         for handover in handovers:
-            self._put_seal(batch, SealedHeader.decode(handover.seal.header), handover)
-        if sealed.header.is_seal:
-            following = require_validators(spare).current
-            place = number_key(sealed.header.height)
-            batch.put(SEAL + number_key(sealed.header.epoch), place + pack(following))
+            self._put_seal(batch, EncodedHeader.decode(handover.seal.header), handover)
+        if encoded_header.header.is_seal:
+            following = require_validators(staging).current
+            place = number_key(encoded_header.header.height)
+            batch.put(SEAL + number_key(encoded_header.header.epoch), place + pack(following))
         first, end = self.gap()
         begin = first if first < end else before + 1
-        batch.put(META + b"gap", number_key(begin) + number_key(sealed.header.height + 1))
+        batch.put(META + b"gap", number_key(begin) + number_key(encoded_header.header.height + 1))
         batch.put(META + b"state", number_key(1 - self._state))
-        batch.put(META + b"height", number_key(sealed.header.height))
+        batch.put(META + b"height", number_key(encoded_header.header.height))
         batch.put(META + b"history", pack(history))
-        for key in self._pending_keys(sealed.header.height):
+        for key in self._pending_keys(encoded_header.header.height):
             batch.delete(key)
         self._write(batch)
         self._state = 1 - self._state
         self._value_table, self._page_table = STATE_TABLES[self._state]
-        self._crown = spare.crown
+        self._top_pages = staging.top_pages
         self._pages.clear()
         self._values.clear()
-        self._tip = Tip(sealed, self, history)
+        self._tip = Tip(encoded_header, self, history)
 
     @staticmethod
     def _put_snapshot_block(
-        batch: Batch, sealed: SealedHeader, below: Frontier, certificate: QuorumCertificate | None
+        batch: WriteBatch,
+        encoded_header: EncodedHeader,
+        below: Frontier,
+        certificate: QuorumCertificate | None,
     ) -> Frontier:
-        height = number_key(sealed.header.height)
-        batch.put(HEADER + height, sealed.encoded)
-        batch.put(HEIGHT + sealed.hash, height)
+        height = number_key(encoded_header.header.height)
+        batch.put(HEADER + height, encoded_header.encoded)
+        batch.put(HEIGHT + encoded_header.hash, height)
         if certificate is not None:
             batch.put(CERTIFICATE + height, pack(certificate))
-        history, completed = below.append(sealed.hash)
+        history, completed = below.append(encoded_header.hash)
         for node in (*below.nodes(), *completed):
             batch.put(NODE + bytes([node.level]) + number_key(node.index), node.hash)
         return history
 
     @staticmethod
-    def _put_seal(batch: Batch, sealed: SealedHeader, handover: Handover) -> None:
-        height = number_key(sealed.header.height)
-        batch.put(HEADER + height, sealed.encoded)
-        batch.put(HEIGHT + sealed.hash, height)
+    def _put_seal(batch: WriteBatch, encoded_header: EncodedHeader, handover: Handover) -> None:
+        height = number_key(encoded_header.header.height)
+        batch.put(HEADER + height, encoded_header.encoded)
+        batch.put(HEIGHT + encoded_header.hash, height)
         batch.put(CERTIFICATE + height, pack(handover.seal.certificate))
-        batch.put(SEAL + number_key(sealed.header.epoch), height + pack(handover.next_validators))
+        batch.put(SEAL + number_key(encoded_header.header.epoch), height + pack(handover.next_validators))
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def read_view(self) -> Iterator[ReadView]:
         """Read one version, whatever is committed meanwhile."""
-        with self._database.snapshot() as version:
-            yield Snapshot(version, self._crown)
+        with self._database.read_view() as version:
+            yield ReadView(version, self._top_pages)
 
     def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
         start = table + prefix
@@ -501,7 +504,7 @@ class Store(Snapshot):
         if self._failure is not None:
             raise StoreError("a store that takes writes", self._failure, "Restart the node.")
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: WriteBatch) -> None:
         try:
             self._database.write(batch, is_synced=True)
         except DatabaseError as error:

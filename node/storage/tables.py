@@ -12,7 +12,7 @@ Tables, by the first byte of the key; integers are 8 bytes, big-endian:
     C height -> certificate   V state key -> leaf value   P page path -> page
     N level (1 byte), index -> history node               U height, block hash -> unfinalized block
     E epoch -> height of its seal, next validators
-    v, p: the spare state tables. Metadata "state" says which pair is in use; a snapshot is installed in the other
+    v, p: the staging state tables. Metadata "state" says which pair is in use; a snapshot is installed in the other
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ META, HEADER, HEIGHT, TRANSACTION, LOCATION = b"M", b"H", b"h", b"T", b"t"
 CERTIFICATE, VALUE, PAGE, NODE, PENDING = b"C", b"V", b"P", b"N", b"U"
 SEAL = b"E"
 STATE_TABLES: Final = ((VALUE, PAGE), (b"v", b"p"))
-"""Pairs of value and page tables: one is in use, the other spare (docs/sync.md, Install)."""
+"""Pairs of value and page tables: one is in use, the other for staging (docs/sync.md, Install)."""
 _NAMES: Final = {
     META: "metadata",
     HEADER: "header",

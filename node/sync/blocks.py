@@ -5,7 +5,7 @@ the tip reaches it.
 Rule 2: then its last header is verified (certificate, or history of a certified block) by the validators of the tip's
 state, and the others by their links to it; transactions by their root. Only then is anything executed.
 Rule 3: one step executes one block, on its parents' changes, whose signatures were checked ahead where somebody does
-that (`node.sync.ahead`). Blocks under a quorum's certificate that execute otherwise stop the node.
+that (`node.sync.prevalidation`). Blocks under a quorum's certificate that execute otherwise stop the node.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,15 +14,23 @@ from itertools import pairwise
 from ledger.chain.execution import execute_block
 from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.errors import LedgerError
-from ledger.rules.blocks import Block, BlockError, SealedHeader, transactions_root
+from ledger.rules.blocks import Block, BlockError, EncodedHeader, transactions_root
 from ledger.rules.state import require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.statepages import StatePageError
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain.chain import Chain
 from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
-from node.sync.ahead import ANSWER_MS, TRANSACTIONS_MIN, Checker, Checks, Keys, note_checked, senders_keys
 from node.sync.host import SyncHost, SyncTuning
+from node.sync.prevalidation import (
+    ANSWER_MS,
+    TRANSACTIONS_MIN,
+    Checker,
+    Checks,
+    Keys,
+    note_checked,
+    senders_keys,
+)
 from node.sync.sources import Sources
 
 
@@ -36,7 +44,7 @@ class _Asked:
 @dataclass(frozen=True, slots=True)
 class _Piece:
     peer: str
-    headers: tuple[SealedHeader, ...]
+    headers: tuple[EncodedHeader, ...]
     message: FinalBlocks
     keys: Keys
     checks: tuple[Checks | None, ...]
@@ -63,7 +71,7 @@ class _Applying:
         if not self.path:
             return self.tip
         state = Overlay(self.values, self.pages, self.tip.state)
-        return Tip(self.path[-1].block.sealed, state, self.path[-1].history)
+        return Tip(self.path[-1].block.encoded_header, state, self.path[-1].history)
 
     def take(self, executed: Executed) -> None:
         """Go on from an executed block."""
@@ -114,7 +122,7 @@ class BlockFetch:
     def is_ready(self) -> bool:
         """Whether `step` has something to do."""
         applying = self._applying
-        if applying is not None and applying.tip.sealed.hash == self._chain.tip.sealed.hash:
+        if applying is not None and applying.tip.encoded_header.hash == self._chain.tip.encoded_header.hash:
             return not applying.is_waiting
         return applying is not None or self._chain.tip.header.height + 1 in self._pieces
 
@@ -133,7 +141,10 @@ class BlockFetch:
     def ask(self, now_ms: int, target_height: int) -> None:
         """Ask for what is missing up to a height, as far as peers are free."""
         height = self._chain.tip.header.height + 1
-        if self._applying is not None and self._applying.tip.sealed.hash == self._chain.tip.sealed.hash:
+        if (
+            self._applying is not None
+            and self._applying.tip.encoded_header.hash == self._chain.tip.encoded_header.hash
+        ):
             # An answer is being executed: it is here, though nothing of it is final yet.
             height += len(self._applying.piece.headers)
         self._pieces = {start: piece for start, piece in self._pieces.items() if start >= height}
@@ -184,7 +195,7 @@ class BlockFetch:
         if asked is None or asked.peer != peer:
             return False
         self._settle(message.height)
-        headers = tuple(SealedHeader.decode(each.header) for each in message.blocks)
+        headers = tuple(EncodedHeader.decode(each.header) for each in message.blocks)
         first = headers[0].header.height
         if first != message.height or len(headers) > asked.count:
             raise BlockError("final blocks", f"{asked.count} from height {message.height}", f"{first}")
@@ -194,7 +205,7 @@ class BlockFetch:
             self._pieces[message.height] = self._piece(peer, headers, message)
         return True
 
-    def _piece(self, peer: str, headers: tuple[SealedHeader, ...], message: FinalBlocks) -> _Piece:
+    def _piece(self, peer: str, headers: tuple[EncodedHeader, ...], message: FinalBlocks) -> _Piece:
         """Return an answer as it waits, its signatures being checked. Whose blocks these are is another question."""
         if self._checker is None:
             return _Piece(peer, headers, message, {}, (None,) * len(headers))
@@ -224,7 +235,7 @@ class BlockFetch:
         """Verify an answer or execute one block; say whether anything became final."""
         tip = self._chain.tip
         applying = self._applying
-        if applying is not None and applying.tip.sealed.hash != tip.sealed.hash:
+        if applying is not None and applying.tip.encoded_header.hash != tip.encoded_header.hash:
             # Consensus was faster.
             self._applying = applying = None
         if applying is None:
@@ -257,7 +268,7 @@ class BlockFetch:
 
     def _verify(self, piece: _Piece, tip: Tip) -> None:
         headers = piece.headers
-        if headers[0].header.parent_hash != tip.sealed.hash:
+        if headers[0].header.parent_hash != tip.encoded_header.hash:
             raise BlockError("final blocks", "a first block on our tip", f"height {headers[0].header.height}")
         for before, after in pairwise(headers):
             if after.header.parent_hash != before.hash:
@@ -267,7 +278,7 @@ class BlockFetch:
         if headers[-1].header.is_seal and piece.message.certificate is None:
             raise BlockError("final blocks", "a seal's own certificate", "a history")
         current = require_validators(tip.state)
-        pins = self._pins.beyond(tip.sealed, current.epoch, current.current)
+        pins = self._pins.beyond(tip.encoded_header, current.epoch, current.current)
         path = TrustPath(current.epoch, (), piece.message.history)
         verify_header(pins, headers[-1].encoded, piece.message.certificate, path, at_ms=0)
 
@@ -308,9 +319,9 @@ class BlockFetch:
         self._sources.note_answered(self._asked.pop(height).peer)
 
 
-def _decode(sealed: SealedHeader, stored: StoredBlock) -> Block:
+def _decode(encoded_header: EncodedHeader, stored: StoredBlock) -> Block:
     """Return the block whose header is trusted. Raises LedgerError where these are not its transactions."""
     transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
-    if transactions_root(tuple(each.id for each in transactions)) != sealed.header.transactions_root:
-        raise BlockError(f"final block {sealed.header.height}", "the header's transactions", "others")
-    return Block(sealed, transactions)
+    if transactions_root(tuple(each.id for each in transactions)) != encoded_header.header.transactions_root:
+        raise BlockError(f"final block {encoded_header.header.height}", "the header's transactions", "others")
+    return Block(encoded_header, transactions)

@@ -46,7 +46,7 @@ class _Asked:
 
 
 class Checkers:
-    """Checks signatures in processes of their own. Implements `node.sync.ahead.Checker`."""
+    """Checks signatures in processes of their own. Implements `node.sync.prevalidation.Checker`."""
 
     def __init__(
         self,

@@ -9,8 +9,8 @@ from ledger.chain.snapshots import CHUNK_LEAVES_SIZE, SNAPSHOT_INTERVAL
 from ledger.rules.certificates import QuorumCertificate
 from ledger.trust import Pins
 from node.messages import SyncAnswer, SyncRequest
-from node.storage.shelf import Shelf
-from node.sync.ahead import Checker
+from node.storage.snapshotstore import SnapshotStore
+from node.sync.prevalidation import Checker
 
 
 class SyncHost(Protocol):
@@ -71,7 +71,7 @@ class SyncParts:
     """
 
     pins: Pins
-    shelf: Shelf
+    snapshot_store: SnapshotStore
     tuning: SyncTuning = field(default_factory=SyncTuning)
     interval: int = SNAPSHOT_INTERVAL
     chunk_size: int = CHUNK_LEAVES_SIZE

@@ -19,7 +19,7 @@ from ledger.chain.snapshots import (
     is_snapshot_height,
 )
 from ledger.trees.merkle import Frontier
-from node.storage.shelf import Entry, Shelf, ShelfError
+from node.storage.snapshotstore import Entry, SnapshotStore, SnapshotStoreError
 from node.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ class SnapshotMaker:
     def __init__(
         self,
         store: Store,
-        shelf: Shelf,
+        snapshot_store: SnapshotStore,
         *,
         interval: int = SNAPSHOT_INTERVAL,
         chunk_size: int = CHUNK_LEAVES_SIZE,
     ) -> None:
         self._store = store
-        self._shelf = shelf
+        self._snapshot_store = snapshot_store
         self._interval = interval
         self._chunk_size = chunk_size
         self._making: _Making | None = None
@@ -83,9 +83,9 @@ class SnapshotMaker:
                 self._finish(making)
             else:
                 self._put(making, chunk)
-        except ShelfError as error:
+        except SnapshotStoreError as error:
             logger.warning("snapshot.failed height=%d error=%s", making.executed.block.header.height, error)
-            self._shelf.give_up(making.place)
+            self._snapshot_store.give_up(making.place)
             self._end()
         except BaseException:
             self._end()
@@ -98,7 +98,7 @@ class SnapshotMaker:
 
     def _is_due(self, executed: Executed) -> bool:
         height = executed.block.header.height
-        return is_snapshot_height(height, self._interval) and self._shelf.find(height) is None
+        return is_snapshot_height(height, self._interval) and self._snapshot_store.find(height) is None
 
     def _begin(self, path: Sequence[Executed]) -> None:
         changes: dict[bytes, bytes] = {}
@@ -108,7 +108,7 @@ class SnapshotMaker:
             history = each.history if index + 1 < len(path) else history
         base = self._store.values()
         first = next(base, None)  # From here on the iteration keeps to its version.
-        making = _Making(path[-1], history, self._shelf.take_place(), base, iter(()))
+        making = _Making(path[-1], history, self._snapshot_store.take_place(), base, iter(()))
         leaves = _counted(_merged(first, base, changes), making)
         making.chunks = encode_chunks(leaves, size=self._chunk_size)
         self._making = making
@@ -117,11 +117,11 @@ class SnapshotMaker:
     def _put(self, making: _Making, chunk: bytes) -> None:
         index = making.tree.size
         making.tree, nodes = making.tree.append(chunk)
-        self._shelf.put_chunk(making.place, index, chunk, nodes)
+        self._snapshot_store.put_chunk(making.place, index, chunk, nodes)
 
     def _finish(self, making: _Making) -> None:
         description = Description(
-            header=making.executed.block.sealed.encoded,
+            header=making.executed.block.encoded_header.encoded,
             history=making.history,
             leaves_count=making.leaves_count,
             leaves_size=making.leaves_size,
@@ -129,7 +129,7 @@ class SnapshotMaker:
             chunks_root=making.tree.root(),
         )
         description.check()
-        self._shelf.finish(Entry(making.place, description))
+        self._snapshot_store.finish(Entry(making.place, description))
         self._end()
         logger.info(
             "snapshot.made height=%d chunks=%d leaves=%d bytes=%d",

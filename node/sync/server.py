@@ -11,7 +11,7 @@ from typing import Final
 from ledger.encoding.records import pack
 from ledger.rules.certificates import QuorumCertificate
 from ledger.trees.merkle import inclusion_path_from_nodes
-from ledger.trust import HANDOVERS_MAX, Certified, Handover, History, TrustPath
+from ledger.trust import HANDOVERS_MAX, FinalizedHeader, Handover, History, TrustPath
 from node.chain.chain import Chain
 from node.messages import (
     BLOCKS,
@@ -30,7 +30,7 @@ from node.messages import (
     WantFinal,
     WantSnapshot,
 )
-from node.storage.shelf import Shelf
+from node.storage.snapshotstore import SnapshotStore
 
 BUDGET_MAX: Final = 32 * 1024 * 1024
 BUDGET_PER_MS: Final = 8 * 1024
@@ -40,11 +40,11 @@ PEERS_MAX: Final = 512
 
 
 class SyncServer:
-    """Answers what others ask of this node's chain and shelf."""
+    """Answers what others ask of this node's chain and snapshot_store."""
 
-    def __init__(self, chain: Chain, shelf: Shelf) -> None:
+    def __init__(self, chain: Chain, snapshot_store: SnapshotStore) -> None:
         self._chain = chain
-        self._shelf = shelf
+        self._snapshot_store = snapshot_store
         self._budgets: dict[str, tuple[int, int]] = {}
 
     def forget(self, peer: str) -> None:
@@ -95,13 +95,13 @@ class SyncServer:
             found = self._chain.store.raw_block(height + len(blocks))
             if found is None:
                 break
-            sealed, transactions = found
-            grown = size + len(sealed.encoded) + sum(map(len, transactions))
+            encoded_header, transactions = found
+            grown = size + len(encoded_header.encoded) + sum(map(len, transactions))
             if blocks and grown > CATCH_UP_SIZE_MAX:
                 break
-            blocks.append(StoredBlock(sealed.encoded, transactions))
+            blocks.append(StoredBlock(encoded_header.encoded, transactions))
             size = grown
-            if sealed.header.is_seal:
+            if encoded_header.header.is_seal:
                 break
         return blocks, size
 
@@ -118,15 +118,15 @@ class SyncServer:
         if newer is None:
             return None, None
         path = inclusion_path_from_nodes(height, certified_height, store.load_history_node)
-        return None, History(Certified(newer.encoded, certificate), path)
+        return None, History(FinalizedHeader(newer.encoded, certificate), path)
 
     # -- snapshots --------------------------------------------------------------------------------------
 
     def _offer(self, message: WantSnapshot) -> tuple[SyncAnswer, int]:
-        entry = self._shelf.newest()
+        entry = self._snapshot_store.newest()
         if entry is None:
             return self._not_held(SNAPSHOT, message.above), 0
-        header = entry.description.sealed().header
+        header = entry.description.encoded_header().header
         handovers = self._handovers(message.from_epoch, header.epoch)
         certificate, history = self._proof(header.height)
         is_held = header.height > message.above and (certificate is not None or history is not None)
@@ -146,10 +146,10 @@ class SyncServer:
         return handovers if len(handovers) == len(found) else None
 
     def _chunk(self, message: WantChunk) -> tuple[SyncAnswer, int]:
-        entry = self._shelf.find(message.height)
+        entry = self._snapshot_store.find(message.height)
         if entry is None or entry.description.chunks_root != message.chunks_root:
             return self._not_held(CHUNK, message.height, message.index), 0
-        found = self._shelf.load_chunk(entry, message.index)
+        found = self._snapshot_store.load_chunk(entry, message.index)
         if found is None:
             return self._not_held(CHUNK, message.height, message.index), 0
         chunk, siblings = found

@@ -14,14 +14,14 @@ from typing import Final
 
 from ledger.chain.snapshots import Description, SnapshotError, check_chunk, decode_chunk
 from ledger.errors import LedgerError
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import require_validators
 from ledger.trees.merkle import Frontier
 from ledger.trust import Pins, verify_header
 from node.chain.chain import Chain
 from node.messages import BUSY, CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
-from node.storage.shelf import Entry, Shelf
-from node.storage.sparestate import SpareState
+from node.storage.snapshotstore import Entry, SnapshotStore
+from node.storage.stagingstate import StagingState
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.sources import Sources
 
@@ -54,7 +54,7 @@ class _Fetch:
 
     @property
     def height(self) -> int:
-        return self.offer.description.sealed().header.height
+        return self.offer.description.encoded_header().header.height
 
     @property
     def is_complete(self) -> bool:
@@ -65,7 +65,7 @@ class _Fetch:
 class _Install:
     """An installation, chunk by chunk."""
 
-    spare: SpareState
+    staging: StagingState
     index: int = 0
     tree: Frontier = field(default_factory=Frontier)
 
@@ -74,10 +74,16 @@ class SnapshotFetch:
     """One snapshot at a time, from the question for offers to the switch."""
 
     def __init__(
-        self, chain: Chain, shelf: Shelf, pins: Pins, sources: Sources, host: SyncHost, tuning: SyncTuning
+        self,
+        chain: Chain,
+        snapshot_store: SnapshotStore,
+        pins: Pins,
+        sources: Sources,
+        host: SyncHost,
+        tuning: SyncTuning,
     ) -> None:
         self._chain = chain
-        self._shelf = shelf
+        self._snapshot_store = snapshot_store
         self._pins = pins
         self._sources = sources
         self._host = host
@@ -123,8 +129,8 @@ class SnapshotFetch:
             if asked_epoch < epoch:
                 self.ask_offer(peer)
             return
-        sealed = self._verify(offer)
-        if offer.description in self._forged or sealed.header.height <= self._question().above:
+        encoded_header = self._verify(offer)
+        if offer.description in self._forged or encoded_header.header.height <= self._question().above:
             return
         self._offers[peer] = offer
         if self._fetch is not None and self._fetch.offer.description == offer.description:
@@ -157,17 +163,17 @@ class SnapshotFetch:
         epoch = require_validators(tip.state).epoch
         return WantSnapshot(epoch, tip.header.height + self._tuning.snapshot_distance)
 
-    def _verify(self, offer: SnapshotOffer) -> SealedHeader:
-        sealed = offer.description.check()
-        if sealed.header.is_seal and offer.certificate is None:
+    def _verify(self, offer: SnapshotOffer) -> EncodedHeader:
+        encoded_header = offer.description.check()
+        if encoded_header.header.is_seal and offer.certificate is None:
             raise SnapshotError("snapshot offer", "a seal's own certificate", "a history")
         tip = self._chain.tip
         current = require_validators(tip.state)
         if offer.trust_path.from_epoch != current.epoch:
             raise SnapshotError("snapshot offer", f"a path from epoch {current.epoch}", "another")
-        pins = self._pins.beyond(tip.sealed, current.epoch, current.current)
+        pins = self._pins.beyond(tip.encoded_header, current.epoch, current.current)
         verify_header(pins, offer.description.header, offer.certificate, offer.trust_path, at_ms=0)
-        return sealed
+        return encoded_header
 
     def _choose(self, now_ms: int) -> None:
         """Take the description that most validators state, the one already begun among equals."""
@@ -185,7 +191,7 @@ class SnapshotFetch:
             self.phase = Phase.NONE
             logger.info("sync.no_snapshot")
             return
-        known = None if self._shelf.fetching is None else self._shelf.fetching.description
+        known = None if self._snapshot_store.fetching is None else self._snapshot_store.fetching.description
         current = require_validators(self._chain.tip.state).current
 
         def weight(description: Description) -> tuple[bool, bool, int, int]:
@@ -193,7 +199,7 @@ class SnapshotFetch:
             return (
                 self._is_confirmed(stated[description]),
                 description == known,
-                description.sealed().header.height,
+                description.encoded_header().header.height,
                 count,
             )
 
@@ -206,10 +212,10 @@ class SnapshotFetch:
         return sum(current.index_of(peer) is not None for peer in peers) > current.faulty_max
 
     def _fetch_from(self, description: Description, peers: set[str], now_ms: int) -> None:
-        entry = self._shelf.fetching
+        entry = self._snapshot_store.fetching
         if entry is None or entry.description != description:
-            entry = self._shelf.begin_fetch(description)
-        here = {index for index in self._shelf.fetched(entry) if index < description.chunks_count}
+            entry = self._snapshot_store.begin_fetch(description)
+        here = {index for index in self._snapshot_store.fetched(entry) if index < description.chunks_count}
         offer = self._offers[min(peers)]
         self._fetch = _Fetch(offer, entry, peers, here, now_ms)
         self.phase = Phase.CHUNKS
@@ -233,7 +239,7 @@ class SnapshotFetch:
             return False
         self._settle(fetch, message.index)
         check_chunk(fetch.offer.description, message.index, message.chunk, message.siblings)
-        self._shelf.put_fetched(fetch.entry, message.index, message.chunk)
+        self._snapshot_store.put_fetched(fetch.entry, message.index, message.chunk)
         fetch.here.add(message.index)
         fetch.moved_ms = now_ms
         return True
@@ -297,7 +303,7 @@ class SnapshotFetch:
         return self._fetch.height, done, total
 
     def step(self, now_ms: int) -> None:
-        """Do what is due. Raises ShelfError or StoreError where the disk fails."""
+        """Do what is due. Raises SnapshotStoreError or StoreError where the disk fails."""
         if self.phase is Phase.OFFERS and (now_ms >= self._due_ms or not self._awaited):
             self._choose(now_ms)
         if self.phase is Phase.CHUNKS:
@@ -309,7 +315,7 @@ class SnapshotFetch:
         fetch = self._fetch
         assert fetch is not None, "chunks are those of a snapshot that was chosen"
         if fetch.is_complete:
-            self._install = _Install(self._chain.store.spare())
+            self._install = _Install(self._chain.store.staging())
             self.phase = Phase.INSTALL
             return
         if not fetch.stated_by or now_ms - fetch.moved_ms > self._tuning.abandon_ms:
@@ -323,7 +329,7 @@ class SnapshotFetch:
     def _step_install(self, now_ms: int) -> None:
         fetch, install = self._fetch, self._install
         assert fetch is not None and install is not None, "what is installed was fetched"
-        if install.index == 0 and install.spare.clear():
+        if install.index == 0 and install.staging.clear():
             return
         if install.index < fetch.offer.description.chunks_count:
             self._install_chunk(now_ms, fetch, install)
@@ -331,18 +337,18 @@ class SnapshotFetch:
             self._switch(now_ms, fetch, install)
 
     def _install_chunk(self, now_ms: int, fetch: _Fetch, install: _Install) -> None:
-        chunk = self._shelf.load_raw(fetch.entry, install.index)
+        chunk = self._snapshot_store.load_raw(fetch.entry, install.index)
         if chunk is None:
             self._fetch_again(fetch, install.index)
             return
         try:
             leaves = decode_chunk(chunk)
-            install.spare.add(leaves)
+            install.staging.add(leaves)
         except LedgerError as error:
             self._was_forged(now_ms, fetch, error)
             return
         install.tree, nodes = install.tree.append(chunk)
-        self._shelf.put_nodes(fetch.entry.place, nodes)
+        self._snapshot_store.put_nodes(fetch.entry.place, nodes)
         install.index += 1
 
     def _switch(self, now_ms: int, fetch: _Fetch, install: _Install) -> None:
@@ -352,33 +358,33 @@ class SnapshotFetch:
             self.abandon()
             return
         if install.tree.root() != description.chunks_root:
-            logger.warning("sync.shelf_damaged height=%d", fetch.height)
+            logger.warning("sync.snapshot_store_damaged height=%d", fetch.height)
             self._restart(now_ms)
             return
         try:
-            install.spare.rebuilding.check(description)
+            install.staging.rebuilding.check(description)
         except LedgerError as error:
             self._was_forged(now_ms, fetch, error)
             return
-        epoch = description.sealed().header.epoch
+        epoch = description.encoded_header().header.epoch
         handovers = [
             each
             for each in fetch.offer.trust_path.handovers
-            if SealedHeader.decode(each.seal.header).header.epoch < epoch
+            if EncodedHeader.decode(each.seal.header).header.epoch < epoch
         ]
-        self._chain.store.install(install.spare, description, fetch.offer.certificate, handovers)
-        self._shelf.finish(fetch.entry)
+        self._chain.store.install(install.staging, description, fetch.offer.certificate, handovers)
+        self._snapshot_store.finish(fetch.entry)
         logger.info("sync.snapshot_installed height=%d", fetch.height)
         self._stop()
         self._host.installed()
 
     def abandon(self) -> None:
-        """Stop; what was fetched stays on the shelf."""
+        """Stop; what was fetched stays on the snapshot store."""
         self._stop()
 
     def _fetch_again(self, fetch: _Fetch, index: int) -> None:
         logger.warning("sync.chunk_damaged height=%d index=%d", fetch.height, index)
-        self._shelf.drop_chunk(fetch.entry, index)
+        self._snapshot_store.drop_chunk(fetch.entry, index)
         fetch.here.discard(index)
         fetch.next_index = 0
         self._install = None
@@ -391,7 +397,7 @@ class SnapshotFetch:
         self._restart(now_ms)
 
     def _restart(self, now_ms: int) -> None:
-        self._shelf.drop_fetch()
+        self._snapshot_store.drop_fetch()
         self._stop()
         self.begin(now_ms)
 

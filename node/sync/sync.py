@@ -22,10 +22,10 @@ from node.messages import (
     SyncAnswer,
     WantFinal,
 )
-from node.storage.shelf import Shelf, ShelfError
-from node.sync.ahead import Checker
+from node.storage.snapshotstore import SnapshotStore, SnapshotStoreError
 from node.sync.blocks import BlockFetch
 from node.sync.host import SyncHost, SyncProgress, SyncTuning
+from node.sync.prevalidation import Checker
 from node.sync.snapshot import Phase, SnapshotFetch
 from node.sync.sources import Sources
 
@@ -40,7 +40,7 @@ class Sync:
     def __init__(
         self,
         chain: Chain,
-        shelf: Shelf,
+        snapshot_store: SnapshotStore,
         pins: Pins,
         host: SyncHost,
         tuning: SyncTuning,
@@ -51,7 +51,7 @@ class Sync:
         self._tuning = tuning
         self._sources = Sources(host.punish)
         self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning, checker)
-        self._snapshot = SnapshotFetch(chain, shelf, pins, self._sources, host, self._tuning)
+        self._snapshot = SnapshotFetch(chain, snapshot_store, pins, self._sources, host, self._tuning)
         self._offers_due_ms = 0
         self._asked_ms = 0
         self._probe_due_ms = 0
@@ -86,7 +86,7 @@ class Sync:
             self._receive(peer, message, now_ms)
         except LedgerError as error:
             self._sources.lied(peer, now_ms, error)
-        except ShelfError as error:
+        except SnapshotStoreError as error:
             self._give_up_snapshot(error)
 
     def _receive(self, peer: str, message: SyncAnswer, now_ms: int) -> None:
@@ -125,7 +125,7 @@ class Sync:
 
     @property
     def is_installing(self) -> bool:
-        """Whether the spare state is in use."""
+        """Whether the staging state is in use."""
         return self._snapshot.phase is Phase.INSTALL
 
     def is_active(self, now_ms: int) -> bool:
@@ -134,7 +134,7 @@ class Sync:
         return self._host.is_behind() or is_short or self._snapshot.phase is not Phase.NONE or self.has_slice
 
     def step(self, now_ms: int) -> None:
-        """Do one slice of what is due. Raises ShelfError, StoreError, or what stops the node."""
+        """Do one slice of what is due. Raises SnapshotStoreError, StoreError, or what stops the node."""
         self._blocks.expire(now_ms)
         self._snapshot.expire(now_ms)
         if not self.is_active(now_ms):
@@ -149,10 +149,10 @@ class Sync:
     def _step_snapshot(self, now_ms: int) -> None:
         try:
             self._snapshot.step(now_ms)
-        except ShelfError as error:
+        except SnapshotStoreError as error:
             self._give_up_snapshot(error)
 
-    def _give_up_snapshot(self, error: ShelfError) -> None:
+    def _give_up_snapshot(self, error: SnapshotStoreError) -> None:
         logger.error("sync.snapshot_given_up error=%s", error)
         self._snapshot.abandon()
 
@@ -192,7 +192,7 @@ class Sync:
         return SyncProgress(phase, height, max(target, snapshot_height), done, total, peers, stalled_ms)
 
     def _report(self, now_ms: int) -> None:
-        seen = (self._chain.tip.sealed.hash, self._snapshot.phase, self._snapshot.counts)
+        seen = (self._chain.tip.encoded_header.hash, self._snapshot.phase, self._snapshot.counts)
         if seen != self._seen or self._moved_ms is None:
             self._seen, self._moved_ms = seen, now_ms
         if now_ms < self._reported_ms:

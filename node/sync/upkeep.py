@@ -1,7 +1,7 @@
 """What a node does in the background for its storage: make snapshots, and sweep away what is over.
 
 Rule 1: one step is one slice of work, and slices are UPKEEP_PAUSE_MS apart, so that consensus has disk and loop.
-Rule 2: the shelf can be had again: where its disk fails, snapshots are not made, and the node goes on.
+Rule 2: the snapshot store can be had again: where its disk fails, snapshots are not made, and the node goes on.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ledger.chain.overlays import Executed
-from node.storage.shelf import ShelfError
+from node.storage.snapshotstore import SnapshotStoreError
 from node.storage.store import Store
 from node.sync.host import SyncParts
 from node.sync.making import SnapshotMaker
@@ -24,8 +24,10 @@ class Upkeep:
 
     def __init__(self, store: Store, parts: SyncParts) -> None:
         self._store = store
-        self._shelf = parts.shelf
-        self._maker = SnapshotMaker(store, parts.shelf, interval=parts.interval, chunk_size=parts.chunk_size)
+        self._snapshot_store = parts.snapshot_store
+        self._maker = SnapshotMaker(
+            store, parts.snapshot_store, interval=parts.interval, chunk_size=parts.chunk_size
+        )
         self._has_strays = True
         self._has_leftovers = True
 
@@ -39,14 +41,14 @@ class Upkeep:
         self._maker.before_commit(path)
 
     def step(self, *, is_installing: bool) -> None:
-        """Do one slice. While a snapshot is installed, the spare state is not touched, and swept afterwards."""
+        """Do one slice. While a snapshot is installed, the staging state is not touched, and swept afterwards."""
         if is_installing:
             self._has_strays = self._has_leftovers = True
         if self._maker.is_busy:
             self._maker.step()
             self._has_strays = True
         elif self._has_leftovers and not is_installing:
-            self._has_leftovers = self._store.spare().clear()
+            self._has_leftovers = self._store.staging().clear()
         elif self._has_strays:
             self._sweep()
 
@@ -56,7 +58,7 @@ class Upkeep:
 
     def _sweep(self) -> None:
         try:
-            self._has_strays = self._shelf.sweep()
-        except ShelfError as error:
-            logger.warning("shelf.not_swept error=%s", error)
+            self._has_strays = self._snapshot_store.sweep()
+        except SnapshotStoreError as error:
+            logger.warning("snapshot_store.not_swept error=%s", error)
             self._has_strays = False

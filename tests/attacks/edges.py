@@ -153,22 +153,22 @@ def recipient_reinstated() -> Shown:
 
 def every_validator_signed() -> Shown:
     """A certificate of all four validators, one more than a quorum."""
-    sealed = honest().chain.tips[PLAIN].sealed
-    return honest().evidence_with(certificate=certify(sealed, SETS[0], signers=(0, 1, 2, 3)))
+    encoded_header = honest().chain.tips[PLAIN].encoded_header
+    return honest().evidence_with(certificate=certify(encoded_header, SETS[0], signers=(0, 1, 2, 3)))
 
 
 def the_last_three_signed() -> Shown:
     """A certificate of the highest indices."""
-    sealed = honest().chain.tips[PLAIN].sealed
-    return honest().evidence_with(certificate=certify(sealed, SETS[0], signers=(1, 2, 3)))
+    encoded_header = honest().chain.tips[PLAIN].encoded_header
+    return honest().evidence_with(certificate=certify(encoded_header, SETS[0], signers=(1, 2, 3)))
 
 
 def seal_finalized_in_a_later_view() -> Shown:
     """A path whose first seal was finalized three views after its own."""
     shown = honest_after_handovers()
-    sealed = shown.chain.tips[FIRST_SEAL].sealed
+    encoded_header = shown.chain.tips[FIRST_SEAL].encoded_header
     first, second = shown.proof.evidence.trust_path.handovers
-    certificate = certify(sealed, SETS[0], view=sealed.header.view + 3)
+    certificate = certify(encoded_header, SETS[0], view=encoded_header.header.view + 3)
     seal = replace(first.seal, certificate=certificate)
     return shown.path_with(handovers=(replace(first, seal=seal), second))
 

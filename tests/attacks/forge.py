@@ -29,7 +29,7 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import PROOF_MAGIC, BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
-from ledger.rules.blocks import NO_HASH, SealedHeader, leader_index, transactions_root
+from ledger.rules.blocks import NO_HASH, EncodedHeader, leader_index, transactions_root
 from ledger.rules.certificates import (
     FINALIZE,
     VOTE_TAGS,
@@ -61,7 +61,7 @@ from ledger.rules.state import (
 from ledger.trees.merkle import Tree, content_root, inclusion_path
 from ledger.trees.statepages import prove, update
 from ledger.trees.statetree import AbsenceProof, InclusionProof, OtherLeaf, value_hash
-from ledger.trust import Certified, Checkpoint, Handover, History, TrustedRoot, TrustPath
+from ledger.trust import Checkpoint, FinalizedHeader, Handover, History, TrustedRoot, TrustPath
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, SuspendedIssuer, Verifier
 from tests.support.consortium import (
@@ -139,7 +139,7 @@ _PRIVATE: Final = {
 
 
 def certify(
-    sealed: SealedHeader,
+    encoded_header: EncodedHeader,
     validators: ValidatorSet,
     *,
     signers: Sequence[int] = (0, 1, 2),
@@ -150,14 +150,14 @@ def certify(
     chain_id: bytes | None = None,
 ) -> QuorumCertificate:
     """Return a certificate over a header, with genuine signatures over whatever is asked."""
-    header = sealed.header
+    header = encoded_header.header
     voted_view = header.view if view is None else view
     subject = Subject(
         kind,
         header.epoch if epoch is None else epoch,
         voted_view,
         max(0, voted_view - 1),
-        block_hash or sealed.hash,
+        block_hash or encoded_header.hash,
     )
     return QuorumCertificate(subject, sign_subject(subject, validators, signers, chain_id or header.chain_id))
 
@@ -207,7 +207,7 @@ class Chain:
             view=view,
             height=above.height + 1,
             time_ms=above.time_ms + MINUTE_MS,
-            parent_hash=parent.sealed.hash,
+            parent_hash=parent.encoded_header.hash,
             transactions_root=transactions_root(()),
             state_root=tree.root,
             history_root=parent.history.root(),
@@ -215,14 +215,16 @@ class Chain:
             next_validators_hash=None if next_validators is None else next_validators.digest(),
             proposer=validators.validators[leader].member,
         )
-        sealed = SealedHeader.encode(header)
-        history, _ = parent.history.append(sealed.hash)
-        self.tips.append(Tip(sealed, Overlay(changes.values, tree.pages, parent.state), history))
+        encoded_header = EncodedHeader.encode(header)
+        history, _ = parent.history.append(encoded_header.hash)
+        self.tips.append(Tip(encoded_header, Overlay(changes.values, tree.pages, parent.state), history))
 
-    def certified(self, height: int) -> Certified:
+    def certified(self, height: int) -> FinalizedHeader:
         """Return a header with the certificate that finalizes it."""
-        sealed = self.tips[height].sealed
-        return Certified(sealed.encoded, certify(sealed, SETS[sealed.header.epoch]))
+        encoded_header = self.tips[height].encoded_header
+        return FinalizedHeader(
+            encoded_header.encoded, certify(encoded_header, SETS[encoded_header.header.epoch])
+        )
 
     def prove(self, height: int, key: bytes) -> ProvenLeaf:
         """Return a leaf of the state after a block."""
@@ -250,14 +252,14 @@ class Chain:
 
     def history(self, height: int, newer: int) -> History:
         """Return why a block is below a newer one."""
-        hashes = [tip.sealed.hash for tip in self.tips[:newer]]
+        hashes = [tip.encoded_header.hash for tip in self.tips[:newer]]
         return History(self.certified(newer), inclusion_path(hashes, height))
 
     def checkpoint(self, height: int) -> Checkpoint:
         """Return a pin of a block, valid from ten minutes before the tests' now until a day after it."""
-        sealed = self.tips[height].sealed
-        epoch = sealed.header.epoch
-        return Checkpoint(height, sealed.hash, epoch, SETS[epoch], START_MS, NOW_MS + DAY_MS)
+        encoded_header = self.tips[height].encoded_header
+        epoch = encoded_header.header.epoch
+        return Checkpoint(height, encoded_header.hash, epoch, SETS[epoch], START_MS, NOW_MS + DAY_MS)
 
     def member(self, member: str) -> Member:
         """Return a member as the tip holds it."""
@@ -499,10 +501,10 @@ def evidence_of(
 ) -> Evidence:
     """Return the evidence for a proof as of a height, as an honest node makes it."""
     metadata = proof.opening.decoded_metadata()
-    sealed = chain.certified(height)
+    encoded_header = chain.certified(height)
     return Evidence(
-        sealed.header,
-        sealed.certificate if path.history is None else None,
+        encoded_header.header,
+        encoded_header.certificate if path.history is None else None,
         path,
         chain.prove(height, anchor_key(metadata.issuer, proof.anchor_root)),
         chain.prove(height, member_key(metadata.issuer)),
@@ -653,9 +655,9 @@ def presented_body(shown: Shown) -> bytes:
     )
 
 
-def header_with(sealed: SealedHeader, **changes: object) -> SealedHeader:
+def header_with(encoded_header: EncodedHeader, **changes: object) -> EncodedHeader:
     """Return a header of which some fields are forged."""
-    return SealedHeader.encode(replace(sealed.header, **changes))
+    return EncodedHeader.encode(replace(encoded_header.header, **changes))
 
 
 def flipped(data: bytes, place: int = 0) -> bytes:

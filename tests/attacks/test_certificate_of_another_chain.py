@@ -5,8 +5,10 @@ from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = shown.chain.tips[PLAIN].sealed
-    return shown.evidence_with(certificate=certify(sealed, SETS[0], chain_id=hash_of("another chain")))
+    encoded_header = shown.chain.tips[PLAIN].encoded_header
+    return shown.evidence_with(
+        certificate=certify(encoded_header, SETS[0], chain_id=hash_of("another chain"))
+    )
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

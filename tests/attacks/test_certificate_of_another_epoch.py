@@ -4,7 +4,7 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    return shown.evidence_with(certificate=certify(shown.chain.tips[PLAIN].sealed, SETS[0], epoch=1))
+    return shown.evidence_with(certificate=certify(shown.chain.tips[PLAIN].encoded_header, SETS[0], epoch=1))
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

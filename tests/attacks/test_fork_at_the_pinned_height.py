@@ -13,8 +13,8 @@ from tests.attacks.forge import (
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[TIP].sealed, height=PINNED)
-    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, SETS[2]))
+    encoded_header = header_with(shown.chain.tips[TIP].encoded_header, height=PINNED)
+    return shown.evidence_with(header=encoded_header.encoded, certificate=certify(encoded_header, SETS[2]))
 
 
 FORGERY = Forgery(honest_from_checkpoint, forge, step="trust", code="untrusted-header")

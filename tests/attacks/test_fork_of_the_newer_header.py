@@ -1,7 +1,7 @@
 """A history under another block at the pinned height, signed by a quorum of that epoch."""
 
 from ledger.trees.merkle import inclusion_path
-from ledger.trust import Certified, History
+from ledger.trust import FinalizedHeader, History
 from tests.attacks.forge import (
     PINNED,
     PLAIN,
@@ -16,9 +16,9 @@ from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:
-    hashes = [tip.sealed.hash for tip in shown.chain.tips[:PINNED]]
-    newer = header_with(shown.chain.tips[PINNED].sealed, state_root=hash_of("a fork"))
-    history = History(Certified(newer.encoded, certify(newer, SETS[2])), inclusion_path(hashes, PLAIN))
+    hashes = [tip.encoded_header.hash for tip in shown.chain.tips[:PINNED]]
+    newer = header_with(shown.chain.tips[PINNED].encoded_header, state_root=hash_of("a fork"))
+    history = History(FinalizedHeader(newer.encoded, certify(newer, SETS[2])), inclusion_path(hashes, PLAIN))
     return shown.path_with(history=history)
 
 

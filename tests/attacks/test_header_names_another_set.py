@@ -4,8 +4,8 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, header_wit
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, validators_hash=SETS[1].digest())
-    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, SETS[0]))
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, validators_hash=SETS[1].digest())
+    return shown.evidence_with(header=encoded_header.encoded, certificate=certify(encoded_header, SETS[0]))
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

@@ -5,9 +5,9 @@ from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, chain_id=hash_of("another chain"))
-    certificate = certify(sealed, SETS[0], chain_id=shown.chain.chain_id)
-    return shown.evidence_with(header=sealed.encoded, certificate=certificate)
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, chain_id=hash_of("another chain"))
+    certificate = certify(encoded_header, SETS[0], chain_id=shown.chain.chain_id)
+    return shown.evidence_with(header=encoded_header.encoded, certificate=certificate)
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

@@ -6,8 +6,8 @@ from tests.support.consortium import hash_of
 
 def forge(shown: Shown) -> Shown:
     other = hash_of("another chain")
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, chain_id=other)
-    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, SETS[0]))
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, chain_id=other)
+    return shown.evidence_with(header=encoded_header.encoded, certificate=certify(encoded_header, SETS[0]))
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

@@ -5,8 +5,8 @@ from tests.support.consortium import hash_of
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, state_root=hash_of("mine"))
-    return shown.evidence_with(header=sealed.encoded)
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, state_root=hash_of("mine"))
+    return shown.evidence_with(header=encoded_header.encoded)
 
 
 FORGERY = Forgery(honest_under_history, forge, step="trust", code="untrusted-header")

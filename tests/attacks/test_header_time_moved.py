@@ -4,8 +4,8 @@ from tests.attacks.forge import NOW_MS, PLAIN, Forgery, Shown, header_with, hone
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, time_ms=NOW_MS)
-    return shown.evidence_with(header=sealed.encoded)
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, time_ms=NOW_MS)
+    return shown.evidence_with(header=encoded_header.encoded)
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

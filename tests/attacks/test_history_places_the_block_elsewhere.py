@@ -1,7 +1,7 @@
 """A history that a quorum signed in which the header stands at another block's index."""
 
 from ledger.trees.merkle import inclusion_path, tree_root
-from ledger.trust import Certified, History
+from ledger.trust import FinalizedHeader, History
 from tests.attacks.forge import (
     MIDDLE,
     PLAIN,
@@ -16,10 +16,10 @@ from tests.attacks.forge import (
 
 
 def forge(shown: Shown) -> Shown:
-    hashes = [tip.sealed.hash for tip in shown.chain.tips[:TIP]]
+    hashes = [tip.encoded_header.hash for tip in shown.chain.tips[:TIP]]
     hashes[MIDDLE] = hashes[PLAIN]
-    newer = header_with(shown.chain.tips[TIP].sealed, history_root=tree_root(hashes))
-    history = History(Certified(newer.encoded, certify(newer, SETS[2])), inclusion_path(hashes, MIDDLE))
+    newer = header_with(shown.chain.tips[TIP].encoded_header, history_root=tree_root(hashes))
+    history = History(FinalizedHeader(newer.encoded, certify(newer, SETS[2])), inclusion_path(hashes, MIDDLE))
     return shown.path_with(history=history)
 
 

@@ -8,7 +8,7 @@ from tests.attacks.forge import SETS, TIP, Forgery, Shown, certify, honest_under
 def forge(shown: Shown) -> Shown:
     history = shown.proof.evidence.trust_path.history
     assert history is not None
-    certificate = certify(shown.chain.tips[TIP].sealed, SETS[2], signers=(1, 3))
+    certificate = certify(shown.chain.tips[TIP].encoded_header, SETS[2], signers=(1, 3))
     return shown.path_with(history=replace(history, newer=replace(history.newer, certificate=certificate)))
 
 

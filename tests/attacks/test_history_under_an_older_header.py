@@ -4,8 +4,8 @@ from tests.attacks.forge import PLAIN, TIP, Forgery, Shown, header_with, honest_
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, height=TIP)
-    return shown.evidence_with(header=sealed.encoded)
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, height=TIP)
+    return shown.evidence_with(header=encoded_header.encoded)
 
 
 FORGERY = Forgery(honest_under_history, forge, step="trust", code="untrusted-header")

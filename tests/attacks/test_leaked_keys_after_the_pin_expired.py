@@ -19,13 +19,19 @@ from tests.support.consortium import (
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(
-        shown.chain.tips[PLAIN].sealed, height=1_000, view=1_000, time_ms=NOW_MS, state_root=hash_of("mine")
+    encoded_header = header_with(
+        shown.chain.tips[PLAIN].encoded_header,
+        height=1_000,
+        view=1_000,
+        time_ms=NOW_MS,
+        state_root=hash_of("mine"),
     )
     expired = tuple(replace(pin, valid_until_ms=NOW_MS - 1) for pin in shown.trust.checkpoints)
     forged = replace(shown, trust=replace(shown.trust, checkpoints=expired))
     path = TrustPath(0, (), None)
-    return forged.evidence_with(header=sealed.encoded, certificate=certify(sealed, SETS[0]), trust_path=path)
+    return forged.evidence_with(
+        header=encoded_header.encoded, certificate=certify(encoded_header, SETS[0]), trust_path=path
+    )
 
 
 FORGERY = Forgery(honest_from_checkpoint, forge, step="trust", code="untrusted-header")

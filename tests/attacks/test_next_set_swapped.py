@@ -7,9 +7,11 @@ from tests.attacks.forge import STRANGERS, TIP, Forgery, Shown, certify, header_
 
 def forge(shown: Shown) -> Shown:
     first = replace(shown.proof.evidence.trust_path.handovers[0], next_validators=STRANGERS)
-    sealed = header_with(shown.chain.tips[TIP].sealed, epoch=1, validators_hash=STRANGERS.digest())
+    encoded_header = header_with(
+        shown.chain.tips[TIP].encoded_header, epoch=1, validators_hash=STRANGERS.digest()
+    )
     forged = shown.path_with(handovers=(first,))
-    return forged.evidence_with(header=sealed.encoded, certificate=certify(sealed, STRANGERS))
+    return forged.evidence_with(header=encoded_header.encoded, certificate=certify(encoded_header, STRANGERS))
 
 
 FORGERY = Forgery(honest_after_handovers, forge, step="trust", code="untrusted-header")

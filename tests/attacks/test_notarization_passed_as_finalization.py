@@ -5,7 +5,9 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    return shown.evidence_with(certificate=certify(shown.chain.tips[PLAIN].sealed, SETS[0], kind=NOTARIZE))
+    return shown.evidence_with(
+        certificate=certify(shown.chain.tips[PLAIN].encoded_header, SETS[0], kind=NOTARIZE)
+    )
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

@@ -7,7 +7,7 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    certificate = certify(shown.chain.tips[PLAIN].sealed, SETS[0], kind=NOTARIZE)
+    certificate = certify(shown.chain.tips[PLAIN].encoded_header, SETS[0], kind=NOTARIZE)
     return shown.evidence_with(
         certificate=replace(certificate, subject=replace(certificate.subject, kind=FINALIZE))
     )

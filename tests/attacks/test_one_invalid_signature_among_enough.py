@@ -6,7 +6,7 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, flipped, h
 
 
 def forge(shown: Shown) -> Shown:
-    certificate = certify(shown.chain.tips[PLAIN].sealed, SETS[0], signers=(0, 1, 2, 3))
+    certificate = certify(shown.chain.tips[PLAIN].encoded_header, SETS[0], signers=(0, 1, 2, 3))
     *valid, last = certificate.signatures
     invalid = replace(last, signature=flipped(last.signature))
     return shown.evidence_with(certificate=replace(certificate, signatures=(*valid, invalid)))

@@ -6,7 +6,7 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    certificate = certify(shown.chain.tips[PLAIN].sealed, SETS[0])
+    certificate = certify(shown.chain.tips[PLAIN].encoded_header, SETS[0])
     subject = replace(certificate.subject, parent_view=0)
     assert subject != certificate.subject
     return shown.evidence_with(certificate=replace(certificate, subject=subject))

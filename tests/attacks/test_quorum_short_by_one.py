@@ -4,8 +4,8 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = shown.chain.tips[PLAIN].sealed
-    return shown.evidence_with(certificate=certify(sealed, SETS[0], signers=(0, 1)))
+    encoded_header = shown.chain.tips[PLAIN].encoded_header
+    return shown.evidence_with(certificate=certify(encoded_header, SETS[0], signers=(0, 1)))
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

@@ -6,8 +6,8 @@ from tests.attacks.forge import FIRST_SEAL, SETS, Forgery, Shown, certify, hones
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = shown.chain.tips[FIRST_SEAL].sealed
-    certificate = certify(sealed, SETS[0], view=sealed.header.view - 1)
+    encoded_header = shown.chain.tips[FIRST_SEAL].encoded_header
+    certificate = certify(encoded_header, SETS[0], view=encoded_header.header.view - 1)
     first, second = shown.proof.evidence.trust_path.handovers
     return shown.path_with(
         handovers=(replace(first, seal=replace(first.seal, certificate=certificate)), second)

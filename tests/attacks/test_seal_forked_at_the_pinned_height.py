@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ledger.rules.state import anchor_key
-from ledger.trust import Certified, Handover
+from ledger.trust import FinalizedHeader, Handover
 from tests.attacks.forge import (
     FIRST_SEAL,
     ISSUER,
@@ -20,13 +20,13 @@ from tests.attacks.forge import (
 
 def forge(shown: Shown) -> Shown:
     pin = shown.chain.checkpoint(FIRST_SEAL)
-    seal = header_with(shown.chain.tips[FIRST_SEAL].sealed, next_validators_hash=STRANGERS.digest())
-    handover = Handover(Certified(seal.encoded, certify(seal, SETS[0])), STRANGERS)
-    sealed = header_with(shown.chain.tips[MIDDLE].sealed, validators_hash=STRANGERS.digest())
+    seal = header_with(shown.chain.tips[FIRST_SEAL].encoded_header, next_validators_hash=STRANGERS.digest())
+    handover = Handover(FinalizedHeader(seal.encoded, certify(seal, SETS[0])), STRANGERS)
+    encoded_header = header_with(shown.chain.tips[MIDDLE].encoded_header, validators_hash=STRANGERS.digest())
     forged = replace(shown, trust=replace(shown.trust, checkpoints=(pin,)))
     return forged.path_with(handovers=(handover,)).evidence_with(
-        header=sealed.encoded,
-        certificate=certify(sealed, STRANGERS),
+        header=encoded_header.encoded,
+        certificate=certify(encoded_header, STRANGERS),
         anchor=shown.chain.prove(MIDDLE, anchor_key(ISSUER, shown.proof.anchor_root)),
     )
 

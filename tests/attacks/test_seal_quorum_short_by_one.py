@@ -7,7 +7,7 @@ from tests.attacks.forge import FIRST_SEAL, SETS, Forgery, Shown, certify, hones
 
 def forge(shown: Shown) -> Shown:
     first, second = shown.proof.evidence.trust_path.handovers
-    certificate = certify(shown.chain.tips[FIRST_SEAL].sealed, SETS[0], signers=(0, 3))
+    certificate = certify(shown.chain.tips[FIRST_SEAL].encoded_header, SETS[0], signers=(0, 3))
     return shown.path_with(
         handovers=(replace(first, seal=replace(first.seal, certificate=certificate)), second)
     )

@@ -6,7 +6,7 @@ from tests.attacks.forge import PLAIN, SETS, Forgery, Shown, certify, honest
 
 
 def forge(shown: Shown) -> Shown:
-    certificate = certify(shown.chain.tips[PLAIN].sealed, SETS[0], signers=(0, 1, 2))
+    certificate = certify(shown.chain.tips[PLAIN].encoded_header, SETS[0], signers=(0, 1, 2))
     stranger = replace(certificate.signatures[2], signer=4)
     return shown.evidence_with(
         certificate=replace(certificate, signatures=(*certificate.signatures, stranger))

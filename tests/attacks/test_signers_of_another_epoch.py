@@ -4,7 +4,7 @@ from tests.attacks.forge import SETS, TIP, Forgery, Shown, certify, honest_after
 
 
 def forge(shown: Shown) -> Shown:
-    return shown.evidence_with(certificate=certify(shown.chain.tips[TIP].sealed, SETS[0]))
+    return shown.evidence_with(certificate=certify(shown.chain.tips[TIP].encoded_header, SETS[0]))
 
 
 FORGERY = Forgery(honest_after_handovers, forge, step="trust", code="untrusted-header")

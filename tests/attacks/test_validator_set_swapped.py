@@ -4,8 +4,8 @@ from tests.attacks.forge import PLAIN, STRANGERS, Forgery, Shown, certify, heade
 
 
 def forge(shown: Shown) -> Shown:
-    sealed = header_with(shown.chain.tips[PLAIN].sealed, validators_hash=STRANGERS.digest())
-    return shown.evidence_with(header=sealed.encoded, certificate=certify(sealed, STRANGERS))
+    encoded_header = header_with(shown.chain.tips[PLAIN].encoded_header, validators_hash=STRANGERS.digest())
+    return shown.evidence_with(header=encoded_header.encoded, certificate=certify(encoded_header, STRANGERS))
 
 
 FORGERY = Forgery(honest, forge, step="trust", code="untrusted-header")

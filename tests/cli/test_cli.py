@@ -476,7 +476,7 @@ def test_an_audit_of_a_stopped_home_reports_who_did_what(
 def test_an_audit_names_a_crown_that_what_is_stored_does_not_lead_to(
     desk: Desk, stopped_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.storage.store.read_crown", lambda *_tables: {b"\x00": b"another"})
+    monkeypatch.setattr("node.storage.store.read_top_pages", lambda *_tables: {b"\x00": b"another"})
     arguments = ["audit", "--home", str(stopped_home), "--genesis", desk.path("genesis.json"), "--json"]
     assert run(arguments) == NO
     assert "state page 00" in [each["record"] for each in json.loads(capsys.readouterr().out)["findings"]]

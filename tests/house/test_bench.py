@@ -20,7 +20,7 @@ from bench.plots import bar_plot
 from bench.stored_chain import copy_database, settle
 from bench.suite import present_names, run, run_bounded, table, write_results
 from cli.processes import LOG_FILE
-from node.storage.database import Batch
+from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
 
 
@@ -124,7 +124,7 @@ def test_a_settled_database_has_nothing_left_to_merge(tmp_path: Path) -> None:
     for value in range(3):  # Each opening makes a table of what the one before wrote.
         with closing(LevelDatabase.open(tmp_path)) as database:
             for table in b"CHMPTVt":
-                batch = Batch()
+                batch = WriteBatch()
                 batch.put(bytes([table, value]), b"low")
                 batch.put(bytes([table, 255]), bytes([value]))
                 database.write(batch, is_synced=False)

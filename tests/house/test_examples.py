@@ -1,4 +1,4 @@
-"""The examples: programs to copy from, each run on an honest pair and on an altered one."""
+"""The examples: programs to copy from, each run on an honest document and proof and on an altered one."""
 
 import json
 import shutil

@@ -28,7 +28,7 @@ MODULES = (
     "snapshots",
 )
 # Results and wrappers that are never encoded.
-UNWRITTEN = {"PrivateKey", "SealedHeader", "Block", "TrustedHeader", "Pins", "Rebuilding"}
+UNWRITTEN = {"PrivateKey", "EncodedHeader", "Block", "TrustedHeader", "Pins", "Rebuilding"}
 
 
 def records() -> list[type[Record]]:

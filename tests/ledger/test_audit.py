@@ -7,7 +7,7 @@ import pytest
 
 from ledger.audit import Audit, AuditReport
 from ledger.encoding.records import pack, unpack
-from ledger.rules.blocks import Block, SealedHeader
+from ledger.rules.blocks import Block, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import RecordVerification
 from ledger.rules.state import Anchor, anchor_key
@@ -103,7 +103,7 @@ def test_a_block_left_out_stops_the_replay(story: Story) -> None:
 def test_a_header_with_another_state_root_is_named(story: Story) -> None:
     blocks = blocks_of(story)
     block, certificate = blocks[1]
-    forged = SealedHeader.encode(replace(block.header, state_root=bytes(32)))
+    forged = EncodedHeader.encode(replace(block.header, state_root=bytes(32)))
     blocks[1] = (Block(forged, block.transactions), certificate)
     _, report = replay(story, blocks)
     assert "state_root" in report.findings[0].record

@@ -7,7 +7,7 @@ import pytest
 from ledger.chain.execution import Divergence, build_block, execute_block
 from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.encoding.records import pack
-from ledger.rules.blocks import Block, BlockError, Header, SealedHeader
+from ledger.rules.blocks import Block, BlockError, EncodedHeader, Header
 from ledger.rules.certificates import Validator, ValidatorSet
 from ledger.rules.state import VALIDATORS_KEY, Validators, require_validators
 from ledger.rules.transactions import VerifiedTransactions
@@ -34,8 +34,8 @@ def pend(tip: Tip, pending: ValidatorSet = NEXT) -> Tip:
     """Return a tip whose state holds a pending set, as a block that recorded it would leave it."""
     leaf = pack(replace(require_validators(tip.state), pending=pending))
     tree = update(tip.state, tip.header.state_root, [(VALIDATORS_KEY, value_hash(leaf))])
-    sealed = SealedHeader.encode(replace(tip.header, state_root=tree.root))
-    return Tip(sealed, Overlay({VALIDATORS_KEY: leaf}, tree.pages, tip.state), tip.history)
+    encoded_header = EncodedHeader.encode(replace(tip.header, state_root=tree.root))
+    return Tip(encoded_header, Overlay({VALIDATORS_KEY: leaf}, tree.pages, tip.state), tip.history)
 
 
 def seal_on(tip: Tip, *transactions: object) -> Executed:
@@ -54,7 +54,7 @@ def seal_on(tip: Tip, *transactions: object) -> Executed:
 
 def check(parent: Tip, header: Header, block: Block) -> Executed:
     return execute_block(
-        parent, Block(SealedHeader.encode(header), block.transactions), verified=VerifiedTransactions()
+        parent, Block(EncodedHeader.encode(header), block.transactions), verified=VerifiedTransactions()
     )
 
 
@@ -85,7 +85,7 @@ def test_a_seal_that_names_another_set_or_none_or_holds_transactions_is_refused(
     for named in (None, bytes(32), require_validators(parent.state).current.digest()):
         with pytest.raises(Divergence, match="next_validators_hash"):
             check(parent, replace(seal.header, next_validators_hash=named), seal)
-    stuffed = Block(seal.sealed, (make_transaction("hk-bureau", make_anchor()),))
+    stuffed = Block(seal.encoded_header, (make_transaction("hk-bureau", make_anchor()),))
     with pytest.raises(BlockError, match="seal without transactions"):
         execute_block(parent, stuffed, verified=VerifiedTransactions())
 
@@ -120,13 +120,13 @@ def test_the_leader_of_the_next_epoch_is_of_the_next_set() -> None:
 
 
 def test_a_later_certificate_is_of_seals_only() -> None:
-    seal = seal_on(pend(Ledger.start().tip)).block.sealed
-    plain = Ledger.start().build()[0].block.sealed
-    for sealed, is_later_allowed in ((seal, True), (plain, False)):
-        view = sealed.header.view
-        assert sealed.header.may_be_certified_in(view)
-        assert sealed.header.may_be_certified_in(view + 3) is is_later_allowed
-        assert not sealed.header.may_be_certified_in(view - 1)
+    seal = seal_on(pend(Ledger.start().tip)).block.encoded_header
+    plain = Ledger.start().build()[0].block.encoded_header
+    for encoded_header, is_later_allowed in ((seal, True), (plain, False)):
+        view = encoded_header.header.view
+        assert encoded_header.header.may_be_certified_in(view)
+        assert encoded_header.header.may_be_certified_in(view + 3) is is_later_allowed
+        assert not encoded_header.header.may_be_certified_in(view - 1)
 
 
 def test_every_field_of_a_seal_counts() -> None:

@@ -121,16 +121,16 @@ def test_a_name_in_another_spelling_makes_no_trusted_root() -> None:
 def test_pins_go_on_from_a_block_that_the_caller_holds_as_final() -> None:
     shown = honest_from_checkpoint()
     pins = Pins(shown.trust)
-    sealed = shown.chain.tips[TIP].sealed
-    beyond = pins.beyond(sealed, 2, SETS[2])
+    encoded_header = shown.chain.tips[TIP].encoded_header
+    beyond = pins.beyond(encoded_header, 2, SETS[2])
     assert beyond.chain_id == pins.chain_id
-    assert beyond.every == (*pins.every, Checkpoint(TIP, sealed.hash, 2, SETS[2], 0, 2**53 - 1))
+    assert beyond.every == (*pins.every, Checkpoint(TIP, encoded_header.hash, 2, SETS[2], 0, 2**53 - 1))
     assert beyond.at(0)[-1] == beyond.at(2**53 - 1)[-1] == beyond.every[-1]
     assert pins.every == Pins(shown.trust).every, "the pins themselves stay as they are"
-    assert pins.beyond(shown.chain.tips[0].sealed, 0, SETS[0]) is pins
+    assert pins.beyond(shown.chain.tips[0].encoded_header, 0, SETS[0]) is pins
     header, certificate = shown.proof.evidence.header, shown.proof.evidence.certificate
     assert verify_header(beyond, header, certificate, TrustPath(2, (), None), at_ms=NOW_MS).pin.height == TIP
-    fork = header_with(sealed, state_root=sealed.header.parent_hash)
+    fork = header_with(encoded_header, state_root=encoded_header.header.parent_hash)
     with pytest.raises(TrustError, match="the pinned block"):
         path = TrustPath(2, (), None)
         verify_header(beyond, fork.encoded, certify(fork, SETS[2]), path, at_ms=NOW_MS)

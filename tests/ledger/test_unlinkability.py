@@ -20,7 +20,7 @@ from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack, unpack
 from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import EvidenceRequest, Proof
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.operations import Grant, Operation, RecordVerification, Withdraw
 from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT, Anchor, Consent, Member
 from ledger.trees.merkle import Content, content_root
@@ -112,7 +112,7 @@ def walk(path: str, value: object) -> Iterator[tuple[str, object]]:
     if path in SHAPES and isinstance(value, bytes):
         value = unpack(SHAPES[path], value)
     if path.endswith("header") and isinstance(value, bytes):
-        value = SealedHeader.decode(value).header
+        value = EncodedHeader.decode(value).header
     if is_dataclass(value):
         for each in fields(value):
             if each.name not in PLACES:

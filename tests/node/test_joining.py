@@ -10,7 +10,7 @@ from ledger.rules.proposals import AddMember, Change, ChangeValidators, NodeRegi
 from ledger.rules.state import require_validators
 from node.api.server import Api
 from node.client.client import Client
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from node.files.keyfiles import DevelopmentKey
 from node.home.consortium import free_ports
 from node.home.home import Home, HomeKeys
@@ -102,7 +102,7 @@ def test_a_newcomer_joins_follows_and_validates_in_place_of_a_founder(tmp_path: 
             assert newcomer.node.status().kind == "validator"
             await running.stop("hk-bureau")  # now nothing is final without the newcomer
             await newcomer.node.wait_for_height(await height_after_anchor_of_bank(running))
-            assert newcomer.driver.core.standing is Standing.VOTING
+            assert newcomer.driver.core.standing is Participation.VOTING
             assert running.processes["sz-operator"].node.status().kind == "observer"
 
     asyncio.run(asyncio.wait_for(live(), 60))

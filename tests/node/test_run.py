@@ -22,9 +22,9 @@ from node.home.consortium import Network, new_network
 from node.home.development import development_key
 from node.home.home import Home
 from node.home.repair import CORE_LOG
+from node.replica.blockexecutor import NodeStopped
 from node.replica.corelog import find_segments
 from node.replica.explain import replay
-from node.replica.jobs import NodeStopped
 from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode
 

@@ -1,4 +1,4 @@
-"""Attacks through the doors of a running node: its API, and its peer port spoken to by a registered peer.
+"""Attacks through the routes of a running node: its API, and its peer port spoken to by a registered peer.
 
 Each is answered by its own code, leaves nothing behind in signature cache and mempool, and honest transactions
 through every node go on being recorded, once.
@@ -17,7 +17,7 @@ from nacl import bindings
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
 from ledger.errors import LedgerError, SignatureError
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import NOTARIZE, Subject, Vote
 from ledger.rules.operations import (
     GRANT_TAG,
@@ -32,9 +32,9 @@ from ledger.rules.operations import (
 from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT, Consent, ConsentTerms, consent_key, find
 from ledger.rules.transactions import TRANSACTION_TAG, Transaction, TransactionBody
 from node.client.client import Client, Result
-from node.consensus.messages import ProposalMessage, encode_message
+from node.consensus.messages import BlockProposalMessage, encode_message
 from node.files.keyfiles import DevelopmentKey
-from node.messages import Gossip, Proposal, WantFinal, decode_peer_message, encode_peer_message
+from node.messages import BlockProposal, Gossip, WantFinal, decode_peer_message, encode_peer_message
 from node.network.connection import close_socket
 from node.network.dialer import dial, make_session
 from node.network.hello import Hello
@@ -239,10 +239,10 @@ def test_a_peer_cannot_make_a_node_vote_for_a_body_with_another_signature(tmp_pa
         forged = with_flipped_signature(honest)
         await submit(running, RELAY, honest)
         process = running.processes[RELAY]
-        header = process.store.tip().sealed
+        header = process.store.tip().encoded_header
         subject = Subject(NOTARIZE, 0, header.header.view, header.header.view - 1, header.hash)
-        proposal = Proposal(
-            encode_message(ProposalMessage(Vote(subject, 0, bytes(64)))), header.encoded, (forged.id,)
+        proposal = BlockProposal(
+            encode_message(BlockProposalMessage(Vote(subject, 0, bytes(64)))), header.encoded, (forged.id,)
         )
         async with peer_of(running, RELAY) as socket:
             await socket.send_bytes(encode_peer_message(proposal))
@@ -377,7 +377,7 @@ def test_a_thief_changes_nothing_of_what_it_copies(tmp_path: Path) -> None:
 
 
 async def refusal_of_relaying(running: RunningNetwork, *operations: Grant | Withdraw) -> str:
-    """Return the code with which the relay door itself refuses operations."""
+    """Return the code with which the relay route itself refuses operations."""
     async with aiohttp.ClientSession() as session:
         body = {"operations": [pack(each).hex() for each in operations], "wait_ms": 0}
         async with session.post(f"{running.url(RELAY)}/v1/relay", json=body) as response:
@@ -417,7 +417,7 @@ def test_a_replay_after_expiry_is_refused_and_changes_nothing(tmp_path: Path) ->
 # -- another chain --------------------------------------------------------------------------------------------
 
 
-def test_what_is_signed_for_another_chain_is_refused_at_every_door(tmp_path: Path) -> None:
+def test_what_is_signed_for_another_chain_is_refused_at_every_route(tmp_path: Path) -> None:
     async def scenario(running: RunningNetwork) -> None:
         other = hashlib.sha256(b"another chain").digest()
         holder = PrivateKey.from_seed(bytes(range(3, 35)))
@@ -443,10 +443,12 @@ def test_a_block_of_another_chain_is_an_offence_of_the_peer(tmp_path: Path) -> N
     async def scenario(running: RunningNetwork) -> None:
         process = running.processes[RELAY]
         tip = process.store.tip()
-        header = tip.sealed.encoded.replace(running.genesis.content.chain_id, bytes(32))
-        foreign = SealedHeader.decode(header)
+        header = tip.encoded_header.encoded.replace(running.genesis.content.chain_id, bytes(32))
+        foreign = EncodedHeader.decode(header)
         subject = Subject(NOTARIZE, 0, foreign.header.view, foreign.header.view - 1, foreign.hash)
-        proposal = Proposal(encode_message(ProposalMessage(Vote(subject, 0, bytes(64)))), header, ())
+        proposal = BlockProposal(
+            encode_message(BlockProposalMessage(Vote(subject, 0, bytes(64)))), header, ()
+        )
         async with peer_of(running, RELAY) as socket:
             await socket.send_bytes(encode_peer_message(proposal))
             await check_cut_off(socket)

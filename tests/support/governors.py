@@ -34,8 +34,8 @@ def put(ledger: Ledger, *leaves: Leaf) -> None:
     tree = update(
         tip.state, tip.header.state_root, [(key, value_hash(value)) for key, value in sorted(values.items())]
     )
-    sealed = replace(tip.sealed, header=replace(tip.header, state_root=tree.root))
-    ledger.tip = replace(tip, sealed=sealed, state=Overlay(values, tree.pages, tip.state))
+    encoded_header = replace(tip.encoded_header, header=replace(tip.header, state_root=tree.root))
+    ledger.tip = replace(tip, encoded_header=encoded_header, state=Overlay(values, tree.pages, tip.state))
 
 
 def register_validator(ledger: Ledger, member: str) -> None:

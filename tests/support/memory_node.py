@@ -1,4 +1,4 @@
-"""A node in memory for tests of its doors: the real rules, real certificates, no consensus and no disk.
+"""A node in memory for tests of its routes: the real rules, real certificates, no consensus and no disk.
 
 It makes a block of what is submitted at once, and certifies it with a quorum of the consortium's keys.
 """
@@ -29,7 +29,7 @@ from ledger.rules.state import (
 from ledger.rules.transactions import Transaction, TransactionError
 from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
-from ledger.trust import Certified, TrustPath
+from ledger.trust import FinalizedHeader, TrustPath
 from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
 from node.running import Revoked, UnknownLeaf
@@ -98,7 +98,7 @@ class MemoryNode:
             epoch=header.epoch,
             chain_id=header.chain_id,
             height=header.height,
-            block_hash=self.ledger.tip.sealed.hash,
+            block_hash=self.ledger.tip.encoded_header.hash,
             state_root=header.state_root,
             time_ms=header.time_ms,
             view=header.view + 1,
@@ -185,10 +185,10 @@ class MemoryNode:
             raise UnknownLeaf("leaf", "a recorded one", "none under this key")
         return ProvenLeaf(value, proof)
 
-    def _certified(self) -> Certified:
+    def _certified(self) -> FinalizedHeader:
         if not self.certificates:
             raise NotReady("no block is final yet")
-        return Certified(self.ledger.tip.sealed.encoded, self.certificates[-1])
+        return FinalizedHeader(self.ledger.tip.encoded_header.encoded, self.certificates[-1])
 
     def find_block(self, height: int) -> Block | None:
         if self.missing is not None and self.missing[0] <= height < self.missing[1]:

@@ -33,11 +33,11 @@ from node.replica.engine import Engines
 from node.replica.journal import Journal, VoteLogJournal
 from node.replica.mempool import Mempool
 from node.replica.reporter import Reporter
-from node.storage.shelf import Shelf
+from node.storage.snapshotstore import SnapshotStore
 from node.storage.store import Store
 from node.storage.votelog import COMPACTION_SIZE
-from node.sync.ahead import Checker
 from node.sync.host import SyncParts, SyncTuning
+from node.sync.prevalidation import Checker
 
 START_MS = 1_800_000_000_000
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
@@ -205,7 +205,7 @@ class WorldNode:
         self.timer_ms: int | None = None
         home = world.directory / member
         self.store = Store.open(home / "chain", world.genesis)
-        self.shelf = Shelf.open(home / "snapshots")
+        self.snapshot_store = SnapshotStore.open(home / "snapshots")
         self.engines = Engines(
             member=member,
             chain_id=world.genesis.content.chain_id,
@@ -226,7 +226,7 @@ class WorldNode:
             on_failure=lambda _error: None,
             sync=SyncParts(
                 world.pins,
-                self.shelf,
+                self.snapshot_store,
                 world.tuning,
                 interval=world.interval,
                 chunk_size=world.chunk_size,
@@ -314,5 +314,5 @@ class WorldNode:
             self.core_log.close()
         self.engines.close()
         self.driver.close()
-        self.shelf.close()
+        self.snapshot_store.close()
         self.store.close()

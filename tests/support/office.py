@@ -1,4 +1,4 @@
-"""An office with every kind of file that a command reads, and a node that answers: what tests of doors start from.
+"""An office with every kind of file that a command reads, and a node that answers: what tests of readers start from.
 
 The node is the one in memory, served from a thread of its own; homes and manifest belong to a development network.
 """
@@ -124,8 +124,10 @@ class Office:
         ledger, value = self.node.ledger, pack(leaf)
         tip, key = ledger.tip, leaf.state_key()
         tree = update(tip.state, tip.header.state_root, [(key, value_hash(value))])
-        sealed = replace(tip.sealed, header=replace(tip.header, state_root=tree.root))
-        ledger.tip = replace(tip, sealed=sealed, state=Overlay({key: value}, tree.pages, tip.state))
+        encoded_header = replace(tip.encoded_header, header=replace(tip.header, state_root=tree.root))
+        ledger.tip = replace(
+            tip, encoded_header=encoded_header, state=Overlay({key: value}, tree.pages, tip.state)
+        )
         self.node.extend()
 
     def suspend(self, member: str) -> None:
@@ -236,7 +238,7 @@ def open_office(folder: Path, *, has_homes: bool = False) -> Iterator[Office]:
 def write_files(
     folder: Path, trust: TrustedRoot, request: Request, consent: ConsentFile, proof: Proof, holder: PublicKey
 ) -> None:
-    """Write one good file for each door."""
+    """Write one good file for each reader."""
     (folder / "report.pdf").write_bytes(DOCUMENT)
     (folder / "other.pdf").write_bytes(DOCUMENT + b"another\n")
     (folder / "report.pdf.proof").write_bytes(proof.encode())

@@ -209,7 +209,7 @@ def records() -> dict[str, Json]:
     for sender, operation in operations():
         transaction = make_transaction(sender, operation)
         transactions[operation.TAG] = {"bytes": transaction.encoded.hex(), "id": transaction.id.hex()}
-    tip = node.ledger.tip.sealed
+    tip = node.ledger.tip.encoded_header
     return {
         "chain_id": CHAIN_ID.hex(),
         "genesis.json": genesis_to_json(make_genesis()),

@@ -13,7 +13,7 @@ from typing import Final
 from ledger.encoding.keys import PrivateKey
 from ledger.errors import LedgerError
 from ledger.proofs import BatchPath, Evidence, EvidenceRequest, Proof
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.operations import AnchorBatch, Operation, RevokeDocument
 from ledger.rules.state import Anchor, anchor_key, decode_leaf
 from ledger.rules.transactions import Transaction
@@ -156,7 +156,7 @@ class Outbox:
 
         def check(evidence: Evidence) -> int:
             try:
-                header = SealedHeader.decode(evidence.header)
+                header = EncodedHeader.decode(evidence.header)
                 verify_header(
                     self._pins,
                     evidence.header,
@@ -185,7 +185,7 @@ class Outbox:
     def _check_proof(self, proof: Proof) -> None:
         opening = proof.opening
         try:
-            header = SealedHeader.decode(proof.evidence.header).header
+            header = EncodedHeader.decode(proof.evidence.header).header
             at_ms = max(self._clock.wall_ms(), header.time_ms)
             content = Content(opening.size, opening.content_root)
             self._verifier.verify_anchor(content, proof.encode(), at_ms=at_ms)

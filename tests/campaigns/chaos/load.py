@@ -20,7 +20,7 @@ from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import Json, from_json, pack, parse_json
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import FINALIZE
 from ledger.rules.operations import (
     GRANT_TAG,
@@ -38,7 +38,7 @@ from ledger.rules.operations import (
 from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT, ConsentTerms
 from ledger.rules.transactions import Transaction, TransactionBody
 from ledger.trees.statetree import AbsenceProof, InclusionProof, verify_absent, verify_present
-from ledger.trust import Certified
+from ledger.trust import FinalizedHeader
 from node.api.service import FINAL, REFUSED
 from node.client.client import BadAnswer, Client, ClientError, Result
 from tests.campaigns.chaos.founding import PURPOSE, SCHEMA, Consortium, jurisdiction, member_key
@@ -283,17 +283,17 @@ async def read_proven(url: str, member: str, key: bytes, genesis: Genesis) -> Re
 
 def verify_read(answer: dict[str, Json], member: str, key: bytes, genesis: Genesis) -> Read:
     """Return what an answer proves. Raises LedgerError."""
-    at = from_json(Certified, answer["at"])
-    sealed = SealedHeader.decode(at.header)
+    at = from_json(FinalizedHeader, answer["at"])
+    encoded_header = EncodedHeader.decode(at.header)
     subject = at.certificate.subject
     at.certificate.verify(genesis.content.chain_id, genesis.content.validators)
-    if subject.kind != FINALIZE or subject.block_hash != sealed.hash:
-        raise LedgerError("certificate", f"a finalization of {sealed.hash.hex()}", subject.kind)
-    root = sealed.header.state_root
+    if subject.kind != FINALIZE or subject.block_hash != encoded_header.hash:
+        raise LedgerError("certificate", f"a finalization of {encoded_header.hash.hex()}", subject.kind)
+    root = encoded_header.header.state_root
     value: bytes | None = None
     if answer["value"] is None:
         verify_absent(root, key, from_json(AbsenceProof, answer["absence"]))
     else:
         value = bytes.fromhex(str(answer["value"]))
         verify_present(root, key, value, from_json(InclusionProof, answer["inclusion"]))
-    return Read(key, value, sealed.header.height, sealed.hash, member)
+    return Read(key, value, encoded_header.header.height, encoded_header.hash, member)

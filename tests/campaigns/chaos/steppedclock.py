@@ -1,7 +1,7 @@
 """A wall clock that is stepped from another process, and a node that runs by it.
 
 `python -m tests.campaigns.chaos.steppedclock HOME` runs the node of a home. `HOME/clock` holds how far its wall clock
-is off, in milliseconds: eight bytes, signed, big-endian, read anew each time. Production has no such door.
+is off, in milliseconds: eight bytes, signed, big-endian, read anew each time. production has no such clock.
 """
 
 import asyncio

@@ -75,14 +75,14 @@ def test_an_acknowledged_transaction_that_one_node_lacks_is_lost_there() -> None
 
 
 def test_a_transaction_in_the_log_twice_is_doubled() -> None:
-    again = Block(LOG[2].sealed, (FIRST,))
+    again = Block(LOG[2].encoded_header, (FIRST,))
     found = judge(History(), {"a": [*LOG[:2], again]})
     assert any("at heights 1 and 3" in each for each in found.doubled)
 
 
 def test_a_record_that_two_transactions_make_is_doubled() -> None:
     other = make_transaction(ISSUER, FIRST.body.operations[0], valid_until_ms=FIRST.body.valid_until_ms + 1)
-    found = judge(History(), {"a": [*LOG[:2], Block(LOG[2].sealed, (other,))]})
+    found = judge(History(), {"a": [*LOG[:2], Block(LOG[2].encoded_header, (other,))]})
     assert any("was made 2 times" in each for each in found.doubled)
 
 
@@ -128,7 +128,7 @@ def test_a_rotation_that_the_log_does_not_have_once_at_its_height_is_lost() -> N
         assert judge(History(rotations=[told]), {"a": log}).violations == []
     for told in (Rotated(sender, 1, 2), Rotated(sender, 2, 1), Rotated("another", 1, 1)):
         assert len(judge(History(rotations=[told]), {"a": log}).lost) == 1
-    again = [*log, Block(log[0].sealed, log[0].transactions)]
+    again = [*log, Block(log[0].encoded_header, log[0].transactions)]
     assert judge(History(rotations=[Rotated(sender, 1, 1)]), {"a": again}).lost
 
 

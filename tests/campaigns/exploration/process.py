@@ -18,7 +18,7 @@ from node.consensus.effects import (
     CancelCertify,
     Certify,
     Effect,
-    Evidence,
+    Misbehaviour,
     Persist,
     Send,
     Verify,
@@ -35,7 +35,7 @@ from node.consensus.events import (
     WorkChanged,
 )
 from node.consensus.journal import CertificateHeld, JournalRecord
-from node.consensus.messages import CertificateMessage, LatestVoteAnswer, ProposalMessage, VoteMessage
+from node.consensus.messages import BlockProposalMessage, CertificateMessage, LatestVoteAnswer, VoteMessage
 from tests.campaigns.exploration.node import (
     EPOCH,
     GENESIS,
@@ -160,9 +160,9 @@ class Process:
         match effect:
             case Persist(records):
                 self.journal.extend(records)
-            case Broadcast(ProposalMessage(vote) | VoteMessage(vote)):
+            case Broadcast(BlockProposalMessage(vote) | VoteMessage(vote)):
                 self.said.add(vote.subject)
-            case Send(_, ProposalMessage(vote) | VoteMessage(vote)):
+            case Send(_, BlockProposalMessage(vote) | VoteMessage(vote)):
                 self.said.add(vote.subject)
             case Build(view, parent_view, _):
                 self.pending.add(("build", view, parent_view, b""))
@@ -172,7 +172,7 @@ class Process:
                 self.pending.add(("certify", view, 0, hash_))
             case CancelCertify(view):
                 self.pending = {item for item in self.pending if item[:2] != ("certify", view)}
-            case Evidence(first, _) if first.signer != self.byzantine:
+            case Misbehaviour(first, _) if first.signer != self.byzantine:
                 self.accuses_honest = True
             case _:
                 return
@@ -257,7 +257,7 @@ def run(node: Node, action: Action, byzantine: int, *, answers_at_once: bool) ->
             assert subject is not None, "a proposal is of a block"
             leader = leader_of(subject.view)
             vote = Vote(subject, leader, signature_of(leader, subject))
-            process.handle(Received(leader, ProposalMessage(vote)))
+            process.handle(Received(leader, BlockProposalMessage(vote)))
         case "votes":
             assert subject is not None, "a vote has a subject"
             for signer in signers_for(

@@ -7,8 +7,8 @@ import pytest
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, Vote
 from node.consensus import restore, voter
 from node.consensus.effects import Effect, Persist
+from node.consensus.emission import Emission
 from node.consensus.journal import Floor
-from node.consensus.outbox import Outbox
 from node.consensus.rounds import Certification, Round, Rounds
 from node.consensus.votebook import VoteBook
 from tests.campaigns.exploration.explorer import Explorer
@@ -137,12 +137,12 @@ def test_a_vote_that_is_not_persisted_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sending_before_persisting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    drain = Outbox.drain
+    drain = Emission.drain
 
-    def persist_last(self: Outbox) -> list[Effect]:
+    def persist_last(self: Emission) -> list[Effect]:
         return sorted(drain(self), key=lambda effect: isinstance(effect, Persist))
 
-    monkeypatch.setattr(Outbox, "drain", persist_last)
+    monkeypatch.setattr(Emission, "drain", persist_last)
     assert "C4" in hunt(ONE_VIEW_WITH_CRASH)
     assert Explorer(ONE_VIEW).search().failure is None, "without a crash it does no harm"
 

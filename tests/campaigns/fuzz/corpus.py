@@ -41,11 +41,11 @@ from node.consensus.messages import (
 )
 from node.messages import (
     CHUNK,
+    BlockProposal,
     Consensus,
     FinalBlocks,
     Gossip,
     NotHeld,
-    Proposal,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
@@ -140,7 +140,7 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
             # Level 0: what deflate does beyond that differs from machine to machine.
             archive.writestr(zipfile.ZipInfo("d"), shown.document, method, 0)
             archive.writestr(zipfile.ZipInfo("p"), PROOF_MAGIC + b"proof", method, 0)
-        yield "pair", name, written.getvalue()
+        yield "bundle", name, written.getvalue()
     head = b'--b\r\nContent-Disposition: form-data; name="document"; filename="a b"\r\n\r\n'
     second = b"\r\n--b\r\nContent-Disposition: form-data; name=proof\r\nContent-Type: x/y\r\n\r\n"
     yield "form", "two", head + b"document" + second + b"proof\r\n--b--\r\n"
@@ -229,13 +229,13 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     tip = shown.chain.tips[PLAIN]
     chunk = encode(("chunk", (proof.evidence.issuer.value, proof.evidence.anchor.value)))
     description = Description(
-        tip.sealed.encoded, shown.chain.tips[RECORDED].history, 2, 500, 1, hash_of("chunks")
+        tip.encoded_header.encoded, shown.chain.tips[RECORDED].history, 2, 500, 1, hash_of("chunks")
     )
     yield "snapshot-chunk", "two-leaves", chunk
     block = StoredBlock(header, (transactions["anchor"].encoded,))
     peer_messages = {
         "consensus": Consensus(carried),
-        "proposal": Proposal(carried, header, (hash_of("transaction"),)),
+        "proposal": BlockProposal(carried, header, (hash_of("transaction"),)),
         "want-transactions": WantTransactions((hash_of("transaction"),)),
         "want-block": WantBlock(hash_of("block")),
         "want-final": WantFinal(7, 64),

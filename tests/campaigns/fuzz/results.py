@@ -22,7 +22,10 @@ JOURNAL: Final = Path(__file__).with_name("journal.jsonl")
 COVERED: Final = (
     *sorted((ROOT / "ledger").rglob("*.py")),
     *(ROOT / "node" / name for name in ("messages.py", "consensus/messages.py", "consensus/journal.py")),
-    *(ROOT / "node" / name for name in ("desk/multipart.py", "network/hello.py", "storage/voteframes.py")),
+    *(
+        ROOT / "node" / name
+        for name in ("recipient/multipart.py", "network/hello.py", "storage/voteframes.py")
+    ),
     Path(__file__).with_name("targets.py"),
 )
 

@@ -11,16 +11,16 @@ import io
 from collections.abc import Callable
 from typing import Final
 
+from ledger.bundles import RATIO_MAX, RATIO_SLACK, open_bundle
 from ledger.chain.snapshots import decode_chunk
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.records import from_json, pack, parse_json, to_json, unpack
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_to_json, parse_genesis
-from ledger.pairs import RATIO_MAX, RATIO_SLACK, open_pair
 from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
 from ledger.receipts import ReceiptFile, parse_receipt
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.state import Anchor, Consent, Member
 from ledger.rules.transactions import Transaction
@@ -30,9 +30,9 @@ from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import VerificationError
 from node.consensus.journal import decode_record, encode_record
 from node.consensus.messages import decode_message, encode_message
-from node.desk.multipart import FormError, FormReader
 from node.messages import decode_peer_message, encode_peer_message
 from node.network.hello import HelloRefused, decode_hello, encode_hello
+from node.recipient.multipart import FormError, FormReader
 from node.storage.voteframes import HEADER_SIZE, PAGE_SIZE, FrameError, decode_header, scan_groups
 from tests.attacks.forge import (
     Shown,
@@ -111,8 +111,8 @@ def _sd_jwt(data: bytes) -> None:
 
 def _pair(data: bytes) -> None:
     try:
-        pair = open_pair(io.BytesIO(data))
-        size = sum(len(piece) for piece in pair.document())
+        bundle = open_bundle(io.BytesIO(data))
+        size = sum(len(piece) for piece in bundle.document())
     except LedgerError:
         return
     assert size <= RATIO_MAX * len(data) + RATIO_SLACK
@@ -215,7 +215,7 @@ def _verifier_values(data: bytes) -> None:
 TARGETS: Final[dict[str, Target]] = {
     "codec": _canonical(lambda data: encode(decode(data))),
     "transaction": _canonical(lambda data: Transaction.decode(data).encoded),
-    "header": _canonical(lambda data: pack(SealedHeader.decode(data).header)),
+    "header": _canonical(lambda data: pack(EncodedHeader.decode(data).header)),
     "certificate": _canonical(lambda data: pack(unpack(QuorumCertificate, data))),
     "validators": _canonical(lambda data: pack(unpack(ValidatorSet, data))),
     "member": _canonical(lambda data: pack(unpack(Member, data))),
@@ -233,7 +233,7 @@ TARGETS: Final[dict[str, Target]] = {
     "journal-record": _canonical(lambda data: encode_record(decode_record(data))),
     "receipt-json": _receipt,
     "sd-jwt": _sd_jwt,
-    "pair": _pair,
+    "bundle": _pair,
     "form": _form,
     "snapshot-chunk": _chunk,
     "hello": _hello,

@@ -36,7 +36,7 @@ from tests.campaigns.mutation.results import (
 )
 from tests.support.sources import ROOT, module_of
 
-# Others can be named: pairs, disclosure and sdjwt have their tests here too, and survivors that nobody argued for yet.
+# Others can be named: bundles, disclosure and sdjwt have their tests here too, and survivors without an argument.
 MODULES = ("verifier", "proofs", "certificates", "statetree", "merkle", "trust")
 TESTS = (
     "tests/campaigns/mutation/test_forgeries_together.py",
@@ -47,7 +47,7 @@ TESTS = (
     "tests/ledger/rules/test_certificates.py",
     "tests/ledger/trees/test_merkle.py",
     "tests/ledger/trees/test_statetree.py",
-    "tests/ledger/test_pairs.py",
+    "tests/ledger/test_bundles.py",
     "tests/ledger/test_disclosure.py",
 )
 # The tests that are likeliest to kill a module's mutants run first.
@@ -57,7 +57,7 @@ FIRST = {
     "statetree": "tests/ledger/trees/test_statetree.py",
     "trust": "tests/ledger/test_trust.py",
     "proofs": "tests/ledger/test_proof_limits.py",
-    "pairs": "tests/ledger/test_pairs.py",
+    "bundles": "tests/ledger/test_bundles.py",
     "disclosure": "tests/ledger/test_disclosure.py",
     "sdjwt": "tests/ledger/test_disclosure.py",
 }

@@ -14,8 +14,8 @@ from ledger.rules.blocks import (
     HEADER_SIZE_MAX,
     Block,
     BlockError,
+    EncodedHeader,
     Header,
-    SealedHeader,
 )
 from ledger.rules.state import Schema, StateView, find, schema_key
 from ledger.rules.transactions import Transaction, VerifiedTransactions
@@ -74,7 +74,7 @@ def execute(ledger: Ledger, block: Block) -> Executed:
 
 def with_header(block: Block, **changes: object) -> Block:
     header = replace(block.header, **changes)  # type: ignore[arg-type]
-    return Block(SealedHeader.encode(header), block.transactions)
+    return Block(EncodedHeader.encode(header), block.transactions)
 
 
 def test_executing_gives_what_building_gave() -> None:
@@ -82,7 +82,7 @@ def test_executing_gives_what_building_gave() -> None:
     for _ in range(2):
         built = make_block(ledger) if not ledger.blocks else ledger.build()[0]
         received = Block(
-            SealedHeader.decode(built.block.sealed.encoded),
+            EncodedHeader.decode(built.block.encoded_header.encoded),
             tuple(Transaction.decode(transaction.encoded) for transaction in built.block.transactions),
         )
         executed = execute(ledger, received)
@@ -99,8 +99,8 @@ def test_an_empty_block_keeps_the_state_root_and_grows_the_history() -> None:
     first = ledger.record().block
     second = ledger.record().block
     assert first.header.state_root == second.header.state_root == genesis.header.state_root
-    assert first.header.history_root == tree_root([genesis.sealed.hash])
-    assert second.header.history_root == tree_root([genesis.sealed.hash, first.hash])
+    assert first.header.history_root == tree_root([genesis.encoded_header.hash])
+    assert second.header.history_root == tree_root([genesis.encoded_header.hash, first.hash])
     assert first.header.transactions_root == tree_root(())
 
 
@@ -110,7 +110,7 @@ def test_every_altered_header_field_is_refused_and_named(field: str) -> None:
     block = make_block(ledger).block
     if field in ("version", "suite"):
         with pytest.raises(EncodingError, match=field):
-            SealedHeader.decode(pack(replace(block.header, **{field: 2})))
+            EncodedHeader.decode(pack(replace(block.header, **{field: 2})))
         return
     value, named = ALTERATIONS[field]
     with pytest.raises(BlockError, match=named) as caught:
@@ -136,10 +136,10 @@ def test_a_header_has_every_field_listed_here() -> None:
 
 def test_the_largest_header_fits() -> None:
     largest = Header(1, 1, CHAIN_ID, *([2**53 - 1] * 4), *([bytes(32)] * 5), bytes(32), "m" * 32)
-    encoded = SealedHeader.encode(largest).encoded
-    assert SealedHeader.decode(encoded).header == largest
+    encoded = EncodedHeader.encode(largest).encoded
+    assert EncodedHeader.decode(encoded).header == largest
     with pytest.raises(EncodingError, match=f"at most {HEADER_SIZE_MAX} bytes"):
-        SealedHeader.decode(encoded + bytes(HEADER_SIZE_MAX))
+        EncodedHeader.decode(encoded + bytes(HEADER_SIZE_MAX))
 
 
 def swap(transactions: Sequence[Transaction]) -> tuple[Transaction, ...]:

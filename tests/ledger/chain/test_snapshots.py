@@ -33,9 +33,9 @@ from ledger.trees.statepages import check_pages
 from ledger.trees.statetree import EMPTY
 from node.chain.chain import Chain
 from node.messages import FinalBlocks, NotHeld, WantFinal
-from node.storage.database import Batch, Database, DatabaseError
+from node.storage.database import Database, DatabaseError, WriteBatch
 from node.storage.leveldb import LevelDatabase
-from node.storage.shelf import KEPT_MAX, Entry, Shelf, ShelfError
+from node.storage.snapshotstore import KEPT_MAX, Entry, SnapshotStore, SnapshotStoreError
 from node.storage.store import Store, StoreError
 from node.sync.making import SnapshotMaker
 from node.sync.server import SyncServer
@@ -65,9 +65,9 @@ class Disk:
     def __init__(self, path: Path, *, interval: int = INTERVAL) -> None:
         self.path = path
         self.store = Store.open(path / "chain", GENESIS)
-        self.shelf_database = LevelDatabase.open(path / "snapshots")
-        self.shelf = Shelf(self.shelf_database)
-        self.maker = SnapshotMaker(self.store, self.shelf, interval=interval, chunk_size=CHUNK_SIZE)
+        self.snapshot_database = LevelDatabase.open(path / "snapshots")
+        self.snapshot_store = SnapshotStore(self.snapshot_database)
+        self.maker = SnapshotMaker(self.store, self.snapshot_store, interval=interval, chunk_size=CHUNK_SIZE)
         self.chain = Chain(self.store)
 
     def grow(self, count: int, *, batch: int = 1) -> list[Executed]:
@@ -80,7 +80,7 @@ class Disk:
             view = parent.header.view + 1
             transactions = [anchor_transaction(GENESIS, 10 * height + each, START_MS) for each in range(3)]
             built = self.chain.build(
-                parent.sealed.hash,
+                parent.encoded_header.hash,
                 transactions,
                 view=view,
                 proposer=VALIDATORS[view % 4],
@@ -103,19 +103,19 @@ class Disk:
     def finish(self) -> Description:
         while self.maker.step():
             pass
-        newest = self.shelf.newest()
+        newest = self.snapshot_store.newest()
         assert newest is not None
         return newest.description
 
     def chunks(self, description: Description) -> list[bytes]:
-        entry = self.shelf.find(description.sealed().header.height)
+        entry = self.snapshot_store.find(description.encoded_header().header.height)
         assert entry is not None
-        found = [self.shelf.load_raw(entry, index) for index in range(description.chunks_count)]
+        found = [self.snapshot_store.load_raw(entry, index) for index in range(description.chunks_count)]
         return [chunk for chunk in found if chunk is not None]
 
     def close(self) -> None:
         self.maker.close()
-        self.shelf.close()
+        self.snapshot_store.close()
         self.store.close()
 
 
@@ -132,12 +132,12 @@ def other(tmp_path: Path) -> Iterator[Disk]:
 
 
 def install(disk: Disk, description: Description, chunks: list[bytes]) -> None:
-    spare = disk.store.spare()
-    while spare.clear():
+    staging = disk.store.staging()
+    while staging.clear():
         pass
     for chunk in chunks:
-        spare.add(decode_chunk(chunk))
-    disk.store.install(spare, description, None, ())
+        staging.add(decode_chunk(chunk))
+    disk.store.install(staging, description, None, ())
 
 
 # Making
@@ -154,7 +154,7 @@ def test_nodes_that_commit_in_other_batches_make_the_same_snapshot(disk: Disk, o
     other.grow(6, batch=6)
     first, second = disk.finish(), other.finish()
     assert first == second
-    assert first.sealed().header.height == 4
+    assert first.encoded_header().header.height == 4
     assert first.chunks_count > 3
     assert disk.chunks(first) == other.chunks(second)
 
@@ -172,21 +172,26 @@ def test_a_snapshot_is_of_its_block_whatever_becomes_final_while_it_is_made(disk
 
 def test_a_snapshot_due_while_one_is_made_is_left_out(disk: Disk) -> None:
     disk.grow(9)
-    assert disk.finish().sealed().header.height == 4
+    assert disk.finish().encoded_header().header.height == 4
     disk.grow(3)
-    assert disk.finish().sealed().header.height == 12
+    assert disk.finish().encoded_header().header.height == 12
 
 
 def test_the_newest_two_are_kept_and_what_is_older_is_swept_away(disk: Disk) -> None:
     for _ in range(4):
         disk.grow(INTERVAL)
         disk.finish()
-    assert [disk.shelf.find(height) is not None for height in (4, 8, 12, 16)] == [False, False, True, True]
-    while disk.shelf.sweep():
+    assert [disk.snapshot_store.find(height) is not None for height in (4, 8, 12, 16)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    while disk.snapshot_store.sweep():
         pass
-    newest, older = disk.shelf.find(16), disk.shelf.find(12)
+    newest, older = disk.snapshot_store.find(16), disk.snapshot_store.find(12)
     assert newest is not None and older is not None
-    chunks = [key for key, _ in disk.shelf_database.iterate(b"C", b"D")]
+    chunks = [key for key, _ in disk.snapshot_database.iterate(b"C", b"D")]
     assert len(chunks) == newest.description.chunks_count + older.description.chunks_count
     assert KEPT_MAX == 2
 
@@ -199,27 +204,27 @@ def test_a_snapshot_that_a_crash_cut_short_leaves_strays_and_the_whole_ones(tmp_
         disk.maker.step()
         disk.maker.step()
     with closing(Disk(tmp_path)) as again:
-        newest = again.shelf.newest()
+        newest = again.snapshot_store.newest()
         assert newest is not None and newest.description == whole
-        assert again.shelf.sweep()
-        while again.shelf.sweep():
+        assert again.snapshot_store.sweep()
+        while again.snapshot_store.sweep():
             pass
-        assert len(list(again.shelf_database.iterate(b"C", b"D"))) == whole.chunks_count
+        assert len(list(again.snapshot_database.iterate(b"C", b"D"))) == whole.chunks_count
         again.grow(4)
-        assert again.finish().sealed().header.height == 12
+        assert again.finish().encoded_header().header.height == 12
 
 
 def test_a_full_disk_ends_the_snapshot_and_not_the_node(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(batch: Batch, *, is_synced: bool) -> None:
+    def refuse(batch: WriteBatch, *, is_synced: bool) -> None:
         raise DatabaseError("no space left")
 
     disk.grow(4)
-    monkeypatch.setattr(disk.shelf_database, "write", refuse)
+    monkeypatch.setattr(disk.snapshot_database, "write", refuse)
     assert not disk.maker.step()
     monkeypatch.undo()
-    assert disk.shelf.newest() is None
+    assert disk.snapshot_store.newest() is None
     disk.grow(4)
-    assert disk.finish().sealed().header.height == 8
+    assert disk.finish().encoded_header().header.height == 8
 
 
 # Content
@@ -270,7 +275,7 @@ def test_every_flipped_bit_of_a_small_snapshot_is_refused(disk: Disk) -> None:
     description = disk.finish()
     tree = Tree(disk.chunks(description))
     chunks = disk.chunks(description)
-    trusted = description.sealed().hash
+    trusted = description.encoded_header().hash
     rebuild(description, chunks)
     encoded = pack(description)
     for bit in range(8 * len(encoded)):
@@ -342,7 +347,7 @@ def test_an_installed_state_proves_and_extends_like_any_other(disk: Disk, other:
     assert other.store.load_block(0) is not None
     for executed in blocks[4:]:
         other.store.commit([executed], certify(executed))
-    assert other.store.tip().sealed == disk.store.tip().sealed
+    assert other.store.tip().encoded_header == disk.store.tip().encoded_header
     assert list(other.store.values()) == list(disk.store.values())
     assert require_validators(other.store) == require_validators(disk.store)
     assert other.store.load_block(6) == blocks[5].block
@@ -361,7 +366,7 @@ def test_a_recorded_transaction_is_refused_by_the_state_of_a_snapshot(disk: Disk
         chain.check_transaction(transaction, START_MS + 10)
     assert refusal.value.code == "already-recorded"
     executed, refused = chain.build(  # type: ignore[misc]
-        chain.tip.sealed.hash, [transaction], view=9, proposer=VALIDATORS[1], now_ms=START_MS + 10
+        chain.tip.encoded_header.hash, [transaction], view=9, proposer=VALIDATORS[1], now_ms=START_MS + 10
     )
     assert not executed.block.transactions
     assert [error.code for _, error in refused] == ["already-recorded"]
@@ -378,10 +383,10 @@ def test_an_installed_state_is_there_after_a_restart_and_the_old_one_can_be_clea
         assert target.store.gap() == (3, 5)
         assert target.store.load_block(2) is not None
     with closing(Disk(tmp_path / "target")) as again:
-        assert again.store.tip().sealed == disk.store.tip().sealed
-        spare = again.store.spare()
-        assert spare.clear()
-        while spare.clear():
+        assert again.store.tip().encoded_header == disk.store.tip().encoded_header
+        staging = again.store.staging()
+        assert staging.clear()
+        while staging.clear():
             pass
         assert list(again.store.values()) == list(disk.store.values())
         again.grow(1)
@@ -404,7 +409,7 @@ def cutting_at(step: int) -> Callable[..., None]:
     """Return a write that cuts the power instead of the write of that number."""
     numbers, write = itertools.count(), LevelDatabase.write
 
-    def cut(database: LevelDatabase, batch: Batch, *, is_synced: bool) -> None:
+    def cut(database: LevelDatabase, batch: WriteBatch, *, is_synced: bool) -> None:
         if next(numbers) == step:
             raise CutPower
         write(database, batch, is_synced=is_synced)
@@ -434,21 +439,21 @@ def test_power_cut_at_every_write_of_an_installation_leaves_the_old_state_or_the
             target.close()
         with closing(Disk(path)) as again:
             tip = again.store.tip()
-            seen.add(tip.sealed.hash)
-            assert tip.sealed.hash in (genesis, description.sealed().hash)
+            seen.add(tip.encoded_header.hash)
+            assert tip.encoded_header.hash in (genesis, description.encoded_header().hash)
             check_pages(again.store, tip.header.state_root, [page for page, _ in again.store.pages()])
             if is_cut:
                 install(again, description, chunks)
-            assert again.store.tip().sealed.hash == description.sealed().hash
+            assert again.store.tip().encoded_header.hash == description.encoded_header().hash
         if not is_cut:
             break
     assert not is_cut
-    assert seen == {genesis, description.sealed().hash}
+    assert seen == {genesis, description.encoded_header().hash}
 
 
 def make_tip_hash(path: Path) -> bytes:
     with closing(Disk(path)) as disk:
-        return disk.store.tip().sealed.hash
+        return disk.store.tip().encoded_header.hash
 
 
 # Serving
@@ -458,8 +463,8 @@ def test_blocks_are_served_within_count_and_bytes_but_at_least_one(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = [each.block for each in disk.grow(4)]
-    sizes = [len(b.sealed.encoded) + sum(len(t.encoded) for t in b.transactions) for b in blocks]
-    serving = SyncServer(disk.chain, disk.shelf)
+    sizes = [len(b.encoded_header.encoded) + sum(len(t.encoded) for t in b.transactions) for b in blocks]
+    serving = SyncServer(disk.chain, disk.snapshot_store)
 
     def served(count: int, size_max: int) -> int:
         monkeypatch.setattr("node.sync.server.CATCH_UP_SIZE_MAX", size_max)
@@ -474,7 +479,7 @@ def test_blocks_are_served_within_count_and_bytes_but_at_least_one(
     assert isinstance(serving.answer("x", WantFinal(5, 4), 0), NotHeld)
 
 
-# The shelf
+# The snapshot store
 
 
 def test_what_was_fetched_is_found_again_after_a_restart(disk: Disk, tmp_path: Path) -> None:
@@ -482,54 +487,54 @@ def test_what_was_fetched_is_found_again_after_a_restart(disk: Disk, tmp_path: P
     description = disk.finish()
     chunks = disk.chunks(description)
     with closing(Disk(tmp_path / "again")) as fetching:
-        entry = fetching.shelf.begin_fetch(description)
-        fetching.shelf.put_fetched(entry, 2, chunks[2])
-        fetching.shelf.put_fetched(entry, 0, chunks[0])
+        entry = fetching.snapshot_store.begin_fetch(description)
+        fetching.snapshot_store.put_fetched(entry, 2, chunks[2])
+        fetching.snapshot_store.put_fetched(entry, 0, chunks[0])
     with closing(Disk(tmp_path / "again")) as again:
-        found = again.shelf.fetching
+        found = again.snapshot_store.fetching
         assert found is not None and found.description == description
-        assert again.shelf.fetched(found) == {0, 2}
-        assert again.shelf.load_raw(found, 2) == chunks[2]
-        again.shelf.drop_chunk(found, 2)
-        assert again.shelf.fetched(found) == {0}
-        again.shelf.drop_fetch()
-        while again.shelf.sweep():
+        assert again.snapshot_store.fetched(found) == {0, 2}
+        assert again.snapshot_store.load_raw(found, 2) == chunks[2]
+        again.snapshot_store.drop_chunk(found, 2)
+        assert again.snapshot_store.fetched(found) == {0}
+        again.snapshot_store.drop_fetch()
+        while again.snapshot_store.sweep():
             pass
-        assert not list(again.shelf_database.iterate(b"", None))
+        assert not list(again.snapshot_database.iterate(b"", None))
 
 
 def test_a_whole_snapshot_serves_each_chunk_with_its_path(disk: Disk) -> None:
     disk.grow(4)
     description = disk.finish()
-    entry = disk.shelf.find(4)
+    entry = disk.snapshot_store.find(4)
     assert entry is not None
     for index in range(description.chunks_count):
-        found = disk.shelf.load_chunk(entry, index)
+        found = disk.snapshot_store.load_chunk(entry, index)
         assert found is not None
         check_chunk(description, index, found[0], found[1])
         with pytest.raises(LedgerError):
             check_chunk(description, (index + 1) % description.chunks_count, found[0], found[1])
-    assert disk.shelf.load_chunk(entry, description.chunks_count) is None
-    assert disk.shelf.load_chunk(Entry(99, description), 0) is None
+    assert disk.snapshot_store.load_chunk(entry, description.chunks_count) is None
+    assert disk.snapshot_store.load_chunk(Entry(99, description), 0) is None
 
 
 def test_a_damaged_entry_is_not_held(disk: Disk) -> None:
     disk.grow(4)
     disk.finish()
-    batch = Batch()
+    batch = WriteBatch()
     batch.put(b"S" + (4).to_bytes(8, "big"), b"\x93")
     batch.put(b"F", b"\x93")
-    database: Database = disk.shelf_database
+    database: Database = disk.snapshot_database
     database.write(batch, is_synced=True)
-    shelf = Shelf(database)
-    assert shelf.newest() is None
-    assert shelf.fetching is None
+    snapshot_store = SnapshotStore(database)
+    assert snapshot_store.newest() is None
+    assert snapshot_store.fetching is None
 
 
 def test_a_store_that_says_unknown_state_tables_is_damaged(tmp_path: Path) -> None:
     Store.open(tmp_path / "chain", GENESIS).close()
     with closing(LevelDatabase.open(tmp_path / "chain")) as database:
-        batch = Batch()
+        batch = WriteBatch()
         batch.put(b"Mstate", (7).to_bytes(8, "big"))
         database.write(batch, is_synced=True)
     with pytest.raises(StoreError, match="state tables 7"):
@@ -543,5 +548,5 @@ def test_a_shelf_that_cannot_be_read_says_so(disk: Disk) -> None:
         def iterate(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
             raise DatabaseError("bad blocks")
 
-    with pytest.raises(ShelfError, match="bad blocks"):
-        Shelf(Broken())  # type: ignore[arg-type]
+    with pytest.raises(SnapshotStoreError, match="bad blocks"):
+        SnapshotStore(Broken())  # type: ignore[arg-type]

@@ -92,8 +92,10 @@ def put(ledger: Ledger, leaf: Leaf) -> None:
     key, value = leaf.state_key(), pack(leaf)
     tip = ledger.tip
     tree = update(tip.state, tip.header.state_root, [(key, value_hash(value))])
-    sealed = replace(tip.sealed, header=replace(tip.header, state_root=tree.root))
-    ledger.tip = replace(tip, sealed=sealed, state=Overlay({key: value}, tree.pages, tip.state))
+    encoded_header = replace(tip.encoded_header, header=replace(tip.header, state_root=tree.root))
+    ledger.tip = replace(
+        tip, encoded_header=encoded_header, state=Overlay({key: value}, tree.pages, tip.state)
+    )
 
 
 def suspend(ledger: Ledger, member: str, *, reinstated_at: int | None = None) -> None:

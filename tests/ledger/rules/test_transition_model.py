@@ -363,8 +363,10 @@ def start() -> tuple[Ledger, dict[bytes, bytes]]:
     key, value = member_key(SUSPENDED), pack(replace(record, suspensions=(Suspension(0, 0, None),)))
     tip = ledger.tip
     tree = update(tip.state, tip.header.state_root, [(key, value_hash(value))])
-    sealed = replace(tip.sealed, header=replace(tip.header, state_root=tree.root))
-    ledger.tip = replace(tip, sealed=sealed, state=Overlay({key: value}, tree.pages, tip.state))
+    encoded_header = replace(tip.encoded_header, header=replace(tip.header, state_root=tree.root))
+    ledger.tip = replace(
+        tip, encoded_header=encoded_header, state=Overlay({key: value}, tree.pages, tip.state)
+    )
     leaves[key] = value
     return ledger, leaves
 

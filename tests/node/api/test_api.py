@@ -1,4 +1,4 @@
-"""Every door of the API, with every fault: a clear JSON refusal, never a 500, a traceback or a hang."""
+"""Every route of the API, with every fault: a clear JSON refusal, never a 500, a traceback or a hang."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,15 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import Operation
 from ledger.rules.state import member_key
 from ledger.rules.transactions import Transaction
-from node.api import connection, doors, events, server, submissions
-from node.api.doors import BODY_VALUES_MAX
+from node.api import connection, events, server, submissions
+from node.api import route as routes
 from node.api.loopback import check_loopback
 from node.api.queries import BLOCKS_MAX
+from node.api.route import BODY_VALUES_MAX
 from node.api.server import Api
 from node.api.service import REFUSED, Submission
 from node.files.configfile import ConfigError
-from node.replica.jobs import NodeStopped
+from node.replica.blockexecutor import NodeStopped
 from node.storage.tables import damaged
 from node.storage.votelog import VoteLogError
 from tests.support.consortium import (
@@ -89,7 +90,7 @@ def check_refusal(answer: dict[str, Any]) -> str:
     return cast(str, answer["error"]["code"])
 
 
-# -- the matrix of doors and faults -------------------------------------------------------------------------
+# -- the matrix of routes and faults -------------------------------------------------------------------------
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/transactions": {"transactions": ["00"], "wait_ms": 0},
@@ -121,7 +122,7 @@ JUNK: dict[str, tuple[bytes, int, str]] = {
     "deep objects": (b'{"a":' * 100_000, 400, "encoding"),
     "lone surrogate": (b'{"\\ud800": 1}', 400, "encoding"),
     "a long repeated key": (b'{"%s": 1, "%s": 2}' % (b"k" * 5_000, b"k" * 5_000), 400, "encoding"),
-    "past the size": (b" " * (doors.BODY_SIZE_MAX + 1), 413, "too-large"),
+    "past the size": (b" " * (routes.BODY_SIZE_MAX + 1), 413, "too-large"),
 }
 
 
@@ -155,7 +156,7 @@ def spoiled(body: dict[str, Any]) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("path", list(BODIES))
 def test_a_body_that_is_wrong_anywhere_is_refused_with_a_reason(path: str) -> None:
-    # Fewer faults than the relay door's burst, so that none is refused for its rate.
+    # Fewer faults than the relay route's burst, so that none is refused for its rate.
     assert len(JUNK) + len(spoiled(BODIES[path])) < submissions.RELAY_BURST
 
     async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
@@ -243,14 +244,14 @@ def fill(path: str) -> str:
     return path.replace("{key}", HASH).replace("{id}", HASH).replace("{height}", "0").replace("{member}", "x")
 
 
-def test_every_door_refuses_every_other_method() -> None:
+def test_every_route_refuses_every_other_method() -> None:
     async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
-        for door in Api(node).doors:
-            for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - {door.method}:
-                status, answer = await ask(session, method, url + fill(door.path))
-                assert (status, check_refusal(answer)) == (405, "method"), f"{method} {door.path}"
-                assert answer["error"]["expected"] == door.method
-            async with session.head(url + fill(door.path)) as response:
+        for route in Api(node).routes:
+            for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - {route.method}:
+                status, answer = await ask(session, method, url + fill(route.path))
+                assert (status, check_refusal(answer)) == (405, "method"), f"{method} {route.path}"
+                assert answer["error"]["expected"] == route.method
+            async with session.head(url + fill(route.path)) as response:
                 assert response.status == 405
 
     run(scenario)
@@ -323,7 +324,7 @@ def test_a_broken_chunk_and_a_strange_expectation_are_refused() -> None:
 
 
 def test_a_slow_sender_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "BODY_S", 0.1)
+    monkeypatch.setattr(routes, "BODY_S", 0.1)
     monkeypatch.setattr(connection, "LINGER_S", 0.1)
 
     async def scenario(_node: MemoryNode, _session: aiohttp.ClientSession, url: str) -> None:
@@ -376,7 +377,7 @@ def test_our_own_failure_says_nothing_of_itself_to_the_client(caplog: pytest.Log
     assert "a secret" in caplog.text, "the operator reads it in the log"
 
 
-def test_damage_that_a_door_meets_ends_the_node() -> None:
+def test_damage_that_a_route_meets_ends_the_node() -> None:
     async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
         node.fails = damaged(b"H" + bytes(8), "a flipped bit")
         status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
@@ -417,7 +418,7 @@ def test_a_block_that_a_snapshot_stood_in_for_is_not_held() -> None:
 def test_a_body_of_the_largest_size_is_read() -> None:
     async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
         text = json.dumps(BODIES["/v1/transactions"]).encode()
-        body = text + b" " * (doors.BODY_SIZE_MAX - len(text))
+        body = text + b" " * (routes.BODY_SIZE_MAX - len(text))
         assert (await ask(session, "POST", f"{url}/v1/transactions", body, JSON))[0] == 200
 
     run(scenario)
@@ -435,11 +436,11 @@ def test_the_most_items_are_taken_and_one_more_is_refused(path: str, key: str, c
         def body(count: int, wait_ms: int = 0) -> dict[str, Any]:
             return {key: ["00"] * count, "wait_ms": wait_ms}
 
-        _, most = await post(session, url + path, body(count_max, doors.WAIT_MS_MAX))
+        _, most = await post(session, url + path, body(count_max, routes.WAIT_MS_MAX))
         assert "error" not in most or most["error"]["where"] != f"body.{key}"
         for wrong, where in (
             (body(count_max + 1), f"body.{key}"),
-            (body(1, doors.WAIT_MS_MAX + 1), "body.wait_ms"),
+            (body(1, routes.WAIT_MS_MAX + 1), "body.wait_ms"),
         ):
             status, answer = await post(session, url + path, wrong)
             assert status == 400 and answer["error"]["where"] == where
@@ -479,7 +480,7 @@ def test_only_loopback_is_listened_on(host: str) -> None:
     check_loopback("::1")
 
 
-def test_the_relay_door_is_rate_limited_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_relay_route_is_rate_limited_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submissions, "RELAY_BURST", 2)
     monkeypatch.setattr(submissions, "RELAY_PER_SECOND", 1)
 
@@ -496,7 +497,7 @@ def test_the_relay_door_is_rate_limited_and_no_other(monkeypatch: pytest.MonkeyP
     run(scenario)
 
 
-# -- what the doors answer ----------------------------------------------------------------------------------
+# -- what the routes answer ----------------------------------------------------------------------------------
 
 
 def test_each_transaction_of_a_batch_has_its_own_answer() -> None:
@@ -602,20 +603,22 @@ def test_the_description_lists_exactly_what_is_served() -> None:
         }
         described = {(method, path) for path, found in answer["paths"].items() for method in found}
         assert answer["openapi"].startswith("3.1") and described == served
-        for door in api.doors:
-            operation = answer["paths"][door.path][door.method.lower()]
+        for route in api.routes:
+            operation = answer["paths"][route.path][route.method.lower()]
             named = {each["name"] for each in operation["parameters"]}
-            assert named == {*door.path_names, *(door.query or {})}
+            assert named == {*route.path_names, *(route.query or {})}
             schema = (
                 operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
             )
-            assert (set(schema["properties"]) if schema else None) == (set(door.body) if door.body else None)
-            assert (door.method == "POST") == (door.path in BODIES)
+            assert (set(schema["properties"]) if schema else None) == (
+                set(route.body) if route.body else None
+            )
+            assert (route.method == "POST") == (route.path in BODIES)
 
     run(scenario)
 
 
-def test_metrics_count_requests_by_door_status_and_code() -> None:
+def test_metrics_count_requests_by_route_status_and_code() -> None:
     async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
         await ask(session, "GET", f"{url}/v1/status")
         await ask(session, "GET", f"{url}/v1/nothing/{'x' * 99}")
@@ -624,9 +627,9 @@ def test_metrics_count_requests_by_door_status_and_code() -> None:
             assert response.content_type == "text/plain"
             lines = (await response.text()).splitlines()
         assert {"luohu_height 1", "luohu_peers_connected 2", "luohu_mempool_transactions 0"} <= set(lines)
-        assert 'luohu_requests_total{door="GET /v1/status",status="200",code=""} 1' in lines
-        assert 'luohu_requests_total{door="none",status="404",code="unknown"} 1' in lines
-        assert 'luohu_requests_total{door="GET /v1/blocks/{height}",status="404",code="unknown"} 1' in lines
+        assert 'luohu_requests_total{route="GET /v1/status",status="200",code=""} 1' in lines
+        assert 'luohu_requests_total{route="none",status="404",code="unknown"} 1' in lines
+        assert 'luohu_requests_total{route="GET /v1/blocks/{height}",status="404",code="unknown"} 1' in lines
 
     run(scenario)
 
@@ -756,7 +759,7 @@ def test_a_client_that_goes_away_within_its_body_is_no_failure_of_ours(
             await writer.drain()
             await asyncio.sleep(0.1)
             writer.transport.abort()
-            line = 'luohu_requests_total{door="POST /v1/transactions",status="400",code="encoding"} 1'
+            line = 'luohu_requests_total{route="POST /v1/transactions",status="400",code="encoding"} 1'
             await asyncio.wait_for(wait_for_metric(session, url, line), 10)
 
     asyncio.run(scenario())
@@ -795,7 +798,7 @@ def test_closing_ends_every_subscription() -> None:
     asyncio.run(scenario())
 
 
-def test_no_door_is_left_out_of_these_tests() -> None:
+def test_no_route_is_left_out_of_these_tests() -> None:
     text = Path(__file__).read_text()
-    for door in Api(MemoryNode()).doors:
-        assert door.path.partition("/{")[0] in text, door.path
+    for route in Api(MemoryNode()).routes:
+        assert route.path.partition("/{")[0] in text, route.path

@@ -1,4 +1,4 @@
-"""The story through the doors that banks, issuers and wallets use: four nodes, TLS, HTTP, files."""
+"""The story through the routes that banks, issuers and wallets use: four nodes, TLS, HTTP, files."""
 
 import asyncio
 import io
@@ -72,7 +72,7 @@ async def start_all(network: Network) -> list[NodeProcess]:
     return processes
 
 
-def test_the_whole_story_through_the_doors(tmp_path: Path) -> None:
+def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
     network = make_network(tmp_path / "network")
     trust = TrustedRoot(1, network.genesis, ())
     verifier = Verifier(trust)
@@ -212,7 +212,7 @@ FAULTS = (
 )
 
 
-def test_every_door_refuses_every_fault_with_expected_found_and_cure(tmp_path: Path) -> None:
+def test_every_route_refuses_every_fault_with_expected_found_and_cure(tmp_path: Path) -> None:
     network = make_network(tmp_path / "network")
 
     async def ask_all() -> None:

@@ -248,8 +248,8 @@ def _no_socket(*_arguments: object, **_named: object) -> socket.socket:
     raise AssertionError("verification opens a socket")
 
 
-async def knock_at_every_door(running: RunningNetwork, url: str) -> None:
-    """Read every door of the API that answers, the description of all of them included."""
+async def knock_at_every_route(running: RunningNetwork, url: str) -> None:
+    """Read every route of the API that answers, the description of all of them included."""
     paths = [f"/v1/members/{BANK}", "/v1/blocks/1", "/v1/blocks?from=0&count=64"]
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/v1/openapi.json") as response:
@@ -306,7 +306,7 @@ def test_nothing_of_a_document_is_sent_while_it_is_anchored_refreshed_and_verifi
         ):
             async with Client.connect(url) as client:
                 await tell(running, capture, client, document)
-            await knock_at_every_door(running, url)
+            await knock_at_every_route(running, url)
             await ask_for_everything(running, capture)
             assert capture.find(hidden) == []
             check_that_all_was_seen(capture)
@@ -317,7 +317,7 @@ def test_nothing_of_a_document_is_sent_while_it_is_anchored_refreshed_and_verifi
 
 
 def check_that_all_was_seen(capture: Capture) -> None:
-    """Check that each kind of message was captured: between nodes, and at each door of the story."""
+    """Check that each kind of message was captured: between nodes, and at each route of the story."""
     peer, consensus = capture.peer_kinds()
     assert peer >= PEER_KINDS | {"hello"}
     assert consensus >= CONSENSUS_KINDS

@@ -34,12 +34,12 @@ from node.consensus.messages import (
     ANSWER_CERTIFICATES_MAX,
     ANSWER_VOTES_MAX,
     MESSAGE_SIZE_MAX,
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     LatestVoteRequest,
     Message,
-    ProposalMessage,
     StatusMessage,
     VoteMessage,
     decode_message,
@@ -62,7 +62,7 @@ BLOCK = b"\x07" * 32
 ONE_SIGNATURE = (SignedBy(0, b"\1" * 64),)
 
 MESSAGES: list[Message] = [
-    ProposalMessage(vote_of(1, subject_of(NOTARIZE, 1))),
+    BlockProposalMessage(vote_of(1, subject_of(NOTARIZE, 1))),
     VoteMessage(vote_of(1, subject_of(NULLIFY, 1))),
     CertificateMessage(certificate_of(subject_of(FINALIZE, 2**53 - 1, parent=0))),
     CertificateRequest(0, 5, NULLIFY),
@@ -160,8 +160,8 @@ def _foreign_signer(subject: Subject) -> QuorumCertificate:
         VoteMessage(Vote(subject_of(NOTARIZE, 1), 0, b"\0" * 64)),
         VoteMessage(vote_of(1, subject_of(NOTARIZE, 1))),
         VoteMessage(Vote(subject_of(NULLIFY, 1), 60, b"\0" * 64)),
-        ProposalMessage(vote_of(0, subject_of(NOTARIZE, 1))),
-        ProposalMessage(vote_of(0, subject_of(NULLIFY, 4))),
+        BlockProposalMessage(vote_of(0, subject_of(NOTARIZE, 1))),
+        BlockProposalMessage(vote_of(0, subject_of(NULLIFY, 4))),
         CertificateMessage(QuorumCertificate(subject_of(FINALIZE, 9), ONE_SIGNATURE)),
         CertificateMessage(QuorumCertificate(subject_of(FINALIZE, 9), ONE_SIGNATURE * 3)),
         CertificateMessage(_repeating(subject_of(NULLIFY, 1))),

@@ -12,8 +12,8 @@ from node.consensus.effects import (
     CancelCertify,
     Certify,
     Effect,
-    Evidence,
     Finalized,
+    Misbehaviour,
     Persist,
     Punish,
     RequestBlock,
@@ -33,9 +33,9 @@ from node.consensus.journal import CertificateHeld, VoteCast
 from node.consensus.messages import (
     WAITING,
     WORK,
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
-    ProposalMessage,
     StatusMessage,
     VoteMessage,
 )
@@ -90,7 +90,7 @@ def test_a_leader_with_work_builds_on_the_tip_and_proposes_what_was_built() -> N
     assert not of_kind(single.wait(500), Build)
     assert of_kind(single.do(WorkChanged(True)), Build) == [Build(1, 0, GENESIS)]
     effects = single.built(1)
-    assert effects[-1] == Broadcast(ProposalMessage(vote_of(1, subject_of(NOTARIZE, 1))))
+    assert effects[-1] == Broadcast(BlockProposalMessage(vote_of(1, subject_of(NOTARIZE, 1))))
 
 
 def test_a_leader_builds_once_in_a_view() -> None:
@@ -191,7 +191,7 @@ def test_a_second_proposal_is_evidence_and_bars_the_notarize_vote() -> None:
     single = Single()
     single.propose(1)
     effects = single.propose(1, block=block_of(99))
-    (evidence,) = of_kind(effects, Evidence)
+    (evidence,) = of_kind(effects, Misbehaviour)
     assert evidence.first.signer == evidence.second.signer == 1
     assert of_kind(effects, Punish)
     assert not votes_sent(single.verified(1), NOTARIZE)
@@ -200,7 +200,7 @@ def test_a_second_proposal_is_evidence_and_bars_the_notarize_vote() -> None:
 def test_a_proposal_comes_from_its_leader_only() -> None:
     single = Single()
     before = single.state()
-    effects = single.receive(2, ProposalMessage(vote_of(2, subject_of(NOTARIZE, 1))))
+    effects = single.receive(2, BlockProposalMessage(vote_of(2, subject_of(NOTARIZE, 1))))
     assert of_kind(effects, Punish)
     assert not of_kind(effects, Verify)
     assert single.state() == before
@@ -531,28 +531,28 @@ def test_a_peer_that_connects_gets_our_votes_above_finality() -> None:
 def test_nullify_with_finalize_is_evidence_once() -> None:
     single = Single()
     single.receive_vote(2, subject_of(FINALIZE, 1))
-    assert len(of_kind(single.receive_vote(2, subject_of(NULLIFY, 1)), Evidence)) == 1
-    assert not of_kind(single.receive_vote(2, subject_of(FINALIZE, 1, block=block_of(5))), Evidence)
+    assert len(of_kind(single.receive_vote(2, subject_of(NULLIFY, 1)), Misbehaviour)) == 1
+    assert not of_kind(single.receive_vote(2, subject_of(FINALIZE, 1, block=block_of(5))), Misbehaviour)
 
 
 def test_notarize_with_nullify_is_legal() -> None:
     single = Single()
     single.receive_vote(2, subject_of(NOTARIZE, 1))
     effects = single.receive_vote(2, subject_of(NULLIFY, 1))
-    assert not of_kind(effects, Evidence)
+    assert not of_kind(effects, Misbehaviour)
     assert not of_kind(effects, Punish)
 
 
 def test_votes_inside_certificates_serve_as_evidence() -> None:
     single = Single()
     single.receive_vote(2, subject_of(NOTARIZE, 1, block=block_of(5)))
-    assert of_kind(single.certify(subject_of(NOTARIZE, 1)), Evidence)
+    assert of_kind(single.certify(subject_of(NOTARIZE, 1)), Misbehaviour)
 
 
 def test_observers_follow_finalizations_and_nothing_else() -> None:
     observer = Single(me=None, is_answered=False)
     assert observer.receive(0, CertificateMessage(certificate_of(subject_of(NULLIFY, 1)))) == []
-    assert observer.receive(1, ProposalMessage(vote_of(1, subject_of(NOTARIZE, 1)))) == []
+    assert observer.receive(1, BlockProposalMessage(vote_of(1, subject_of(NOTARIZE, 1)))) == []
     effects = observer.receive(0, CertificateMessage(certificate_of(subject_of(FINALIZE, 4))))
     assert [effect for effect in effects if isinstance(effect, Finalized | Persist | Broadcast)] == [
         Finalized(certificate_of(subject_of(FINALIZE, 4)))

@@ -1,18 +1,18 @@
 """Restarts, the question at the start, and amnesia (docs/consensus.md, rules 1 and 18)."""
 
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, Vote
-from node.consensus.effects import AmnesiaEnded, Build, Certify, Evidence, Finalized, Punish
+from node.consensus.effects import AmnesiaEnded, Build, Certify, Finalized, Misbehaviour, Punish
 from node.consensus.events import Certified, PeerUp, WorkChanged
 from node.consensus.journal import Amnesia, CertificateHeld, JournalRecord, VoteCast
 from node.consensus.messages import (
     ANSWER_VOTES_MAX,
+    BlockProposalMessage,
     LatestVoteAnswer,
     LatestVoteRequest,
-    ProposalMessage,
     VoteMessage,
 )
 from node.consensus.rounds import FinalizedTip
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from tests.campaigns.simulation.core.single import (
     EPOCH,
     GENESIS,
@@ -33,7 +33,7 @@ def answer(single: Single, *, votes: tuple[Vote, ...] = (), peers: tuple[int, ..
         single.receive(peer, LatestVoteAnswer(EPOCH, votes, ()))
 
 
-def standing(single: Single) -> Standing:
+def standing(single: Single) -> Participation:
     return single.core.standing
 
 
@@ -74,7 +74,7 @@ def test_a_proposal_that_was_persisted_and_not_sent_is_sent_after_the_restart() 
     single.do(WorkChanged(True))
     single.built(1)
     again = single.restart(is_answered=False)
-    (proposal,) = sent_to(again.do(PeerUp(0)), 0, ProposalMessage)
+    (proposal,) = sent_to(again.do(PeerUp(0)), 0, BlockProposalMessage)
     assert proposal.vote == vote_of(1, subject_of(NOTARIZE, 1))
     answer(again, peers=(0, 2, 3))
     again.do(WorkChanged(True))
@@ -146,16 +146,16 @@ def test_nothing_is_signed_before_enough_validators_answered() -> None:
     single.propose(1)
     assert not votes_sent(single.verified(1))
     single.receive(0, LatestVoteAnswer(EPOCH, (), ()))
-    assert standing(single) is Standing.ASKING
+    assert standing(single) is Participation.ASKING
     effects = single.receive(1, LatestVoteAnswer(EPOCH, (), ()))
-    assert standing(single) is Standing.VOTING
+    assert standing(single) is Participation.VOTING
     assert votes_sent(effects, NOTARIZE), "what was verified meanwhile is notarized now"
 
 
 def test_one_peer_answering_twice_is_one_answer() -> None:
     single = Single(is_answered=False)
     answer(single, peers=(0, 0, 0))
-    assert standing(single) is Standing.ASKING
+    assert standing(single) is Participation.ASKING
 
 
 def test_the_question_is_repeated_to_those_who_did_not_answer() -> None:
@@ -192,42 +192,42 @@ def test_votes_that_the_log_holds_are_no_amnesia() -> None:
     (vote,) = votes_sent(single.verified(1))
     again = single.restart(is_answered=False)
     answer(again, votes=(vote,))
-    assert standing(again) is Standing.VOTING
+    assert standing(again) is Participation.VOTING
 
 
 def test_a_forgotten_vote_makes_an_observer_until_finality_passes_it() -> None:
     single = Single(is_answered=False)
     answer(single, votes=(vote_of(3, subject_of(NOTARIZE, 1)),), peers=(0,))
     answer(single, peers=(1,))
-    assert standing(single) is Standing.OBSERVING
+    assert standing(single) is Participation.OBSERVING
     (until_view,) = [record.until_view for record in single.journal if isinstance(record, Amnesia)][-1:]
     assert until_view is not None
     single.propose(1)
     assert not votes_sent(single.verified(1))
     single.certify(subject_of(FINALIZE, until_view))
-    assert standing(single) is Standing.OBSERVING
+    assert standing(single) is Participation.OBSERVING
     assert of_kind(single.certify(subject_of(FINALIZE, until_view + 1)), AmnesiaEnded)
-    assert standing(single) is Standing.VOTING
+    assert standing(single) is Participation.VOTING
 
 
 def test_amnesia_survives_restarts_and_its_end_does_too() -> None:
     single = Single(is_answered=False)
     answer(single, votes=(vote_of(3, subject_of(NOTARIZE, 1)),))
     again = single.restart()
-    assert standing(again) is Standing.OBSERVING
+    assert standing(again) is Participation.OBSERVING
     again.certify(subject_of(FINALIZE, 50))
-    assert standing(again.restart()) is Standing.VOTING
+    assert standing(again.restart()) is Participation.VOTING
 
 
 def test_a_damaged_log_is_amnesia_although_nobody_saw_a_vote() -> None:
     single = Single(journal=[Amnesia(EPOCH, None)])
-    assert standing(single) is Standing.OBSERVING
+    assert standing(single) is Participation.OBSERVING
 
 
 def test_amnesia_of_an_earlier_epoch_is_asked_about_anew() -> None:
     single = Single(journal=[Amnesia(EPOCH + 1, 40)])
-    assert standing(single) is Standing.OBSERVING
-    assert Single(journal=[Amnesia(EPOCH + 1, 0)]).core.standing is Standing.VOTING
+    assert standing(single) is Participation.OBSERVING
+    assert Single(journal=[Amnesia(EPOCH + 1, 0)]).core.standing is Participation.VOTING
 
 
 def test_the_wait_ends_above_the_highest_certificate_of_the_answers() -> None:
@@ -246,15 +246,15 @@ def test_a_liar_cannot_mute_a_validator() -> None:
     assert of_kind(single.receive(0, LatestVoteAnswer(EPOCH, (forged,), ())), Punish)
     foreign = vote_of(1, subject_of(NOTARIZE, 1))
     assert of_kind(single.receive(1, LatestVoteAnswer(EPOCH, (foreign,), ())), Punish)
-    assert standing(single) is Standing.ASKING
+    assert standing(single) is Participation.ASKING
     answer(single, peers=(1, 2))
-    assert standing(single) is Standing.VOTING
+    assert standing(single) is Participation.VOTING
 
 
 def test_a_certificate_with_a_forgotten_vote_shows_amnesia_while_running() -> None:
     single = Single()
     single.certify(subject_of(NOTARIZE, 1), by=(0, 1, 3))
-    assert standing(single) is Standing.ASKING
+    assert standing(single) is Participation.ASKING
     assert not votes_sent(single.do(Certified(1, block_of(1), True)))
 
 
@@ -263,7 +263,7 @@ def test_forgotten_votes_below_finality_do_not_matter() -> None:
     proof = (certificate_of(subject_of(FINALIZE, 30)),)
     single.receive(0, LatestVoteAnswer(EPOCH, (vote_of(3, subject_of(NOTARIZE, 9)),), proof))
     single.receive(1, LatestVoteAnswer(EPOCH, (), ()))
-    assert standing(single) is Standing.VOTING
+    assert standing(single) is Participation.VOTING
 
 
 def test_an_own_vote_echoed_by_a_peer_is_refused() -> None:
@@ -271,7 +271,7 @@ def test_an_own_vote_echoed_by_a_peer_is_refused() -> None:
     before = single.state()
     effects = single.receive(0, VoteMessage(vote_of(3, subject_of(NOTARIZE, 1))))
     assert of_kind(effects, Punish)
-    assert not of_kind(effects, Evidence)
+    assert not of_kind(effects, Misbehaviour)
     assert single.state() == before
 
 

@@ -13,16 +13,16 @@ from click.testing import CliRunner
 from cli.node import node as node_commands
 from ledger.genesis import DEVELOPMENT
 from ledger.trees.statepages import StatePageError
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock
 from node.home.home import Home
 from node.home.repair import CHAIN, KEYS, NODE_LOCK, SNAPSHOTS, VOTES, find_chain_damage, repair
 from node.home.settings import HomeSettings
-from node.storage import crown
-from node.storage.database import Batch
-from node.storage.evidence import keep_aside
+from node.storage import toppages as top_pages
+from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
+from node.storage.quarantine import keep_aside
 from node.storage.store import StoreError
 from node.storage.votelog import VoteLog
 from tests.node.home.test_home import create
@@ -39,10 +39,10 @@ PEM = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def low_crown() -> Iterator[None]:
-    """A crown so low that a state as small as these has pages which are stored."""
+def low_top_pages() -> Iterator[None]:
+    """A top_pages so low that a state as small as these has pages which are stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crown, "CROWN_LEVELS", 3)
+        patch.setattr(top_pages, "CROWN_LEVELS", 3)
         yield
 
 
@@ -142,7 +142,7 @@ def delete_record(table: bytes) -> Callable[[Path], None]:
     def damage(chain: Path) -> None:
         with closing(LevelDatabase.open(chain)) as database:
             keys = [key for key, _ in database.iterate(table, bytes([table[0] + 1]))]
-            batch = Batch()
+            batch = WriteBatch()
             batch.delete(keys[len(keys) // 2])
             database.write(batch, is_synced=True)
 
@@ -154,7 +154,7 @@ def change_value(chain: Path) -> None:
     """What an insider does: another value, with a checksum that is right."""
     with closing(LevelDatabase.open(chain)) as database:
         key, value = next(database.iterate(b"V", b"W"))
-        batch = Batch()
+        batch = WriteBatch()
         batch.put(key, value[:-1] + bytes([value[-1] ^ 1]))
         database.write(batch, is_synced=True)
 
@@ -198,7 +198,7 @@ def test_a_damaged_chain_is_kept_as_it_was_and_fetched_again_from_peers(
     check_whole(node)
     assert repair_again(world, home) == []
     restarted = world.start(MEMBER)
-    run_until(world, lambda: restarted.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: restarted.driver.core.standing is Participation.VOTING, milliseconds=120_000)
 
 
 def repair_again(world: World, home: Home) -> list[object]:
@@ -236,10 +236,10 @@ def check_amnesiac_then_voting(world: World) -> None:
     for _ in range(100):
         seen.add(node.driver.core.standing)
         world.run(2)
-    assert Standing.OBSERVING in seen
-    assert Standing.VOTING not in seen
+    assert Participation.OBSERVING in seen
+    assert Participation.VOTING not in seen
     grow(world, 3, first=700)
-    run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: node.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     run_until(world, lambda: is_level(world))
 
 

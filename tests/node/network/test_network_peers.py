@@ -10,9 +10,9 @@ import pytest
 
 from node.home.consortium import free_ports
 from node.network.connection import CLOSE_TIMED_REFUSAL
-from node.network.inbox import NetworkStopped
 from node.network.limits import INBOX_COUNT_MAX, MESSAGE_SIZE_MAX, REFUSAL_S_MAX
 from node.network.peers import PeerNetwork
+from node.network.receivequeue import NetworkStopped
 from node.network.registry import Peer, PeerKind
 from node.network.tls import make_identity
 from tests.support.network_world import (

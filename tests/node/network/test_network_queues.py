@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.network.dialer import Backoff
-from node.network.inbox import Inbox, NetworkStopped
 from node.network.limits import (
     INBOX_COUNT_MAX,
     INBOX_SIZE_MAX,
@@ -17,7 +16,8 @@ from node.network.limits import (
     OUTBOX_SIZE_MAX,
     Timing,
 )
-from node.network.outbox import Outbox
+from node.network.receivequeue import NetworkStopped, ReceiveQueue
+from node.network.sendqueue import SendQueue
 
 
 async def is_waiting(task: asyncio.Task[None]) -> bool:
@@ -33,18 +33,18 @@ async def is_waiting(task: asyncio.Task[None]) -> bool:
 )
 def test_a_lane_takes_its_maximum_and_makes_the_next_wait_for_room(data: bytes, count_max: int) -> None:
     async def scenario() -> None:
-        inbox = Inbox()
+        receive_queue = ReceiveQueue()
         for _ in range(count_max):
-            assert inbox.has_room("bank", data)
-            await inbox.put("bank", data)
-        assert inbox.size("bank") == (count_max, count_max * len(data))
-        assert not inbox.has_room("bank", data)
-        late = asyncio.create_task(inbox.put("bank", data))
+            assert receive_queue.has_room("bank", data)
+            await receive_queue.put("bank", data)
+        assert receive_queue.size("bank") == (count_max, count_max * len(data))
+        assert not receive_queue.has_room("bank", data)
+        late = asyncio.create_task(receive_queue.put("bank", data))
         assert await is_waiting(late)
-        await inbox.put("bureau", data)
-        assert await inbox.take_batch(1) == [("bank", data)]
+        await receive_queue.put("bureau", data)
+        assert await receive_queue.take_batch(1) == [("bank", data)]
         await late
-        assert inbox.size("bank")[0] == count_max
+        assert receive_queue.size("bank")[0] == count_max
 
     asyncio.run(scenario())
 
@@ -52,10 +52,10 @@ def test_a_lane_takes_its_maximum_and_makes_the_next_wait_for_room(data: bytes, 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.binary(min_size=1, max_size=3)), max_size=30))
 def test_delivery_goes_round_the_peers_and_keeps_the_order_of_each(puts: list[tuple[str, bytes]]) -> None:
     async def scenario() -> list[tuple[str, bytes]]:
-        inbox = Inbox()
+        receive_queue = ReceiveQueue()
         for peer_id, data in puts:
-            await inbox.put(peer_id, data)
-        return await inbox.take_batch(len(puts)) if puts else []
+            await receive_queue.put(peer_id, data)
+        return await receive_queue.take_batch(len(puts)) if puts else []
 
     taken = asyncio.run(scenario())
     for peer_id in "abc":
@@ -72,32 +72,32 @@ def test_delivery_goes_round_the_peers_and_keeps_the_order_of_each(puts: list[tu
 
 def test_forgetting_a_peer_drops_what_waits_and_frees_who_waits_to_put() -> None:
     async def scenario() -> None:
-        inbox = Inbox()
+        receive_queue = ReceiveQueue()
         for _ in range(INBOX_COUNT_MAX):
-            await inbox.put("bank", b"x")
-        await inbox.put("bureau", b"y")
-        late = asyncio.create_task(inbox.put("bank", b"late"))
+            await receive_queue.put("bank", b"x")
+        await receive_queue.put("bureau", b"y")
+        late = asyncio.create_task(receive_queue.put("bank", b"late"))
         assert await is_waiting(late)
-        inbox.forget("bank")
+        receive_queue.forget("bank")
         await late
-        assert inbox.size("bank") == (0, 0)
-        assert await inbox.take_batch(10) == [("bureau", b"y")]
+        assert receive_queue.size("bank") == (0, 0)
+        assert await receive_queue.take_batch(10) == [("bureau", b"y")]
 
     asyncio.run(scenario())
 
 
 def test_a_closed_inbox_ends_its_stream_and_a_failed_one_says_why() -> None:
     async def scenario() -> None:
-        inbox = Inbox()
-        waiting = asyncio.create_task(inbox.take_batch(1))
+        receive_queue = ReceiveQueue()
+        waiting = asyncio.create_task(receive_queue.take_batch(1))
         await asyncio.sleep(0)
-        inbox.close()
+        receive_queue.close()
         assert await waiting == []
-        await inbox.put("bank", b"too late")
-        assert await inbox.take_batch(1) == []
-        inbox.close(ZeroDivisionError("ours"))
+        await receive_queue.put("bank", b"too late")
+        assert await receive_queue.take_batch(1) == []
+        receive_queue.close(ZeroDivisionError("ours"))
         with pytest.raises(NetworkStopped, match="ours"):
-            await inbox.take_batch(1)
+            await receive_queue.take_batch(1)
 
     asyncio.run(scenario())
 
@@ -107,16 +107,24 @@ def test_a_closed_inbox_ends_its_stream_and_a_failed_one_says_why() -> None:
 )
 def test_a_full_outbox_drops_its_oldest(size: int, count_max: int) -> None:
     async def scenario() -> None:
-        outbox = Outbox()
+        send_queue = SendQueue()
         messages = [bytes([index % 251]) * size for index in range(count_max + 1)]
         for data in messages[:count_max]:
-            outbox.put(data)
-        assert (len(outbox), outbox.size, outbox.dropped_count) == (count_max, count_max * size, 0)
-        outbox.put(messages[count_max])
-        assert (len(outbox), outbox.size, outbox.dropped_count) == (count_max, count_max * size, 1)
-        assert await outbox.take() == messages[1]
-        outbox.clear()
-        assert (len(outbox), outbox.size) == (0, 0)
+            send_queue.put(data)
+        assert (len(send_queue), send_queue.size, send_queue.dropped_count) == (
+            count_max,
+            count_max * size,
+            0,
+        )
+        send_queue.put(messages[count_max])
+        assert (len(send_queue), send_queue.size, send_queue.dropped_count) == (
+            count_max,
+            count_max * size,
+            1,
+        )
+        assert await send_queue.take() == messages[1]
+        send_queue.clear()
+        assert (len(send_queue), send_queue.size) == (0, 0)
 
     asyncio.run(scenario())
 

@@ -11,14 +11,14 @@ import pytest
 
 from ledger.encoding.codec import decode, encode
 from ledger.rules.certificates import NOTARIZE, QuorumCertificate, SignedBy, Subject, Vote
-from node.consensus.messages import CertificateMessage, ProposalMessage, VoteMessage, encode_message
+from node.consensus.messages import BlockProposalMessage, CertificateMessage, VoteMessage, encode_message
 from node.messages import (
+    BlockProposal,
     Consensus,
     FinalBlocks,
     Gossip,
     NotHeld,
     PeerMessage,
-    Proposal,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
@@ -44,13 +44,13 @@ CERTIFICATE = QuorumCertificate(SUBJECT, (SignedBy(0, bytes(64)), SignedBy(1, by
 def messages(world: World) -> list[PeerMessage]:
     """Return a message of each kind, as it is sent."""
     tip = world.nodes["sz-operator"].store.tip()
-    header = tip.sealed.encoded
+    header = tip.encoded_header.encoded
     transaction = anchor_transaction(world.genesis, 1, 0).encoded
     block = StoredBlock(header, (transaction,))
     return [
         Consensus(encode_message(VoteMessage(VOTE))),
         Consensus(encode_message(CertificateMessage(CERTIFICATE))),
-        Proposal(encode_message(ProposalMessage(VOTE)), header, (bytes(32),)),
+        BlockProposal(encode_message(BlockProposalMessage(VOTE)), header, (bytes(32),)),
         Gossip((transaction,)),
         WantTransactions((bytes(32),)),
         WantBlock(bytes(32)),
@@ -90,7 +90,7 @@ GARBAGE: dict[str, bytes] = {
     "gossip of garbage": encode_peer_message(Gossip((b"garbage",))),
     "many small items": encode(("gossip", (b"x",) * 8_192)),
     "consensus of garbage": encode_peer_message(Consensus(b"garbage")),
-    "a proposal of garbage": encode_peer_message(Proposal(b"garbage", b"garbage", ())),
+    "a proposal of garbage": encode_peer_message(BlockProposal(b"garbage", b"garbage", ())),
     "blocks of garbage": encode(("final-blocks", 1, (("block", b"garbage", (b"garbage",)),), None, None, 1)),
     "a height past the last": encode(("want-final", 2**53, 1)),
 }
@@ -125,7 +125,7 @@ def test_each_kind_of_message_is_tried(world: World) -> None:
 
 def test_a_message_cut_at_any_length_is_an_offence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons, node = watch(world, monkeypatch), world.nodes["sz-operator"]
-    before = (node.store.tip().sealed.hash, node.driver.mempool.count, node.driver.core.current_view)
+    before = (node.store.tip().encoded_header.hash, node.driver.mempool.count, node.driver.core.current_view)
     sent = 0
     for message in messages(world):
         good = encode_peer_message(message)
@@ -133,7 +133,7 @@ def test_a_message_cut_at_any_length_is_an_offence(world: World, monkeypatch: py
             node.driver.receive("hk-operator", good[:size])
             sent += 1
     assert len(reasons) == sent and all("expected" in reason and "found" in reason for reason in reasons)
-    after = (node.store.tip().sealed.hash, node.driver.mempool.count, node.driver.core.current_view)
+    after = (node.store.tip().encoded_header.hash, node.driver.mempool.count, node.driver.core.current_view)
     assert after == before
 
 
@@ -156,7 +156,7 @@ def test_garbage_of_a_registered_peer_costs_it_the_connection(
     async def live() -> None:
         async with run_network(tmp_path / "network", ("sz-operator",)) as running:
             process = running.processes["sz-operator"]
-            before = process.store.tip().sealed.hash
+            before = process.store.tip().encoded_header.hash
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             for label, data in GARBAGE.items():
                 async with peer_of(running, "sz-operator") as socket:
@@ -170,7 +170,7 @@ def test_garbage_of_a_registered_peer_costs_it_the_connection(
                     assert "expected" in f"{message.extra}", label
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - memory
             assert grown < MEMORY_GROWTH_MAX, f"{grown} bytes more"
-            assert process.store.tip().sealed.hash == before
+            assert process.store.tip().encoded_header.hash == before
             assert process.driver.mempool.count == 0
 
     asyncio.run(live())

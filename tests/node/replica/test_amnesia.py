@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, Vote
-from node.consensus.messages import LatestVoteAnswer, ProposalMessage, VoteMessage, decode_message
-from node.consensus.startup import Standing
-from node.messages import Consensus, Proposal, decode_peer_message
+from node.consensus.messages import BlockProposalMessage, LatestVoteAnswer, VoteMessage, decode_message
+from node.consensus.startup import Participation
+from node.messages import BlockProposal, Consensus, decode_peer_message
 from tests.node.sync.test_sync import is_level, memory, run_until
 from tests.support.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction
 
@@ -28,9 +28,9 @@ class Ear:
 
     def hear(self, source: str, _target: str, data: bytes) -> bytes:
         message = decode_peer_message(data)
-        if isinstance(message, Consensus | Proposal):
+        if isinstance(message, Consensus | BlockProposal):
             inner = decode_message(message.message)
-            if isinstance(inner, VoteMessage | ProposalMessage):
+            if isinstance(inner, VoteMessage | BlockProposalMessage):
                 votes: tuple[Vote, ...] = (inner.vote,)
             else:
                 votes = inner.votes if isinstance(inner, LatestVoteAnswer) else ()
@@ -103,7 +103,7 @@ def test_a_validator_that_lost_its_disk_never_contradicts_itself_and_votes_again
     before = set(ear.sent)
     silent_until_asked(world, restarted, ear, before)
     work(world, 10, 5)
-    run_until(world, lambda: restarted.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: restarted.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     run_until(world, lambda: is_level(world))
     world.kill("mainland-bank")  # now every vote counts
     height = restarted.store.tip().header.height
@@ -115,7 +115,7 @@ def test_a_validator_that_lost_its_disk_never_contradicts_itself_and_votes_again
 def silent_until_asked(world: World, node: WorldNode, ear: Ear, before: set[Vote]) -> None:
     """Check that nothing new is signed before q - 1 others have answered."""
     for _ in range(200):
-        if node.driver.core.standing is not Standing.ASKING:
+        if node.driver.core.standing is not Participation.ASKING:
             return
         assert ear.sent == before
         world.run(1)
@@ -139,9 +139,9 @@ def test_an_empty_directory_with_a_key_that_voted_is_amnesia(world: World, ear: 
     for _ in range(100):
         seen.add(restarted.driver.core.standing)
         world.run(1)
-    assert Standing.OBSERVING in seen
+    assert Participation.OBSERVING in seen
     work(world, 10, 5)
-    run_until(world, lambda: restarted.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: restarted.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     ear.check_consistent()
 
 
@@ -162,6 +162,6 @@ def test_a_backup_put_back_never_makes_it_contradict_itself(world: World, ear: E
     before = set(ear.sent)
     silent_until_asked(world, restarted, ear, before)
     work(world, 10, 5)
-    run_until(world, lambda: restarted.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: restarted.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     run_until(world, lambda: is_level(world))
     ear.check_consistent()

@@ -9,13 +9,13 @@ import pytest
 from ledger.chain.execution import BeyondLimits
 from ledger.chain.overlays import Overlay
 from ledger.encoding.records import pack
-from ledger.rules.blocks import SealedHeader, transactions_root
+from ledger.rules.blocks import EncodedHeader, transactions_root
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.state import Parameters
 from ledger.rules.transactions import Transaction
 from node.consensus.effects import Build
 from node.messages import Gossip, encode_peer_message
-from node.replica.intake import ARRIVALS_PER_TICK_MAX, SPREAD_AGAIN_MS
+from node.replica.intake import GOSSIP_PER_TICK_MAX, SPREAD_AGAIN_MS
 from node.replica.mempool import Mempool, MempoolError
 from tests.support.node_world import (
     START_MS,
@@ -116,15 +116,15 @@ def test_a_flood_of_gossip_is_looked_at_a_little_at_a_time_and_delays_nobody(wor
         Transaction.sign(
             replace(honest.body, valid_until_ms=START_MS + 30_000 + number), private_key("nobody")
         )
-        for number in range(10 * ARRIVALS_PER_TICK_MAX)
+        for number in range(10 * GOSSIP_PER_TICK_MAX)
     ]
     node.driver.receive("hk-operator", encode_peer_message(Gossip(tuple(each.encoded for each in forged))))
-    assert len(node.driver._intake.arrivals) == len(forged)
+    assert len(node.driver._intake.gossip_queue) == len(forged)
     node.driver.tick()
-    assert len(node.driver._intake.arrivals) == len(forged) - ARRIVALS_PER_TICK_MAX
+    assert len(node.driver._intake.gossip_queue) == len(forged) - GOSSIP_PER_TICK_MAX
     world.nodes["hk-bureau"].submit(honest)
     world.run(1_000)
-    assert not node.driver._intake.arrivals and node.driver.mempool.count == 0
+    assert not node.driver._intake.gossip_queue and node.driver.mempool.count == 0
     assert all(each.final == [honest.id] for each in world.nodes.values())
 
 
@@ -152,16 +152,16 @@ def test_a_peer_whose_gossip_is_no_transaction_is_named_once_it_is_looked_at(
     node.driver.receive("hk-operator", encode_peer_message(Gossip((b"none", b"none either"))))
     assert named == []
     node.driver.tick()
-    assert named == ["hk-operator"] and not node.driver._intake.arrivals
+    assert named == ["hk-operator"] and not node.driver._intake.gossip_queue
 
 
 def test_what_a_block_waits_for_is_found_among_what_nobody_has_looked_at(world: World) -> None:
     world.run(2_000)
     node = world.nodes["sz-operator"]
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
-    node.driver._intake.arrivals.put("hk-operator", transaction.id, transaction.encoded)
+    node.driver._intake.gossip_queue.put("hk-operator", transaction.id, transaction.encoded)
     assert node.driver._intake.find(transaction.id) == transaction
-    assert not node.driver._intake.arrivals
+    assert not node.driver._intake.gossip_queue
 
 
 def test_what_no_block_can_hold_is_refused_at_admission(world: World) -> None:
@@ -229,9 +229,9 @@ def test_a_block_whose_parent_finality_has_passed_is_not_built_and_costs_a_turn_
     passed = store.find_header(tip.header.height - 1)
     assert passed is not None
     # As after a catch-up: the leader waited for a parent that others have made final, and more on it.
-    node.driver._jobs._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
+    node.driver._executor._building = Build(node.driver.core.current_view, passed.header.view, passed.hash)
     node.driver.tick()
-    assert node.driver._jobs._building is None
+    assert node.driver._executor._building is None
     last = anchor_transaction(world.genesis, 2, START_MS + world.now_ms)
     node.submit(last)
     world.run(5_000)
@@ -294,12 +294,12 @@ def test_a_block_on_a_parent_that_finality_has_passed_counts_as_executed_never(w
     driver = grown_node(world).driver
     passed, tip = driver.chain.store.find_header(2), driver.chain.tip.header
     assert passed is not None
-    usurping = SealedHeader.encode(
+    usurping = EncodedHeader.encode(
         replace(tip, parent_hash=passed.hash, height=tip.height + 1, transactions_root=transactions_root(()))
     )
     assert driver.chain.propose(usurping, ()) is not None
-    assert not driver._jobs._ensure_executed(usurping.hash)
-    assert driver._jobs._ensure_executed(passed.hash)
+    assert not driver._executor._ensure_executed(usurping.hash)
+    assert driver._executor._ensure_executed(passed.hash)
 
 
 def test_what_was_submitted_where_nobody_heard_it_is_spread_again(world: World) -> None:

@@ -24,7 +24,7 @@ from node.consensus.messages import (
     decode_message,
     encode_message,
 )
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from node.messages import Consensus, FinalBlocks, decode_peer_message, encode_peer_message
 from node.storage.store import Store
 from node.storage.votelog import PAGE_SIZE
@@ -116,7 +116,7 @@ def test_a_validator_leaves_and_comes_back_while_transactions_flow(world: World)
     sent += anchors(world, 100, 10)
     world.run(3_000)
     assert epochs(world) == {2}
-    assert all(node.driver.core.standing is Standing.VOTING for node in world.nodes.values())
+    assert all(node.driver.core.standing is Participation.VOTING for node in world.nodes.values())
     for node in world.nodes.values():
         assert [each for each in node.final if each in set(sent)] == sent
     assert len({node.store.tip().header.state_root for node in world.nodes.values()}) == 1
@@ -188,8 +188,8 @@ def test_a_node_that_slept_over_two_handovers_catches_up_by_itself(world: World)
     world.start("hk-operator")
     world.run(8_000)
     assert epochs(world) == {2}
-    assert len({node.store.tip().sealed.hash for node in world.nodes.values()}) == 1
-    assert world.nodes["hk-operator"].driver.core.standing is Standing.VOTING
+    assert len({node.store.tip().encoded_header.hash for node in world.nodes.values()}) == 1
+    assert world.nodes["hk-operator"].driver.core.standing is Participation.VOTING
 
 
 def test_a_node_that_died_on_the_seal_opens_the_next_epoch_at_its_start(world: World) -> None:
@@ -292,12 +292,12 @@ def test_trust_reaches_later_epochs_by_their_seals_and_not_without(world: World)
     anchors(world, 100, 3)
     world.run(2_000)
     store = world.nodes["mainland-bank"].store
-    tip, certificate = store.tip().sealed, store.tip_certificate()
+    tip, certificate = store.tip().encoded_header, store.tip_certificate()
     assert tip.header.epoch == 2
     pins = Pins(TrustedRoot(1, world.genesis, ()))
     at_ms = tip.header.time_ms
     path = path_to(store, 2)
-    assert verify_header(pins, tip.encoded, certificate, path, at_ms=at_ms).sealed == tip
+    assert verify_header(pins, tip.encoded, certificate, path, at_ms=at_ms).encoded_header == tip
     for handovers in ((), path.handovers[:1], path.handovers[1:], path.handovers[::-1]):
         with pytest.raises(TrustError):
             verify_header(pins, tip.encoded, certificate, TrustPath(0, handovers, None), at_ms=at_ms)
@@ -316,7 +316,7 @@ def test_a_peer_that_claims_a_later_epoch_does_not_keep_a_sleeper_from_catching_
     for _ in range(60):
         node.driver.receive("hk-bank", encode_peer_message(claim))
         world.run(100)
-    assert node.store.tip().sealed.hash == world.nodes["hk-bureau"].store.tip().sealed.hash
+    assert node.store.tip().encoded_header.hash == world.nodes["hk-bureau"].store.tip().encoded_header.hash
 
 
 def test_a_validator_that_lost_its_chain_follows_the_epochs_that_its_rewritten_log_has_left(
@@ -342,6 +342,6 @@ def test_a_validator_that_lost_its_chain_follows_the_epochs_that_its_rewritten_l
         standings.add(node.driver.core.standing)
     assert node.driver.engine.epoch == 1
     assert node.driver.engine.me is not None
-    assert Standing.OBSERVING not in standings
-    assert node.driver.core.standing is Standing.VOTING
+    assert Participation.OBSERVING not in standings
+    assert node.driver.core.standing is Participation.VOTING
     world.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
+from node.storage.database import Database, DatabaseError, DatabaseLocked, WriteBatch, prefix_end
 from node.storage.leveldb import LevelDatabase, plyvel
 
 
@@ -22,7 +22,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def write(database: Database, changes: dict[bytes, bytes | None]) -> None:
-    batch = Batch()
+    batch = WriteBatch()
     for key, value in changes.items():
         if value is None:
             batch.delete(key)
@@ -42,7 +42,7 @@ def test_what_was_written_is_read_and_what_was_deleted_is_not(database: Database
 
 
 def test_the_last_change_to_a_key_in_a_batch_stands(database: Database) -> None:
-    batch = Batch()
+    batch = WriteBatch()
     batch.put(b"a", b"1")
     batch.delete(b"a")
     batch.delete(b"b")
@@ -61,7 +61,7 @@ def test_keys_come_in_order_from_the_start_to_before_the_stop(database: Database
 
 def test_an_iteration_and_a_snapshot_read_one_version(database: Database) -> None:
     write(database, {b"a": b"1", b"b": b"2"})
-    with database.snapshot() as version, closing(database.iterate(b"", None)) as found:
+    with database.read_view() as version, closing(database.iterate(b"", None)) as found:
         first = next(found)
         write(database, {b"a": b"new", b"b": None, b"c": b"3"})
         assert [first, *found] == [(b"a", b"1"), (b"b", b"2")]
@@ -134,13 +134,13 @@ def test_a_closed_database_is_let_go_of_and_may_be_closed_again(tmp_path: Path) 
 
 REFUSED_WRITE = """
 import gc, pathlib, resource, signal, sys
-from node.storage.database import Batch, DatabaseError
+from node.storage.database import WriteBatch, DatabaseError
 from node.storage.leveldb import LevelDatabase, plyvel
 
 database = LevelDatabase.open(pathlib.Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
-batch = Batch()
+batch = WriteBatch()
 batch.put(b"a", bytes(100_000))
 kept = []
 try:

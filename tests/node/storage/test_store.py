@@ -17,9 +17,9 @@ from ledger.trees.merkle import inclusion_path_from_nodes, verify_inclusion
 from ledger.trees.statepages import check_pages, prove
 from ledger.trees.statetree import InclusionProof, verify_present
 from node.chain.chain import Chain
-from node.storage import crown
 from node.storage import store as store_module
-from node.storage.database import Batch, Database, DatabaseError
+from node.storage import toppages as top_pages
+from node.storage.database import Database, DatabaseError, WriteBatch
 from node.storage.leveldb import plyvel
 from node.storage.store import SCHEMA_VERSION, Store, StoreError
 from node.storage.tables import number_key
@@ -55,7 +55,7 @@ def certify(executed: Executed) -> QuorumCertificate:
 def build(chain: Chain, number: int) -> Executed:
     view = chain.tip.header.view + 1
     built = chain.build(
-        chain.tip.sealed.hash,
+        chain.tip.encoded_header.hash,
         [anchor_transaction(GENESIS, number, START_MS)],
         view=view,
         proposer=VALIDATORS[view % 4],
@@ -85,7 +85,7 @@ def other_genesis() -> Genesis:
 def test_a_new_store_starts_with_block_0(store: Store) -> None:
     assert store.tip().header.height == 0
     assert store.tip_certificate() is None
-    assert store.find_height(store.tip().sealed.hash) == 0
+    assert store.find_height(store.tip().encoded_header.hash) == 0
 
 
 def test_what_was_committed_is_there_after_reopening(path: Path) -> None:
@@ -95,7 +95,7 @@ def test_what_was_committed_is_there_after_reopening(path: Path) -> None:
     store.close()
     again = Store.open(path, GENESIS)
     try:
-        assert again.tip().sealed == before.sealed
+        assert again.tip().encoded_header == before.encoded_header
         assert again.tip().history == before.history
         certificate = again.tip_certificate()
         assert certificate is not None
@@ -116,7 +116,7 @@ def test_a_final_transaction_is_found_by_its_id(store: Store) -> None:
 def test_a_snapshot_is_one_version_whatever_is_committed_meanwhile(store: Store) -> None:
     (first,) = grow(store, 1)
     key = next(iter(first.overlay.values))
-    with store.snapshot() as snapshot:
+    with store.read_view() as snapshot:
         grow_more = Chain(store)
         grow_more.commit(certify(build(grow_more, 77)))
         assert snapshot.tip().header.height == 1
@@ -132,10 +132,10 @@ def test_every_block_is_provable_under_the_newest_history_root(store: Store) -> 
     grow(store, 6)
     tip = store.tip().header
     for height in range(tip.height):
-        sealed = store.find_header(height)
-        assert sealed is not None
+        encoded_header = store.find_header(height)
+        assert encoded_header is not None
         path = inclusion_path_from_nodes(height, tip.height, store.load_history_node)
-        verify_inclusion(sealed.hash, path, size=tip.height, root=tip.history_root)
+        verify_inclusion(encoded_header.hash, path, size=tip.height, root=tip.history_root)
 
 
 def test_blocks_that_are_not_final_survive_and_go_when_their_height_is_final(path: Path) -> None:
@@ -163,7 +163,7 @@ def test_another_chain_is_refused_with_its_cure(path: Path) -> None:
     assert refused.value.expected != refused.value.found
 
 
-def test_a_store_in_use_is_refused_and_names_the_other_door(store: Store, path: Path) -> None:
+def test_a_store_in_use_is_refused_and_names_the_other_route(store: Store, path: Path) -> None:
     assert store.tip().header.height == 0
     with pytest.raises(StoreError, match="--url"):
         Store.open(path, GENESIS)
@@ -226,7 +226,7 @@ class FullDisk:
     def __getattr__(self, name: str) -> object:
         return getattr(self.database, name)
 
-    def write(self, batch: Batch, *, is_synced: bool) -> None:
+    def write(self, batch: WriteBatch, *, is_synced: bool) -> None:
         raise DatabaseError("IO error: No space left on device")
 
 
@@ -376,7 +376,7 @@ def test_an_image_of_the_disk_at_any_moment_of_a_write_holds_whole_blocks(path: 
             tip = again.tip()
             heights.append(tip.header.height)
             executed = blocks[tip.header.height]
-            assert executed is None or tip.sealed == executed.block.sealed
+            assert executed is None or tip.encoded_header == executed.block.encoded_header
             assert check_pages(again, tip.header.state_root, (page for page, _ in again.pages())) > 0
             assert again.find_header(tip.header.height + 1) is None
         finally:
@@ -405,7 +405,7 @@ def test_a_flipped_byte_in_the_log_is_an_error_or_leaves_whole_blocks(path: Path
             refused_count += 1
         else:
             executed = blocks[again.tip().header.height]
-            assert executed is None or again.tip().sealed == executed.block.sealed
+            assert executed is None or again.tip().encoded_header == executed.block.encoded_header
             again.close()
         shutil.rmtree(image)
     assert refused_count > 0
@@ -435,7 +435,7 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
 
 def test_pages_in_memory_are_the_pages_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 3)
-    monkeypatch.setattr(crown, "CROWN_LEVELS", 3)
+    monkeypatch.setattr(top_pages, "CROWN_LEVELS", 3)
     store = Store.open(path, GENESIS)
     chain = Chain(store)
     for number in range(1, 4):
@@ -503,7 +503,7 @@ def test_a_raw_block_is_what_was_committed_and_none_beyond_the_tip(store: Store)
     for executed in grow(store, 2):
         block = executed.block
         encoded = tuple(each.encoded for each in block.transactions)
-        assert store.raw_block(block.header.height) == (block.sealed, encoded)
+        assert store.raw_block(block.header.height) == (block.encoded_header, encoded)
     assert store.raw_block(3) is None
 
 

@@ -13,7 +13,7 @@ from ledger.chain.overlays import Executed
 from ledger.chain.snapshots import SnapshotError, decode_chunk, encode_chunks
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.state import Anchor, require_validators
 from ledger.rules.transactions import Transaction
@@ -21,7 +21,7 @@ from ledger.trees.merkle import Tree
 from ledger.trees.statepages import check_pages
 from ledger.trust import Handover, TrustPath
 from node.chain.chain import Chain
-from node.consensus.startup import Standing
+from node.consensus.startup import Participation
 from node.messages import (
     Consensus,
     FinalBlocks,
@@ -38,10 +38,10 @@ from node.messages import (
     encode_peer_message,
 )
 from node.peernames import is_unpinned, registered, unpinned
-from node.replica.jobs import NodeStopped
-from node.sync.ahead import ANSWER_MS
+from node.replica.blockexecutor import NodeStopped
 from node.sync.checker import Question, SenderKey, verdicts
 from node.sync.host import SyncTuning
+from node.sync.prevalidation import ANSWER_MS
 from node.sync.snapshot import Phase
 from tests.node.replica.test_handover import change_validators
 from tests.support.node_world import (
@@ -127,7 +127,7 @@ def run_until(world: World, is_done: Callable[[], bool], *, milliseconds: int = 
 
 
 def is_level(world: World) -> bool:
-    tips = {node.store.tip().sealed.hash for node in world.nodes.values()}
+    tips = {node.store.tip().encoded_header.hash for node in world.nodes.values()}
     return len(tips) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_node_far_behind_takes_a_snapshot_and_then_blocks_and_votes_again(
     assert first < end
     assert end % 4 == 1
     check_whole(node)
-    run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: node.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     world.kill("mainland-bank")  # now every vote counts
     grow(world, 3, first=500)
     run_until(world, lambda: is_level(world))
@@ -283,7 +283,7 @@ def test_a_snapshot_leads_across_epochs(memory: Path) -> None:
     assert require_validators(node.store).current.index_of("mainland-bank") is None
     handover = node.store.find_handover(0)
     assert handover == world.nodes["sz-operator"].store.find_handover(0)
-    run_until(world, lambda: node.driver.core.standing is Standing.VOTING, milliseconds=120_000)
+    run_until(world, lambda: node.driver.core.standing is Participation.VOTING, milliseconds=120_000)
     grow(world, 2, first=900)
     run_until(world, lambda: is_level(world))
     world.close()
@@ -358,10 +358,13 @@ def test_a_crash_while_chunks_come_asks_only_for_the_rest(world: World) -> None:
         return data
 
     world.meddle = note
-    while node.shelf.fetching is None or len(node.shelf.fetched(node.shelf.fetching)) < 4:
+    while (
+        node.snapshot_store.fetching is None
+        or len(node.snapshot_store.fetched(node.snapshot_store.fetching)) < 4
+    ):
         world.run(5)
-    entry = node.shelf.fetching
-    here = node.shelf.fetched(entry)
+    entry = node.snapshot_store.fetching
+    here = node.snapshot_store.fetched(entry)
     total = entry.description.chunks_count
     assert total > 6
     world.kill(SLEEPER)
@@ -370,8 +373,8 @@ def test_a_crash_while_chunks_come_asks_only_for_the_rest(world: World) -> None:
     run_until(world, lambda: is_level(world))
     assert not here & set(asked)
     assert set(asked) == set(range(total)) - here
-    assert again.store.gap()[1] == entry.description.sealed().header.height + 1
-    assert again.shelf.newest() is not None
+    assert again.store.gap()[1] == entry.description.encoded_header().header.height + 1
+    assert again.snapshot_store.newest() is not None
     check_whole(again)
 
 
@@ -393,9 +396,9 @@ def test_a_damaged_chunk_on_the_shelf_is_fetched_again(world: World) -> None:
     node = sleep_and_wake(world, 14, empty=True)
     while node.driver.sync._snapshot.phase is not Phase.INSTALL:
         world.run(1)
-    entry = node.shelf.fetching
+    entry = node.snapshot_store.fetching
     assert entry is not None
-    node.shelf.drop_chunk(entry, entry.description.chunks_count - 1)
+    node.snapshot_store.drop_chunk(entry, entry.description.chunks_count - 1)
     run_until(world, lambda: is_level(world))
     assert node.store.gap()[0] < node.store.gap()[1]
     check_whole(node)
@@ -430,9 +433,11 @@ def forge_leaf(value: bytes) -> bytes:
 
 
 def chunks_of(node: WorldNode) -> dict[int, bytes]:
-    entry = node.shelf.newest()
+    entry = node.snapshot_store.newest()
     assert entry is not None
-    found = {index: node.shelf.load_raw(entry, index) for index in range(entry.description.chunks_count)}
+    found = {
+        index: node.snapshot_store.load_raw(entry, index) for index in range(entry.description.chunks_count)
+    }
     return {index: chunk for index, chunk in found.items() if chunk is not None}
 
 
@@ -496,8 +501,8 @@ def test_a_forged_snapshot_that_nobody_contradicts_is_downloaded_once_and_never_
 
 
 def other_header(offer: SnapshotOffer) -> SnapshotOffer:
-    header = offer.description.sealed().header
-    forged = SealedHeader.encode(replace(header, state_root=bytes(32)))
+    header = offer.description.encoded_header().header
+    forged = EncodedHeader.encode(replace(header, state_root=bytes(32)))
     return replace(offer, description=replace(offer.description, header=forged.encoded))
 
 
@@ -520,9 +525,9 @@ def own_handover(offer: SnapshotOffer) -> SnapshotOffer:
     certified = history.newer if history is not None else None
     if certified is None:
         assert offer.certificate is not None
-        from ledger.trust import Certified
+        from ledger.trust import FinalizedHeader
 
-        certified = Certified(offer.description.header, offer.certificate)
+        certified = FinalizedHeader(offer.description.header, offer.certificate)
     mine = ValidatorSet(()) if False else require_set()
     path = TrustPath(offer.trust_path.from_epoch, (Handover(certified, mine),), history)
     return replace(offer, trust_path=path)
@@ -720,19 +725,19 @@ def test_a_height_that_nobody_reached_costs_its_claimant_its_turn(near: World) -
 def test_answers_that_nobody_asked_for_change_nothing(world: World) -> None:
     grow(world, 10)
     node, other = world.nodes[SLEEPER], world.nodes["hk-bureau"]
-    tip = node.store.tip().sealed
-    entry = other.shelf.newest()
+    tip = node.store.tip().encoded_header
+    entry = other.snapshot_store.newest()
     assert entry is not None
     offer = other.driver._server.answer("x", __import__("node.messages").messages.WantSnapshot(0, 0), 0)
     blocks = other.driver._server.answer("x", WantFinal(1, 4), 0)
     chunk = other.driver._server.answer(
-        "x", WantChunk(entry.description.sealed().header.height, entry.description.chunks_root, 0), 0
+        "x", WantChunk(entry.description.encoded_header().header.height, entry.description.chunks_root, 0), 0
     )
     for message in (offer, blocks, chunk):
         assert message is not None
         node.driver.receive("hk-bureau", encode_peer_message(message))
-    assert node.store.tip().sealed == tip
-    assert node.shelf.fetching is None
+    assert node.store.tip().encoded_header == tip
+    assert node.snapshot_store.fetching is None
     assert not world.punished
 
 
@@ -749,10 +754,10 @@ def test_a_certified_block_that_executes_otherwise_here_stops_the_node(
         raise Divergence(1, "state_root", claimed=bytes(32), computed=bytes(32))
 
     monkeypatch.setattr("node.sync.blocks.execute_block", diverge)
-    tip = node.store.tip().sealed
+    tip = node.store.tip().encoded_header
     with pytest.raises(NodeStopped, match="executes to another result"):
         near.run(20_000)
-    assert node.store.tip().sealed == tip
+    assert node.store.tip().encoded_header == tip
 
 
 # Signatures checked ahead
@@ -916,10 +921,10 @@ def test_blocks_that_no_certificate_names_directly_are_served_by_their_place_in_
     grow(world, 6)
     batch_key = b"C"
     database = node.store._database
-    from node.storage.database import Batch
+    from node.storage.database import WriteBatch
 
     keys = [key for key, _ in database.iterate(batch_key, b"D")]
-    batch = Batch()
+    batch = WriteBatch()
     for key in keys[:-1]:
         batch.delete(key)
     database.write(batch, is_synced=True)
@@ -969,6 +974,6 @@ def test_a_node_fetches_from_peers_that_it_cannot_pin_and_never_votes_with_them(
     check_whole(node)
     assert sent
     assert all(isinstance(message, SyncRequest) for message in sent)
-    assert node.driver.core.standing is Standing.ASKING
+    assert node.driver.core.standing is Participation.ASKING
     with pytest.raises(AssertionError, match="only fetch"):
         node.driver.send(unpinned("hk-bureau"), Consensus(b"a vote"))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     Message,
-    ProposalMessage,
     StatusMessage,
     VoteMessage,
 )
@@ -42,13 +42,13 @@ class Equivocator(ByzantineNode):
     """Proposes one block to some and another to the rest."""
 
     def spoil(self, peer: int, message: Message, block: Block | None) -> list[tuple[Message, Block | None]]:
-        if not isinstance(message, ProposalMessage) or block is None or peer % 2 == 0:
+        if not isinstance(message, BlockProposalMessage) or block is None or peer % 2 == 0:
             return [(message, block)]
         other = Block(block.view, block.height, block.parent_hash, block.items, salt=1)
         subject = message.vote.subject
         self.disk.blocks[other.hash] = other
         twin = Subject(NOTARIZE, EPOCH, subject.view, subject.parent_view, other.hash)
-        answer: list[tuple[Message, Block | None]] = [(ProposalMessage(self.vote(twin)), other)]
+        answer: list[tuple[Message, Block | None]] = [(BlockProposalMessage(self.vote(twin)), other)]
         return [*answer, (message, block)] if self.world.chance(300) else answer
 
 
@@ -79,7 +79,7 @@ class Withholder(ByzantineNode):
     """Shows proposals to some, and keeps most votes and certificates to itself."""
 
     def spoil(self, peer: int, message: Message, block: Block | None) -> list[tuple[Message, Block | None]]:
-        if isinstance(message, ProposalMessage):
+        if isinstance(message, BlockProposalMessage):
             return [(message, block)] if peer == (self.index + 1) % len(self.validators) else []
         if isinstance(message, VoteMessage | CertificateMessage) and self.world.chance(700):
             return []
@@ -90,7 +90,7 @@ class Usurper(ByzantineNode):
     """Builds on its parent's parent, as if the parent had been skipped."""
 
     def spoil(self, peer: int, message: Message, block: Block | None) -> list[tuple[Message, Block | None]]:
-        if not isinstance(message, ProposalMessage) or block is None:
+        if not isinstance(message, BlockProposalMessage) or block is None:
             return [(message, block)]
         subject = message.vote.subject
         parent = self.oracle.notarized.get(subject.parent_view or 0)
@@ -100,7 +100,7 @@ class Usurper(ByzantineNode):
         usurping = Block(block.view, block.height - 1, parent_block.parent_hash, block.items, salt=2)
         self.disk.blocks[usurping.hash] = usurping
         proposal = Subject(NOTARIZE, EPOCH, subject.view, parent.parent_view, usurping.hash)
-        return [(ProposalMessage(self.vote(proposal)), usurping)]
+        return [(BlockProposalMessage(self.vote(proposal)), usurping)]
 
 
 class Garbler(ByzantineNode):
@@ -143,7 +143,7 @@ def _other_epoch(node: ByzantineNode, peer: int) -> Message:
 
 
 def _wrong_leader(node: ByzantineNode, peer: int) -> Message:
-    return ProposalMessage(node.vote(_subject(node, NOTARIZE, _view(node))))
+    return BlockProposalMessage(node.vote(_subject(node, NOTARIZE, _view(node))))
 
 
 def _small_certificate(node: ByzantineNode, peer: int) -> Message:

@@ -19,8 +19,8 @@ from node.consensus.effects import (
     CancelCertify,
     Certify,
     Effect,
-    Evidence,
     Finalized,
+    Misbehaviour,
     Persist,
     Punish,
     RequestBlock,
@@ -42,7 +42,7 @@ from node.consensus.events import (
     WorkChanged,
 )
 from node.consensus.journal import Amnesia, JournalRecord
-from node.consensus.messages import Message, ProposalMessage, decode_message, encode_message
+from node.consensus.messages import BlockProposalMessage, Message, decode_message, encode_message
 from node.consensus.rounds import FinalizedTip
 from tests.campaigns.simulation.core.chain import GENESIS_HASH, Block, Committed, branch, first_missing
 from tests.campaigns.simulation.core.disk import Disk
@@ -246,7 +246,7 @@ class SimulatedNode:
             case Finalized():
                 self._final = effect
                 self._try_jobs()
-            case Evidence(first, second):
+            case Misbehaviour(first, second):
                 self.oracle.note_evidence(self.index, first, second)
             case Punish(peer, reason):
                 self.oracle.note_punishment(self.index, peer, reason)
@@ -275,7 +275,7 @@ class SimulatedNode:
         self.network.send(self.index, peer, ConsensusPacket(message, block))
 
     def _block_for(self, message: Message) -> Block | None:
-        if not isinstance(message, ProposalMessage):
+        if not isinstance(message, BlockProposalMessage):
             return None
         block_hash = message.vote.subject.block_hash
         assert block_hash is not None, "a proposal names a block"
@@ -309,7 +309,7 @@ class SimulatedNode:
         match packet:
             case ConsensusPacket(message, block):
                 message = decode_message(encode_message(message))
-                if isinstance(message, ProposalMessage):
+                if isinstance(message, BlockProposalMessage):
                     if block is None or block.hash != message.vote.subject.block_hash:
                         return  # The driver's check: a proposal comes with its block.
                     self._keep_block(block)

@@ -16,11 +16,11 @@ from node.consensus.effects import Certify, Effect, Finalized, Persist
 from node.consensus.events import Certified, Event
 from node.consensus.journal import CertificateHeld, VoteCast, encode_record
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     Message,
-    ProposalMessage,
     VoteMessage,
 )
 from tests.campaigns.simulation.core.chain import Block
@@ -107,7 +107,7 @@ class Oracle:
     def note_sent(self, node: int, message: Message, disk: Disk) -> None:
         """An honest node sends: every own vote in it is final for it, and on its disk."""
         match message:
-            case ProposalMessage(vote) | VoteMessage(vote):
+            case BlockProposalMessage(vote) | VoteMessage(vote):
                 self._require(vote.signer == node, f"node {node} sends a vote of {vote.signer}")
                 self._note_signature(vote)
                 self._require(

@@ -10,11 +10,11 @@ from node.consensus.effects import Broadcast, Effect, Persist, Send
 from node.consensus.events import Built, Certified, Event, PeerUp, Received, Started, TimerFired, Verified
 from node.consensus.journal import JournalRecord
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     LatestVoteAnswer,
     LatestVoteRequest,
     Message,
-    ProposalMessage,
     VoteMessage,
 )
 from node.consensus.rounds import FinalizedTip
@@ -113,7 +113,7 @@ class Single:
         """Receive the leader's proposal."""
         leader = view % 4
         vote = vote_of(leader, subject_of(NOTARIZE, view, parent=parent, block=block))
-        return self.receive(leader, ProposalMessage(vote))
+        return self.receive(leader, BlockProposalMessage(vote))
 
     def certify(self, subject: Subject, *, by: Sequence[int] | None = None) -> list[Effect]:
         """Receive a certificate, signed by the others unless said otherwise."""
@@ -158,7 +158,7 @@ def votes_sent(effects: Sequence[Effect], kind: str | None = None) -> list[Vote]
         effect.message.vote
         for effect in effects
         if isinstance(effect, Broadcast)
-        and isinstance(effect.message, VoteMessage | ProposalMessage)
+        and isinstance(effect.message, VoteMessage | BlockProposalMessage)
         and kind in (None, effect.message.vote.subject.kind)
     ]
 

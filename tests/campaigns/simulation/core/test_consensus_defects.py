@@ -7,8 +7,8 @@ import pytest
 from ledger.rules.certificates import NULLIFY, QuorumCertificate
 from node.consensus import core, restore, voter
 from node.consensus.effects import Broadcast, Effect, Persist
+from node.consensus.emission import Emission
 from node.consensus.journal import Floor, JournalRecord
-from node.consensus.outbox import Outbox
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.rounds import Certification, Rounds
 from node.consensus.votebook import VoteBook
@@ -42,14 +42,14 @@ def test_a_vote_that_is_not_persisted_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sending_before_persisting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    drain = Outbox.drain
+    drain = Emission.drain
 
-    def send_first(self: Outbox) -> list[Effect]:
+    def send_first(self: Emission) -> list[Effect]:
         effects = drain(self)
         sends = [effect for effect in effects if isinstance(effect, Broadcast)]
         return sends + [effect for effect in effects if not isinstance(effect, Broadcast)]
 
-    monkeypatch.setattr(Outbox, "drain", send_first)
+    monkeypatch.setattr(Emission, "drain", send_first)
     assert "I10" in hunt(run_seed)
 
 

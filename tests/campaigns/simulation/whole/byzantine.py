@@ -8,24 +8,24 @@ from dataclasses import replace
 
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     LatestVoteRequest,
     Message,
-    ProposalMessage,
     StatusMessage,
     VoteMessage,
     encode_message,
 )
 from node.messages import (
     MESSAGE_SIZE_MAX,
+    BlockProposal,
     Consensus,
     FinalBlocks,
     Gossip,
     NotHeld,
     PeerMessage,
-    Proposal,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
@@ -95,10 +95,10 @@ class Byzantine(Machine):
 
 def vote_in(message: PeerMessage) -> Vote | None:
     """Return the single vote that a message carries."""
-    if not isinstance(message, Consensus | Proposal):
+    if not isinstance(message, Consensus | BlockProposal):
         return None
     inner = decode_message_shared(message.message)
-    return inner.vote if isinstance(inner, VoteMessage | ProposalMessage) else None
+    return inner.vote if isinstance(inner, VoteMessage | BlockProposalMessage) else None
 
 
 def wrap(message: Message) -> bytes:
@@ -114,7 +114,7 @@ class Equivocator(Byzantine):
         self._twins: dict[bytes, bytes | None] = {}
 
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
-        if not isinstance(message, Proposal) or not self.is_odd(peer):
+        if not isinstance(message, BlockProposal) or not self.is_odd(peer):
             return [data]
         vote = vote_in(message)
         assert vote is not None and vote.subject.block_hash is not None
@@ -132,7 +132,7 @@ class Equivocator(Byzantine):
         candidate = chain.tree.find(block_hash)
         if candidate is None or candidate.executed is None:
             return None
-        header = candidate.sealed.header
+        header = candidate.encoded_header.header
         built = chain.build(
             header.parent_hash, (), view=header.view, proposer=self.member, now_ms=header.time_ms + 1
         )
@@ -141,8 +141,8 @@ class Equivocator(Byzantine):
         other = built[0].block
         vote = self.vote_for(Subject(NOTARIZE, subject.epoch, subject.view, subject.parent_view, other.hash))
         self.timeline.sometimes["byzantine: two blocks proposed"] += 1
-        encoded = encode_message(ProposalMessage(vote))
-        return encode_peer_message(Proposal(encoded, other.sealed.encoded, ()))
+        encoded = encode_message(BlockProposalMessage(vote))
+        return encode_peer_message(BlockProposal(encoded, other.encoded_header.encoded, ()))
 
 
 class ConflictingVoter(Byzantine):
@@ -216,7 +216,7 @@ class Usurper(Byzantine):
     """As a leader, builds on its parent's parent, as if the parent had been skipped."""
 
     def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
-        if not isinstance(message, Proposal) or not self.is_validator:
+        if not isinstance(message, BlockProposal) or not self.is_validator:
             return [data]
         vote = vote_in(message)
         assert vote is not None and self.driver is not None
@@ -225,7 +225,7 @@ class Usurper(Byzantine):
         below = None if parent is None or parent.block_hash is None else chain.tree.find(parent.block_hash)
         if parent is None or below is None:
             return [data]
-        header = below.sealed.header
+        header = below.encoded_header.header
         built = chain.build(
             header.parent_hash, (), view=subject.view, proposer=self.member, now_ms=self.wall_ms()
         )
@@ -234,8 +234,8 @@ class Usurper(Byzantine):
         other = built[0].block
         usurping = Subject(NOTARIZE, subject.epoch, subject.view, parent.parent_view, other.hash)
         self.timeline.sometimes["byzantine: parent usurped"] += 1
-        encoded = encode_message(ProposalMessage(self.vote_for(usurping)))
-        return [encode_peer_message(Proposal(encoded, other.sealed.encoded, ()))]
+        encoded = encode_message(BlockProposalMessage(self.vote_for(usurping)))
+        return [encode_peer_message(BlockProposal(encoded, other.encoded_header.encoded, ()))]
 
 
 class Impersonator(Byzantine):
@@ -259,7 +259,7 @@ class Impersonator(Byzantine):
         certificate = QuorumCertificate(subject, tuple(SignedBy(signer, own) for signer in range(count)))
         messages: list[Message] = [VoteMessage(forged), CertificateMessage(certificate)]
         if kind == NOTARIZE:
-            messages.append(ProposalMessage(forged))
+            messages.append(BlockProposalMessage(forged))
         self.timeline.sometimes["byzantine: another impersonated"] += 1
         return [data, wrap(self.chance.choice(messages))]
 

@@ -108,7 +108,7 @@ RARE = (
     "TLS certificate rotated",
     "fetching from a peer that cannot be pinned",
     "validator key rotated",
-    "epoch sealed",
+    "epoch encoded_header",
     "seal proposed again",
     "seal told in an ended epoch",
     "handover of a running node",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from node.storage.database import Batch, DatabaseError, Reader
+from node.storage.database import DatabaseError, Reader, WriteBatch
 
 Undo = list[tuple[bytes, bytes | None]]
 
@@ -55,7 +55,7 @@ class Records:
             key for table in tables for key in table if key >= start and (stop is None or key < stop)
         )
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: WriteBatch) -> None:
         """Make the changes; they are not synced."""
         undo: Undo = []
         for key, value in batch.changes.items():
@@ -130,11 +130,11 @@ class SimulatedDatabase:
             yield key, value
 
     @contextmanager
-    def snapshot(self) -> Iterator[Reader]:
+    def read_view(self) -> Iterator[Reader]:
         """Read one version."""
         yield _Version({name: dict(table) for name, table in self._records.tables.items()})
 
-    def write(self, batch: Batch, *, is_synced: bool) -> None:
+    def write(self, batch: WriteBatch, *, is_synced: bool) -> None:
         """Make the changes, all or none."""
         try:
             self._disk.write("database.write")

@@ -36,19 +36,19 @@ from node.chain.chain import Chain
 from node.consensus.admission import Admission
 from node.consensus.core import Simplex
 from node.consensus.effects import Broadcast, Effect, Persist
-from node.consensus.outbox import Outbox
+from node.consensus.emission import Emission
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
 from node.consensus.startup import Startup
 from node.consensus.votebook import VoteBook
 from node.consensus.voter import Voter
 from node.messages import BUSY, Gossip, NotHeld
+from node.replica.blockexecutor import BlockExecutor
 from node.replica.driver import Driver
 from node.replica.intake import Intake
-from node.replica.jobs import Jobs
 from node.replica.journal import VoteLogJournal
 from node.replica.mempool import Mempool
-from node.storage.database import Batch
+from node.storage.database import WriteBatch
 from node.storage.signer import SignerGuard
 from node.storage.store import Store
 from node.storage.votelog import VoteLog
@@ -129,13 +129,13 @@ def votes_are_recorded_one_event_late(patches: ExitStack) -> None:
 
 @defect("I10")
 def votes_are_sent_before_they_are_recorded(patches: ExitStack) -> None:
-    drain = Outbox.drain
+    drain = Emission.drain
 
-    def send_first(self: Outbox) -> list[Effect]:
+    def send_first(self: Emission) -> list[Effect]:
         effects = drain(self)
         return sorted(effects, key=lambda effect: not isinstance(effect, Broadcast))
 
-    put(patches, Outbox, "drain", send_first)
+    put(patches, Emission, "drain", send_first)
 
 
 @defect("I10")
@@ -145,7 +145,7 @@ def blocks_are_not_kept_before_the_vote(patches: ExitStack) -> None:
 
 @defect("I10")
 def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
-    def unsynced(self: Store, batch: Batch) -> None:
+    def unsynced(self: Store, batch: WriteBatch) -> None:
         self._database.write(batch, is_synced=False)
 
     put(patches, Store, "_write", unsynced)
@@ -155,9 +155,9 @@ def finality_is_reported_before_it_is_synced(patches: ExitStack) -> None:
 def store_batch_is_written_record_by_record(patches: ExitStack) -> None:
     write = Store._write
 
-    def one_by_one(self: Store, batch: Batch) -> None:
+    def one_by_one(self: Store, batch: WriteBatch) -> None:
         for key, value in batch.changes.items():
-            part = Batch()
+            part = WriteBatch()
             part.changes[key] = value
             write(self, part)
 
@@ -172,7 +172,7 @@ def votes_are_forgotten_in_a_restart(patches: ExitStack) -> None:
 @defect("I9")
 def floor_goes_back_in_a_restart(patches: ExitStack) -> None:
     def from_the_start(tip: Tip, certificate: QuorumCertificate | None) -> FinalizedTip:
-        return FinalizedTip(0, tip.sealed.hash, None)
+        return FinalizedTip(0, tip.encoded_header.hash, None)
 
     put(patches, node.replica.engine, "_finalized", from_the_start)
     put(patches, node.consensus.core, "find_floor", lambda journal, epoch, finalized: finalized)
@@ -361,7 +361,7 @@ def an_unfinal_block_leaks_into_the_state(patches: ExitStack) -> None:
     def leak(self: Chain, candidate: Candidate) -> None:
         make_durable(self, candidate)
         assert candidate.executed is not None
-        batch = Batch()
+        batch = WriteBatch()
         for key, value in candidate.executed.overlay.values.items():
             batch.put(b"V" + key, value)
         self.store._write(batch)
@@ -428,4 +428,4 @@ def what_is_final_is_not_served(patches: ExitStack) -> None:
 
 @defect("AssertionError|I10|I11")
 def certified_means_nothing(patches: ExitStack) -> None:
-    put(patches, Jobs, "_is_certified", lambda self, certify: True)
+    put(patches, BlockExecutor, "_is_certified", lambda self, certify: True)

@@ -30,10 +30,10 @@ def _is_among(name: str, among: int) -> bool:
 
 @dataclass(slots=True)
 class Disk:
-    """Databases (chain, and shelf of snapshots) and files of one machine, and its troubles."""
+    """Databases (chain, and snapshot_store of snapshots) and files of one machine, and its troubles."""
 
     records: Records = field(default_factory=Records)
-    shelf: Records = field(default_factory=Records)
+    snapshot_store: Records = field(default_factory=Records)
     files: FileTree = field(default_factory=FileTree)
     steps_left: int | None = None
     cut_among: int = ANY_STEP
@@ -66,16 +66,16 @@ class Disk:
         self.steps_left = None
         chance = random.Random(salt)
         self.records.cut_power(chance)
-        self.shelf.cut_power(chance)
+        self.snapshot_store.cut_power(chance)
         self.files.cut_power(chance)
 
     def lose_database(self) -> None:
         """Start over with an empty database."""
         self.records = Records()
 
-    def lose_shelf(self) -> None:
-        """Start over with an empty shelf of snapshots."""
-        self.shelf = Records()
+    def lose_snapshots(self) -> None:
+        """Start over with an empty snapshot_store of snapshots."""
+        self.snapshot_store = Records()
 
     def lose_log(self) -> None:
         """Start over without any file."""

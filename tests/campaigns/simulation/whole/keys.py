@@ -16,7 +16,7 @@ import node.replica.driver
 from ledger.encoding.digests import tagged
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import SignatureError
-from ledger.rules.blocks import SealedHeader
+from ledger.rules.blocks import EncodedHeader
 from ledger.rules.transactions import Transaction
 
 
@@ -51,6 +51,6 @@ def _share_decoding(patches: ExitStack) -> None:
     patches.enter_context(
         mock.patch.object(ledger.rules.state, "unpack", lru_cache(8_192)(ledger.rules.state.unpack))
     )
-    for record in (Transaction, SealedHeader):
+    for record in (Transaction, EncodedHeader):
         shared = lru_cache(8_192)(record.decode)
         patches.enter_context(mock.patch.object(record, "decode", staticmethod(shared)))

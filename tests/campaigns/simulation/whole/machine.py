@@ -28,7 +28,7 @@ from node.replica.engine import Engine, Engines, HoldsBlock
 from node.replica.journal import Journal, VoteLogJournal
 from node.replica.mempool import Mempool, MempoolError
 from node.replica.reporter import Reporter
-from node.storage.shelf import Shelf, ShelfError
+from node.storage.snapshotstore import SnapshotStore, SnapshotStoreError
 from node.storage.store import Store, StoreError
 from node.storage.tables import REPAIR
 from node.storage.votelog import VoteLogError
@@ -161,7 +161,7 @@ class Machine:
             on_failure=lambda _error: None,
             sync=SyncParts(
                 self.consortium.pins,
-                self._open_shelf(),
+                self._open_snapshot_store(),
                 SyncTuning(snapshot_distance=SNAPSHOT_DISTANCE),
                 interval=SNAPSHOT_INTERVAL,
                 chunk_size=CHUNK_SIZE,
@@ -199,13 +199,13 @@ class Machine:
         if self.certificates.read(self.driver.chain.store):
             self.links.repin(self.number)
 
-    def _open_shelf(self) -> Shelf:
+    def _open_snapshot_store(self) -> SnapshotStore:
         try:
-            return Shelf(SimulatedDatabase(self.disk, self.disk.shelf))
-        except ShelfError:
-            self.timeline.sometimes["shelf of snapshots begun anew"] += 1
-            self.disk.lose_shelf()
-            return Shelf(SimulatedDatabase(self.disk, self.disk.shelf))
+            return SnapshotStore(SimulatedDatabase(self.disk, self.disk.snapshot_store))
+        except SnapshotStoreError:
+            self.timeline.sometimes["snapshot_store of snapshots begun anew"] += 1
+            self.disk.lose_snapshots()
+            return SnapshotStore(SimulatedDatabase(self.disk, self.disk.snapshot_store))
 
     def _open_journal(self, epoch: int, has_voted: bool) -> tuple[Journal, tuple[JournalRecord, ...]]:
         journal, records, recovery = VoteLogJournal.open(

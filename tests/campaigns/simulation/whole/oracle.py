@@ -24,27 +24,26 @@ from ledger.chain.overlays import Executed
 from ledger.encoding.keys import PublicKey
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
-from ledger.rules.blocks import Block, SealedHeader, transactions_root
+from ledger.rules.blocks import Block, EncodedHeader, transactions_root
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, QuorumCertificate, Subject, Vote
 from ledger.rules.operations import AnchorBatch, CastVote, RevokeAnchor, RevokeDocument, RotateKey, RotateTls
-from ledger.rules.proposals import PASSED, proposal_key
-from ledger.rules.proposals import Proposal as ProposedChange
+from ledger.rules.proposals import PASSED, Proposal, proposal_key
 from ledger.rules.state import Changes, find, require_parameters, require_validators
 from ledger.rules.transactions import Transaction
 from ledger.rules.transition import BlockContext, apply_transaction
-from node.consensus.effects import CancelCertify, Certify, Effect, Evidence, Persist, Trace
+from node.consensus.effects import CancelCertify, Certify, Effect, Misbehaviour, Persist, Trace
 from node.consensus.events import Certified, Event
 from node.consensus.journal import CertificateHeld, CertifyVerdict, VoteCast, encode_record
 from node.consensus.messages import (
+    BlockProposalMessage,
     CertificateMessage,
     CertificateRequest,
     LatestVoteAnswer,
     Message,
-    ProposalMessage,
     VoteMessage,
     decode_message,
 )
-from node.messages import Consensus, FinalBlocks, Proposal, WantFinal, decode_peer_message
+from node.messages import BlockProposal, Consensus, FinalBlocks, WantFinal, decode_peer_message
 from node.peernames import registered
 from node.replica.engine import Engine
 from node.storage.votelog import Damage
@@ -224,7 +223,7 @@ class Oracle:
         assert machine.driver is not None
         tip = machine.driver.chain.tip
         unreported: list[Block] = []
-        wanted = tip.sealed.hash
+        wanted = tip.encoded_header.hash
         for height in range(tip.header.height, len(self.ledger.blocks) - 1, -1):
             block = self._stored_block(height, wanted)
             if block is None:
@@ -241,13 +240,16 @@ class Oracle:
         for machine in self._machines.values():
             records = machine.disk.records
             header = records.find(b"H" + number)
-            sealed = None if header is None else SealedHeader.decode(header)
-            if sealed is None or sealed.hash != block_hash:
+            encoded_header = None if header is None else EncodedHeader.decode(header)
+            if encoded_header is None or encoded_header.hash != block_hash:
                 continue
             places = records.keys(b"T" + number, b"T" + (height + 1).to_bytes(8, "big"))
             transactions = tuple(Transaction.decode(records.tables[b"T"][place]) for place in places)
-            if transactions_root(tuple(each.id for each in transactions)) == sealed.header.transactions_root:
-                return Block(sealed, transactions)
+            if (
+                transactions_root(tuple(each.id for each in transactions))
+                == encoded_header.header.transactions_root
+            ):
+                return Block(encoded_header, transactions)
         return None
 
     def _note_unreported_snapshot(self, machine: "Machine", known: int, height: int) -> None:
@@ -280,7 +282,9 @@ class Oracle:
         self.timeline.sometimes["snapshot installed"] += 1
         self.require(height > self.heights[machine.number], f"I9: {machine.member} went back to {height}")
         self._learn(machine)
-        is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip.sealed.hash
+        is_known = (
+            height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip.encoded_header.hash
+        )
         self.require(is_known, f"I1: {machine.member} installs another block at {height}")
         self.heights[machine.number] = self._bases[machine.number] = height
         self._floors[machine.number] = (tip.header.epoch, tip.header.view)
@@ -343,7 +347,7 @@ class Oracle:
                         self.note_certificate(record.certificate)
             elif isinstance(effect, Certify):
                 late.add((engine.epoch, effect.view))
-            elif isinstance(effect, Evidence):
+            elif isinstance(effect, Misbehaviour):
                 self.note_evidence(machine, effect)
             elif isinstance(effect, Trace):
                 self._note_trace(machine, effect)
@@ -404,9 +408,9 @@ class Oracle:
         votes_max = max((len(each.votes) for each in rounds), default=0)
         self.require(votes_max <= 3 * count, f"I12: {machine.member} holds {votes_max} votes of a view")
         bounds = {
-            "verifying": (len(driver._jobs._verifying), 256),
-            "certifying": (len(driver._jobs._certifying), 256),
-            "questions": (len(driver._questions._again_at_ms), 257),
+            "verifying": (len(driver._executor._verifying), 256),
+            "certifying": (len(driver._executor._certifying), 256),
+            "questions": (len(driver._block_requests._again_at_ms), 257),
             "events": (len(driver._events), 64),
             "candidates": (len(driver.chain.tree._candidates), 512),
             "bodies": (len(driver.chain._bodies._of_block), 512),
@@ -423,7 +427,7 @@ class Oracle:
         if not machine.keeps_rules:
             return
         message = decode_shared(data)
-        if isinstance(message, Consensus | Proposal):
+        if isinstance(message, Consensus | BlockProposal):
             self._note_message(machine, decode_message_shared(message.message))
         elif isinstance(message, FinalBlocks) and message.certificate is not None:
             self.note_certificate(message.certificate)
@@ -433,7 +437,7 @@ class Oracle:
 
     def _note_message(self, machine: "Machine", message: Message) -> None:
         match message:
-            case ProposalMessage(vote) | VoteMessage(vote):
+            case BlockProposalMessage(vote) | VoteMessage(vote):
                 self._note_vote(machine, vote)
             case CertificateMessage(certificate):
                 self.note_certificate(certificate)
@@ -547,7 +551,7 @@ class Oracle:
 
     # Misbehaviour.
 
-    def note_evidence(self, machine: "Machine", evidence: Evidence) -> None:
+    def note_evidence(self, machine: "Machine", evidence: Misbehaviour) -> None:
         """A node accuses another."""
         if not machine.keeps_rules:
             return
@@ -594,7 +598,7 @@ class Oracle:
             found = self.ledger.blocks[height].hash
             self.require(found == executed.block.hash, f"I1: {machine.member} differs at height {height}")
             key = b"H" + height.to_bytes(8, "big")
-            is_synced = machine.disk.records.find_synced(key) == executed.block.sealed.encoded
+            is_synced = machine.disk.records.find_synced(key) == executed.block.encoded_header.encoded
             self.require(is_synced, f"I10: {machine.member} reports height {height} before it is synced")
             for transaction in executed.block.transactions:
                 self.clients.became_final(transaction.id)
@@ -644,7 +648,7 @@ class Oracle:
         self.require(header.is_seal == (validators.pending is not None), f"seal at {header.height}")
         if validators.pending is not None:
             changes.put(validators.succeed())
-            self.timeline.sometimes["epoch sealed"] += 1
+            self.timeline.sometimes["epoch encoded_header"] += 1
         self._note_decisions(changes, header.height)
         self._extend(block, changes.values)
         self.finality_times.append(self.timeline.now_ms)
@@ -682,7 +686,7 @@ class Oracle:
     def _note_decisions(self, changes: Changes, height: int) -> None:
         """Count what was decided in this block, by the state that it leaves."""
         for identity in sorted(self._voted_on):
-            proposal = find(changes, ProposedChange, proposal_key(identity))
+            proposal = find(changes, Proposal, proposal_key(identity))
             if proposal is None or proposal.decision is None or proposal.decision.height != height:
                 continue
             is_passed = proposal.decision.status == PASSED
@@ -711,7 +715,7 @@ class Oracle:
             return
         key = b"H" + height.to_bytes(8, "big")
         assert machine.driver is not None
-        tip_hash = machine.driver.chain.tip.sealed.hash
+        tip_hash = machine.driver.chain.tip.encoded_header.hash
         is_known = height < len(self.ledger.blocks) and self.ledger.blocks[height].hash == tip_hash
         self.require(is_known, f"I1: {machine.member} opens with another block at {height} ({key.hex()})")
 

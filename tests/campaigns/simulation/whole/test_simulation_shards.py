@@ -51,7 +51,7 @@ def test_the_digest_is_that_of_everything_that_the_simulation_loads(tmp_path: Pa
     assert covered_digest(tmp_path) != before
 
 
-def test_the_digest_here_covers_rules_node_and_simulation_and_no_door() -> None:
+def test_the_digest_here_covers_rules_node_and_simulation_and_no_route() -> None:
     covered = {path.relative_to(ROOT).as_posix() for path in files_loaded_by(SIMULATION)}
     assert {
         "ledger/rules/transition.py",

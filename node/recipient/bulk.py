@@ -19,13 +19,13 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import BinaryIO, Final
 
-from ledger.answers import REFUSED, refusal_to_json, verdict_to_json
+from ledger.bundles import ARCHIVE_MAGIC, is_archive, open_bundle
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.pairs import ARCHIVE_MAGIC, is_archive, open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.trust import TrustedRoot
+from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
@@ -65,7 +65,7 @@ COLUMNS: Final = (
 class Row:
     """One document to verify: the line it stands on, its files, and how old its proof may be.
 
-    `proof` is None where none was named: it stands beside the document, or in one archive with it (ledger.pairs).
+    `proof` is None where none was named: it stands beside the document, or in one archive with it (ledger.bundles).
     `request` is None where the anchor alone is verified.
     """
 
@@ -79,7 +79,7 @@ class Row:
         """Return where the proof is: as named, or beside the document."""
         return f"{self.document}{PROOF_SUFFIX}" if self.proof is None else self.proof
 
-    def is_pair(self) -> bool:
+    def is_bundle(self) -> bool:
         """Say whether the file is taken for an archive of both: a ZIP that has no proof of its own."""
         if self.proof is not None or os.path.lexists(self.proof_path()):
             return False
@@ -106,17 +106,17 @@ class RowAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSettings:
+class BulkSettings:
     """What all rows share: the trusted root, and the time asked about (None: the present, row by row)."""
 
     trust: TrustedRoot
     at_ms: int | None
 
 
-class Batch:
+class BulkVerification:
     """Answers rows, one after the other, in this process."""
 
-    def __init__(self, settings: BatchSettings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: BulkSettings, *, clock: Clock | None = None) -> None:
         self._verifier = Verifier(settings.trust)
         self._at_ms = settings.at_ms
         self._clock = clock or SystemClock()
@@ -124,9 +124,9 @@ class Batch:
     def answer(self, row: Row) -> RowAnswer:
         """Return what holds of one row."""
         at_ms = self._clock.wall_ms() if self._at_ms is None else self._at_ms
-        is_pair = row.is_pair()
+        is_bundle = row.is_bundle()
         try:
-            value = self._verify(row, at_ms, is_pair=is_pair)
+            value = self._verify(row, at_ms, is_bundle=is_bundle)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -135,13 +135,13 @@ class Batch:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
             value = _refusal(UNREADABLE, "path", where, "a readable file", reason)
-        return _row_answer(row, at_ms, value, proof=row.document if is_pair else row.proof_path())
+        return _row_answer(row, at_ms, value, proof=row.document if is_bundle else row.proof_path())
 
-    def _verify(self, row: Row, at_ms: int, *, is_pair: bool) -> dict[str, Json]:
-        if is_pair:
+    def _verify(self, row: Row, at_ms: int, *, is_bundle: bool) -> dict[str, Json]:
+        if is_bundle:
             with _open(row.document) as file:
-                pair = open_pair(file)
-                return self._judge(row, pair.document(), pair.proof, at_ms)
+                bundle = open_bundle(file)
+                return self._judge(row, bundle.document(), bundle.proof, at_ms)
         proof = _read(row.proof_path(), size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
         with _open(row.document) as file:
             return self._judge(row, file, proof, at_ms)
@@ -156,13 +156,13 @@ class Batch:
         return verdict_to_json(verdict, at_ms=at_ms)
 
 
-def answer_rows(rows: Iterable[Row], settings: BatchSettings, *, jobs: int) -> Iterator[RowAnswer]:
+def answer_rows(rows: Iterable[Row], settings: BulkSettings, *, jobs: int) -> Iterator[RowAnswer]:
     """Yield the answers in the order of the rows, worked out by `jobs` processes (1: by this one).
 
     Raises BrokenProcessPool where a worker was killed; what was yielded before stands.
     """
     if jobs == 1:
-        batch = Batch(settings)
+        batch = BulkVerification(settings)
         yield from (batch.answer(row) for row in rows)
         return
     remaining = iter(rows)
@@ -183,14 +183,14 @@ def answer_rows(rows: Iterable[Row], settings: BatchSettings, *, jobs: int) -> I
 
 
 # One batch for each worker process: its trusted root is checked once, not with each part.
-_worker: Batch | None = None
+_worker: BulkVerification | None = None
 
 
-def _start_worker(settings: BatchSettings) -> None:
+def _start_worker(settings: BulkSettings) -> None:
     global _worker
     # The terminal's interrupt reaches every process of the group; the parent alone ends the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = Batch(settings)
+    _worker = BulkVerification(settings)
 
 
 def _answer_part(part: Sequence[Row]) -> list[RowAnswer]:

@@ -26,7 +26,7 @@ from cli.files import read_file, refuse_existing
 from cli.output import Progress
 from cli.times import parse_duration
 from ledger.encoding.records import Json, pack
-from node.desk.batch import COLUMNS, BatchSettings, Row, RowAnswer, answer_rows
+from node.recipient.bulk import COLUMNS, BulkSettings, Row, RowAnswer, answer_rows
 
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
 ROWS_MAX: Final = 200_000
@@ -40,17 +40,17 @@ _CODE: Final = COLUMNS.index("code")
 
 
 @dataclass(frozen=True, slots=True)
-class BatchQuestion:
+class BulkQuestion:
     """What is asked of every row that does not say otherwise."""
 
-    settings: BatchSettings
+    settings: BulkSettings
     request: Path | None
     is_anchor_only: bool
     max_age_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSummary:
+class BulkSummary:
     """How many rows came to which verdict, and how many were answered by an earlier call."""
 
     verdicts: dict[str, int]
@@ -63,7 +63,7 @@ class BatchSummary:
         return sum(self.verdicts.values())
 
 
-def verify_manifest(manifest: Path, out: Path, question: BatchQuestion, *, jobs: int) -> BatchSummary:
+def verify_manifest(manifest: Path, out: Path, question: BulkQuestion, *, jobs: int) -> BulkSummary:
     """Answer every row of a manifest, and write the answers to `out`. Raises CommandError."""
     refuse_existing(out)
     content = read_file(manifest, size_max=MANIFEST_SIZE_MAX)
@@ -80,7 +80,7 @@ def verify_manifest(manifest: Path, out: Path, question: BatchQuestion, *, jobs:
     return summary
 
 
-def read_rows(path: Path, content: bytes, question: BatchQuestion) -> list[Row]:
+def read_rows(path: Path, content: bytes, question: BulkQuestion) -> list[Row]:
     """Return the rows of a manifest, in order. Raises CommandError, which names the line."""
     found = read_cells(
         path,
@@ -92,7 +92,7 @@ def read_rows(path: Path, content: bytes, question: BatchQuestion) -> list[Row]:
     return [_row(path, line, cells, question) for line, cells in found]
 
 
-def _row(path: Path, number: int, cells: Sequence[str], question: BatchQuestion) -> Row:
+def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) -> Row:
     where = f"{path} line {number}"
     if not COLUMNS_MIN <= len(cells) <= COLUMNS_MAX:
         raise manifest_refused(
@@ -212,7 +212,7 @@ def _foreign_journal(path: Path) -> CommandError:
     )
 
 
-def _binding(content: bytes, question: BatchQuestion) -> str:
+def _binding(content: bytes, question: BulkQuestion) -> str:
     request = None if question.request is None else read_file(question.request, size_max=64 * 1024)
     parts = (
         content,
@@ -224,7 +224,7 @@ def _binding(content: bytes, question: BatchQuestion) -> str:
     return f"luohu verify {hashlib.sha256(digests).hexdigest()}"
 
 
-def _answer_rest(kept: Journal, rows: list[Row], settings: BatchSettings, jobs: int) -> None:
+def _answer_rest(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: int) -> None:
     progress = Progress("verifying", len(rows))
     try:
         for answer in answer_rows(rows[len(kept) :], settings, jobs=jobs):
@@ -243,7 +243,7 @@ def _answer_rest(kept: Journal, rows: list[Row], settings: BatchSettings, jobs: 
         progress.finish()
 
 
-def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BatchSummary:
+def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BulkSummary:
     verdicts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
     partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
@@ -267,10 +267,10 @@ def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BatchSummary
         os.fsync(directory)
     finally:
         os.close(directory)
-    return BatchSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
+    return BulkSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
 
 
-def summary_json(summary: BatchSummary) -> dict[str, Json]:
+def summary_json(summary: BulkSummary) -> dict[str, Json]:
     """Return the JSON form of a summary."""
     return {
         "rows_count": summary.rows_count,

@@ -14,7 +14,7 @@ from collections import deque
 from node.network.limits import OUTBOX_COUNT_MAX, OUTBOX_SIZE_MAX
 
 
-class Outbox:
+class SendQueue:
     """A bounded queue with one reader. `delay_s` holds messages back: for measurement on loopback only."""
 
     def __init__(self, delay_s: float = 0.0) -> None:

@@ -1,9 +1,9 @@
-"""The crown: the state tree's pages above level 12, which every block changes and nobody writes.
+"""The top pages: the state tree's pages above level 12, which every block changes and nobody writes.
 
 Rule 1: it follows from what is stored. Below each of the places on level 12 lies a page, whose top says all, a lone
 leaf, or nothing; so it is made anew where a store is opened.
 Rule 2: it belongs to one version. A commit makes another, and leaves readers of the older one theirs.
-Rule 3: nothing is judged here. A crown of damaged records does not lead to the state root, and whoever reads under
+Rule 3: nothing is judged here. A top_pages of damaged records does not lead to the state root, and whoever reads under
 that root says so.
 """
 
@@ -25,24 +25,26 @@ SKIPPED_MAX: Final = 8
 _BOTTOM: Final = 2**PAGE_LEVELS
 
 
-def is_of_crown(path: bytes) -> bool:
-    """Say whether the page at a path belongs to the crown."""
+def is_top_page(path: bytes) -> bool:
+    """Say whether the page at a path belongs to the top pages."""
     return path[-1] < CROWN_LEVELS
 
 
 def stored_pages(pages: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
     """Return those of a block's changed pages that are written."""
-    return {path: page for path, page in pages.items() if not is_of_crown(path)}
+    return {path: page for path, page in pages.items() if not is_top_page(path)}
 
 
-def grown_crown(crown: Mapping[bytes, bytes], pages: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
-    """Return the crown after a block that changed these pages, which need not be the crown's (None: gone)."""
-    changed = {path: page for path, page in pages.items() if is_of_crown(path)}
-    return {path: page for path, page in {**crown, **changed}.items() if page is not None}
+def grown_top_pages(
+    top_pages: Mapping[bytes, bytes], pages: Mapping[bytes, bytes | None]
+) -> dict[bytes, bytes]:
+    """Return the top pages after a block that changed these pages, which need not be the top pages's (None: gone)."""
+    changed = {path: page for path, page in pages.items() if is_top_page(path)}
+    return {path: page for path, page in {**top_pages, **changed}.items() if page is not None}
 
 
-def read_crown(database: Database, values: bytes, pages: bytes) -> dict[bytes, bytes]:
-    """Return the crown of a stored state, by path: at most 585 pages. `values` and `pages` are its tables.
+def read_top_pages(database: Database, values: bytes, pages: bytes) -> dict[bytes, bytes]:
+    """Return the top pages of a stored state, by path: at most 585 pages. `values` and `pages` are its tables.
 
     Reads a few records for each of 4,096 places, whatever the size of the state. Raises StoreError.
     """
@@ -54,12 +56,12 @@ def read_crown(database: Database, values: bytes, pages: bytes) -> dict[bytes, b
         with_page.add(place)
     for place, key, value in _firsts(database, values, with_page):
         tops[place] = key + value_hash(value)
-    return crown_over(tops)
+    return top_pages_over(tops)
 
 
-def crown_over(tops: Sequence[bytes]) -> dict[bytes, bytes]:
+def top_pages_over(tops: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return the pages over the entries of a level, which is a multiple of a page's levels deep."""
-    crown: dict[bytes, bytes] = {}
+    top_pages: dict[bytes, bytes] = {}
     depth = len(tops).bit_length() - 1
     while depth:
         depth -= PAGE_LEVELS
@@ -68,10 +70,10 @@ def crown_over(tops: Sequence[bytes]) -> dict[bytes, bytes]:
             entries = _page_over(tops[_BOTTOM * place : _BOTTOM * (place + 1)])
             top = entries[0]
             if len(top) == HASH_SIZE or (depth == 0 and top):
-                crown[_path(place, depth)] = bytes(map(len, entries)) + b"".join(entries)
+                top_pages[_path(place, depth)] = bytes(map(len, entries)) + b"".join(entries)
             above.append(top)
         tops = above
-    return crown
+    return top_pages
 
 
 def _page_over(bottom: Sequence[bytes]) -> list[bytes]:

@@ -1,9 +1,9 @@
-"""The shelf: the snapshots that this node made or is fetching, in a database of their own.
+"""The snapshot store: the snapshots that this node made or is fetching, in a database of their own.
 
 Rule 1: a snapshot is whole once its entry is written, which comes after all its chunks. Without an entry, chunks
 are strays and are swept away.
 Rule 2: at most KEPT_MAX whole snapshots and one that is being fetched are kept; the oldest goes first.
-Rule 3: the shelf holds nothing that cannot be had again. What is damaged is not held; it never stops the node.
+Rule 3: the snapshot store holds nothing that cannot be had again. What is damaged is not held; it never stops the node.
 
 Tables, by the first byte of the key; integers are 8 bytes, big-endian:
 
@@ -23,9 +23,9 @@ from ledger.chain.snapshots import DESCRIPTION_SIZE_MAX, Description
 from ledger.encoding.records import Integer, pack, unpack
 from ledger.errors import LedgerError
 from ledger.trees.merkle import Node, inclusion_path_from_nodes
-from node.storage.database import Batch, Database, DatabaseError, DatabaseLocked, prefix_end
-from node.storage.evidence import keep_aside
+from node.storage.database import Database, DatabaseError, DatabaseLocked, WriteBatch, prefix_end
 from node.storage.leveldb import LevelDatabase
+from node.storage.quarantine import keep_aside
 from node.storage.tables import number_key
 
 logger = logging.getLogger(__name__)
@@ -47,21 +47,21 @@ class Entry:
     description: Description
 
 
-class ShelfError(Exception):
-    """The shelf could not be written. Nothing is lost that cannot be had again."""
+class SnapshotStoreError(Exception):
+    """The snapshot store could not be written. Nothing is lost that cannot be had again."""
 
 
-class Shelf:
+class SnapshotStore:
     """Snapshots in a database. Not for use from two threads at once."""
 
     def __init__(self, database: Database) -> None:
-        """Read what is there; what cannot be read is swept away. Raises ShelfError."""
+        """Read what is there; what cannot be read is swept away. Raises SnapshotStoreError."""
         self._database = database
         try:
             entries = self._read_entries()
             places = self._places()
         except DatabaseError as error:
-            raise ShelfError(str(error)) from error
+            raise SnapshotStoreError(str(error)) from error
         self._whole = dict(sorted(entries.items()))
         self.fetching = self._read_fetching()
         self._kept = {entry.place for entry in self._whole.values()}
@@ -71,18 +71,21 @@ class Shelf:
         self._next_place = max(places | self._kept, default=0) + 1
 
     @classmethod
-    def open(cls, path: Path) -> "Shelf":
-        """Open the shelf at `path`. One that cannot be opened is kept aside and begun anew. Raises ShelfError."""
+    def open(cls, path: Path) -> "SnapshotStore":
+        """Open the snapshot store at `path`. One that cannot be opened is kept aside and begun anew.
+
+        Raises SnapshotStoreError.
+        """
         try:
             return cls._open(path)
         except DatabaseLocked as error:
-            raise ShelfError(f"{path}: expected to be the only user, found: {error}") from error
-        except (DatabaseError, ShelfError) as error:
-            logger.error("shelf.damaged path=%s error=%s kept=%s", path, error, keep_aside(path))
+            raise SnapshotStoreError(f"{path}: expected to be the only user, found: {error}") from error
+        except (DatabaseError, SnapshotStoreError) as error:
+            logger.error("snapshot_store.damaged path=%s error=%s kept=%s", path, error, keep_aside(path))
             return cls._open(path)
 
     @classmethod
-    def _open(cls, path: Path) -> "Shelf":
+    def _open(cls, path: Path) -> "SnapshotStore":
         database = LevelDatabase.open(path)
         try:
             return cls(database)
@@ -136,65 +139,68 @@ class Shelf:
         return self._next_place
 
     def put_chunk(self, place: int, index: int, chunk: bytes, nodes: Sequence[Node]) -> None:
-        """Write a chunk that this node made, with the nodes that it completes. Raises ShelfError."""
-        batch = Batch()
+        """Write a chunk that this node made, with the nodes that it completes. Raises SnapshotStoreError."""
+        batch = WriteBatch()
         batch.put(_chunk_key(place, index), chunk)
         _put_nodes(batch, place, nodes)
         self._write(batch)
 
     def put_fetched(self, entry: Entry, index: int, chunk: bytes) -> None:
-        """Write a chunk that a peer sent. Raises ShelfError."""
-        batch = Batch()
+        """Write a chunk that a peer sent. Raises SnapshotStoreError."""
+        batch = WriteBatch()
         batch.put(_chunk_key(entry.place, index), chunk)
         batch.put(_fetched_key(entry.place, index), b"")
         self._write(batch)
 
     def put_nodes(self, place: int, nodes: Sequence[Node]) -> None:
-        """Write nodes of the chunks' tree. Raises ShelfError."""
-        batch = Batch()
+        """Write nodes of the chunks' tree. Raises SnapshotStoreError."""
+        batch = WriteBatch()
         _put_nodes(batch, place, nodes)
         self._write(batch)
 
     def drop_chunk(self, entry: Entry, index: int) -> None:
-        """Forget a chunk that turned out to be damaged. Raises ShelfError."""
-        batch = Batch()
+        """Forget a chunk that turned out to be damaged. Raises SnapshotStoreError."""
+        batch = WriteBatch()
         batch.delete(_chunk_key(entry.place, index))
         batch.delete(_fetched_key(entry.place, index))
         self._write(batch)
 
     def begin_fetch(self, description: Description) -> Entry:
-        """Begin to fetch a snapshot, in place of any other. Raises ShelfError."""
+        """Begin to fetch a snapshot, in place of any other. Raises SnapshotStoreError."""
         self.drop_fetch()
         entry = Entry(self.take_place(), description)
-        batch = Batch()
+        batch = WriteBatch()
         batch.put(_FETCHING, pack(entry))
         self._write(batch)
         self.fetching = entry
         return entry
 
     def fetched(self, entry: Entry) -> set[int]:
-        """Return the indices of the chunks that were fetched. Raises ShelfError."""
+        """Return the indices of the chunks that were fetched. Raises SnapshotStoreError."""
         prefix = _FETCHED + number_key(entry.place)
         try:
             with closing(self._database.iterate(prefix, prefix_end(prefix))) as found:
                 return {int.from_bytes(key[len(prefix) :], "big") for key, _ in found}
         except DatabaseError as error:
-            raise ShelfError(str(error)) from error
+            raise SnapshotStoreError(str(error)) from error
 
     def drop_fetch(self) -> None:
-        """Give up what is being fetched. Raises ShelfError."""
+        """Give up what is being fetched. Raises SnapshotStoreError."""
         if self.fetching is None:
             return
-        batch = Batch()
+        batch = WriteBatch()
         batch.delete(_FETCHING)
         self._write(batch)
         self._leave(self.fetching.place)
         self.fetching = None
 
     def finish(self, entry: Entry) -> None:
-        """Keep a snapshot whose chunks and nodes are all written; the oldest past KEPT_MAX go. Raises ShelfError."""
-        height = entry.description.sealed().header.height
-        batch = Batch()
+        """Keep a snapshot whose chunks and nodes are all written; the oldest past KEPT_MAX go.
+
+        Raises SnapshotStoreError.
+        """
+        height = entry.description.encoded_header().header.height
+        batch = WriteBatch()
         batch.put(_WHOLE + number_key(height), pack(entry))
         kept = dict(sorted({**self._whole, height: entry}.items())[-KEPT_MAX:])
         dropped = [each for each in self._whole if each not in kept]
@@ -216,18 +222,18 @@ class Shelf:
         self._leave(place)
 
     def sweep(self) -> bool:
-        """Remove a few records that belong to no snapshot; say whether there are more. Raises ShelfError."""
+        """Remove a few records that belong to no snapshot; say whether there are more. Raises SnapshotStoreError."""
         if not self._strays:
             return False
         place = self._strays[0]
         try:
             keys = self._some_keys(place)
         except DatabaseError as error:
-            raise ShelfError(str(error)) from error
+            raise SnapshotStoreError(str(error)) from error
         if not keys:
             self._strays.pop(0)
             return bool(self._strays)
-        batch = Batch()
+        batch = WriteBatch()
         for key in keys:
             batch.delete(key)
         self._write(batch)
@@ -281,11 +287,11 @@ class Shelf:
                 start = table + number_key(int.from_bytes(number, "big") + 1)
         return places
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: WriteBatch) -> None:
         try:
             self._database.write(batch, is_synced=True)
         except DatabaseError as error:
-            raise ShelfError(f"expected a durable write, found: {error}") from error
+            raise SnapshotStoreError(f"expected a durable write, found: {error}") from error
 
 
 def _chunk_key(place: int, index: int) -> bytes:
@@ -300,7 +306,7 @@ def _node_key(place: int, level: int, index: int) -> bytes:
     return _NODE + number_key(place) + bytes([level]) + number_key(index)
 
 
-def _put_nodes(batch: Batch, place: int, nodes: Sequence[Node]) -> None:
+def _put_nodes(batch: WriteBatch, place: int, nodes: Sequence[Node]) -> None:
     for node in nodes:
         batch.put(_node_key(place, node.level, node.index), node.hash)
 

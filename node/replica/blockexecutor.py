@@ -19,9 +19,9 @@ from node.consensus.effects import Build, Certify, Verify
 from node.consensus.events import Built, Certified, Event, Verified
 from node.messages import WantBlock, WantTransactions
 from node.replica.blockbudget import BlockBudget
+from node.replica.blockrequests import BlockRequests
 from node.replica.engine import Engine
 from node.replica.intake import Intake
-from node.replica.questions import Questions
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def stopped(reason: str) -> NodeStopped:
     return NodeStopped(reason)
 
 
-class Jobs:
+class BlockExecutor:
     """One engine's jobs, until each is reported done."""
 
     def __init__(
@@ -49,14 +49,14 @@ class Jobs:
         engine: Engine,
         chain: Chain,
         intake: Intake,
-        questions: Questions,
+        block_requests: BlockRequests,
         clock: Clock,
         report: Callable[[Event], None],
     ) -> None:
         self._member = member
         self._chain = chain
         self._intake = intake
-        self._questions = questions
+        self._block_requests = block_requests
         self._clock = clock
         self._report = report
         self._budget = BlockBudget()
@@ -69,7 +69,7 @@ class Jobs:
         self._verifying: dict[bytes, Verify] = {}
         self._certifying: dict[bytes, Certify] = {}
         tip = self._chain.tip
-        self._certified = (0, tip.sealed.hash)
+        self._certified = (0, tip.encoded_header.hash)
         self.is_sealing = is_sealing(tip.state)
         """Whether the block after the newest certified one is the epoch's seal."""
 
@@ -120,7 +120,7 @@ class Jobs:
         """Take note of the finalized tip, which may be newer than what was certified here, and of its transactions."""
         self._budget.note_final(tip.header.view, count, self._clock.monotonic_ms())
         if tip.header.view >= self._certified[0] or self.is_own_seal(tip.header):
-            self._certified = (tip.header.view, tip.sealed.hash)
+            self._certified = (tip.header.view, tip.encoded_header.hash)
             self.is_sealing = is_sealing(tip.state)
 
     # -- building ---------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Jobs:
         candidate = self._chain.tree.find(verify.block_hash)
         if candidate is None:
             return None if self._chain.store.find_height(verify.block_hash) is None else True
-        header = candidate.sealed.header
+        header = candidate.encoded_header.header
         now_ms = self._clock.wall_ms()
         if verify.block_hash == verify.parent_hash:
             # Certified before, so the age rule, which is for fresh blocks, has passed. Where the core knows it by its
@@ -231,22 +231,22 @@ class Jobs:
             candidate = self._chain.tree.find(block_hash)
             if candidate is None:
                 if self._chain.store.find_height(block_hash) is None:
-                    self._questions.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
+                    self._block_requests.ask(block_hash, WantBlock(block_hash), self._validators_but_me())
                     return False
                 # Final itself; but what stands on it below the tip was never executed, and never will be.
                 return not path
             path.append(candidate)
-            block_hash = candidate.sealed.header.parent_hash
+            block_hash = candidate.encoded_header.header.parent_hash
         return all(self._is_executed(candidate) for candidate in reversed(path))
 
     def _is_executed(self, candidate: Candidate) -> bool:
         missing = self.collect(candidate)
         if missing:
-            self._questions.ask(
-                candidate.sealed.hash,
+            self._block_requests.ask(
+                candidate.encoded_header.hash,
                 WantTransactions(tuple(missing)),
                 self._validators_but_me(),
-                first=candidate.sealed.header.proposer,
+                first=candidate.encoded_header.header.proposer,
             )
             return False
         self._chain.execute(candidate)

@@ -73,7 +73,7 @@ def _verifies(encoded: bytes, key: PublicKey) -> bool:
     return True
 
 
-def checked_ahead(
+def prevalidated(
     blocks: Iterable[tuple[Block, C]], pool: Pool, verified: VerifiedTransactions, state: StateView
 ) -> Iterator[tuple[Block, C]]:
     """Yield blocks as they come, their signatures checked by the pool and noted in `verified`.

@@ -18,7 +18,7 @@ PEER_SIZE_MAX: Final = 4 * 1024 * 1024
 SIZE_MAX: Final = 32 * 1024 * 1024
 
 
-class Arrivals:
+class GossipQueue:
     """What waits, by peer and by id."""
 
     def __init__(self) -> None:

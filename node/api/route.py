@@ -1,7 +1,7 @@
 """What a request may hold, and how a refusal looks (docs/architecture.md, API).
 
 Rule 1: a body is strict JSON of a bounded size, whole within a bounded time, with exactly the keys that the
-door names. A query holds only what the door names, each once.
+route names. A query holds only what the route names, each once.
 Rule 2: every refusal is {"error": {code, where, expected, found, cure}} with a 4xx or 503 status; nothing that a
 client sends makes a 500 or a traceback.
 Rule 3: codes are stable, and what a refusal repeats of a request is bounded.
@@ -40,7 +40,7 @@ _CURES: Final = {
     "unknown": "Check what you asked for, and that this is the right network.",
 }
 _CURE_OTHERWISE: Final = (
-    "Correct what was found and send it again; GET /v1/openapi.json describes every door."
+    "Correct what was found and send it again; GET /v1/openapi.json describes every route."
 )
 
 CODE: Final = web.ResponseKey("code", str)
@@ -52,8 +52,8 @@ PARSING: Final = web.AppKey("parsing", Turns)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class DoorError(Exception):
-    """A refusal of the door itself, before the node is asked."""
+class RouteError(Exception):
+    """A refusal of the route itself, before the node is asked."""
 
     def __init__(self, status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> None:
         super().__init__(f"{where}: expected {expected}, found {found}. {cure}")
@@ -84,7 +84,7 @@ class PartField:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Route:
     """One route: what it answers, and all that a request to it may hold.
 
     `answers` describes its answers by status, where it says more than that there is one. `either` names parts of which
@@ -114,7 +114,7 @@ class Door:
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
 
     def check_query(self, request: web.Request) -> None:
-        """Check that a request's query holds only what this door names, each once. Raises EncodingError."""
+        """Check that a request's query holds only what this route names, each once. Raises EncodingError."""
         allowed = self.query or {}
         found = [key for key, _ in request.query.items()]
         if len(set(found)) != len(found) or not set(found) <= set(allowed):
@@ -122,7 +122,7 @@ class Door:
             raise EncodingError("query", expected, ascii(sorted(found))[:80])
 
 
-def error_json(error: LedgerError | MempoolError | DoorError) -> dict[str, Json]:
+def error_json(error: LedgerError | MempoolError | RouteError) -> dict[str, Json]:
     """Return the JSON form of a refusal."""
     cure = getattr(error, "cure", None) or _CURES.get(error.code, _CURE_OTHERWISE)
     return {
@@ -140,27 +140,27 @@ def respond(value: Mapping[str, Json], status: int = 200) -> web.Response:
 
 
 def refuse(status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> web.Response:
-    """Return a refusal of the door itself."""
-    error = DoorError(status, code, where, expected=expected, found=found, cure=cure)
+    """Return a refusal of the route itself."""
+    error = RouteError(status, code, where, expected=expected, found=found, cure=cure)
     return refusal(error, status)
 
 
-def refusal(error: LedgerError | MempoolError | DoorError, status: int) -> web.Response:
+def refusal(error: LedgerError | MempoolError | RouteError, status: int) -> web.Response:
     """Return a refusal as its JSON answer; its code is kept for the metrics."""
     response = respond({"error": error_json(error)}, status)
     response[CODE] = error.code
     return response
 
 
-def not_found(where: str, found: str) -> DoorError:
+def not_found(where: str, found: str) -> RouteError:
     """Return the refusal for something that is not there."""
-    return DoorError(
+    return RouteError(
         404, "unknown", where, expected=f"a known {where}", found=found[:120], cure=_CURES["unknown"]
     )
 
 
 async def read_object(request: web.Request, shape: Mapping[str, BodyField]) -> dict[str, Json]:
-    """Return the JSON object of a request, with exactly these keys. Raises EncodingError or DoorError."""
+    """Return the JSON object of a request, with exactly these keys. Raises EncodingError or RouteError."""
     content = await _read_body(request)
     _check_count(content)
     async with request.app[PARSING].turn():
@@ -178,13 +178,13 @@ async def _read_body(request: web.Request) -> bytes:
     if request.content_type != "application/json":
         cure = "Send the header Content-Type: application/json."
         found = ascii(request.content_type)[:80]
-        raise DoorError(
+        raise RouteError(
             415, "media-type", "content type", expected="application/json", found=found, cure=cure
         )
     if "Content-Encoding" in request.headers:
         cure = "Send it as it is, without compression."
         found = ascii(request.headers["Content-Encoding"])[:80]
-        raise DoorError(415, "media-type", "content encoding", expected="none", found=found, cure=cure)
+        raise RouteError(415, "media-type", "content encoding", expected="none", found=found, cure=cure)
     if (request.content_length or 0) > BODY_SIZE_MAX:
         raise too_large(f"{request.content_length} bytes")
     try:
@@ -192,27 +192,27 @@ async def _read_body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError as error:
         cure = "Send the whole body at once."
-        raise DoorError(
+        raise RouteError(
             408, "timeout", "body", expected=f"all of it within {BODY_S:.0f} s", found="less", cure=cure
         ) from error
     except (web.RequestPayloadError, ConnectionError) as error:
         cure = "Send as many bytes as the headers announce."
-        raise DoorError(
+        raise RouteError(
             400, "encoding", "body", expected="a whole body", found="a broken one", cure=cure
         ) from error
 
 
 def _check_count(content: bytes) -> None:
-    """Check that a body holds no more values than any door takes, before memory is spent on them."""
+    """Check that a body holds no more values than any route takes, before memory is spent on them."""
     count = content.count(b",") + content.count(b"[") + content.count(b"{")
     if count > BODY_VALUES_MAX:
         raise EncodingError("body", f"at most {BODY_VALUES_MAX} values", f"{count}")
 
 
-def too_large(found: str) -> DoorError:
+def too_large(found: str) -> RouteError:
     """Return the refusal of a body past the limit."""
     expected = f"at most {BODY_SIZE_MAX} bytes"
-    return DoorError(413, "too-large", "body", expected=expected, found=found, cure="Send less at once.")
+    return RouteError(413, "too-large", "body", expected=expected, found=found, cure="Send less at once.")
 
 
 def require_wait(value: Json) -> int:

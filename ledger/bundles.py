@@ -62,7 +62,7 @@ _REFUSALS: Final[dict[str, Refusal]] = {
 }
 
 
-class PairError(VerificationError):
+class BundleError(VerificationError):
     """An archive that is not exactly a document and its proof."""
 
     @staticmethod
@@ -82,7 +82,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Bundle:
     """An opened archive: the proof's content, and the document, which is read from the file as it is iterated."""
 
     proof: bytes
@@ -90,7 +90,7 @@ class Pair:
     _document: _Entry
 
     def document(self) -> Iterator[bytes]:
-        """Yield the document in pieces. Raises PairError where it is not what the archive says of it."""
+        """Yield the document in pieces. Raises BundleError where it is not what the archive says of it."""
         return _unpack(self._file, self._document)
 
 
@@ -104,8 +104,8 @@ def is_archive(start: bytes) -> bool:
     return start.startswith(ARCHIVE_MAGIC)
 
 
-def open_pair(file: BinaryIO) -> Pair:
-    """Open an archive with a document and its proof. `file` can be sought in. Raises PairError."""
+def open_bundle(file: BinaryIO) -> Bundle:
+    """Open an archive with a document and its proof. `file` can be sought in. Raises BundleError."""
     entries = _read_entries(file)
     proofs = [is_proof(_first_bytes(file, entry)) for entry in entries]
     if sum(proofs) != 1:
@@ -114,7 +114,7 @@ def open_pair(file: BinaryIO) -> Pair:
     proof_entry, document = entries if proofs[0] else reversed(entries)
     if proof_entry.size > len(PROOF_MAGIC) + PROOF_SIZE_MAX:
         _refuse("proof", f"at most {len(PROOF_MAGIC) + PROOF_SIZE_MAX} bytes", f"{proof_entry.size}")
-    return Pair(b"".join(_unpack(file, proof_entry)), file, document)
+    return Bundle(b"".join(_unpack(file, proof_entry)), file, document)
 
 
 def _read_entries(file: BinaryIO) -> tuple[_Entry, _Entry]:
@@ -267,7 +267,7 @@ def _first_bytes(file: BinaryIO, entry: _Entry) -> bytes:
 
 
 def _unpack(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
-    """Yield an entry's content. Raises PairError where size or checksum are others."""
+    """Yield an entry's content. Raises BundleError where size or checksum are others."""
     pieces = _stored(file, entry) if entry.method == _STORED else _inflated(file, entry)
     size, checksum = 0, 0
     for piece in pieces:
@@ -316,4 +316,4 @@ def _read(file: BinaryIO, start: int, size: int) -> bytes:
 
 
 def _refuse(where: str, expected: str, found: str) -> NoReturn:
-    raise PairError("pair-malformed", where, expected, found)
+    raise BundleError("pair-malformed", where, expected, found)

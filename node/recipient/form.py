@@ -1,6 +1,6 @@
 """Reading a multipart form whose document may be of any size, in constant memory.
 
-Rule 1: a form holds only the parts that its door names, each at most once, those that are required all of them.
+Rule 1: a form holds only the parts that its route names, each at most once, those that are required all of them.
 Rule 2: the document is hashed as it comes and never held; every other part has a size that is read and no more.
 Rule 3: a client that sends nothing for STALL_S is refused. The whole form has FORM_S.
 """
@@ -13,8 +13,8 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ledger.trees.merkle import Content, ContentHasher
-from node.api.doors import DoorError, PartField
-from node.desk.multipart import FormError, FormReader, PartHead
+from node.api.route import PartField, RouteError
+from node.recipient.multipart import FormError, FormReader, PartHead
 
 DOCUMENT: Final = "document"
 STALL_S: Final = 20.0
@@ -27,14 +27,14 @@ _CURE: Final = "Send multipart/form-data as GET /v1/openapi.json describes it."
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The document's content, where the door takes one, and the other parts by name."""
+    """The document's content, where the route takes one, and the other parts by name."""
 
     document: Content | None
     parts: Mapping[str, bytes]
 
 
 async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> Form:
-    """Return the form of a request. Raises DoorError."""
+    """Return the form of a request. Raises RouteError."""
     if request.content_type != "multipart/form-data":
         found = ascii(request.content_type)[:80]
         raise _fault(415, "media-type", "content type", "multipart/form-data", found)
@@ -99,9 +99,9 @@ async def _read_part(reader: FormReader, name: str, field: PartField) -> bytes:
     return bytes(content)
 
 
-def _too_large(name: str, field: PartField) -> DoorError:
+def _too_large(name: str, field: PartField) -> RouteError:
     return _fault(413, "too-large", name, f"at most {field.size_max} bytes", "more")
 
 
-def _fault(status: int, code: str, where: str, expected: str, found: str) -> DoorError:
-    return DoorError(status, code, where, expected=expected, found=found, cure=_CURE)
+def _fault(status: int, code: str, where: str, expected: str, found: str) -> RouteError:
+    return RouteError(status, code, where, expected=expected, found=found, cure=_CURE)

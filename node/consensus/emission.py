@@ -8,7 +8,7 @@ from node.consensus.effects import Effect, Persist, Punish, Trace
 from node.consensus.journal import JournalRecord
 
 
-class Outbox:
+class Emission:
     """Collects records and effects until drained."""
 
     __slots__ = ("_effects", "_punished", "_records")

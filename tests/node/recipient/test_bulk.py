@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.batch import JOURNAL_SUFFIX
+from cli.bulk import JOURNAL_SUFFIX
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
 from cli.times import show_time
 from ledger.trust import trusted_root_to_json
-from node.desk.batch import CHUNK_ROWS, COLUMNS, BatchSettings, Row, answer_rows
+from node.recipient.bulk import CHUNK_ROWS, COLUMNS, BulkSettings, Row, answer_rows
 from tests.support.sources import ROOT
 from tests.support.story import Story, make_request, tell
 
@@ -32,7 +32,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder with one honest pair, its request, a trusted root, and some faults."""
+    """A folder with one honest bundle, its request, a trusted root, and some faults."""
 
     story: Story
     path: Path
@@ -181,14 +181,14 @@ def test_a_batch_that_was_cut_short_goes_on(
 
 def make_journal(folder: Folder) -> None:
     """Leave the journal of a whole run: a directory appears where the output should go."""
-    import cli.batch
+    import cli.bulk
 
-    original = cli.batch._write_answers
+    original = cli.bulk._write_answers
     try:
-        cli.batch._write_answers = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        cli.bulk._write_answers = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
         assert run(folder.arguments()) == USAGE
     finally:
-        cli.batch._write_answers = original
+        cli.bulk._write_answers = original
     assert folder.journal.exists() and not folder.out.exists()
 
 
@@ -242,7 +242,7 @@ def test_processes_give_the_same_answers_in_the_same_order(folder: Folder) -> No
         for number in range(3 * CHUNK_ROWS + 1)
         for rest in [(str(folder.path / pairs[number % 3][1]), 3_600_000)]
     ]
-    settings = BatchSettings(folder.story.trust, folder.story.now_ms)
+    settings = BulkSettings(folder.story.trust, folder.story.now_ms)
     alone = list(answer_rows(rows, settings, jobs=1))
     assert list(answer_rows(rows, settings, jobs=2)) == alone
     assert [each.is_verified for each in alone[:3]] == [True, False, False]

@@ -1,9 +1,9 @@
-"""Arrivals: bounded for each peer and in all, taken in turn, each transaction once."""
+"""GossipQueue: bounded for each peer and in all, taken in turn, each transaction once."""
 
 import pytest
 
-from node.replica import arrivals
-from node.replica.arrivals import Arrivals
+from node.replica import gossipqueue
+from node.replica.gossipqueue import GossipQueue
 
 
 def identity(number: int) -> bytes:
@@ -11,7 +11,7 @@ def identity(number: int) -> bytes:
 
 
 def test_peers_take_turns_and_each_keeps_its_order() -> None:
-    waiting = Arrivals()
+    waiting = GossipQueue()
     for number in range(4):
         assert waiting.put("flooder", identity(number), b"f%d" % number)
     assert waiting.put("quiet", identity(9), b"q9")
@@ -22,14 +22,14 @@ def test_peers_take_turns_and_each_keeps_its_order() -> None:
 
 
 def test_a_transaction_waits_once_under_whoever_sent_it_first() -> None:
-    waiting = Arrivals()
+    waiting = GossipQueue()
     assert waiting.put("a", identity(1), b"one")
     assert waiting.put("b", identity(1), b"one")
     assert list(waiting.take(9)) == [("a", b"one")]
 
 
 def test_one_is_taken_out_of_turn_by_its_id() -> None:
-    waiting = Arrivals()
+    waiting = GossipQueue()
     waiting.put("a", identity(1), b"one")
     waiting.put("a", identity(2), b"two")
     assert waiting.pop(identity(2)) == b"two"
@@ -38,7 +38,7 @@ def test_one_is_taken_out_of_turn_by_its_id() -> None:
 
 
 def test_a_peer_that_is_forgotten_leaves_room() -> None:
-    waiting = Arrivals()
+    waiting = GossipQueue()
     waiting.put("a", identity(1), b"one")
     waiting.put("b", identity(2), b"two")
     waiting.forget("a")
@@ -51,8 +51,8 @@ def test_a_peer_that_is_forgotten_leaves_room() -> None:
 def test_each_limit_holds_at_the_maximum_and_refuses_one_past_it(
     monkeypatch: pytest.MonkeyPatch, limit: str, room: int
 ) -> None:
-    monkeypatch.setattr(arrivals, limit, room)
-    waiting = Arrivals()
+    monkeypatch.setattr(gossipqueue, limit, room)
+    waiting = GossipQueue()
     assert all(waiting.put("a", identity(number), bytes(10)) for number in range(3))
     assert not waiting.put("a", identity(3), bytes(10))
     assert (len(waiting), waiting.size) == (3, 30)

@@ -15,14 +15,14 @@ import pytest
 
 from cli.exits import FINE, NO
 from cli.program import run
-from ledger.pairs import (
+from ledger.bundles import (
     EXTRA_SIZE_MAX,
     NAME_SIZE_MAX,
     RATIO_MAX,
     RATIO_SLACK,
     READ_SIZE,
-    PairError,
-    open_pair,
+    BundleError,
+    open_bundle,
 )
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from tests.attacks.forge import honest
@@ -53,12 +53,12 @@ PLAIN = archive(("report.pdf", DOCUMENT), ("report.pdf.proof", PROOF))
 
 
 def opened(data: bytes) -> tuple[bytes, bytes]:
-    pair = open_pair(io.BytesIO(data))
-    return b"".join(pair.document()), pair.proof
+    bundle = open_bundle(io.BytesIO(data))
+    return b"".join(bundle.document()), bundle.proof
 
 
 def refusal(data: bytes) -> str:
-    with pytest.raises(PairError) as refused:
+    with pytest.raises(BundleError) as refused:
         opened(data)
     assert (refused.value.code, refused.value.step) == ("pair-malformed", "files")
     return str(refused.value)
@@ -152,7 +152,7 @@ def test_every_bit_of_the_headers_is_checked_or_says_nothing() -> None:
             altered[place] ^= 1 << bit
             try:
                 assert opened(bytes(altered)) == (DOCUMENT, PROOF)
-            except PairError:
+            except BundleError:
                 continue
             assert place in free, place
 
@@ -278,8 +278,8 @@ def test_a_document_larger_than_one_reading_is_whole() -> None:
     block = random.Random(5).randbytes(8 * 1024)
     for document in (block * 640, random.Random(6).randbytes(700_000)):
         for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            pair = open_pair(io.BytesIO(archive(("a", document), ("b", PROOF), method=method)))
-            pieces = list(pair.document())
+            bundle = open_bundle(io.BytesIO(archive(("a", document), ("b", PROOF), method=method)))
+            pieces = list(bundle.document())
             assert b"".join(pieces) == document and max(map(len, pieces)) <= READ_SIZE
 
 
@@ -288,7 +288,7 @@ def test_bytes_after_the_end_of_what_is_deflated_are_refused_wherever_reading_is
 ) -> None:
     packed, size, checksum = deflate(DOCUMENT), len(DOCUMENT), zlib.crc32(DOCUMENT)
     for reading in (len(packed), len(packed) + 1, len(packed) - 1):
-        monkeypatch.setattr("ledger.pairs.READ_SIZE", reading)
+        monkeypatch.setattr("ledger.bundles.READ_SIZE", reading)
         assert opened(forged(packed, size=size, checksum=checksum)) == (DOCUMENT, PROOF)
         refusal(forged(packed + b"x", size=size, checksum=checksum))
 
@@ -319,10 +319,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked_and_the_largest_ratio_passes() 
     assert "times its packed size" in refusal(forged(packed, size=len(bomb), checksum=zlib.crc32(bomb)))
     # A lie about the size does not help: unpacking stops right after what was claimed.
     claimed = RATIO_MAX * len(packed)
-    pair = open_pair(io.BytesIO(forged(packed, size=claimed, checksum=0)))
+    bundle = open_bundle(io.BytesIO(forged(packed, size=claimed, checksum=0)))
     taken = 0
-    with pytest.raises(PairError):
-        for piece in pair.document():
+    with pytest.raises(BundleError):
+        for piece in bundle.document():
             taken += len(piece)
     assert taken <= claimed
     dense = deflate(bytes(1024))
@@ -363,7 +363,7 @@ def test_arbitrary_changes_let_out_only_the_declared_error() -> None:
             altered[dice.randrange(len(altered))] = dice.randrange(256)
         try:
             document, proof = opened(bytes(altered))
-        except PairError:
+        except BundleError:
             continue
         assert (document, proof) == (DOCUMENT, PROOF)
 

@@ -22,9 +22,9 @@ from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX
 from ledger.proofs import PROOF_SIZE_MAX
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from ledger.verdicts import REFUSALS
-from node.desk import form, service
-from node.desk.service import DeskService
 from node.files.configfile import ConfigError
+from node.recipient import form, service
+from node.recipient.service import RecipientService
 from tests.support.consortium import make_content, make_genesis
 from tests.support.node_world import private_key
 from tests.support.sources import ROOT
@@ -53,20 +53,20 @@ class StoryClock:
         return self._story.world.now_ms
 
 
-Scenario = Callable[[aiohttp.ClientSession, str, DeskService], Awaitable[None]]
+Scenario = Callable[[aiohttp.ClientSession, str, RecipientService], Awaitable[None]]
 
 
 def serve(story: Story, scenario: Scenario, *, requests: Path | None = None) -> None:
     """Run a scenario against a service of its own."""
 
     async def main() -> None:
-        desk = DeskService(story.trust, requests=requests, clock=StoryClock(story))
-        port = await desk.start("127.0.0.1", 0)
+        service = RecipientService(story.trust, requests=requests, clock=StoryClock(story))
+        port = await service.start("127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession() as session:
-                await scenario(session, f"http://127.0.0.1:{port}", desk)
+                await scenario(session, f"http://127.0.0.1:{port}", service)
         finally:
-            await desk.close()
+            await service.close()
 
     asyncio.run(main())
 
@@ -106,7 +106,7 @@ def check_fault(answer: dict[str, Any]) -> str:
 
 
 def test_an_honest_document_is_verified_and_only_then_is_the_status_200(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         status, verdict = await post(session, url + "/v1/verify", form_of(parts_of(story)))
         assert (status, verdict["verdict"]) == (200, "verified")
         assert verdict["presented"]["nonce"] == story.request.decoded().nonce.hex()
@@ -120,7 +120,7 @@ def test_an_honest_document_is_verified_and_only_then_is_the_status_200(story: S
 
 
 def test_parts_may_come_in_any_order_and_time_and_age_may_be_named(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         backwards = dict(reversed(parts_of(story).items()))
         assert (await post(session, url + "/v1/verify", form_of(backwards)))[0] == 200
         later = f"{story.now_ms + 7_200_000}"
@@ -142,7 +142,7 @@ def test_a_caller_may_name_a_request_of_the_folder_and_nothing_outside_it(
     (folder / "broken").write_bytes(b"noise")
     (tmp_path / "outside").write_bytes(story.request.encode())
 
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         async def ask(name: str) -> tuple[int, dict[str, Any]]:
             named = parts_of(story, request=None, request_name=name)
             return await post(session, url + "/v1/verify", form_of(named))
@@ -165,7 +165,7 @@ def test_a_caller_may_name_a_request_of_the_folder_and_nothing_outside_it(
 
     serve(story, scenario, requests=folder)
 
-    async def without(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def without(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         named = form_of(parts_of(story, request=None, request_name="loan-4711"))
         status, answer = await post(session, url + "/v1/verify", named)
         assert (status, check_fault(answer)) == (400, "encoding")
@@ -174,8 +174,8 @@ def test_a_caller_may_name_a_request_of_the_folder_and_nothing_outside_it(
     serve(story, without)
 
 
-def test_the_anchor_alone_has_a_door_of_its_own_name(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+def test_the_anchor_alone_has_a_route_of_its_own_name(story: Story) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         unpresented = replace(story.proof, presentation=None).encode()
         anchor_only = form_of(parts_of(story, request=None, proof=unpresented))
         status, verdict = await post(session, url + "/v1/verify-anchor", anchor_only)
@@ -240,7 +240,7 @@ def faults(story: Story) -> dict[str, tuple[bytes, int]]:
 
 
 def test_a_wrong_form_is_refused_with_a_reason_and_never_with_a_500(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         good = raw((named("document"), story.document), (named("proof"), story.proof.encode()))
         for name, (body, status) in faults(story).items():
@@ -263,7 +263,7 @@ def test_a_wrong_form_is_refused_with_a_reason_and_never_with_a_500(story: Story
 
 
 def test_every_cut_of_a_form_is_refused(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         body = raw((named("document"), b"d" * 10), (named("proof"), b"p" * 10), (named("request"), b"r"))
         for size in range(len(body) - 4):
@@ -274,7 +274,7 @@ def test_every_cut_of_a_form_is_refused(story: Story) -> None:
 
 
 def test_web_pages_and_other_hosts_are_refused(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         for headers, status, code in (
             ({"Origin": "https://evil.example"}, 403, "origin"),
             ({"Origin": "null"}, 403, "origin"),
@@ -295,10 +295,10 @@ def test_web_pages_and_other_hosts_are_refused(story: Story) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost", ""])
 def test_it_listens_on_loopback_only(story: Story, host: str) -> None:
     async def main() -> None:
-        desk = DeskService(story.trust)
+        service = RecipientService(story.trust)
         with pytest.raises(ConfigError, match="loopback"):
-            await desk.start(host, 0)
-        await desk.close()
+            await service.start(host, 0)
+        await service.close()
 
     asyncio.run(main())
 
@@ -317,7 +317,7 @@ def test_a_large_document_is_hashed_as_it_comes_and_one_too_large_is_cut_off(
             yield bytes(256 * 1024)
         yield b"\r\n" + raw((named("proof"), story.proof.encode()))
 
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         status, refusal = await post(session, url + "/v1/verify-anchor", pieces(), kind)
         assert (status, refusal["code"], taken) == (422, "document-altered", pieces_count)
@@ -327,7 +327,7 @@ def test_a_large_document_is_hashed_as_it_comes_and_one_too_large_is_cut_off(
     small = replace(service._ANCHOR_PARTS["document"], size_max=1024)
     monkeypatch.setattr(service, "_ANCHOR_PARTS", {**service._ANCHOR_PARTS, "document": small})
 
-    async def bounded(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def bounded(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         for size, status in ((1024, 422), (1025, 413)):
             content = form_of(parts_of(story, request=None, document=bytes(size)))
             answered, _ = await post(session, url + "/v1/verify-anchor", content)
@@ -342,14 +342,14 @@ def test_forms_at_once_are_bounded_and_a_silent_client_is_refused(
     monkeypatch.setattr(service, "FORMS_MAX", 2)
     monkeypatch.setattr(form, "STALL_S", 0.3)
 
-    async def scenario(session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, service: RecipientService) -> None:
         async def silent() -> AsyncIterator[bytes]:
             yield f"--b\r\n{named('document')}\r\n\r\n".encode()
             await asyncio.Event().wait()
 
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         held = [asyncio.create_task(post(session, url + "/v1/verify", silent(), kind)) for _ in range(2)]
-        while desk._forms_count < 2:
+        while service._forms_count < 2:
             await asyncio.sleep(0)
         status, answer = await post(session, url + "/v1/verify", form_of(parts_of(story)))
         assert (status, check_fault(answer)) == (503, "busy")
@@ -364,16 +364,16 @@ def test_forms_at_once_are_bounded_and_a_silent_client_is_refused(
 def test_a_client_that_goes_away_within_its_form_is_no_failure_of_ours(
     story: Story, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario(_session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
+    async def scenario(_session: aiohttp.ClientSession, url: str, service: RecipientService) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         head = b"POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
         start = f"--b\r\n{named('document')}\r\n\r\n".encode()
         writer.write(head + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + start)
         async with asyncio.timeout(10):
-            while desk._forms_count < 1:
+            while service._forms_count < 1:
                 await asyncio.sleep(0.01)
             writer.transport.abort()
-            while desk._forms_count > 0:
+            while service._forms_count > 0:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
 
@@ -381,12 +381,12 @@ def test_a_client_that_goes_away_within_its_form_is_no_failure_of_ours(
     assert "failure" not in caplog.text and "Traceback" not in caplog.text
 
 
-def test_the_description_names_exactly_the_doors_and_their_parts(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
+def test_the_description_names_exactly_the_routes_and_their_parts(story: Story) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, service: RecipientService) -> None:
         async with session.get(url + "/v1/openapi.json") as response:
             description = await response.json()
         assert description["openapi"] == "3.1.0"
-        listed = {(door.method.lower(), door.path) for door in desk.doors}
+        listed = {(route.method.lower(), route.path) for route in service.routes}
         assert listed == {(method, path) for path, each in description["paths"].items() for method in each}
         body = description["paths"]["/v1/verify"]["post"]["requestBody"]["content"]["multipart/form-data"]
         assert body["schema"]["required"] == []
@@ -405,7 +405,7 @@ def test_the_description_names_exactly_the_doors_and_their_parts(story: Story) -
 
 
 def test_a_reloaded_root_is_used_and_a_bad_one_changes_nothing(story: Story) -> None:
-    async def scenario(session: aiohttp.ClientSession, url: str, desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, service: RecipientService) -> None:
         def unreadable() -> TrustedRoot:
             raise FileNotFoundError(2, "No such file", "trust.json")
 
@@ -413,9 +413,9 @@ def test_a_reloaded_root_is_used_and_a_bad_one_changes_nothing(story: Story) -> 
             return TrustedRoot(1, make_genesis(make_content()), ())
 
         for load in (unreadable, of_another_chain):
-            assert desk.reload(load) is False
+            assert service.reload(load) is False
             assert (await post(session, url + "/v1/verify", form_of(parts_of(story))))[0] == 200
-        assert desk.reload(lambda: story.trust) is True
+        assert service.reload(lambda: story.trust) is True
         async with session.get(url + "/v1/trust") as response:
             assert (await response.json())["chain_id"] == story.trust.chain_id.hex()
 
@@ -434,10 +434,10 @@ def test_the_command_serves_until_it_is_told_to_stop_and_reads_its_root_on_a_han
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline().startswith("verifying at http://127.0.0.1:")
         os.kill(process.pid, signal.SIGHUP)
-        assert "desk.trust-loaded" in process.stderr.readline()
+        assert "recipient.trust_loaded" in process.stderr.readline()
         trust.write_text("{}")
         os.kill(process.pid, signal.SIGHUP)
-        assert "desk.trust-refused" in process.stderr.readline()
+        assert "recipient.trust_refused" in process.stderr.readline()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(20) == 0
 
@@ -446,7 +446,7 @@ def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -
     other = make_request(story.world, story.trust, recipient="hk-operator", direction="HK-HK", flags=0)
     thief = story.present(story.request, holder=private_key("thief"))
 
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         for changes, code in (
             ({"request": other.encode()}, "wrong-recipient"),
             ({"proof": thief.encode()}, "holder-signature"),
@@ -458,7 +458,7 @@ def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -
     serve(story, scenario)
 
 
-def test_chosen_fields_have_a_door_of_their_own() -> None:
+def test_chosen_fields_have_a_route_of_their_own() -> None:
     from tests.attacks.forge import NOW_MS
     from tests.ledger.test_disclosure import CHOSEN, NAMED, bound, made, select, shown_for
 
@@ -467,8 +467,8 @@ def test_chosen_fields_have_a_door_of_their_own() -> None:
     parts = {"shown": text.encode(), "proof": shown.proof_bytes, "request": shown.request.encode()}
 
     async def main() -> None:
-        desk = DeskService(shown.trust, fields_of=lambda _schema: NAMED)
-        port = await desk.start("127.0.0.1", 0)
+        service = RecipientService(shown.trust, fields_of=lambda _schema: NAMED)
+        port = await service.start("127.0.0.1", 0)
         url = f"http://127.0.0.1:{port}/v1/verify-disclosure"
         try:
             async with aiohttp.ClientSession() as session:
@@ -486,7 +486,7 @@ def test_chosen_fields_have_a_door_of_their_own() -> None:
                 more = form_of({**parts, "document": b"x"})
                 assert check_fault((await post(session, url, more))[1]) == "encoding"
         finally:
-            await desk.close()
+            await service.close()
 
     asyncio.run(main())
 
@@ -518,12 +518,12 @@ def test_document_and_proof_may_come_in_one_zip(story: Story) -> None:
     both = pair_of(("a", story.document), ("b", proof))
     altered = pair_of(("b", proof), ("a", story.document + b"!"))
 
-    async def scenario(session: aiohttp.ClientSession, url: str, _desk: DeskService) -> None:
-        async def send(door: str, **changes: bytes | str | None) -> tuple[int, str]:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        async def send(route: str, **changes: bytes | str | None) -> tuple[int, str]:
             parts = {"document": None, "proof": None, **changes}
-            if door == "verify-anchor":
+            if route == "verify-anchor":
                 parts["request"] = None
-            status, answer = await post(session, f"{url}/v1/{door}", form_of(parts_of(story, **parts)))
+            status, answer = await post(session, f"{url}/v1/{route}", form_of(parts_of(story, **parts)))
             return status, answer.get("code") or answer.get("verdict") or check_fault(answer)
 
         assert await send("verify", pair=both) == (200, "verified")
@@ -554,13 +554,13 @@ def test_a_pair_is_held_only_up_to_its_limit(story: Story, monkeypatch: pytest.M
     async def answer(size_max: int) -> int:
         small = replace(service._ANCHOR_PARTS["pair"], size_max=size_max)
         monkeypatch.setattr(service, "_PARTS", {**service._PARTS, "pair": small})
-        desk = DeskService(story.trust, clock=StoryClock(story))
-        port = await desk.start("127.0.0.1", 0)
+        served = RecipientService(story.trust, clock=StoryClock(story))
+        port = await served.start("127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession() as session:
                 return (await post(session, f"http://127.0.0.1:{port}/v1/verify", form_of(parts)))[0]
         finally:
-            await desk.close()
+            await served.close()
 
     assert asyncio.run(answer(len(both))) == 200
     assert asyncio.run(answer(len(both) - 1)) == 413

@@ -1,4 +1,4 @@
-"""Questions to peers for what is missing here, each to one peer at a time.
+"""BlockRequests to peers for what is missing here, each to one peer at a time.
 
 Rule 1: a question is put once in ASK_AGAIN_MS, each time to another of the peers that may know. Where one of them is
 sure to know, a leader what it proposed, that one is asked first.
@@ -15,7 +15,7 @@ ASK_AGAIN_MS: Final = 500
 QUESTIONS_MAX: Final = 256
 
 
-class Questions:
+class BlockRequests:
     """What was asked of whom, and when it may be asked again."""
 
     def __init__(self, send: Callable[[str, PeerMessage], None], connected: Set[str], clock: Clock) -> None:

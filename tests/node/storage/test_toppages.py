@@ -1,4 +1,4 @@
-"""The crown: made from what is stored it is what the rules make, and its making reads little of a large state."""
+"""The top pages: made from what is stored it is what the rules make, and its making reads little of a large state."""
 
 import hashlib
 from bisect import bisect_left
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from ledger.trees.statepages import StatePageError, check_pages, update
 from ledger.trees.statetree import EMPTY, value_hash
-from node.storage.crown import (
-    CROWN_LEVELS,
-    SKIPPED_MAX,
-    grown_crown,
-    is_of_crown,
-    read_crown,
-    stored_pages,
-)
 from node.storage.store import Store
 from node.storage.tables import StoreDamaged
+from node.storage.toppages import (
+    CROWN_LEVELS,
+    SKIPPED_MAX,
+    grown_top_pages,
+    is_top_page,
+    read_top_pages,
+    stored_pages,
+)
 from tests.ledger.trees.test_statepages import Pages
 from tests.node.storage.test_store import GENESIS, edit, grow
 
@@ -55,16 +55,16 @@ def stored(keys: Sequence[bytes]) -> tuple[Records, dict[bytes, bytes]]:
     pages.change([(key, value_hash(value)) for key, value in leaves.items()])
     records = {b"O": b"before", b"U": b"between", b"W": b"after"}
     records |= {VALUES + key: value for key, value in leaves.items()}
-    records |= {PAGES + path: page for path, page in pages.items() if not is_of_crown(path)}
+    records |= {PAGES + path: page for path, page in pages.items() if not is_top_page(path)}
     return Records(records), dict(pages)
 
 
-def crown_of(records: Records) -> dict[bytes, bytes]:
-    return read_crown(records, VALUES, PAGES)  # type: ignore[arg-type]
+def top_pages_of(records: Records) -> dict[bytes, bytes]:
+    return read_top_pages(records, VALUES, PAGES)  # type: ignore[arg-type]
 
 
 def key(place: int, number: int) -> bytes:
-    """The number-th key below a place of the crown."""
+    """The number-th key below a place of the top pages."""
     rest = hashlib.sha256(b"%d" % number).digest()
     return (place << 16 - CROWN_LEVELS | rest[0] & 15).to_bytes(2, "big") + rest[2:]
 
@@ -76,13 +76,13 @@ KEYS = st.sets(st.builds(key, FEW_PLACES, st.integers(0, 40)), max_size=60)
 @given(KEYS)
 def test_what_is_made_of_the_stored_records_is_what_an_update_makes(keys: set[bytes]) -> None:
     records, pages = stored(sorted(keys))
-    assert crown_of(records) == {path: page for path, page in pages.items() if is_of_crown(path)}
+    assert top_pages_of(records) == {path: page for path, page in pages.items() if is_top_page(path)}
 
 
 @given(KEYS, KEYS)
-def test_a_crown_that_grew_is_the_one_that_is_made_anew(first: set[bytes], more: set[bytes]) -> None:
+def test_a_top_pages_that_grew_is_the_one_that_is_made_anew(first: set[bytes], more: set[bytes]) -> None:
     records, pages = stored(sorted(first))
-    before = crown_of(records)
+    before = top_pages_of(records)
     source = Pages(pages)
     source.root = update(
         Pages(), EMPTY, [(each, value_hash(b"value of " + each)) for each in sorted(first)]
@@ -90,42 +90,42 @@ def test_a_crown_that_grew_is_the_one_that_is_made_anew(first: set[bytes], more:
     changed = source.change([(each, value_hash(b"value of " + each)) for each in sorted(more)])
     kept = dict(before)
     after, _ = stored(sorted(first | more))
-    assert grown_crown(before, changed) == crown_of(after)
-    assert before == kept, "readers of the version before keep its crown"
-    assert not any(is_of_crown(path) for path in stored_pages(changed))
+    assert grown_top_pages(before, changed) == top_pages_of(after)
+    assert before == kept, "readers of the version before keep its top_pages"
+    assert not any(is_top_page(path) for path in stored_pages(changed))
 
 
 def test_a_place_with_many_leaves_costs_no_more_than_one_with_few() -> None:
     records, pages = stored(
         [key(place, number) for place in (5, 9) for number in range(1_000)] + [key(10, 0)]
     )
-    assert crown_of(records) == {path: page for path, page in pages.items() if is_of_crown(path)}
+    assert top_pages_of(records) == {path: page for path, page in pages.items() if is_top_page(path)}
     assert len(records.read) <= 2 * (SKIPPED_MAX + 3) + 5
 
 
 def test_where_every_place_has_a_page_no_leaf_is_read() -> None:
     records, pages = stored([key(place, number) for place in range(2**CROWN_LEVELS) for number in (0, 1)])
-    assert crown_of(records) == {path: page for path, page in pages.items() if is_of_crown(path)}
+    assert top_pages_of(records) == {path: page for path, page in pages.items() if is_top_page(path)}
     assert not any(name.startswith(VALUES) for name in records.read)
 
 
-def test_a_new_store_has_the_crown_of_its_genesis(tmp_path: Path) -> None:
+def test_a_new_store_has_the_top_pages_of_its_genesis(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "chain", GENESIS)
     try:
         paths = [path for path, _ in store.pages()]
-        assert any(is_of_crown(path) for path in paths)
+        assert any(is_top_page(path) for path in paths)
         assert check_pages(store, store.tip().header.state_root, paths) > 0
     finally:
         store.close()
 
 
-def test_no_page_of_the_crown_is_written(tmp_path: Path) -> None:
+def test_no_page_of_the_top_pages_is_written(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "chain", GENESIS)
     try:
         for executed in grow(store, 3):
-            assert any(is_of_crown(path) for path in executed.overlay.pages)
-        assert not any(is_of_crown(path) for path, _ in store._scan(PAGES))
-        assert store._crown == read_crown(store._database, VALUES, PAGES)
+            assert any(is_top_page(path) for path in executed.overlay.pages)
+        assert not any(is_top_page(path) for path, _ in store._scan(PAGES))
+        assert store._top_pages == read_top_pages(store._database, VALUES, PAGES)
     finally:
         store.close()
 
@@ -140,7 +140,7 @@ LEVEL_12 = b"\x00\x00" + bytes([CROWN_LEVELS])
         (b"\x00\x00" + bytes([CROWN_LEVELS + 3]), b"below a lost one", "nothing"),
     ],
 )
-def test_a_page_that_the_crown_stands_on_is_named_at_the_opening_where_it_is_none(
+def test_a_page_that_the_top_pages_stands_on_is_named_at_the_opening_where_it_is_none(
     tmp_path: Path, path: bytes, page: bytes, found: str
 ) -> None:
     chain = tmp_path / "chain"
@@ -150,7 +150,7 @@ def test_a_page_that_the_crown_stands_on_is_named_at_the_opening_where_it_is_non
         Store.open(chain, GENESIS)
 
 
-def test_a_crown_of_damaged_records_does_not_lead_to_the_state_root(tmp_path: Path) -> None:
+def test_a_top_pages_of_damaged_records_does_not_lead_to_the_state_root(tmp_path: Path) -> None:
     path = tmp_path / "chain"
     store = Store.open(path, GENESIS)
     name, value = next(store._scan(VALUES))

@@ -1,6 +1,6 @@
-"""The matrix of doors and faults: each door meets each fault with a clear refusal, and nothing is left or changed.
+"""The matrix of readers and faults: each reader meets each fault with a clear refusal, and nothing is left or changed.
 
-A cell is a test of this file, a test of another that it names, or the reason why the fault has no form at that door.
+A cell is a test of this file, a test of another that it names, or the reason why the fault has no form at that reader.
 Nothing may be silently absent: `test_the_matrix_has_no_empty_cell`.
 """
 
@@ -62,7 +62,7 @@ OTHER_CHAIN = bytes(range(32))
 SECONDS_MAX = 10.0
 SPARSE_SIZE = 2**30
 
-DOORS = (
+READERS = (
     "api",
     "peer port",
     "proof",
@@ -187,7 +187,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         "wrong version",
     ): "node/network/test_network_attacks.py::test_another_hello_is_refused_with_its_reason",
     ("peer port", "wrong chain"): "node/test_running_attacks.py::"
-    "test_what_is_signed_for_another_chain_is_refused_at_every_door",
+    "test_what_is_signed_for_another_chain_is_refused_at_every_route",
     (
         "peer port",
         "expired",
@@ -226,7 +226,7 @@ def test_the_matrix_has_no_empty_cell() -> None:
     filled = {**COVERED, **ELSEWHERE}
     assert set(COVERED) & set(ELSEWHERE) == set()
     assert set(filled) & set(WITHOUT_FORM) == set(), "what has a test has a form"
-    assert set(filled) | set(WITHOUT_FORM) == set(product(DOORS, FAULTS))
+    assert set(filled) | set(WITHOUT_FORM) == set(product(READERS, FAULTS))
     for where in ELSEWHERE.values():
         file, _, name = where.partition("::")
         defined = [
@@ -241,7 +241,7 @@ def test_the_matrix_has_no_empty_cell() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class FileDoor:
+class FileReader:
     """A kind of file: where a good one lies, who reads it, how it is read, and how a refusal exits."""
 
     name: str
@@ -456,8 +456,8 @@ def is_fewer_settings(read: object) -> bool:
     return isinstance(read, Home) and BANK.startswith(read.member)
 
 
-FILE_DOORS = (
-    FileDoor(
+FILE_READERS = (
+    FileReader(
         "proof",
         "report.pdf.proof",
         NO,
@@ -472,7 +472,7 @@ FILE_DOORS = (
             "revoke --proof {f}/report.pdf.proof --reason error --home {home} --url {url}",
         ),
     ),
-    FileDoor(
+    FileReader(
         "request",
         "request",
         NO,
@@ -480,7 +480,7 @@ FILE_DOORS = (
         binary(REQUEST_MAGIC, REQUEST_SIZE_MAX),
         (VERIFY, PRESENT, RECORD, GRANT),
     ),
-    FileDoor(
+    FileReader(
         "consent",
         "consent",
         NO,
@@ -493,7 +493,7 @@ FILE_DOORS = (
             PRESENT,
         ),
     ),
-    FileDoor(
+    FileReader(
         "wallet",
         "wallet",
         USAGE,
@@ -501,7 +501,7 @@ FILE_DOORS = (
         wallet_faults,
         ("wallet derive --wallet {f}/wallet", PRESENT, GRANT),
     ),
-    FileDoor(
+    FileReader(
         "key file",
         "key.pem",
         USAGE,
@@ -510,7 +510,7 @@ FILE_DOORS = (
         ("key show {f}/key.pem",),
         lambda read: isinstance(read, PrivateKey) and read.public == key_of("some key").public,
     ),
-    FileDoor(
+    FileReader(
         "trusted root",
         "trust.json",
         USAGE,
@@ -518,7 +518,7 @@ FILE_DOORS = (
         json_file(TRUST_FILE_SIZE_MAX),
         (VERIFY, "trust check {f}/trust.json", ASK + " --trust {f}/trust.json"),
     ),
-    FileDoor(
+    FileReader(
         "genesis",
         "genesis.json",
         USAGE,
@@ -530,7 +530,7 @@ FILE_DOORS = (
         ),
         lambda read: read == make_genesis(),
     ),
-    FileDoor(
+    FileReader(
         "node.toml",
         "network/mainland-bank/node.toml",
         USAGE,
@@ -539,7 +539,7 @@ FILE_DOORS = (
         (ASK, "node start --home {home}", RECORD),
         is_fewer_settings,
     ),
-    FileDoor(
+    FileReader(
         "manifest",
         "manifest.csv",
         USAGE,
@@ -550,12 +550,12 @@ FILE_DOORS = (
     ),
 )
 BYTE_FAULTS = [
-    (door, fault)
-    for door in FILE_DOORS
+    (reader, fault)
+    for reader in FILE_READERS
     for fault in FAULTS
     if fault not in ("truncated", "wrong chain")
-    and (door.name, fault) not in WITHOUT_FORM
-    and (fault in FAULTS[:6] or (door.name, fault) == ("manifest", "expired"))
+    and (reader.name, fault) not in WITHOUT_FORM
+    and (fault in FAULTS[:6] or (reader.name, fault) == ("manifest", "expired"))
 ]
 
 
@@ -602,69 +602,69 @@ def answer_of(office: Office, capsys: pytest.CaptureFixture[str], command: str) 
     return code, answer
 
 
-def check_refused(office: Office, capsys: pytest.CaptureFixture[str], door: FileDoor, label: str) -> None:
+def check_refused(office: Office, capsys: pytest.CaptureFixture[str], reader: FileReader, label: str) -> None:
     """Check that every command that reads the file refuses it, and leaves everything as it was."""
     before = office.snapshot()
-    for command in door.commands:
+    for command in reader.commands:
         code, said = answer_of(office, capsys, command)
-        assert code == door.exit_code, (label, command, said)
+        assert code == reader.exit_code, (label, command, said)
     assert office.snapshot() == before, f"{label}: a refusal left or changed a file"
 
 
-@fills(*((door.name, fault) for door, fault in BYTE_FAULTS))
+@fills(*((reader.name, fault) for reader, fault in BYTE_FAULTS))
 @pytest.mark.parametrize(
-    ("door", "fault"), BYTE_FAULTS, ids=[f"{door.name}-{fault}" for door, fault in BYTE_FAULTS]
+    ("reader", "fault"), BYTE_FAULTS, ids=[f"{reader.name}-{fault}" for reader, fault in BYTE_FAULTS]
 )
 def test_a_faulty_file_is_refused_by_every_command_and_nothing_changes(
-    desk: Office, capsys: pytest.CaptureFixture[str], door: FileDoor, fault: str
+    desk: Office, capsys: pytest.CaptureFixture[str], reader: FileReader, fault: str
 ) -> None:
-    path = desk.path(door.file)
+    path = desk.path(reader.file)
     good = path.read_bytes()
     try:
-        for label, content in door.faults(fault, good).items():
+        for label, content in reader.faults(fault, good).items():
             assert content != good, label
             path.write_bytes(content)
-            check_refused(desk, capsys, door, label)
+            check_refused(desk, capsys, reader, label)
         if fault == "oversized":
             # A file of a gigabyte, of which no more than the limit is ever read.
             os.truncate(path, SPARSE_SIZE)
-            check_refused(desk, capsys, door, "a gigabyte")
+            check_refused(desk, capsys, reader, "a gigabyte")
     finally:
         path.write_bytes(good)
 
 
-@fills(*((door.name, "truncated") for door in FILE_DOORS))
-@pytest.mark.parametrize("door", FILE_DOORS, ids=[door.name for door in FILE_DOORS])
+@fills(*((reader.name, "truncated") for reader in FILE_READERS))
+@pytest.mark.parametrize("reader", FILE_READERS, ids=[reader.name for reader in FILE_READERS])
 def test_a_file_cut_at_any_length_is_refused(
-    desk: Office, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, door: FileDoor
+    desk: Office, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, reader: FileReader
 ) -> None:
     # The head of a wallet is the same at each length, and so is the key that scrypt derives from it.
     monkeypatch.setattr(wallet, "_derive_seal", functools.cache(wallet._derive_seal))
-    path = desk.path(door.file)
+    path = desk.path(reader.file)
     good = path.read_bytes()
     errors = (LedgerError, CommandError, WalletError, KeyFileError, ConfigError)
     refused: list[int] = []
     try:
         for size in range(len(good)):
             try:
-                read = door.read(path, good[:size])
+                read = reader.read(path, good[:size])
             except errors:
                 refused.append(size)
                 continue
             # Without a checksum in the format, a cut at the end of a line can be another good file.
-            assert door.survives_a_cut(read), size
+            assert reader.survives_a_cut(read), size
         for size in refused[:: max(1, len(refused) // 5)]:
             path.write_bytes(good[:size])
-            check_refused(desk, capsys, door, f"{size} bytes")
+            check_refused(desk, capsys, reader, f"{size} bytes")
     finally:
         path.write_bytes(good)
     assert len(refused) > len(good) // 2
 
 
-@pytest.mark.parametrize("door", FILE_DOORS, ids=[door.name for door in FILE_DOORS])
-def test_the_good_file_is_read(desk: Office, door: FileDoor) -> None:
-    path = desk.path(door.file)
-    assert door.read(path, path.read_bytes())
+@pytest.mark.parametrize("reader", FILE_READERS, ids=[reader.name for reader in FILE_READERS])
+def test_the_good_file_is_read(desk: Office, reader: FileReader) -> None:
+    path = desk.path(reader.file)
+    assert reader.read(path, path.read_bytes())
 
 
 # -- what a file says at the wrong time, on the wrong chain, of the wrong member ------------------------------
@@ -801,8 +801,8 @@ def test_a_consent_of_another_chain_is_refused_and_a_withdrawal_works_whoever_is
 def test_a_home_of_a_member_that_the_genesis_does_not_know_is_refused(
     desk: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = next(each for each in FILE_DOORS if each.name == "node.toml")
-    path = desk.path(door.file)
+    reader = next(each for each in FILE_READERS if each.name == "node.toml")
+    path = desk.path(reader.file)
     good = path.read_bytes()
     try:
         path.write_bytes(good.replace(BANK.encode(), b"nobody", 1))

@@ -20,23 +20,23 @@ from typing import Final, TypedDict
 
 from aiohttp import hdrs, web
 
-from ledger.answers import disclosure_to_json, refusal_to_json, verdict_to_json
+from ledger.bundles import open_bundle
 from ledger.disclosure import verify_disclosure
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.pairs import open_pair
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot
+from ledger.verdictjson import disclosure_to_json, refusal_to_json, verdict_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
-from node.api.doors import Answer, Door, DoorError, PartField, refusal, require_number, respond
 from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.openapi import describe
+from node.api.route import Answer, PartField, Route, RouteError, refusal, require_number, respond
 from node.clock import Clock, SystemClock
-from node.desk.form import DOCUMENT, Form, read_form
+from node.recipient.form import DOCUMENT, Form, read_form
 
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
@@ -101,7 +101,7 @@ class _Times(TypedDict):
     max_age_ms: int
 
 
-class DeskService:
+class RecipientService:
     """Verifies what is sent to it, under one trusted root."""
 
     def __init__(
@@ -122,9 +122,9 @@ class DeskService:
         self._requests = requests
         self._clock = clock or SystemClock()
         self._forms_count = 0
-        self.doors = self._make_doors()
+        self.routes = self._make_routes()
         application = web.Application(middlewares=[_middleware], client_max_size=PROOF_SIZE_MAX)
-        self._listener = LoopbackListener(application, self.doors, _answer_of)
+        self._listener = LoopbackListener(application, self.routes, _answer_of)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
@@ -142,19 +142,19 @@ class DeskService:
                 raise _another_chain(self._trust, trust)
             self._verifier, self._trust = Verifier(trust), trust
         except (LedgerError, OSError) as error:
-            logger.error("desk.trust-refused reason=%s", ascii(f"{error}")[:300])
+            logger.error("recipient.trust_refused reason=%s", ascii(f"{error}")[:300])
             return False
-        logger.info("desk.trust-loaded checkpoints=%d", len(trust.checkpoints))
+        logger.info("recipient.trust_loaded checkpoints=%d", len(trust.checkpoints))
         return True
 
-    # -- doors ------------------------------------------------------------------------------------------
+    # -- routes ------------------------------------------------------------------------------------------
 
-    def _make_doors(self) -> tuple[Door, ...]:
+    def _make_routes(self) -> tuple[Route, ...]:
         async def openapi(_request: web.Request) -> web.StreamResponse:
             return respond(description)
 
-        doors = (
-            Door(
+        routes = (
+            Route(
                 "POST",
                 "/v1/verify",
                 "Verify a document that was presented for your request. 200 only where it verified.",
@@ -163,7 +163,7 @@ class DeskService:
                 either=_EITHER,
                 answers=_ANSWERS,
             ),
-            Door(
+            Route(
                 "POST",
                 "/v1/verify-anchor",
                 "Verify a document and its anchor alone: neither consent nor presentation is checked.",
@@ -172,7 +172,7 @@ class DeskService:
                 either=_EITHER,
                 answers=_ANSWERS,
             ),
-            Door(
+            Route(
                 "POST",
                 "/v1/verify-disclosure",
                 "Verify a report of which the holder shows chosen fields for your request.",
@@ -180,12 +180,12 @@ class DeskService:
                 parts=_SHOWN_PARTS,
                 answers=_DISCLOSURE_ANSWERS,
             ),
-            Door("GET", "/v1/trust", "What is trusted: the chain, and the newest pin.", self._show_trust),
-            Door("GET", "/v1/health", "The process is up.", self._health),
-            Door("GET", "/v1/openapi.json", "This description.", openapi),
+            Route("GET", "/v1/trust", "What is trusted: the chain, and the newest pin.", self._show_trust),
+            Route("GET", "/v1/health", "The process is up.", self._health),
+            Route("GET", "/v1/openapi.json", "This description.", openapi),
         )
-        description = describe(doors, title="Luohu verifier", schemas=_SCHEMAS)
-        return doors
+        description = describe(routes, title="Luohu verifier", schemas=_SCHEMAS)
+        return routes
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
         form, times = await self._read(request, _PARTS)
@@ -220,7 +220,7 @@ class DeskService:
     async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, _Times]:
         if self._forms_count == FORMS_MAX:
             expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
-            raise DoorError(503, "busy", "body", expected=expected, found="one more", cure=cure)
+            raise RouteError(503, "busy", "body", expected=expected, found="one more", cure=cure)
         self._forms_count += 1
         try:
             form = await read_form(request, shape)
@@ -246,7 +246,7 @@ class DeskService:
             with (self._requests / name).open("rb") as file:
                 return Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
         except OSError as error:
-            raise DoorError(
+            raise RouteError(
                 404,
                 "unknown",
                 "request_name",
@@ -268,10 +268,10 @@ class DeskService:
         return respond({"status": "up"})
 
 
-def _answer_of(door: Door) -> Answer:
+def _answer_of(route: Route) -> Answer:
     async def answer(request: web.Request) -> web.StreamResponse:
-        door.check_query(request)
-        return await door.answer(request)
+        route.check_query(request)
+        return await route.answer(request)
 
     return answer
 
@@ -283,9 +283,9 @@ async def _middleware(request: web.Request, handler: Answer) -> web.StreamRespon
         if hdrs.ORIGIN in request.headers:
             cure = "Call it from a program; web/verify.html verifies inside a browser."
             found = ascii(request.headers[hdrs.ORIGIN])[:80]
-            raise DoorError(403, "origin", "Origin", expected="no web page", found=found, cure=cure)
+            raise RouteError(403, "origin", "Origin", expected="no web page", found=found, cure=cure)
         return await handler(request)
-    except DoorError as error:
+    except RouteError as error:
         response = refusal(error, error.status)
         # The rest of a form that was refused is not read: the connection ends with the answer.
         response.force_close()
@@ -299,7 +299,7 @@ async def _middleware(request: web.Request, handler: Answer) -> web.StreamRespon
 
 
 def _respond(value: dict[str, Json], status: int) -> web.Response:
-    logger.info("desk.answered verdict=%s code=%s", value["verdict"], value.get("code", "none"))
+    logger.info("recipient.answered verdict=%s code=%s", value["verdict"], value.get("code", "none"))
     return respond(value, status)
 
 
@@ -315,30 +315,30 @@ def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
 
 
 def _sources(form: Form) -> tuple[Content, bytes]:
-    """Return document and proof, which came as two parts or, unpacked already, as a pair."""
+    """Return document and proof, which came as two parts or, unpacked already, as a bundle."""
     assert form.document is not None, "checked when the form was read"
     return form.document, form.parts["proof"]
 
 
 async def _unpacked(form: Form) -> Form:
-    """Return a form with document and proof, whichever way they came. Raises DoorError, or PairError."""
+    """Return a form with document and proof, whichever way they came. Raises RouteError, or BundleError."""
     named = {*form.parts, *([] if form.document is None else [DOCUMENT])} & {DOCUMENT, "proof", "pair"}
     if named not in [set(names) for names in _EITHER]:
         found = ", ".join(sorted(named)) or "none of them"
         raise _fault("body", "either document and proof, or pair", found)
     if "pair" not in named:
         return form
-    pair, hasher = open_pair(io.BytesIO(form.parts["pair"])), ContentHasher()
-    for piece in pair.document():
+    bundle, hasher = open_bundle(io.BytesIO(form.parts["pair"])), ContentHasher()
+    for piece in bundle.document():
         hasher.update(piece)
         # It may unpack to two hundred times its size: others have their turn in between.
         await asyncio.sleep(0)
-    return Form(hasher.finish(), {**form.parts, "proof": pair.proof})
+    return Form(hasher.finish(), {**form.parts, "proof": bundle.proof})
 
 
-def _fault(where: str, expected: str, found: str) -> DoorError:
+def _fault(where: str, expected: str, found: str) -> RouteError:
     cure = "Send multipart/form-data as GET /v1/openapi.json describes it."
-    return DoorError(400, "encoding", where, expected=expected, found=found, cure=cure)
+    return RouteError(400, "encoding", where, expected=expected, found=found, cure=cure)
 
 
 def _another_chain(trust: TrustedRoot, other: TrustedRoot) -> LedgerError:

@@ -28,7 +28,7 @@ class _Lane:
         return len(self.messages) < INBOX_COUNT_MAX and self.size + len(data) <= INBOX_SIZE_MAX
 
 
-class Inbox:
+class ReceiveQueue:
     """Bounded lanes, one for each peer, emptied in turn."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Inbox:
         self._count += 1
 
     async def take_batch(self, count_max: int) -> list[tuple[str, bytes]]:
-        """Wait for a message, then take up to `count_max` in turn. Empty means that the inbox is closed."""
+        """Wait for a message, then take up to `count_max` in turn. Empty means that the receive_queue is closed."""
         while not self._turns and not self._is_closed:
             self._arrived.clear()
             await self._arrived.wait()
@@ -73,7 +73,7 @@ class Inbox:
         return [self._take_next() for _ in range(min(count_max, self._count))]
 
     async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield messages in turn until the inbox is closed."""
+        """Yield messages in turn until the receive_queue is closed."""
         while batch := await self.take_batch(1):
             yield batch[0]
 

@@ -1,7 +1,7 @@
-"""Questions go to one peer at a time, first to the one that is sure to know."""
+"""BlockRequests go to one peer at a time, first to the one that is sure to know."""
 
 from node.messages import PeerMessage, WantBlock
-from node.replica.questions import ASK_AGAIN_MS, QUESTIONS_MAX, Questions
+from node.replica.blockrequests import ASK_AGAIN_MS, QUESTIONS_MAX, BlockRequests
 
 PEERS = ("a", "b", "c")
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -15,7 +15,7 @@ class World:
         self.now_ms = 1_000
         self.asked: list[str] = []
         self.connected = set(connected)
-        self.questions = Questions(self.send, self.connected, self)
+        self.questions = BlockRequests(self.send, self.connected, self)
 
     def send(self, peer: str, _message: PeerMessage) -> None:
         self.asked.append(peer)

@@ -8,11 +8,11 @@ import pytest
 
 from bench.memory_chain import MemoryChain
 from ledger.audit import Audit, AuditReport
-from ledger.chain import ahead
-from ledger.chain.ahead import SPANS_AHEAD_MAX, Check, check_all, checked_ahead
+from ledger.chain import prevalidation
+from ledger.chain.prevalidation import SPANS_AHEAD_MAX, Check, check_all, prevalidated
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
-from ledger.rules.blocks import Block, SealedHeader, transactions_root
+from ledger.rules.blocks import Block, EncodedHeader, transactions_root
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTransactions, _Envelope
@@ -55,8 +55,8 @@ def chain() -> tuple[MemoryChain, Blocks]:
 
 @pytest.fixture(autouse=True)
 def small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "SPAN_TRANSACTIONS", 3)
-    monkeypatch.setattr(ahead, "SPAN_TRANSACTIONS_MIN", 2)
+    monkeypatch.setattr(prevalidation, "SPAN_TRANSACTIONS", 3)
+    monkeypatch.setattr(prevalidation, "SPAN_TRANSACTIONS_MIN", 2)
 
 
 def audit(made: MemoryChain, blocks: Blocks, pool: InTurn | None) -> AuditReport:
@@ -111,7 +111,7 @@ def test_blocks_come_in_order_and_only_so_far_ahead(chain: tuple[MemoryChain, Bl
             yield each
 
     yielded = []
-    for block, _ in checked_ahead(counted(), InTurn(), VerifiedTransactions(), made):
+    for block, _ in prevalidated(counted(), InTurn(), VerifiedTransactions(), made):
         yielded.append(block.header.height)
         assert taken - len(yielded) <= 3 * (SPANS_AHEAD_MAX + 1)
     assert yielded == [block.header.height for block, _ in blocks]
@@ -129,5 +129,5 @@ def forge(blocks: Blocks) -> Blocks:
     (transaction,) = block.transactions
     spoilt = Transaction.decode(pack(_Envelope(transaction.body_bytes, bytes(64))))
     header = replace(block.header, transactions_root=transactions_root((spoilt.id,)))
-    forged[7] = (Block(SealedHeader.encode(header), (spoilt,)), certificate)
+    forged[7] = (Block(EncodedHeader.encode(header), (spoilt,)), certificate)
     return forged

@@ -1,1 +1,0 @@
-"""A recipient's own doors."""

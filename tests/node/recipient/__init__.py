@@ -1,0 +1,1 @@
+"""A recipient's own routes."""
