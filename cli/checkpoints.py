@@ -61,12 +61,14 @@ def _verified(
     path = TrustPath(0, served.handovers[:epoch], None)
     try:
         if pinned.header.height != height:
-            raise LedgerError("block", f"height {height}", f"{pinned.header.height}")
+            raise LedgerError(where="block", expected=f"height {height}", found=f"{pinned.header.height}")
         verify_header(Pins(root), certified.encoded, certificate, path, at_ms=now_ms())
         for below, above in pairwise(headers):
             if above.header.parent_hash != below.hash:
                 raise LedgerError(
-                    f"block {below.header.height}", above.header.parent_hash.hex(), below.hash.hex()
+                    where=f"block {below.header.height}",
+                    expected=above.header.parent_hash.hex(),
+                    found=below.hash.hex(),
                 )
     except LedgerError as error:
         raise CommandError(

@@ -108,7 +108,11 @@ def check(
     if url is not None:
         found = asyncio.run(_ask(url, file))
         if found.granted is None:
-            raise ReceiptError("receipt consent", "a consent that was granted", "one withdrawn before that")
+            raise ReceiptError(
+                where="receipt consent",
+                expected="a consent that was granted",
+                found="one withdrawn before that",
+            )
         check_receipt(file, request, found.granted.terms, consent_id=found.consent_id)
         compared.append("what this node says the ledger holds")
     print_answer(
@@ -129,4 +133,6 @@ async def _ask(url: str, file: ReceiptFile) -> Consent:
         try:
             return await client.consent(file.receipt.principal, file.consent_id)
         except Refused as error:
-            raise ReceiptError("receipt consent", "a consent on the ledger", "none such") from error
+            raise ReceiptError(
+                where="receipt consent", expected="a consent on the ledger", found="none such"
+            ) from error

@@ -316,4 +316,4 @@ def _read(file: BinaryIO, start: int, size: int) -> bytes:
 
 
 def _refuse(where: str, expected: str, found: str) -> NoReturn:
-    raise BundleError("pair-malformed", where, expected, found)
+    raise BundleError(code="pair-malformed", where=where, expected=expected, found=found)

@@ -152,10 +152,14 @@ def _check_issuer(sd_jwt: SdJwt, proof: Proof) -> None:
         compared.append(("JWT kid", issuer.key, sd_jwt.key))
     for where, expected, found in compared:
         if expected != found:
-            raise DisclosureError("disclosure-issuer", where, f"{expected}", f"{found}"[:120])
+            raise DisclosureError(
+                code="disclosure-issuer", where=where, expected=f"{expected}", found=f"{found}"[:120]
+            )
     if claims.issued_s * 1000 > metadata.issued_ms:
         expected = f"not after {metadata.issued_ms} ms"
-        raise DisclosureError("disclosure-issuer", "JWT iat", expected, f"{claims.issued_s} s")
+        raise DisclosureError(
+            code="disclosure-issuer", where="JWT iat", expected=expected, found=f"{claims.issued_s} s"
+        )
 
 
 def _check_binding(sd_jwt: SdJwt, request: RequestBody, at_ms: int, max_age_ms: int) -> None:
@@ -168,11 +172,18 @@ def _check_binding(sd_jwt: SdJwt, request: RequestBody, at_ms: int, max_age_ms: 
         ("key binding nonce", request.nonce.hex(), binding.nonce),
     ):
         if expected != found:
-            raise DisclosureError("disclosure-binding", where, expected, ascii(found)[:120])
+            raise DisclosureError(
+                code="disclosure-binding", where=where, expected=expected, found=ascii(found)[:120]
+            )
     age_ms = at_ms - binding.issued_s * 1000
     if not -CLOCK_SKEW_MS <= age_ms <= max_age_ms:
         expected = f"made at most {max_age_ms} ms before the time asked about, or {CLOCK_SKEW_MS} ms after it"
-        raise DisclosureError("disclosure-binding", "key binding iat", expected, f"{age_ms} ms before it")
+        raise DisclosureError(
+            code="disclosure-binding",
+            where="key binding iat",
+            expected=expected,
+            found=f"{age_ms} ms before it",
+        )
 
 
 def _withheld(opened: Shown, named_fields: Sequence[str]) -> tuple[str, ...]:
@@ -183,4 +194,4 @@ def _withheld(opened: Shown, named_fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _refused(code: str, error: LedgerError) -> DisclosureError:
-    return DisclosureError(code, error.where, error.expected, error.found)
+    return DisclosureError(code=code, where=error.where, expected=error.expected, found=error.found)

@@ -133,17 +133,25 @@ class GenesisContent:
         keys = Counter(str(key) for member in self.members for key in _keys_of(member))
         repeated = [key for key, count in keys.items() if count > 1]
         if repeated:
-            raise GenesisError("genesis keys", "each key once", f"{repeated[0]} twice")
+            raise GenesisError(where="genesis keys", expected="each key once", found=f"{repeated[0]} twice")
         for side in (MAINLAND, HONG_KONG):
             count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
             if count < GOVERNORS_PER_SIDE_MIN:
-                raise GenesisError(f"governors of {side}", f"at least {GOVERNORS_PER_SIDE_MIN}", f"{count}")
+                raise GenesisError(
+                    where=f"governors of {side}",
+                    expected=f"at least {GOVERNORS_PER_SIDE_MIN}",
+                    found=f"{count}",
+                )
         count = sum(member.node is not None and member.node.kind == VALIDATOR for member in self.members)
         if not 1 <= count <= VALIDATORS_MAX:
-            raise GenesisError("genesis validators", f"1 to {VALIDATORS_MAX}", f"{count}")
+            raise GenesisError(
+                where="genesis validators", expected=f"1 to {VALIDATORS_MAX}", found=f"{count}"
+            )
         count = sum(GOVERNOR in member.roles for member in self.members)
         if count > GOVERNORS_MAX:
-            raise GenesisError("genesis governors", f"at most {GOVERNORS_MAX}", f"{count}")
+            raise GenesisError(
+                where="genesis governors", expected=f"at most {GOVERNORS_MAX}", found=f"{count}"
+            )
 
     @property
     def chain_id(self) -> bytes:
@@ -182,7 +190,11 @@ class Genesis:
         governors = {m.id: m.key for m in self.content.members if GOVERNOR in m.roles}
         signers = [signature.member for signature in self.signatures]
         if signers != sorted(governors):
-            raise GenesisError("genesis signatures", f"exactly those of {sorted(governors)}", f"{signers}")
+            raise GenesisError(
+                where="genesis signatures",
+                expected=f"exactly those of {sorted(governors)}",
+                found=f"{signers}",
+            )
         chain_id = self.content.chain_id
         for signature in self.signatures:
             governors[signature.member].verify(GENESIS_TAG, chain_id, signature.signature)
@@ -311,10 +323,14 @@ def _check_member(member: GenesisMember) -> None:
     named = (member.node.validator_key is not None, member.node.next_validator_key is not None)
     if named != ((False, False) if member.node.kind == OBSERVER else (True, True)):
         expected = "validator key and next one for validators, neither for observers"
-        raise GenesisError(f"node of {member.id}", expected, f"{member.node.kind} {named}")
+        raise GenesisError(
+            where=f"node of {member.id}", expected=expected, found=f"{member.node.kind} {named}"
+        )
 
 
 def _check_order(where: str, names: list[str]) -> None:
     for before, after in pairwise(names):
         if before >= after:
-            raise GenesisError(f"genesis {where}", "each once, in order", f"{after} after {before}")
+            raise GenesisError(
+                where=f"genesis {where}", expected="each once, in order", found=f"{after} after {before}"
+            )

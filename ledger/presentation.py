@@ -177,12 +177,16 @@ class ConsentFile:
         self.withdrawal.verify()
         expected = WithdrawalBody(grant.chain_id, grant.consent_key, self.consent_id)
         if withdrawal != expected:
-            raise EncodingError("consent file", "the withdrawal of its grant", "that of another consent")
+            raise EncodingError(
+                where="consent file", expected="the withdrawal of its grant", found="that of another consent"
+            )
         terms = self.request.terms(
             salt=self.terms_salt, from_ms=grant.terms.from_ms, receipt_hash=self.receipt_hash
         )
         if grant.terms != terms:
-            raise EncodingError("consent file", "a grant that answers its request", "other terms")
+            raise EncodingError(
+                where="consent file", expected="a grant that answers its request", found="other terms"
+            )
 
 
 def grant_consent(
@@ -236,7 +240,13 @@ def request_id(request: Request) -> bytes:
 
 def _without_magic(data: bytes, magic: bytes, what: str) -> bytes:
     if not data.startswith(magic[:-1]):
-        raise EncodingError(what, f"a file that starts with {magic[:-1].decode()}", f"{data[:16]!a}")
+        raise EncodingError(
+            where=what, expected=f"a file that starts with {magic[:-1].decode()}", found=f"{data[:16]!a}"
+        )
     if data[: len(magic)] != magic:
-        raise EncodingError(what, f"version {magic[-1]}", f"version {data[len(magic) - 1 : len(magic)]!a}")
+        raise EncodingError(
+            where=what,
+            expected=f"version {magic[-1]}",
+            found=f"version {data[len(magic) - 1 : len(magic)]!a}",
+        )
     return data[len(magic) :]

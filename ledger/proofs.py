@@ -96,11 +96,15 @@ class Proof:
         """Decode the content of a proof file. Raises LedgerError."""
         if not data.startswith(PROOF_MAGIC[:-1]):
             raise EncodingError(
-                "proof file", f"a file that starts with {PROOF_MAGIC[:-1].decode()}", ascii(data[:12])
+                where="proof file",
+                expected=f"a file that starts with {PROOF_MAGIC[:-1].decode()}",
+                found=ascii(data[:12]),
             )
         if not data.startswith(PROOF_MAGIC):
             version = ascii(data[len(PROOF_MAGIC) - 1 : len(PROOF_MAGIC)])
-            raise EncodingError("proof file", f"version {PROOF_MAGIC[-1]}", f"version {version}")
+            raise EncodingError(
+                where="proof file", expected=f"version {PROOF_MAGIC[-1]}", found=f"version {version}"
+            )
         return unpack(cls, data[len(PROOF_MAGIC) :], size_max=PROOF_SIZE_MAX)
 
     def encode(self) -> bytes:

@@ -209,7 +209,7 @@ def _check_words(receipt: ConsentReceipt, request: Request, terms: ConsentTerms)
 
 def _require(where: str, expected: object, found: object) -> None:
     if expected != found:
-        raise ReceiptError(f"receipt {where}", _show(expected), _show(found))
+        raise ReceiptError(where=f"receipt {where}", expected=_show(expected), found=_show(found))
 
 
 def _show(value: object) -> str:

@@ -115,7 +115,9 @@ def issue(fields: Mapping[str, Json], claims: Claims, key: PrivateKey, random: R
     disclosures: list[str] = []
     digests = _conceal_object(fields, disclosures, random, depth=1)
     if len(disclosures) > DISCLOSURES_MAX:
-        raise EncodingError("report", f"at most {DISCLOSURES_MAX} fields", f"{len(disclosures)}")
+        raise EncodingError(
+            where="report", expected=f"at most {DISCLOSURES_MAX} fields", found=f"{len(disclosures)}"
+        )
     payload: dict[str, Json] = {
         "iss": claims.issuer,
         "vct": claims.schema,
@@ -126,7 +128,9 @@ def issue(fields: Mapping[str, Json], claims: Claims, key: PrivateKey, random: R
     }
     jwt = _sign({"alg": ALGORITHM, "typ": JWT_TYPE, "kid": str(key.public)}, payload, key)
     if len(jwt) > JWT_SIZE_MAX:
-        raise EncodingError("report", f"a JWT of at most {JWT_SIZE_MAX} bytes", f"{len(jwt)} bytes")
+        raise EncodingError(
+            where="report", expected=f"a JWT of at most {JWT_SIZE_MAX} bytes", found=f"{len(jwt)} bytes"
+        )
     return "~".join((jwt, *disclosures, ""))
 
 
@@ -156,7 +160,9 @@ def select(sd_jwt: SdJwt, paths: Sequence[str]) -> SdJwt:
     missing = [path for path in paths if path not in found]
     if missing:
         raise EncodingError(
-            "fields", "paths of this report, like accounts[0].balance", ascii(missing[0])[:80]
+            where="fields",
+            expected="paths of this report, like accounts[0].balance",
+            found=ascii(missing[0])[:80],
         )
     shown = tuple(each for each in sd_jwt.disclosures if each.digest in kept)
     return SdJwt(sd_jwt.jwt, sd_jwt.key, sd_jwt.claims, sd_jwt.digests, shown, "")
@@ -181,18 +187,22 @@ def text_hash(sd_jwt: SdJwt) -> str:
 def decode(data: bytes) -> SdJwt:
     """Return the SD-JWT in a file; the issuer's signature verifies under the key that it names. Raises LedgerError."""
     if len(data) > SDJWT_SIZE_MAX:
-        raise EncodingError("SD-JWT", f"at most {SDJWT_SIZE_MAX} bytes", f"{len(data)} bytes")
+        raise EncodingError(
+            where="SD-JWT", expected=f"at most {SDJWT_SIZE_MAX} bytes", found=f"{len(data)} bytes"
+        )
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise EncodingError("SD-JWT", "ASCII", "other bytes") from error
+        raise EncodingError(where="SD-JWT", expected="ASCII", found="other bytes") from error
     if text.count("~") < 1 or text.count("~") > DISCLOSURES_MAX + 1:
         raise EncodingError(
-            "SD-JWT", f"a JWT and up to {DISCLOSURES_MAX} disclosures, with ~ after each", "others"
+            where="SD-JWT",
+            expected=f"a JWT and up to {DISCLOSURES_MAX} disclosures, with ~ after each",
+            found="others",
         )
     jwt, *texts, binding = text.split("~")
     if len(jwt) > JWT_SIZE_MAX:
-        raise EncodingError("JWT", f"at most {JWT_SIZE_MAX} bytes", f"{len(jwt)} bytes")
+        raise EncodingError(where="JWT", expected=f"at most {JWT_SIZE_MAX} bytes", found=f"{len(jwt)} bytes")
     header, payload, signing_input, signature = _parse_jwt("JWT", jwt)
     _require("JWT header", set(header), {"alg", "typ", "kid"})
     _require("JWT alg", header["alg"], ALGORITHM)
@@ -214,7 +224,9 @@ def decode(data: bytes) -> SdJwt:
 def verify_binding(sd_jwt: SdJwt) -> Binding:
     """Return what the key binding says; it verifies under the holder key and covers this text. Raises LedgerError."""
     if not sd_jwt.binding:
-        raise EncodingError("key binding", "one by the holder key that the JWT names", "none")
+        raise EncodingError(
+            where="key binding", expected="one by the holder key that the JWT names", found="none"
+        )
     header, payload, signing_input, signature = _parse_jwt("key binding", sd_jwt.binding)
     _require("key binding header", set(header), {"alg", "typ"})
     _require("key binding alg", header["alg"], ALGORITHM)
@@ -236,7 +248,11 @@ def open_fields(sd_jwt: SdJwt) -> Shown:
     fields = opening.open_value({_SD: [*sd_jwt.digests]}, "", depth=0)
     assert isinstance(fields, dict), "an object was opened"
     if opening.left:
-        raise EncodingError("disclosures", "each referenced by a digest", f"{len(opening.left)} that are not")
+        raise EncodingError(
+            where="disclosures",
+            expected="each referenced by a digest",
+            found=f"{len(opening.left)} that are not",
+        )
     # In order of path: the order of digests says nothing.
     return Shown(fields, dict(sorted(opening.values.items())), opening.closed_count)
 
@@ -247,14 +263,14 @@ class _Opening:
     def __init__(self, disclosures: Sequence[Disclosure]) -> None:
         self.left = {each.digest: each for each in disclosures}
         if len(self.left) != len(disclosures):
-            raise EncodingError("disclosures", "each once", "one twice")
+            raise EncodingError(where="disclosures", expected="each once", found="one twice")
         self.values: dict[str, Json] = {}
         self.closed_count = 0
         self._seen: set[str] = set()
 
     def open_value(self, value: Json, path: str, *, depth: int) -> Json:
         if depth > DEPTH_MAX:
-            raise EncodingError("disclosures", f"at most {DEPTH_MAX} levels", "more")
+            raise EncodingError(where="disclosures", expected=f"at most {DEPTH_MAX} levels", found="more")
         if isinstance(value, dict):
             return self._open_object(value, path, depth)
         if isinstance(value, list):
@@ -273,9 +289,13 @@ class _Opening:
             if disclosure is None:
                 continue
             if disclosure.name is None:
-                raise EncodingError(f"disclosure in {path or 'the report'}", "a member's", "an element's")
+                raise EncodingError(
+                    where=f"disclosure in {path or 'the report'}", expected="a member's", found="an element's"
+                )
             if disclosure.name in opened:
-                raise EncodingError(_join(path, disclosure.name)[:80], "each member once", "it twice")
+                raise EncodingError(
+                    where=_join(path, disclosure.name)[:80], expected="each member once", found="it twice"
+                )
             opened[disclosure.name] = self.open_value(
                 disclosure.value, _join(path, disclosure.name), depth=depth + 1
             )
@@ -294,13 +314,15 @@ class _Opening:
             if disclosure is None:
                 continue
             if disclosure.name is not None:
-                raise EncodingError(f"disclosure in {place[:80]}", "an element's", "a member's")
+                raise EncodingError(
+                    where=f"disclosure in {place[:80]}", expected="an element's", found="a member's"
+                )
             opened.append(self.open_value(disclosure.value, place, depth=depth + 1))
         return opened
 
     def _take(self, each: str) -> Disclosure | None:
         if each in self._seen:
-            raise EncodingError("digests", "each once", "one twice")
+            raise EncodingError(where="digests", expected="each once", found="one twice")
         self._seen.add(each)
         disclosure = self.left.pop(each, None)
         self.closed_count += disclosure is None
@@ -323,7 +345,7 @@ def _children(value: Json, path: str, by_digest: Mapping[str, Disclosure]) -> li
 
 def _conceal(value: Json, disclosures: list[str], random: Random, depth: int) -> Json:
     if depth > DEPTH_MAX:
-        raise EncodingError("report", f"at most {DEPTH_MAX} levels", "more")
+        raise EncodingError(where="report", expected=f"at most {DEPTH_MAX} levels", found="more")
     if isinstance(value, dict):
         return {_SD: [*_conceal_object(value, disclosures, random, depth + 1)]}
     if isinstance(value, list):
@@ -334,7 +356,9 @@ def _conceal(value: Json, disclosures: list[str], random: Random, depth: int) ->
         # Decoys stand last; which elements are genuine cannot be told, so neither can how many there are.
         return hidden + [{_ELEMENT: _decoy(random)} for _ in range(-len(hidden) % DECOYS_UP_TO)]
     if isinstance(value, float):
-        raise EncodingError("report", "whole numbers; amounts with fractions as text", f"{value}")
+        raise EncodingError(
+            where="report", expected="whole numbers; amounts with fractions as text", found=f"{value}"
+        )
     return value
 
 
@@ -368,7 +392,9 @@ def _dump(value: object) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
-        raise EncodingError("JSON", "values and whole characters", f"{error}"[:80]) from error
+        raise EncodingError(
+            where="JSON", expected="values and whole characters", found=f"{error}"[:80]
+        ) from error
 
 
 def _parse(where: str, text: str) -> Json:
@@ -381,20 +407,28 @@ def _parse(where: str, text: str) -> Json:
 def _parse_jwt(where: str, jwt: str) -> tuple[dict[str, Json], dict[str, Json], bytes, bytes]:
     parts = jwt.split(".")
     if len(parts) != 3:
-        raise EncodingError(where, "header, payload and signature", f"{len(parts)} parts")
+        raise EncodingError(
+            where=where, expected="header, payload and signature", found=f"{len(parts)} parts"
+        )
     header, payload = (_parse(where, part) for part in parts[:2])
     if not isinstance(header, dict) or not isinstance(payload, dict):
-        raise EncodingError(where, "objects for header and payload", "another value")
+        raise EncodingError(where=where, expected="objects for header and payload", found="another value")
     return header, payload, f"{parts[0]}.{parts[1]}".encode("ascii"), _decode64(where, parts[2])
 
 
 def _parse_disclosure(text: str) -> Disclosure:
     content = _parse("disclosure", text)
     if not isinstance(content, list) or len(content) not in (2, 3):
-        raise EncodingError("disclosure", "salt, name and value, or salt and value", "another value")
+        raise EncodingError(
+            where="disclosure", expected="salt, name and value, or salt and value", found="another value"
+        )
     salt = _text("disclosure salt", content[0])
     if len(salt) < SALT_CHARACTERS_MIN:
-        raise EncodingError("disclosure salt", f"at least {SALT_CHARACTERS_MIN} characters", f"{len(salt)}")
+        raise EncodingError(
+            where="disclosure salt",
+            expected=f"at least {SALT_CHARACTERS_MIN} characters",
+            found=f"{len(salt)}",
+        )
     name = None
     if len(content) == 3:
         name = _text("disclosure name", content[1])
@@ -405,7 +439,9 @@ def _parse_disclosure(text: str) -> Disclosure:
 def _holder_key(cnf: Json) -> PublicKey:
     jwk = cnf.get("jwk") if isinstance(cnf, dict) and len(cnf) == 1 else None
     if not isinstance(jwk, dict) or set(jwk) != {"kty", "crv", "x"}:
-        raise EncodingError("JWT cnf", "a jwk with exactly kty, crv and x", "another value")
+        raise EncodingError(
+            where="JWT cnf", expected="a jwk with exactly kty, crv and x", found="another value"
+        )
     _require("JWT cnf", (jwk["kty"], jwk["crv"]), ("OKP", "Ed25519"))
     data = _decode64("JWT cnf", _text("JWT cnf", jwk["x"]))
     _require("JWT cnf size", len(data), 32)
@@ -414,20 +450,26 @@ def _holder_key(cnf: Json) -> PublicKey:
 
 def _digests(value: Json) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise EncodingError("digests", "a list", type(value).__name__)
+        raise EncodingError(where="digests", expected="a list", found=type(value).__name__)
     for each in value:
         if not isinstance(each, str) or len(each) != _DIGEST_CHARACTERS or not _BASE64URL.fullmatch(each):
-            raise EncodingError("digests", f"{_DIGEST_CHARACTERS} characters of base64url", "another value")
+            raise EncodingError(
+                where="digests",
+                expected=f"{_DIGEST_CHARACTERS} characters of base64url",
+                found="another value",
+            )
     return tuple(f"{each}" for each in value)
 
 
 def _check_name(name: str) -> None:
     if name in _RESERVED:
-        raise EncodingError("field name", f"none of {', '.join(sorted(_RESERVED))}", name)
+        raise EncodingError(
+            where="field name", expected=f"none of {', '.join(sorted(_RESERVED))}", found=name
+        )
     # What would make one path of two.
     if not 1 <= len(name) <= NAME_SIZE_MAX or set(name) & set(".[]"):
         expected = f"1 to {NAME_SIZE_MAX} characters, none of them a dot or bracket"
-        raise EncodingError("field name", expected, ascii(name)[:80])
+        raise EncodingError(where="field name", expected=expected, found=ascii(name)[:80])
 
 
 def _join(path: str, name: str) -> str:
@@ -436,19 +478,19 @@ def _join(path: str, name: str) -> str:
 
 def _text(where: str, value: Json) -> str:
     if not isinstance(value, str):
-        raise EncodingError(where, "text", type(value).__name__)
+        raise EncodingError(where=where, expected="text", found=type(value).__name__)
     return value
 
 
 def _seconds(where: str, value: Json) -> int:
     if type(value) is not int or not 0 <= value < 2**53:
-        raise EncodingError(where, "whole seconds", type(value).__name__)
+        raise EncodingError(where=where, expected="whole seconds", found=type(value).__name__)
     return value
 
 
 def _require(where: str, found: object, expected: object) -> None:
     if found != expected or type(found) is not type(expected):
-        raise EncodingError(where, _show(expected), _show(found))
+        raise EncodingError(where=where, expected=_show(expected), found=_show(found))
 
 
 def _show(value: object) -> str:
@@ -461,8 +503,8 @@ def _encode64(data: bytes) -> str:
 
 def _decode64(where: str, text: str) -> bytes:
     if not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
-        raise EncodingError(where, "base64url without padding", "something else")
+        raise EncodingError(where=where, expected="base64url without padding", found="something else")
     data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if _encode64(data) != text:
-        raise EncodingError(where, "base64url without spare bits", "another spelling")
+        raise EncodingError(where=where, expected="base64url without spare bits", found="another spelling")
     return data

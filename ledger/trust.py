@@ -76,15 +76,21 @@ class TrustedRoot:
         self.genesis.verify()
         heights = [checkpoint.height for checkpoint in self.checkpoints]
         if heights != sorted(set(heights)):
-            raise TrustError("trusted root", "checkpoints in order of height", f"{heights}")
+            raise TrustError(
+                where="trusted root", expected="checkpoints in order of height", found=f"{heights}"
+            )
         epochs = [checkpoint.epoch for checkpoint in self.checkpoints]
         if epochs != sorted(epochs):
-            raise TrustError("trusted root", "checkpoints whose epochs never fall", f"{epochs}")
+            raise TrustError(
+                where="trusted root", expected="checkpoints whose epochs never fall", found=f"{epochs}"
+            )
         sets = {0: self.genesis.content.validators}
         for checkpoint in self.checkpoints:
             if sets.setdefault(checkpoint.epoch, checkpoint.validators) != checkpoint.validators:
                 raise TrustError(
-                    "trusted root", "one validator set for each epoch", f"two of {checkpoint.epoch}"
+                    where="trusted root",
+                    expected="one validator set for each epoch",
+                    found=f"two of {checkpoint.epoch}",
                 )
 
     @property
@@ -201,17 +207,19 @@ def verify_header(
     _check_recent(trusted, signed_by.number)
     if path.history is None:
         if certificate is None:
-            raise TrustError("trust path", "a certificate or a history", "neither")
+            raise TrustError(where="trust path", expected="a certificate or a history", found="neither")
         _check_certified(trusted, encoded_header, certificate, signed_by)
     else:
         if certificate is not None:
-            raise TrustError("trust path", "a certificate or a history", "both")
+            raise TrustError(where="trust path", expected="a certificate or a history", found="both")
         newer = EncodedHeader.decode(path.history.newer.header)
         _check_certified(trusted, newer, path.history.newer.certificate, signed_by)
         _check_history(encoded_header, newer, path.history.path)
         if encoded_header.header.chain_id != trusted.chain_id:
             raise TrustError(
-                "header", f"chain {trusted.chain_id.hex()}", encoded_header.header.chain_id.hex()
+                where="header",
+                expected=f"chain {trusted.chain_id.hex()}",
+                found=encoded_header.header.chain_id.hex(),
             )
         _check_pinned(trusted, encoded_header)
     return TrustedHeader(encoded_header, start)
@@ -221,7 +229,9 @@ def _require_start(pins: tuple[Checkpoint, ...], from_epoch: int) -> Checkpoint:
     starts = [pin for pin in pins if pin.epoch == from_epoch]
     if not starts:
         epochs = sorted({pin.epoch for pin in pins})
-        raise TrustError("trust path", f"a start at a pinned epoch {epochs}", f"epoch {from_epoch}")
+        raise TrustError(
+            where="trust path", expected=f"a start at a pinned epoch {epochs}", found=f"epoch {from_epoch}"
+        )
     return starts[-1]
 
 
@@ -235,10 +245,14 @@ def _walk(trusted: Pins, start: Checkpoint, handovers: tuple[Handover, ...]) -> 
         number, next_hash = current.number + 1, handover.next_validators.digest()
         if encoded_header.header.next_validators_hash != next_hash:
             raise TrustError(
-                f"handover from epoch {current.number}", "a seal that names the next set", "another header"
+                where=f"handover from epoch {current.number}",
+                expected="a seal that names the next set",
+                found="another header",
             )
         if hashes.get(number, next_hash) != next_hash:
-            raise TrustError(f"handover to epoch {number}", "the pinned validator set", "another one")
+            raise TrustError(
+                where=f"handover to epoch {number}", expected="the pinned validator set", found="another one"
+            )
         current = _Epoch(number, handover.next_validators, next_hash)
     return current
 
@@ -247,7 +261,7 @@ def _check_recent(trusted: Pins, epoch: int) -> None:
     newest = trusted.every[-1]
     if epoch < newest.epoch:
         expected = f"a header of epoch {newest.epoch} or later, or a history under one"
-        raise TrustError("header epoch", expected, f"epoch {epoch}")
+        raise TrustError(where="header epoch", expected=expected, found=f"epoch {epoch}")
 
 
 def _check_certified(
@@ -258,19 +272,29 @@ def _check_certified(
 ) -> None:
     header, subject, epoch = encoded_header.header, certificate.subject, signed_by.number
     if header.chain_id != trusted.chain_id:
-        raise TrustError("header", f"chain {trusted.chain_id.hex()}", header.chain_id.hex())
+        raise TrustError(
+            where="header", expected=f"chain {trusted.chain_id.hex()}", found=header.chain_id.hex()
+        )
     if header.epoch != epoch or header.validators_hash != signed_by.validators_hash:
         raise TrustError(
-            "header", f"epoch {epoch} and its trusted validators", f"epoch {header.epoch}, others"
+            where="header",
+            expected=f"epoch {epoch} and its trusted validators",
+            found=f"epoch {header.epoch}, others",
         )
     if subject.kind != FINALIZE:
-        raise TrustError("quorum certificate", "a finalization", f"a {subject.kind} certificate")
+        raise TrustError(
+            where="quorum certificate", expected="a finalization", found=f"a {subject.kind} certificate"
+        )
     if subject.epoch != epoch or subject.block_hash != encoded_header.hash:
         raise TrustError(
-            "quorum certificate", f"of block {encoded_header.hash.hex()}", "of another block or epoch"
+            where="quorum certificate",
+            expected=f"of block {encoded_header.hash.hex()}",
+            found="of another block or epoch",
         )
     if not header.may_be_certified_in(subject.view):
-        raise TrustError("quorum certificate", f"view {header.view}", f"view {subject.view}")
+        raise TrustError(
+            where="quorum certificate", expected=f"view {header.view}", found=f"view {subject.view}"
+        )
     certificate.verify(trusted.chain_id, signed_by.validators)
     _check_pinned(trusted, encoded_header)
 
@@ -279,14 +303,18 @@ def _check_history(encoded_header: EncodedHeader, newer: EncodedHeader, path: Tr
     """Check that a header stands at its own height below a newer one: the tree has the newer one's height."""
     height = encoded_header.header.height
     if path.index != height:
-        raise TrustError("history path", f"index {height}", f"index {path.index}")
+        raise TrustError(where="history path", expected=f"index {height}", found=f"index {path.index}")
     verify_inclusion(encoded_header.hash, path, size=newer.header.height, root=newer.header.history_root)
 
 
 def _check_pinned(trusted: Pins, encoded_header: EncodedHeader) -> None:
     for pin in trusted.every:
         if pin.height == encoded_header.header.height and pin.block_hash != encoded_header.hash:
-            raise TrustError("header", f"the pinned block {pin.block_hash.hex()}", encoded_header.hash.hex())
+            raise TrustError(
+                where="header",
+                expected=f"the pinned block {pin.block_hash.hex()}",
+                found=encoded_header.hash.hex(),
+            )
 
 
 def parse_trusted_root(text: bytes) -> TrustedRoot:

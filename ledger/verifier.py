@@ -172,7 +172,10 @@ class Verifier:
         evidence = proof.evidence
         if proof.chain_id != self._pins.chain_id:
             raise VerificationError(
-                "untrusted-header", "proof chain", self._pins.chain_id.hex(), proof.chain_id.hex()
+                code="untrusted-header",
+                where="proof chain",
+                expected=self._pins.chain_id.hex(),
+                found=proof.chain_id.hex(),
             )
         in_force = tuple(pin.height for pin in self._pins.at(at_ms))
         trusting = (evidence.header, evidence.certificate, evidence.trust_path, in_force)
@@ -194,15 +197,18 @@ class Verifier:
     def _check_issuer(self, issuer: Member, anchor: Anchor) -> None:
         if issuer.distrusts(anchor.height):
             raise VerificationError(
-                "anchor-distrusted",
-                "anchor height",
-                "outside every interval in which the issuer is distrusted",
-                f"{anchor.height}",
+                code="anchor-distrusted",
+                where="anchor height",
+                expected="outside every interval in which the issuer is distrusted",
+                found=f"{anchor.height}",
             )
         if issuer.is_suspended and self._suspended_issuer is SuspendedIssuer.REFUSE:
             suspended_at = issuer.suspensions[-1].suspended_at
             raise VerificationError(
-                "issuer-suspended", f"issuer {issuer.id}", "active", f"suspended at height {suspended_at}"
+                code="issuer-suspended",
+                where=f"issuer {issuer.id}",
+                expected="active",
+                found=f"suspended at height {suspended_at}",
             )
 
     def _anchor_verdict(self, proof: Proof, facts: _Facts, at_ms: int, max_age_ms: int) -> AnchorVerdict:
@@ -210,7 +216,10 @@ class Verifier:
         age_ms = max(0, at_ms - header.time_ms)
         if age_ms > max_age_ms:
             raise VerificationError(
-                "stale-proof", "proof age", f"at most {max_age_ms} ms", f"{age_ms} ms (block {header.height})"
+                code="stale-proof",
+                where="proof age",
+                expected=f"at most {max_age_ms} ms",
+                found=f"{age_ms} ms (block {header.height})",
             )
         return AnchorVerdict(
             integrity=Integrity(proof.opening.media_type, proof.opening.size, facts.commitment),
@@ -242,7 +251,7 @@ def _decode_proof(proof: bytes) -> Proof:
 
 
 def _refused(code: str, error: LedgerError) -> VerificationError:
-    return VerificationError(code, error.where, error.expected, error.found)
+    return VerificationError(code=code, where=error.where, expected=error.expected, found=error.found)
 
 
 def _content(document: Document) -> Content:
@@ -259,10 +268,15 @@ def _verify_document(document: Document, proof: Proof) -> Metadata:
     opening = proof.opening
     if content.size != opening.size:
         found = f"{content.size} bytes"
-        raise VerificationError("document-altered", "document size", f"{opening.size} bytes", found)
+        raise VerificationError(
+            code="document-altered", where="document size", expected=f"{opening.size} bytes", found=found
+        )
     if content.root != opening.content_root:
         raise VerificationError(
-            "document-altered", "document content", opening.content_root.hex(), content.root.hex()
+            code="document-altered",
+            where="document content",
+            expected=opening.content_root.hex(),
+            found=content.root.hex(),
         )
     try:
         return opening.decoded_metadata()
@@ -280,15 +294,27 @@ def _verify_anchored(proof: Proof, header: TrustedHeader, metadata: Metadata, co
     anchor = _require_leaf(proof.evidence.anchor, Anchor, key, header, "anchor-unproven")
     if anchor.leaf_count != batch.leaf_count:
         raise VerificationError(
-            "not-in-anchor", "batch leaf count", f"{anchor.leaf_count}", f"{batch.leaf_count}"
+            code="not-in-anchor",
+            where="batch leaf count",
+            expected=f"{anchor.leaf_count}",
+            found=f"{batch.leaf_count}",
         )
     if anchor.schema != metadata.schema:
-        raise VerificationError("metadata-mismatch", "schema", anchor.schema, metadata.schema)
+        raise VerificationError(
+            code="metadata-mismatch", where="schema", expected=anchor.schema, found=metadata.schema
+        )
     latest = anchor.expires_ms
     if latest is not None and (metadata.expires_ms is None or metadata.expires_ms > latest):
-        raise VerificationError("metadata-mismatch", "expiry", f"at most {latest}", f"{metadata.expires_ms}")
+        raise VerificationError(
+            code="metadata-mismatch",
+            where="expiry",
+            expected=f"at most {latest}",
+            found=f"{metadata.expires_ms}",
+        )
     if metadata.holder_key is None and not anchor.bearer:
-        raise VerificationError("no-holder", "holder key", f"one, for schema {anchor.schema}", "none")
+        raise VerificationError(
+            code="no-holder", where="holder key", expected=f"one, for schema {anchor.schema}", found="none"
+        )
     return anchor
 
 
@@ -309,7 +335,10 @@ def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitmen
     if anchor.revoked is not None:
         revoked = anchor.revoked
         raise VerificationError(
-            "revoked", "anchor", "not revoked", f"revoked at height {revoked.height}: {revoked.reason}"
+            code="revoked",
+            where="anchor",
+            expected="not revoked",
+            found=f"revoked at height {revoked.height}: {revoked.reason}",
         )
     key = revocation_key(anchor.issuer, commitment)
     try:
@@ -321,10 +350,15 @@ def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitmen
 def _check_times(metadata: Metadata, anchor: Anchor, at_ms: int) -> None:
     if at_ms < anchor.time_ms or at_ms < metadata.issued_ms:
         expected = f"a time from {max(anchor.time_ms, metadata.issued_ms)}"
-        raise VerificationError("not-yet-anchored", "time asked about", expected, f"{at_ms}")
+        raise VerificationError(
+            code="not-yet-anchored", where="time asked about", expected=expected, found=f"{at_ms}"
+        )
     if metadata.expires_ms is not None and at_ms > metadata.expires_ms:
         raise VerificationError(
-            "document-expired", "document expiry", f"at least {at_ms}", f"{metadata.expires_ms}"
+            code="document-expired",
+            where="document expiry",
+            expected=f"at least {at_ms}",
+            found=f"{metadata.expires_ms}",
         )
 
 
@@ -337,13 +371,19 @@ def _verify_consent(
 ) -> ConsentStanding:
     _check_request(facts, request)
     if presentation is None:
-        raise VerificationError("not-presented", "proof", "a presentation by the holder", "none")
+        raise VerificationError(
+            code="not-presented", where="proof", expected="a presentation by the holder", found="none"
+        )
     if evidence.consent is None:
-        raise VerificationError("consent-missing", "proof", "evidence of a consent", "none")
+        raise VerificationError(
+            code="consent-missing", where="proof", expected="evidence of a consent", found="none"
+        )
     key = consent_key(presentation.consent_key, presentation.consent_id)
     consent = _require_leaf(evidence.consent.consent, Consent, key, facts.header, "consent-unproven")
     if consent.granted is None:
-        raise VerificationError("consent-ended", "consent", "granted", "withdrawn before it was granted")
+        raise VerificationError(
+            code="consent-ended", where="consent", expected="granted", found="withdrawn before it was granted"
+        )
     _check_terms(consent.granted, facts, request)
     recipient_key = member_key(request.recipient)
     recipient = _require_leaf(
@@ -351,9 +391,19 @@ def _verify_consent(
     )
     if "recipient" not in recipient.roles:
         found = ", ".join(recipient.roles)
-        raise VerificationError("not-a-recipient", f"recipient {recipient.id}", "the role recipient", found)
+        raise VerificationError(
+            code="not-a-recipient",
+            where=f"recipient {recipient.id}",
+            expected="the role recipient",
+            found=found,
+        )
     if recipient.is_suspended:
-        raise VerificationError("recipient-suspended", f"recipient {recipient.id}", "active", "suspended")
+        raise VerificationError(
+            code="recipient-suspended",
+            where=f"recipient {recipient.id}",
+            expected="active",
+            found="suspended",
+        )
     _check_active(consent, consent.granted, facts, at_ms)
     terms = consent.granted.terms
     return ConsentStanding(
@@ -369,32 +419,59 @@ def _verify_consent(
 def _check_request(facts: _Facts, request: RequestBody) -> None:
     chain_id = facts.header.encoded_header.header.chain_id
     if request.chain_id != chain_id:
-        raise VerificationError("request-mismatch", "request chain", chain_id.hex(), request.chain_id.hex())
+        raise VerificationError(
+            code="request-mismatch",
+            where="request chain",
+            expected=chain_id.hex(),
+            found=request.chain_id.hex(),
+        )
     if request.issuer != facts.metadata.issuer:
-        raise VerificationError("request-mismatch", "document issuer", request.issuer, facts.metadata.issuer)
+        raise VerificationError(
+            code="request-mismatch",
+            where="document issuer",
+            expected=request.issuer,
+            found=facts.metadata.issuer,
+        )
     if facts.metadata.schema not in request.schemas:
         raise VerificationError(
-            "request-mismatch", "document schema", ", ".join(request.schemas), facts.metadata.schema
+            code="request-mismatch",
+            where="document schema",
+            expected=", ".join(request.schemas),
+            found=facts.metadata.schema,
         )
 
 
 def _check_terms(granted: Granted, facts: _Facts, request: RequestBody) -> None:
     terms = granted.terms
     if terms.recipient != request.recipient:
-        raise VerificationError("wrong-recipient", "consent recipient", request.recipient, terms.recipient)
+        raise VerificationError(
+            code="wrong-recipient",
+            where="consent recipient",
+            expected=request.recipient,
+            found=terms.recipient,
+        )
     if terms.purpose != request.purpose:
-        raise VerificationError("wrong-purpose", "consent purpose", request.purpose, terms.purpose)
+        raise VerificationError(
+            code="wrong-purpose", where="consent purpose", expected=request.purpose, found=terms.purpose
+        )
     if terms.issuer != facts.metadata.issuer:
-        raise VerificationError("wrong-terms", "consent issuer", facts.metadata.issuer, terms.issuer)
+        raise VerificationError(
+            code="wrong-terms", where="consent issuer", expected=facts.metadata.issuer, found=terms.issuer
+        )
     if facts.metadata.schema not in terms.schemas:
         raise VerificationError(
-            "wrong-terms", "consent schemas", facts.metadata.schema, ", ".join(terms.schemas)
+            code="wrong-terms",
+            where="consent schemas",
+            expected=facts.metadata.schema,
+            found=", ".join(terms.schemas),
         )
     for name in _ASKED:
         asked, agreed = getattr(request, name), getattr(terms, name)
         if asked != agreed:
             where = f"consent {name.replace('_', ' ')}"
-            raise VerificationError("wrong-terms", where, _show(asked), _show(agreed))
+            raise VerificationError(
+                code="wrong-terms", where=where, expected=_show(asked), found=_show(agreed)
+            )
 
 
 def _show(value: object) -> str:
@@ -408,15 +485,23 @@ def _check_active(consent: Consent, granted: Granted, facts: _Facts, at_ms: int)
     ended = consent.ended
     if ended is not None and not (retrospective and at_ms < ended.time_ms):
         raise VerificationError(
-            "consent-ended", "consent", "active", f"ended by the {ended.by} at height {ended.height}"
+            code="consent-ended",
+            where="consent",
+            expected="active",
+            found=f"ended by the {ended.by} at height {ended.height}",
         )
     earliest = max(terms.from_ms, granted.time_ms)
     if not earliest <= at_ms <= terms.until_ms:
         expected = f"a time from {earliest} to {terms.until_ms}"
-        raise VerificationError("consent-period", "time asked about", expected, f"{at_ms}")
+        raise VerificationError(
+            code="consent-period", where="time asked about", expected=expected, found=f"{at_ms}"
+        )
     if not retrospective and consent.used >= terms.uses:
         raise VerificationError(
-            "consent-used-up", "consent uses", f"fewer than {terms.uses}", f"{consent.used}"
+            code="consent-used-up",
+            where="consent uses",
+            expected=f"fewer than {terms.uses}",
+            found=f"{consent.used}",
         )
 
 
@@ -425,7 +510,10 @@ def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> P
     assert presentation is not None, "the consent step requires a presentation"
     if presentation.nonce != request.nonce:
         raise VerificationError(
-            "wrong-nonce", "presentation nonce", request.nonce.hex(), presentation.nonce.hex()
+            code="wrong-nonce",
+            where="presentation nonce",
+            expected=request.nonce.hex(),
+            found=presentation.nonce.hex(),
         )
     body = presentation_body(
         chain_id=proof.chain_id,
@@ -442,7 +530,9 @@ def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> P
     holder_key, signature = facts.metadata.holder_key, presentation.holder_signature
     if (holder_key is None) != (signature is None):
         expected = "a holder's signature exactly where the document names a holder key"
-        raise VerificationError("holder-signature", "presentation", expected, "the opposite")
+        raise VerificationError(
+            code="holder-signature", where="presentation", expected=expected, found="the opposite"
+        )
     if holder_key is not None:
         assert signature is not None, "there is one where there is a holder key"
         try:

@@ -123,7 +123,12 @@ def _check_own_certificate(home: Home, identity: TlsIdentity) -> None:
         if member.id != home.member:
             where = f"{home.path / NODE_FILE}: member"
             cure = "name the member whose keys lie in this home"
-            raise ConfigError(where, f"{member.id}, whose certificate this is", ascii(home.member), cure)
+            raise ConfigError(
+                where=where,
+                expected=f"{member.id}, whose certificate this is",
+                found=ascii(home.member),
+                cure=cure,
+            )
 
 
 class NodeProcess:
@@ -226,12 +231,14 @@ class NodeProcess:
     def _check_start(self) -> None:
         if not __debug__:
             raise StartRefused(
-                "assertions", "python -O, which removes them", "Start without -O and PYTHONOPTIMIZE."
+                expected="assertions",
+                found="python -O, which removes them",
+                cure="Start without -O and PYTHONOPTIMIZE.",
             )
         genesis_ms, now_ms = self._parts.genesis.content.time_ms, self._clock.wall_ms()
         if now_ms < genesis_ms - CLOCK_TOLERANCE_MS:
             expected = f"a clock at or after the genesis time {genesis_ms}"
-            raise StartRefused(expected, f"{now_ms}", "Set the machine's clock.")
+            raise StartRefused(expected=expected, found=f"{now_ms}", cure="Set the machine's clock.")
 
     def _take_lock(self) -> FileLock:
         try:
@@ -239,7 +246,7 @@ class NodeProcess:
         except FileLocked as error:
             cure = "Stop the node that runs on this home, or ask it through --url."
             raise StartRefused(
-                f"{self._parts.data} to be free", "another process that uses it", cure
+                expected=f"{self._parts.data} to be free", found="another process that uses it", cure=cure
             ) from error
 
     def _open_store(self) -> Store:
@@ -280,9 +287,9 @@ class NodeProcess:
         engine = self.driver.engine
         if engine.me is None and engine.validators.index_of(self._parts.member) is not None:
             raise StartRefused(
-                f"the validator key that epoch {engine.epoch} names for {self._parts.member}",
-                "no such key in the home's keys",
-                "Use the keys of this home; if the key is lost, governance sets another.",
+                expected=f"the validator key that epoch {engine.epoch} names for {self._parts.member}",
+                found="no such key in the home's keys",
+                cure="Use the keys of this home; if the key is lost, governance sets another.",
             )
 
     def _became_final(self, path: list[Executed]) -> None:
@@ -309,7 +316,7 @@ class NodeProcess:
         try:
             identity = self._registered.identity()
         except IdentityMissing as missing:
-            raise StartRefused(missing.expected, missing.found, LOST_CURE) from None
+            raise StartRefused(expected=missing.expected, found=missing.found, cure=LOST_CURE) from None
         return PeerNetwork(
             node_id=self._parts.member,
             identity=identity,

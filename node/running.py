@@ -159,7 +159,9 @@ class RunningNode:
                 return known
             if len(self._waiting) >= WAITING_MAX:
                 expected = f"fewer than {WAITING_MAX} waiting transactions"
-                raise MempoolError("busy", expected, "that many", "wait a moment and send it again")
+                raise MempoolError(
+                    code="busy", expected=expected, found="that many", cure="wait a moment and send it again"
+                )
             if self._driver.admit(transaction):
                 admitted.append(transaction)
         except (LedgerError, MempoolError) as error:
@@ -179,7 +181,9 @@ class RunningNode:
         if key is None:
             raise NotReady("this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
-            raise TransactionError("operations", f"1 to {OPERATIONS_MAX}", f"{len(operations)}")
+            raise TransactionError(
+                where="operations", expected=f"1 to {OPERATIONS_MAX}", found=f"{len(operations)}"
+            )
         decoded = tuple(_decode_holders_operation(encoded) for encoded in operations)
         transaction = self._sign(decoded, key)
         return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
@@ -212,7 +216,7 @@ class RunningNode:
     def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
         if (request.consent_key is None) != (request.consent_id is None):
-            raise UnknownLeaf("consent", "consent key and id, or neither", "one of them")
+            raise UnknownLeaf(where="consent", expected="consent key and id, or neither", found="one of them")
         with self._store.read_view() as view:
             root = view.tip().header.state_root
             at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
@@ -221,7 +225,7 @@ class RunningNode:
             issuer = _prove_leaf(view, root, member_key(request.issuer), "issuer")
             unrevoked = prove(view, root, revocation_key(request.issuer, request.commitment))
             if isinstance(unrevoked, InclusionProof):
-                raise Revoked("document", "not revoked", "revoked by its issuer")
+                raise Revoked(where="document", expected="not revoked", found="revoked by its issuer")
             consent = None
             if request.consent_key is not None and request.consent_id is not None:
                 key = consent_key(request.consent_key, request.consent_id)
@@ -250,7 +254,7 @@ class RunningNode:
             raise NotReady(f"this node is in epoch {to_epoch}, the pin in epoch {from_epoch}")
         if to_epoch - from_epoch > HANDOVERS_MAX:
             expected = f"a pin at most {HANDOVERS_MAX} epochs below {to_epoch}"
-            raise TrustError("from_epoch", expected, f"{from_epoch}")
+            raise TrustError(where="from_epoch", expected=expected, found=f"{from_epoch}")
         handovers = tuple(self._require_handover(epoch) for epoch in range(from_epoch, to_epoch))
         return TrustPath(from_epoch, handovers, None)
 
@@ -271,7 +275,9 @@ class RunningNode:
         """Return a final block. Raises NotHeld where a snapshot stood in for it."""
         first, end = self._store.gap()
         if first <= height < end:
-            raise NotHeld("block", f"a height below {first} or from {end} on", f"{height}")
+            raise NotHeld(
+                where="block", expected=f"a height below {first} or from {end} on", found=f"{height}"
+            )
         return self._store.load_block(height)
 
     def was_damaged(self, error: Exception) -> None:
@@ -332,14 +338,16 @@ def _decode_holders_operation(encoded: bytes) -> Operation:
     value = decode(encoded, size_max=GRANT_BODY_SIZE_MAX + 256)
     operation = cast(Operation, union_from_value(Operation, value))
     if not isinstance(operation, Grant | Withdraw):
-        raise TransactionError("relayed operation", "a grant or a withdrawal", operation.TAG)
+        raise TransactionError(
+            where="relayed operation", expected="a grant or a withdrawal", found=operation.TAG
+        )
     return operation
 
 
 def _prove_leaf(state: State, root: bytes, key: bytes, what: str) -> ProvenLeaf:
     proof, value = prove(state, root, key), state.find_value(key)
     if value is None or isinstance(proof, AbsenceProof):
-        raise UnknownLeaf(what, f"a recorded {what}", "none under this key")
+        raise UnknownLeaf(where=what, expected=f"a recorded {what}", found="none under this key")
     return ProvenLeaf(value, proof)
 
 
@@ -347,6 +355,8 @@ def _consent_evidence(state: State, root: bytes, key: bytes) -> ConsentEvidence:
     proven = _prove_leaf(state, root, key, "consent")
     consent = find(state, Consent, key)
     if consent is None or consent.granted is None:
-        raise UnknownLeaf("consent", "a granted consent", "one withdrawn before it was granted")
+        raise UnknownLeaf(
+            where="consent", expected="a granted consent", found="one withdrawn before it was granted"
+        )
     recipient = _prove_leaf(state, root, member_key(consent.granted.terms.recipient), "recipient")
     return ConsentEvidence(recipient, proven)

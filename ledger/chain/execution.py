@@ -85,7 +85,9 @@ def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) 
     _check_limits(block.transactions, context.parameters)
     if block.transactions and is_sealing(parent.state):
         raise BlockError(
-            f"block {header.height}", "a seal without transactions", f"{len(block.transactions)}"
+            where=f"block {header.height}",
+            expected="a seal without transactions",
+            found=f"{len(block.transactions)}",
         )
     changes = Changes(parent.state)
     for index, transaction in enumerate(block.transactions):
@@ -94,7 +96,7 @@ def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) 
             changes.merge(apply_transaction(transaction, changes, context))
         except LedgerError as error:
             where = f"block {header.height}, transaction {index}: {error.where}"
-            raise BlockError(where, error.expected, error.found) from error
+            raise BlockError(where=where, expected=error.expected, found=error.found) from error
     executed = _finish(
         parent,
         block.transactions,
@@ -112,17 +114,17 @@ def check_lineage(parent: EncodedHeader, header: Header) -> None:
     where = f"block {header.height}"
     above = parent.header
     if header.chain_id != above.chain_id:
-        raise BlockError(where, f"chain {above.chain_id.hex()}", header.chain_id.hex())
+        raise BlockError(where=where, expected=f"chain {above.chain_id.hex()}", found=header.chain_id.hex())
     if header.height != above.height + 1:
-        raise BlockError(where, f"height {above.height + 1}", f"{header.height}")
+        raise BlockError(where=where, expected=f"height {above.height + 1}", found=f"{header.height}")
     if header.parent_hash != parent.hash:
-        raise BlockError(where, f"parent {parent.hash.hex()}", header.parent_hash.hex())
+        raise BlockError(where=where, expected=f"parent {parent.hash.hex()}", found=header.parent_hash.hex())
     epoch, view = next_place(above)
     if header.epoch != epoch or header.view < view:
         expected = f"epoch {epoch} and a view of at least {view}"
-        raise BlockError(where, expected, f"epoch {header.epoch}, view {header.view}")
+        raise BlockError(where=where, expected=expected, found=f"epoch {header.epoch}, view {header.view}")
     if header.time_ms <= above.time_ms:
-        raise BlockError(where, f"a time after {above.time_ms}", f"{header.time_ms}")
+        raise BlockError(where=where, expected=f"a time after {above.time_ms}", found=f"{header.time_ms}")
 
 
 def next_place(header: Header) -> tuple[int, int]:
@@ -180,10 +182,10 @@ def check_fits(transaction: Transaction, parameters: Parameters) -> None:
     """Check that a block could hold a transaction, were it alone in it. Raises BeyondLimits."""
     if not _Room(parameters).fits(transaction):
         raise BeyondLimits(
-            "transaction",
-            f"at most {parameters.block_size_max} bytes, {parameters.block_operations_max} operations and "
+            where="transaction",
+            expected=f"at most {parameters.block_size_max} bytes, {parameters.block_operations_max} operations and "
             f"{parameters.block_signatures_max} signatures",
-            f"{len(transaction.encoded)}, {len(transaction.body.operations)} and {transaction.signature_count}",
+            found=f"{len(transaction.encoded)}, {len(transaction.body.operations)} and {transaction.signature_count}",
         )
 
 
@@ -191,7 +193,11 @@ def _check_limits(transactions: Sequence[Transaction], parameters: Parameters) -
     room = _Room(parameters)
     for index, transaction in enumerate(transactions):
         if not room.fits(transaction):
-            raise BlockError(f"transaction {index}", "a block within the chain's limits", "one past them")
+            raise BlockError(
+                where=f"transaction {index}",
+                expected="a block within the chain's limits",
+                found="one past them",
+            )
         room.take(transaction)
 
 

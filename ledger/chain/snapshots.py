@@ -97,10 +97,14 @@ class Description:
         encoded_header = self.encoded_header()
         height, root = encoded_header.header.height, self.history.root()
         if self.history.size != height:
-            raise SnapshotError("snapshot history", f"{height} blocks", f"{self.history.size}")
+            raise SnapshotError(
+                where="snapshot history", expected=f"{height} blocks", found=f"{self.history.size}"
+            )
         if root != encoded_header.header.history_root:
             raise SnapshotError(
-                "snapshot history", f"the root {encoded_header.header.history_root.hex()}", root.hex()
+                where="snapshot history",
+                expected=f"the root {encoded_header.header.history_root.hex()}",
+                found=root.hex(),
             )
         return encoded_header
 
@@ -139,7 +143,9 @@ def decode_chunk(encoded: bytes) -> list[tuple[bytes, bytes]]:
         leaf = cast(Leaf, unpack_union(AnyLeaf, value, size_max=LEAF_SIZE_MAX))
         key = leaf.state_key()
         if leaves and key <= leaves[-1][0]:
-            raise SnapshotError("snapshot chunk", f"a key after {leaves[-1][0].hex()}", key.hex())
+            raise SnapshotError(
+                where="snapshot chunk", expected=f"a key after {leaves[-1][0].hex()}", found=key.hex()
+            )
         leaves.append((key, value))
     return leaves
 
@@ -162,7 +168,11 @@ class Rebuilding:
     def add(self, source: PageSource, leaves: list[tuple[bytes, bytes]]) -> Update:
         """Return what the next chunk's leaves change. `source` holds the pages of all before. Raises LedgerError."""
         if leaves[0][0] <= self._last_key:
-            raise SnapshotError("snapshot chunk", f"a key after {self._last_key.hex()}", leaves[0][0].hex())
+            raise SnapshotError(
+                where="snapshot chunk",
+                expected=f"a key after {self._last_key.hex()}",
+                found=leaves[0][0].hex(),
+            )
         grown = update(source, self.root, [(key, value_hash(value)) for key, value in leaves])
         self.root = grown.root
         self.leaves_count += len(leaves)
@@ -174,8 +184,12 @@ class Rebuilding:
         """Check that these are all the leaves of the block's state. Raises SnapshotError."""
         expected = description.encoded_header().header.state_root
         if self.root != expected:
-            raise SnapshotError("snapshot", f"the state root {expected.hex()}", self.root.hex())
+            raise SnapshotError(
+                where="snapshot", expected=f"the state root {expected.hex()}", found=self.root.hex()
+            )
         counted = (self.leaves_count, self.leaves_size)
         stated = (description.leaves_count, description.leaves_size)
         if counted != stated:
-            raise SnapshotError("snapshot", f"{stated[0]} leaves of {stated[1]} bytes", f"{counted}")
+            raise SnapshotError(
+                where="snapshot", expected=f"{stated[0]} leaves of {stated[1]} bytes", found=f"{counted}"
+            )

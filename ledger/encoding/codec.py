@@ -43,7 +43,9 @@ def encode_checked(value: Value) -> bytes:
     """Return the encoding of a value whose every part its caller has checked. Raises EncodingError by its size."""
     encoded: bytes = _pack(value)
     if len(encoded) > ENCODED_SIZE_MAX:
-        raise EncodingError("encoded value", f"at most {ENCODED_SIZE_MAX} bytes", f"{len(encoded)} bytes")
+        raise EncodingError(
+            where="encoded value", expected=f"at most {ENCODED_SIZE_MAX} bytes", found=f"{len(encoded)} bytes"
+        )
     return encoded
 
 
@@ -61,7 +63,9 @@ def decode_unchecked(data: bytes, *, size_max: int) -> Value:
     Raises EncodingError where it spells nothing.
     """
     if len(data) > size_max:
-        raise EncodingError("encoded value", f"at most {size_max} bytes", f"{len(data)} bytes")
+        raise EncodingError(
+            where="encoded value", expected=f"at most {size_max} bytes", found=f"{len(data)} bytes"
+        )
     try:
         value: Value = msgpack.unpackb(
             data,
@@ -74,39 +78,51 @@ def decode_unchecked(data: bytes, *, size_max: int) -> Value:
         )
     except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise EncodingError("encoded value", "one canonical MessagePack value", reason) from error
+        raise EncodingError(
+            where="encoded value", expected="one canonical MessagePack value", found=reason
+        ) from error
     return value
 
 
 def check_spelling(value: Value, data: bytes) -> None:
     """Check that a checked value's one encoding is `data`. Raises EncodingError."""
     if _pack(value) != data:
-        raise EncodingError("encoded value", "the shortest encoding of each item", "a longer spelling")
+        raise EncodingError(
+            where="encoded value", expected="the shortest encoding of each item", found="a longer spelling"
+        )
 
 
 def _check_value(value: object, depth_left: int) -> None:
     kind = type(value)
     if kind is tuple:
         if depth_left == 0:
-            raise EncodingError("encoded value", f"at most {DEPTH_MAX} levels of arrays", "more")
+            raise EncodingError(
+                where="encoded value", expected=f"at most {DEPTH_MAX} levels of arrays", found="more"
+            )
         items: Sequence[object] = value  # type: ignore[assignment]
         if len(items) > ARRAY_ITEMS_MAX:
-            raise EncodingError("array", f"at most {ARRAY_ITEMS_MAX} items", f"{len(items)}")
+            raise EncodingError(
+                where="array", expected=f"at most {ARRAY_ITEMS_MAX} items", found=f"{len(items)}"
+            )
         for item in items:
             _check_value(item, depth_left - 1)
     elif kind is bytes or value is None:
         return
     elif kind is int:
         if not 0 <= value <= INTEGER_MAX:  # type: ignore[operator]
-            raise EncodingError("integer", f"0 to {INTEGER_MAX}", f"{value}")
+            raise EncodingError(where="integer", expected=f"0 to {INTEGER_MAX}", found=f"{value}")
     elif kind is str:
         check_text(value)  # type: ignore[arg-type]
     else:
-        raise EncodingError("encoded value", "an integer, bytes, text, array or None", kind.__name__)
+        raise EncodingError(
+            where="encoded value", expected="an integer, bytes, text, array or None", found=kind.__name__
+        )
 
 
 def check_text(text: str) -> None:
     """Check rule 3. Raises EncodingError."""
     foreign = find_foreign(text)
     if foreign is not None:
-        raise EncodingError("text", "the characters that text may hold", f"U+{ord(foreign):04X}")
+        raise EncodingError(
+            where="text", expected="the characters that text may hold", found=f"U+{ord(foreign):04X}"
+        )

@@ -45,36 +45,42 @@ class PublicKey:
         digits = text.removeprefix(_PREFIXES[ED25519])
         if digits == text or not _KEY_DIGITS.fullmatch(digits):
             expected = "ed25519: and 64 lower case hexadecimal digits"
-            raise EncodingError("public key", expected, ascii(text[:80]))
+            raise EncodingError(where="public key", expected=expected, found=ascii(text[:80]))
         return cls(ED25519, bytes.fromhex(digits))
 
     def verify(self, tag: str, body: bytes, signature: bytes) -> None:
         """Check a 64-byte signature over `body` under `tag`. Raises SignatureError."""
         if len(signature) != 64:
-            raise SignatureError("signature", "64 bytes", f"{len(signature)} bytes")
+            raise SignatureError(where="signature", expected="64 bytes", found=f"{len(signature)} bytes")
         try:
             # The bindings, not the wrapper class: the same libsodium call at two thirds of the time.
             nacl.bindings.crypto_sign_open(signature + tagged(tag, body), self.data)
         except BadSignatureError as error:
             raise SignatureError(
-                "signature", f"a {tag} signature that verifies under {self}", "one that does not"
+                where="signature",
+                expected=f"a {tag} signature that verifies under {self}",
+                found="one that does not",
             ) from error
 
     def verify_jws(self, signing_input: bytes, signature: bytes) -> None:
         """Check a 64-byte JSON Web Signature (RFC 8037). Raises SignatureError."""
         if len(signature) != 64 or not signing_input.startswith(JWS_START):
-            raise SignatureError("JWS", "64 bytes over a header and a payload", f"{len(signature)} bytes")
+            raise SignatureError(
+                where="JWS", expected="64 bytes over a header and a payload", found=f"{len(signature)} bytes"
+            )
         try:
             nacl.bindings.crypto_sign_open(signature + signing_input, self.data)
         except BadSignatureError as error:
             raise SignatureError(
-                "JWS", f"a signature that verifies under {self}", "one that does not"
+                where="JWS", expected=f"a signature that verifies under {self}", found="one that does not"
             ) from error
 
     def check_prime_order(self) -> None:
         """Check that the key is a point of the prime-order subgroup. Raises SignatureError."""
         if not nacl.bindings.crypto_core_ed25519_is_valid_point(self.data):
-            raise SignatureError("public key", "a point of prime order on the curve", str(self))
+            raise SignatureError(
+                where="public key", expected="a point of prime order on the curve", found=str(self)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,9 @@ class PrivateKey:
     def from_seed(cls, seed: bytes) -> "PrivateKey":
         """Return the key of a 32-byte seed. Raises EncodingError for another size."""
         if len(seed) != SEED_SIZE:
-            raise EncodingError("private key seed", f"{SEED_SIZE} bytes", f"{len(seed)} bytes")
+            raise EncodingError(
+                where="private key seed", expected=f"{SEED_SIZE} bytes", found=f"{len(seed)} bytes"
+            )
         public, expanded = nacl.bindings.crypto_sign_seed_keypair(seed)
         return cls(seed, PublicKey(ED25519, public), expanded)
 

@@ -151,7 +151,7 @@ def from_json(shape: type[R], value: Json) -> R:
 def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
     """Parse strict JSON: UTF-8, no repeated keys, no NaN, bounded size and nesting. Raises EncodingError."""
     if len(text) > size_max:
-        raise EncodingError("JSON", f"at most {size_max} bytes", f"{len(text)} bytes")
+        raise EncodingError(where="JSON", expected=f"at most {size_max} bytes", found=f"{len(text)} bytes")
     try:
         # Left to itself, json.loads guesses UTF-16 and UTF-32 from bytes, and skips a byte order mark.
         decoded = text.decode() if isinstance(text, bytes) else text
@@ -159,20 +159,22 @@ def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
             Json, json.loads(decoded, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
         )
     except (ValueError, RecursionError) as error:
-        raise EncodingError("JSON", "one well-formed JSON value", str(error)[:120]) from error
+        raise EncodingError(
+            where="JSON", expected="one well-formed JSON value", found=str(error)[:120]
+        ) from error
 
 
 def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for key, value in pairs:
         if key in found:
-            raise EncodingError("JSON object", "each key once", f"{key!r} twice")
+            raise EncodingError(where="JSON object", expected="each key once", found=f"{key!r} twice")
         found[key] = value
     return found
 
 
 def _refuse_constant(name: str) -> Json:
-    raise EncodingError("JSON number", "a finite number", name)
+    raise EncodingError(where="JSON number", expected="a finite number", found=name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class _Field:
 
 
 def _mismatch(expected: str, found: object) -> EncodingError:
-    return EncodingError("", expected, _describe(found))
+    return EncodingError(where="", expected=expected, found=_describe(found))
 
 
 def _describe(found: object) -> str:
@@ -199,7 +201,7 @@ def _within(name: str, error: EncodingError) -> EncodingError:
     where = (
         name if not error.where else name + error.where if error.where[0] == "[" else f"{name}.{error.where}"
     )
-    return EncodingError(where, error.expected, error.found)
+    return EncodingError(where=where, expected=error.expected, found=error.found)
 
 
 @cache
@@ -252,7 +254,7 @@ def _layout(shape: Hashable) -> _Field:
             missing = sorted(set(json_keys) - set(value))
             unknown = sorted(set(value) - set(json_keys))
             problem = f"missing {missing}" if missing else f"unknown {ascii(unknown)[:80]}"
-            raise EncodingError("", f"{name} with the keys {json_keys}", problem)
+            raise EncodingError(where="", expected=f"{name} with the keys {json_keys}", found=problem)
         if tag is not None and value["type"] != tag:
             raise _mismatch(f"the type {tag!r}", value["type"])
         arguments = []
@@ -391,7 +393,9 @@ def _items(item_hint: Hashable, rule: Items) -> _Field:
     def check_order(values: tuple[Value, ...]) -> None:
         items = cast("tuple[bytes, ...]", values)
         if rule.increasing and any(low >= high for low, high in pairwise(items)):
-            raise EncodingError("", "items in strictly increasing order", "repeated or unordered items")
+            raise EncodingError(
+                where="", expected="items in strictly increasing order", found="repeated or unordered items"
+            )
 
     def to_value(values: object) -> Value:
         if type(values) is not tuple:

@@ -54,7 +54,9 @@ class ValidatorSet:
         keys = {validator.key for validator in self.validators}
         if members != sorted(set(members)) or len(keys) != len(members):
             raise CertificateError(
-                "validator set", "distinct members in order, each with its own key", f"{members}"
+                where="validator set",
+                expected="distinct members in order, each with its own key",
+                found=f"{members}",
             )
 
     def __len__(self) -> int:
@@ -96,7 +98,9 @@ class Subject:
         named = (self.parent_view is not None, self.block_hash is not None)
         if named != ((False, False) if self.kind == NULLIFY else (True, True)):
             raise CertificateError(
-                "vote subject", "a block for notarize and finalize only", f"{self.kind} {named}"
+                where="vote subject",
+                expected="a block for notarize and finalize only",
+                found=f"{self.kind} {named}",
             )
 
     def body(self, chain_id: bytes) -> bytes:
@@ -117,7 +121,9 @@ class Vote:
     def verify(self, chain_id: bytes, validators: ValidatorSet) -> None:
         """Check the signature. Raises CertificateError or SignatureError."""
         if self.signer >= len(validators):
-            raise CertificateError("vote signer", f"an index below {len(validators)}", f"{self.signer}")
+            raise CertificateError(
+                where="vote signer", expected=f"an index below {len(validators)}", found=f"{self.signer}"
+            )
         key = validators.validators[self.signer].key
         key.verify(VOTE_TAGS[self.subject.kind], self.subject.body(chain_id), self.signature)
 
@@ -148,10 +154,16 @@ class QuorumCertificate:
         """Check that the signers are a quorum of distinct validators, in order. Raises CertificateError."""
         signers = [signed.signer for signed in self.signatures]
         if signers != sorted(set(signers)):
-            raise CertificateError("certificate signers", "strictly increasing indices", f"{signers}")
+            raise CertificateError(
+                where="certificate signers", expected="strictly increasing indices", found=f"{signers}"
+            )
         if len(signers) < validators.quorum:
             raise CertificateError(
-                "certificate signers", f"at least {validators.quorum} of {len(validators)}", f"{len(signers)}"
+                where="certificate signers",
+                expected=f"at least {validators.quorum} of {len(validators)}",
+                found=f"{len(signers)}",
             )
         if signers[-1] >= len(validators):
-            raise CertificateError("certificate signers", f"indices below {len(validators)}", f"{signers}")
+            raise CertificateError(
+                where="certificate signers", expected=f"indices below {len(validators)}", found=f"{signers}"
+            )

@@ -114,7 +114,9 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
 def _list_member(member: Member, changes: Changes) -> None:
     ids = require_members(changes).ids
     if len(ids) == MEMBERS_MAX:
-        raise Refused("too-many-members", "members", f"at most {MEMBERS_MAX}", "one more")
+        raise Refused(
+            code="too-many-members", where="members", expected=f"at most {MEMBERS_MAX}", found="one more"
+        )
     changes.put(Members(tuple(sorted((*ids, member.id)))))
 
 
@@ -152,23 +154,32 @@ def _changed_member(
 def _suspended(change: SuspendMember, member: Member, context: BlockContext) -> tuple[Suspension, ...]:
     if change.distrust_from > context.height:
         expected = f"at most the current height {context.height}"
-        raise Refused("distrust-ahead", "distrust_from", expected, f"{change.distrust_from}")
+        raise Refused(
+            code="distrust-ahead", where="distrust_from", expected=expected, found=f"{change.distrust_from}"
+        )
     if not member.is_suspended:
         return (*member.suspensions, Suspension(change.distrust_from, context.height, None))
     *earlier, last = member.suspensions
     if change.distrust_from >= last.distrust_from:
         expected = f"less than {last.distrust_from}, since a suspension can only be widened"
-        raise Refused("not-wider", "distrust_from", expected, f"{change.distrust_from}")
+        raise Refused(
+            code="not-wider", where="distrust_from", expected=expected, found=f"{change.distrust_from}"
+        )
     return (*earlier, replace(last, distrust_from=change.distrust_from))
 
 
 def _reinstated(member: Member, context: BlockContext) -> tuple[Suspension, ...]:
     if not member.is_suspended:
-        raise Refused("not-suspended", f"member {member.id}", "suspended", "active")
+        raise Refused(code="not-suspended", where=f"member {member.id}", expected="suspended", found="active")
     if len(member.suspensions) == SUSPENSIONS_MAX:
         # One that could never be suspended again must not become active.
         expected = f"fewer than {SUSPENSIONS_MAX} suspensions"
-        raise Refused("too-many-suspensions", f"member {member.id}", expected, f"{SUSPENSIONS_MAX}")
+        raise Refused(
+            code="too-many-suspensions",
+            where=f"member {member.id}",
+            expected=expected,
+            found=f"{SUSPENSIONS_MAX}",
+        )
     *earlier, last = member.suspensions
     return (*earlier, replace(last, reinstated_at=context.height))
 
@@ -179,7 +190,12 @@ def _list_governor(member: Member, changes: Changes) -> None:
     others = set(governance.governors) - {member.id}
     governors = tuple(sorted(others | {member.id})) if GOVERNOR in member.roles else tuple(sorted(others))
     if len(governors) > GOVERNORS_MAX:
-        raise Refused("too-many-governors", "governors", f"at most {GOVERNORS_MAX}", f"{len(governors)}")
+        raise Refused(
+            code="too-many-governors",
+            where="governors",
+            expected=f"at most {GOVERNORS_MAX}",
+            found=f"{len(governors)}",
+        )
     if governors != governance.governors:
         changes.put(replace(governance, governors=governors))
 
@@ -188,12 +204,22 @@ def _check_sides(state: StateView) -> None:
     sides = {member.jurisdiction for member in active_governors(state)}
     for side in (MAINLAND, HONG_KONG):
         if side not in sides:
-            raise Refused("side-without-governor", f"side {side}", "an active governor", "none left")
+            raise Refused(
+                code="side-without-governor",
+                where=f"side {side}",
+                expected="an active governor",
+                found="none left",
+            )
 
 
 def _set_parameters(change: SetParameters, version: int | None, changes: Changes) -> None:
     if version is not None or require_parameters(changes) != change.current:
-        raise Refused("stale-version", "parameters", "the current parameters, and no version", "others")
+        raise Refused(
+            code="stale-version",
+            where="parameters",
+            expected="the current parameters, and no version",
+            found="others",
+        )
     if change.parameters == change.current:
         raise _unchanged("parameters")
     changes.put(change.parameters)
@@ -203,14 +229,26 @@ def _check_validators(change: ChangeValidators, version: int | None, state: Stat
     # Not the epoch: a validator could end one after the other by rotating its key, and make each change stale.
     members = tuple(validator.member for validator in require_validators(state).current.validators)
     if version is not None or members != change.current:
-        raise Refused("stale-version", "validators", f"the current {members}, and no version", "others")
+        raise Refused(
+            code="stale-version",
+            where="validators",
+            expected=f"the current {members}, and no version",
+            found="others",
+        )
 
 
 def _check_new(found: object, what: str, version: int | None) -> None:
     if found is not None:
-        raise Refused("already-registered", what, "a new one", "one that is registered")
+        raise Refused(
+            code="already-registered", where=what, expected="a new one", found="one that is registered"
+        )
     if version is not None:
-        raise Refused("stale-version", what, "no version, there being no record", f"version {version}")
+        raise Refused(
+            code="stale-version",
+            where=what,
+            expected="no version, there being no record",
+            found=f"version {version}",
+        )
 
 
 def _require_version(member_id: str, version: int | None, state: StateView) -> Member:
@@ -221,8 +259,13 @@ def _require_version(member_id: str, version: int | None, state: StateView) -> M
 
 def _check_version(what: str, version: int, expected_version: int | None) -> None:
     if version != expected_version:
-        raise Refused("stale-version", what, f"version {version}", f"version {expected_version}")
+        raise Refused(
+            code="stale-version",
+            where=what,
+            expected=f"version {version}",
+            found=f"version {expected_version}",
+        )
 
 
 def _unchanged(what: str) -> Refused:
-    return Refused("unchanged", what, "a change", "what stands already")
+    return Refused(code="unchanged", where=what, expected="a change", found="what stands already")

@@ -41,7 +41,12 @@ def apply_propose(operation: Propose, sender: str, changes: Changes, context: Bl
     latest = context.time_ms + PROPOSAL_DURATION_MAX_MS
     if not context.time_ms < operation.expires_ms <= latest:
         expected = f"after the block's time {context.time_ms} and at most {latest}"
-        raise Refused("proposal-period", "proposal expires_ms", expected, f"{operation.expires_ms}")
+        raise Refused(
+            code="proposal-period",
+            where="proposal expires_ms",
+            expected=expected,
+            found=f"{operation.expires_ms}",
+        )
     enact(operation.change, operation.expected_version, Changes(changes), context)
     governance = require_governance(changes)
     number = governance.proposals_count
@@ -68,7 +73,12 @@ def apply_vote(operation: CastVote, sender: str, changes: Changes, context: Bloc
     require_active(changes, sender, GOVERNOR)
     proposal = find(changes, Proposal, proposal_key(operation.proposal))
     if proposal is None:
-        raise Refused("unknown-proposal", "vote", "a recorded proposal", operation.proposal.hex())
+        raise Refused(
+            code="unknown-proposal",
+            where="vote",
+            expected="a recorded proposal",
+            found=operation.proposal.hex(),
+        )
     _check_may_vote(operation, sender, proposal, context)
     voted = replace(proposal, ballots=(*proposal.ballots, Ballot(sender, operation.choice, context.height)))
     tally = count_votes(voted, changes)
@@ -85,17 +95,34 @@ def _check_may_vote(operation: CastVote, sender: str, proposal: Proposal, contex
     if ballot is not None and ballot.choice == operation.choice:
         raise already_recorded("vote", ballot.height)
     if ballot is not None:
-        raise Refused("vote-is-final", "vote", f"the {ballot.choice} of height {ballot.height}", "another")
+        raise Refused(
+            code="vote-is-final",
+            where="vote",
+            expected=f"the {ballot.choice} of height {ballot.height}",
+            found="another",
+        )
     if proposal.decision is not None:
         found = f"{proposal.decision.status} at height {proposal.decision.height}"
-        raise Refused("proposal-decided", "proposal", "one that is open", found)
+        raise Refused(code="proposal-decided", where="proposal", expected="one that is open", found=found)
     if context.time_ms > proposal.expires_ms:
         found = f"one that expired at {proposal.expires_ms}"
-        raise Refused("expired", "proposal", f"one open at the block's time {context.time_ms}", found)
+        raise Refused(
+            code="expired",
+            where="proposal",
+            expected=f"one open at the block's time {context.time_ms}",
+            found=found,
+        )
     if named_member(proposal.change) == sender:
-        raise Refused("named-member", "vote", "a governor that the proposal is not about", sender)
+        raise Refused(
+            code="named-member",
+            where="vote",
+            expected="a governor that the proposal is not about",
+            found=sender,
+        )
     if len(proposal.ballots) == BALLOTS_MAX:
-        raise Refused("too-many-votes", "proposal", f"at most {BALLOTS_MAX} votes", "one more")
+        raise Refused(
+            code="too-many-votes", where="proposal", expected=f"at most {BALLOTS_MAX} votes", found="one more"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,19 +45,26 @@ def apply_report(operation: ReportMisbehaviour, sender: str, changes: Changes, c
     """Record misbehaviour. Both signatures were verified under the operation's key. Raises Refused."""
     require_active(changes, sender, None)
     if require_validators(changes).current.index_of(sender) is None:
-        raise Refused("not-validator", "sender", "a validator of this epoch", sender)
+        raise Refused(
+            code="not-validator", where="sender", expected="a validator of this epoch", found=sender
+        )
     first, second = operation.first, operation.second
     if not exclude_each_other(first, second):
         expected = "two votes of one validator in one view that exclude each other"
-        raise Refused("no-misbehaviour", "votes", expected, f"{first.subject.kind} and {second.subject.kind}")
+        raise Refused(
+            code="no-misbehaviour",
+            where="votes",
+            expected=expected,
+            found=f"{first.subject.kind} and {second.subject.kind}",
+        )
     epoch = first.subject.epoch
     validators = find_validators(changes, epoch)
     if validators is None:
         expected = f"epoch {require_validators(changes).epoch} or the one before"
-        raise Refused("unknown-epoch", "votes", expected, f"epoch {epoch}")
+        raise Refused(code="unknown-epoch", where="votes", expected=expected, found=f"epoch {epoch}")
     if first.signer >= len(validators) or validators.validators[first.signer].key != operation.key:
         expected = f"the key of validator {first.signer} of epoch {epoch}"
-        raise Refused("unknown-validator", "votes", expected, f"{operation.key}")
+        raise Refused(code="unknown-validator", where="votes", expected=expected, found=f"{operation.key}")
     member = validators.validators[first.signer].member
     recorded = find(changes, Misbehaviour, misbehaviour_key(epoch, member))
     if recorded is not None:

@@ -314,7 +314,7 @@ def signature_count(operation: Operation) -> int:
 def check_chain(chain_id: bytes, found: bytes, what: str) -> None:
     """Check that a signed body belongs to this chain. Raises LedgerError."""
     if found != chain_id:
-        raise WrongChain(what, f"chain {chain_id.hex()}", found.hex())
+        raise WrongChain(where=what, expected=f"chain {chain_id.hex()}", found=found.hex())
 
 
 class WrongChain(LedgerError):

@@ -28,7 +28,9 @@ def register_node(member: str, registration: NodeRegistration, changes: Changes)
         tls_sequence=0 if before is None else before.tls_sequence + has_new_certificate,
     )
     if node == before:
-        raise Refused("unchanged", f"node of {member}", "a change", "what stands already")
+        raise Refused(
+            code="unchanged", where=f"node of {member}", expected="a change", found="what stands already"
+        )
     if has_new_key:
         _change_voting_key(node, changes)
     changes.put(node)
@@ -38,7 +40,12 @@ def _check_kind(member: str, registration: NodeRegistration) -> None:
     named = (registration.validator_key is not None, registration.next_validator_key is not None)
     if named != ((False, False) if registration.kind == OBSERVER else (True, True)):
         expected = "validator key and next one for validators, neither for observers"
-        raise Refused("node-kind", f"node of {member}", expected, f"{registration.kind} {named}")
+        raise Refused(
+            code="node-kind",
+            where=f"node of {member}",
+            expected=expected,
+            found=f"{registration.kind} {named}",
+        )
     if registration.validator_key is not None:
         registration.validator_key.check_prime_order()
 
@@ -51,4 +58,6 @@ def _change_voting_key(node: Node, changes: Changes) -> None:
         replace_key(node.member, node.validator_key, changes)
     elif is_voting or require_validators(changes).pending is not None:
         expected = "a validator, since it validates or a set is pending"
-        raise Refused("validating", f"node of {node.member}", expected, "an observer")
+        raise Refused(
+            code="validating", where=f"node of {node.member}", expected=expected, found="an observer"
+        )

@@ -40,7 +40,12 @@ def rotate_key(operation: RotateKey, member: Member, changes: Changes) -> None:
         return
     node = _require_node(member, changes)
     if node.validator_key is None or node.next_validator_key is None:
-        raise Refused("no-validator-key", f"node of {member.id}", "a registered validator key", "none")
+        raise Refused(
+            code="no-validator-key",
+            where=f"node of {member.id}",
+            expected="a registered validator key",
+            found="none",
+        )
     _check_new(operation, (node.validator_key_sequence, node.validator_key, node.next_validator_key))
     _check_revealed(operation.sequence, node.validator_key_sequence, operation.key, node.next_validator_key)
     operation.key.check_prime_order()
@@ -63,14 +68,16 @@ def rotate_tls(operation: RotateTls, member: Member, changes: Changes) -> None:
         raise _recorded(operation.sequence)
     _check_revealed(operation.sequence, node.tls_sequence, operation.key, member.next_key)
     if certificate == node.tls_certificate:
-        raise Refused("unchanged", "TLS certificate", "another one", "the one registered")
+        raise Refused(
+            code="unchanged", where="TLS certificate", expected="another one", found="the one registered"
+        )
     changes.put(replace(node, tls_certificate=certificate, tls_sequence=operation.sequence))
 
 
 def _require_node(member: Member, changes: Changes) -> Node:
     node = find(changes, Node, node_key(member.id))
     if node is None:
-        raise Refused("no-node", f"member {member.id}", "a registered node", "none")
+        raise Refused(code="no-node", where=f"member {member.id}", expected="a registered node", found="none")
     return node
 
 
@@ -80,12 +87,19 @@ def _check_new(operation: RotateKey, recorded: tuple[int, PublicKey, bytes]) -> 
 
 
 def _recorded(sequence: int) -> Refused:
-    return Refused("already-recorded", "rotation", "a rotation not yet recorded", f"sequence {sequence}")
+    return Refused(
+        code="already-recorded",
+        where="rotation",
+        expected="a rotation not yet recorded",
+        found=f"sequence {sequence}",
+    )
 
 
 def _check_revealed(sequence: int, current: int, key: PublicKey, commitment: bytes) -> None:
     if sequence != current + 1:
-        raise Refused("wrong-sequence", "rotation", f"sequence {current + 1}", f"{sequence}")
+        raise Refused(
+            code="wrong-sequence", where="rotation", expected=f"sequence {current + 1}", found=f"{sequence}"
+        )
     if next_key_commitment(key) != commitment:
         expected = f"the key committed to as {commitment.hex()}"
-        raise Refused("unexpected-key", "rotation", expected, f"{key}")
+        raise Refused(code="unexpected-key", where="rotation", expected=expected, found=f"{key}")

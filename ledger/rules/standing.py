@@ -32,7 +32,7 @@ def require_member(state: StateView, member_id: str) -> Member:
     """Return a member's record. Raises Refused."""
     member = find(state, Member, member_key(member_id))
     if member is None:
-        raise Refused("unregistered", "member", "a registered member", member_id)
+        raise Refused(code="unregistered", where="member", expected="a registered member", found=member_id)
     return member
 
 
@@ -40,17 +40,27 @@ def require_active(state: StateView, member_id: str, role: str | None) -> Member
     """Return the record of a member that is not suspended and has the role, if one is named. Raises Refused."""
     member = require_member(state, member_id)
     if role is not None and role not in member.roles:
-        raise Refused("forbidden-role", f"member {member_id}", f"the role {role}", ", ".join(member.roles))
+        raise Refused(
+            code="forbidden-role",
+            where=f"member {member_id}",
+            expected=f"the role {role}",
+            found=", ".join(member.roles),
+        )
     if member.is_suspended:
         raise Refused(
-            "suspended",
-            f"member {member_id}",
-            "active",
-            f"suspended at height {member.suspensions[-1].suspended_at}",
+            code="suspended",
+            where=f"member {member_id}",
+            expected="active",
+            found=f"suspended at height {member.suspensions[-1].suspended_at}",
         )
     return member
 
 
 def already_recorded(what: str, height: int) -> Refused:
     """Return the refusal of a member's own operation that was recorded before."""
-    return Refused("already-recorded", what, f"a {what} not yet recorded", f"one recorded at height {height}")
+    return Refused(
+        code="already-recorded",
+        where=what,
+        expected=f"a {what} not yet recorded",
+        found=f"one recorded at height {height}",
+    )

@@ -487,7 +487,7 @@ def _decode(shape: type[L], key: bytes, value: bytes) -> L:
     leaf = unpack(shape, value, size_max=LEAF_SIZE_MAX)
     if leaf.state_key() != key:
         expected = f"the {shape.TAG} of key {key.hex()}"
-        raise StateError("state value", expected, f"that of {leaf.state_key().hex()}")
+        raise StateError(where="state value", expected=expected, found=f"that of {leaf.state_key().hex()}")
     return leaf
 
 

@@ -58,11 +58,18 @@ def pend(chosen: Sequence[Validator], changes: Changes) -> None:
     if validators.pending is not None:
         raise _pending(validators)
     if len(chosen) < VALIDATORS_MIN:
-        raise Refused("too-few-validators", "validators", f"at least {VALIDATORS_MIN}", f"{len(chosen)}")
+        raise Refused(
+            code="too-few-validators",
+            where="validators",
+            expected=f"at least {VALIDATORS_MIN}",
+            found=f"{len(chosen)}",
+        )
     try:
         pending = ValidatorSet(tuple(chosen))
     except CertificateError as error:
-        raise Refused("validators", error.where, error.expected, error.found) from error
+        raise Refused(
+            code="validators", where=error.where, expected=error.expected, found=error.found
+        ) from error
     check_succession(validators.current, pending)
     changes.put(Validators(validators.epoch, validators.current, pending))
     # The epoch ends with the next block, and its misbehaviour may come to light after it.
@@ -77,23 +84,35 @@ def check_succession(current: ValidatorSet, pending: ValidatorSet) -> None:
     rekeyed = sum(before[member] != after[member] for member in kept)
     moved = max(len(before) - len(kept), len(after) - len(kept))
     if moved + rekeyed == 0:
-        raise Refused("unchanged", "validators", "a change", "the current set")
+        raise Refused(code="unchanged", where="validators", expected="a change", found="the current set")
     if moved + rekeyed > current.faulty_max:
         expected = f"at most {current.faulty_max} changed seats of {len(current)}"
-        raise Refused("too-many-changes", "validators", expected, f"{moved + rekeyed}")
+        raise Refused(
+            code="too-many-changes", where="validators", expected=expected, found=f"{moved + rekeyed}"
+        )
     unchanged = len(kept) - rekeyed
     if unchanged < pending.quorum:
         expected = f"at least {pending.quorum} of {len(pending)} that stay as they are"
-        raise Refused("quorum-lost", "validators", expected, f"{unchanged}")
+        raise Refused(code="quorum-lost", where="validators", expected=expected, found=f"{unchanged}")
 
 
 def _pending(validators: Validators) -> Refused:
-    return Refused("pending-set", "validators", "no pending set", f"one in epoch {validators.epoch}")
+    return Refused(
+        code="pending-set",
+        where="validators",
+        expected="no pending set",
+        found=f"one in epoch {validators.epoch}",
+    )
 
 
 def _require_validator(state: StateView, member_id: str) -> Validator:
     member = require_active(state, member_id, None)
     node = find(state, Node, node_key(member.id))
     if node is None or node.validator_key is None:
-        raise Refused("no-validator-key", f"member {member.id}", "a registered validator key", "none")
+        raise Refused(
+            code="no-validator-key",
+            where=f"member {member.id}",
+            expected="a registered validator key",
+            found="none",
+        )
     return Validator(member.id, node.validator_key)

@@ -112,7 +112,9 @@ def check_one_author(operations: Sequence[Operation]) -> None:
         for operation in operations
     }
     if len(holders) > 1:
-        raise TransactionError("operations", "one holder's, or the sender's own", f"{len(holders)} authors")
+        raise TransactionError(
+            where="operations", expected="one holder's, or the sender's own", found=f"{len(holders)} authors"
+        )
 
 
 class VerifiedTransactions:

@@ -73,7 +73,12 @@ def verify_transaction(
     check_chain(chain_id, transaction.body.chain_id, "transaction")
     sender = find(parent, Member, member_key(transaction.body.sender))
     if sender is None:
-        raise Refused("unregistered", "transaction sender", "a registered member", transaction.body.sender)
+        raise Refused(
+            code="unregistered",
+            where="transaction sender",
+            expected="a registered member",
+            found=transaction.body.sender,
+        )
     check_not_recorded(transaction.body, sender)
     verified.verify(transaction, sender.key)
 
@@ -87,7 +92,12 @@ def apply_transaction(
     for operation in transaction.body.operations:
         _apply(operation, transaction.body.sender, changes, context)
     if not changes.values:
-        raise Refused("no-change", "transaction", "at least one operation that changes something", "none")
+        raise Refused(
+            code="no-change",
+            where="transaction",
+            expected="at least one operation that changes something",
+            found="none",
+        )
     return changes.values
 
 
@@ -95,14 +105,17 @@ def _check_valid_until(valid_until_ms: int, context: BlockContext) -> None:
     horizon_ms = context.parameters.transaction_horizon_ms
     if valid_until_ms < context.time_ms:
         raise Refused(
-            "expired", "valid_until_ms", f"at least the block's time {context.time_ms}", f"{valid_until_ms}"
+            code="expired",
+            where="valid_until_ms",
+            expected=f"at least the block's time {context.time_ms}",
+            found=f"{valid_until_ms}",
         )
     if valid_until_ms > context.time_ms + horizon_ms:
         raise Refused(
-            "beyond-horizon",
-            "valid_until_ms",
-            f"at most {horizon_ms} ms after the block's time {context.time_ms}",
-            f"{valid_until_ms}",
+            code="beyond-horizon",
+            where="valid_until_ms",
+            expected=f"at most {horizon_ms} ms after the block's time {context.time_ms}",
+            found=f"{valid_until_ms}",
         )
 
 
@@ -139,13 +152,18 @@ def _apply(operation: Operation, sender: str, changes: Changes, context: BlockCo
 def _anchor(operation: AnchorBatch, issuer: Member, changes: Changes, context: BlockContext) -> None:
     schema = find(changes, Schema, schema_key(operation.schema))
     if schema is None:
-        raise Refused("unknown-schema", "schema", "a registered schema", operation.schema)
+        raise Refused(
+            code="unknown-schema", where="schema", expected="a registered schema", found=operation.schema
+        )
     recorded = find(changes, Anchor, anchor_key(issuer.id, operation.root))
     if recorded is not None:
         raise already_recorded("anchor", recorded.height)
     if operation.expires_ms is not None and operation.expires_ms <= context.time_ms:
         raise Refused(
-            "expired", "expires_ms", f"after the block's time {context.time_ms}", f"{operation.expires_ms}"
+            code="expired",
+            where="expires_ms",
+            expected=f"after the block's time {context.time_ms}",
+            found=f"{operation.expires_ms}",
         )
     changes.put(
         Anchor(
@@ -178,7 +196,12 @@ def _revoke_document(
 def _revoke_anchor(operation: RevokeAnchor, issuer: Member, changes: Changes, context: BlockContext) -> None:
     anchor = find(changes, Anchor, anchor_key(issuer.id, operation.root))
     if anchor is None:
-        raise Refused("unknown-anchor", "anchor", f"an anchor of {issuer.id}", operation.root.hex())
+        raise Refused(
+            code="unknown-anchor",
+            where="anchor",
+            expected=f"an anchor of {issuer.id}",
+            found=operation.root.hex(),
+        )
     if anchor.revoked is not None:
         raise already_recorded("revocation", anchor.revoked.height)
     changes.put(replace(anchor, revoked=Revoked(operation.reason, context.height, context.time_ms)))
@@ -192,7 +215,10 @@ def _grant(operation: Grant, changes: Changes, context: BlockContext) -> None:
         return
     if recorded is not None and recorded.ended is not None:
         raise Refused(
-            "withdrawn", "grant", "a consent that was not withdrawn", f"at height {recorded.ended.height}"
+            code="withdrawn",
+            where="grant",
+            expected="a consent that was not withdrawn",
+            found=f"at height {recorded.ended.height}",
         )
     _check_grant(body, changes, context)
     granted = Granted(body.terms, context.height, context.time_ms)
@@ -203,30 +229,42 @@ def _check_grant(body: GrantBody, state: StateView, context: BlockContext) -> No
     terms, now = body.terms, context.time_ms
     if body.submit_by_ms < now:
         raise Refused(
-            "expired", "grant submit_by_ms", f"at least the block's time {now}", f"{body.submit_by_ms}"
+            code="expired",
+            where="grant submit_by_ms",
+            expected=f"at least the block's time {now}",
+            found=f"{body.submit_by_ms}",
         )
     latest = max(now, terms.from_ms) + context.parameters.consent_duration_max_ms
     if not max(now, terms.from_ms) < terms.until_ms <= latest:
         expected = f"after {max(now, terms.from_ms)} and at most {latest}"
-        raise Refused("consent-period", "grant until_ms", expected, f"{terms.until_ms}")
+        raise Refused(
+            code="consent-period", where="grant until_ms", expected=expected, found=f"{terms.until_ms}"
+        )
     issuer = require_active(state, terms.issuer, ISSUER)
     recipient = require_active(state, terms.recipient, RECIPIENT)
     _check_codes(terms, state)
     direction = f"{issuer.jurisdiction}-{recipient.jurisdiction}"
     if terms.direction != direction:
-        raise Refused("direction", "grant direction", direction, terms.direction)
+        raise Refused(code="direction", where="grant direction", expected=direction, found=terms.direction)
     crosses = issuer.jurisdiction != recipient.jurisdiction
     if bool(terms.flags & CROSS_BORDER) != crosses:
         expected = f"cross-border flag {'set' if crosses else 'clear'} for {direction}"
-        raise Refused("direction", "grant flags", expected, f"{terms.flags}")
+        raise Refused(code="direction", where="grant flags", expected=expected, found=f"{terms.flags}")
 
 
 def _check_codes(terms: ConsentTerms, state: StateView) -> None:
     for code in terms.schemas:
         if find(state, Schema, schema_key(code)) is None:
-            raise Refused("unknown-schema", "grant schemas", "registered schemas", code)
+            raise Refused(
+                code="unknown-schema", where="grant schemas", expected="registered schemas", found=code
+            )
     if find(state, Purpose, purpose_key(terms.purpose)) is None:
-        raise Refused("unknown-purpose", "grant purpose", "a registered purpose", terms.purpose)
+        raise Refused(
+            code="unknown-purpose",
+            where="grant purpose",
+            expected="a registered purpose",
+            found=terms.purpose,
+        )
 
 
 def _withdraw(operation: Withdraw, changes: Changes, context: BlockContext) -> None:
@@ -257,16 +295,26 @@ def _record_verification(
     assert consent.granted is not None, "a required consent was granted"
     terms = consent.granted.terms
     if consent.ended is not None:
-        raise Refused("consent-ended", "consent", "active", f"ended by the {consent.ended.by}")
+        raise Refused(
+            code="consent-ended", where="consent", expected="active", found=f"ended by the {consent.ended.by}"
+        )
     if not terms.from_ms <= context.time_ms <= terms.until_ms:
         expected = f"a block time from {terms.from_ms} to {terms.until_ms}"
-        raise Refused("consent-period", "consent", expected, f"{context.time_ms}")
+        raise Refused(code="consent-period", where="consent", expected=expected, found=f"{context.time_ms}")
     if consent.used >= terms.uses:
         raise Refused(
-            "consent-used-up", "consent", f"at most {terms.uses} verifications", f"{consent.used} made"
+            code="consent-used-up",
+            where="consent",
+            expected=f"at most {terms.uses} verifications",
+            found=f"{consent.used} made",
         )
     if operation.slot != consent.used:
-        raise Refused("wrong-slot", "verification slot", f"{consent.used}", f"{operation.slot}")
+        raise Refused(
+            code="wrong-slot",
+            where="verification slot",
+            expected=f"{consent.used}",
+            found=f"{operation.slot}",
+        )
     changes.put(replace(consent, used=consent.used + 1))
     changes.put(
         Verification(
@@ -294,7 +342,14 @@ def _is_same(recorded: Verification, operation: RecordVerification, recipient: M
 def _require_consent(key: PublicKey, consent_id: bytes, recipient: Member, state: StateView) -> Consent:
     consent = find(state, Consent, consent_key(key, consent_id))
     if consent is None or consent.granted is None:
-        raise Refused("unknown-consent", "consent", "a recorded consent", consent_id.hex())
+        raise Refused(
+            code="unknown-consent", where="consent", expected="a recorded consent", found=consent_id.hex()
+        )
     if consent.granted.terms.recipient != recipient.id:
-        raise Refused("forbidden", "consent recipient", consent.granted.terms.recipient, recipient.id)
+        raise Refused(
+            code="forbidden",
+            where="consent recipient",
+            expected=consent.granted.terms.recipient,
+            found=recipient.id,
+        )
     return consent

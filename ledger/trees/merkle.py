@@ -60,9 +60,9 @@ class Frontier:
         _check_hashes("tree frontier", self.peaks)
         if len(self.peaks) != self.size.bit_count():
             raise ProofError(
-                "tree frontier",
-                f"{self.size.bit_count()} subtree roots for {self.size} leaves",
-                f"{len(self.peaks)}",
+                where="tree frontier",
+                expected=f"{self.size.bit_count()} subtree roots for {self.size} leaves",
+                found=f"{len(self.peaks)}",
             )
 
     def append(self, leaf: bytes) -> tuple["Frontier", tuple[Node, ...]]:
@@ -72,7 +72,7 @@ class Frontier:
     def append_hash(self, hashed_leaf: bytes) -> tuple["Frontier", tuple[Node, ...]]:
         """Append a leaf by its hash."""
         if self.size == TREE_SIZE_MAX:
-            raise ProofError("tree", f"at most {TREE_SIZE_MAX} leaves", "one more")
+            raise ProofError(where="tree", expected=f"at most {TREE_SIZE_MAX} leaves", found="one more")
         index, current, peaks = self.size, hashed_leaf, list(self.peaks)
         completed = [Node(0, index, current)]
         while index & 1:
@@ -235,9 +235,9 @@ def verify_hash_inclusion(hashed_leaf: bytes, path: TreePath, *, size: int, root
     count = path_siblings_count(path.index, size)
     if len(path.siblings) != count:
         raise ProofError(
-            "tree path",
-            f"{count} siblings for leaf {path.index} of {size}",
-            f"{len(path.siblings)}",
+            where="tree path",
+            expected=f"{count} siblings for leaf {path.index} of {size}",
+            found=f"{len(path.siblings)}",
         )
     current, position, last = hashed_leaf, path.index, size - 1
     for sibling in path.siblings:
@@ -291,7 +291,11 @@ def verify_consistency(
     _check_hashes("consistency path", path)
     count = _consistency_nodes_count(old_size, size)
     if len(path) != count:
-        raise ProofError("consistency path", f"{count} nodes from {old_size} to {size}", f"{len(path)}")
+        raise ProofError(
+            where="consistency path",
+            expected=f"{count} nodes from {old_size} to {size}",
+            found=f"{len(path)}",
+        )
     if old_size == size:
         _check_root("consistency path", expected=root, found=old_root)
         return
@@ -347,28 +351,32 @@ def _consistency_nodes_count(old_size: int, size: int) -> int:
 
 def _check_index(index: int, size: int) -> None:
     if size > TREE_SIZE_MAX:
-        raise ProofError("tree", f"at most {TREE_SIZE_MAX} leaves", f"{size}")
+        raise ProofError(where="tree", expected=f"at most {TREE_SIZE_MAX} leaves", found=f"{size}")
     if not 0 <= index < size:
-        raise ProofError("tree path", f"the index of one of {size} leaves", f"{index}")
+        raise ProofError(where="tree path", expected=f"the index of one of {size} leaves", found=f"{index}")
 
 
 def _check_sizes(old_size: int, size: int) -> None:
     if not 1 <= old_size <= size <= TREE_SIZE_MAX:
         raise ProofError(
-            "consistency path", f"sizes with 1 <= old <= new <= {TREE_SIZE_MAX}", f"{old_size} and {size}"
+            where="consistency path",
+            expected=f"sizes with 1 <= old <= new <= {TREE_SIZE_MAX}",
+            found=f"{old_size} and {size}",
         )
 
 
 def _check_hashes(where: str, hashes: Sequence[bytes]) -> None:
     if len(hashes) > SIBLINGS_MAX:
-        raise ProofError(where, f"at most {SIBLINGS_MAX} hashes", f"{len(hashes)}")
+        raise ProofError(where=where, expected=f"at most {SIBLINGS_MAX} hashes", found=f"{len(hashes)}")
     if set(map(len, hashes)) <= _HASH_SIZES:
         return
     for index, item in enumerate(hashes):
         if len(item) != HASH_SIZE:
-            raise ProofError(f"{where}[{index}]", f"{HASH_SIZE} bytes", f"{len(item)} bytes")
+            raise ProofError(
+                where=f"{where}[{index}]", expected=f"{HASH_SIZE} bytes", found=f"{len(item)} bytes"
+            )
 
 
 def _check_root(where: str, *, expected: bytes, found: bytes) -> None:
     if expected != found:
-        raise ProofError(where, f"the root {expected.hex()}", found.hex())
+        raise ProofError(where=where, expected=f"the root {expected.hex()}", found=found.hex())

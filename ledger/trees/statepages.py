@@ -165,7 +165,9 @@ def check_pages(source: PageSource, root: bytes, stored_paths: Iterable[bytes]) 
     count = sum(1 for _ in walk(recording, root))
     strays = sorted(path for path in stored_paths if path not in recording.paths)
     if strays:
-        raise StatePageError(strays[0], "no page: the tree has no inner node there", "a page")
+        raise StatePageError(
+            path=strays[0], expected="no page: the tree has no inner node there", found="a page"
+        )
     return count
 
 
@@ -316,12 +318,12 @@ def _top(source: PageSource, root: bytes) -> bytes:
     data = source.load_page(ROOT_PATH)
     if data is None:
         if root != EMPTY:
-            raise StatePageError(ROOT_PATH, f"the top {root.hex()}", "no page")
+            raise StatePageError(path=ROOT_PATH, expected=f"the top {root.hex()}", found="no page")
         return b""
     starts = _decode(ROOT_PATH, data)
     top = data[starts[1] : starts[2]]
     if _entry_hash(top) != root:
-        raise StatePageError(ROOT_PATH, f"the top {root.hex()}", _entry_hash(top).hex())
+        raise StatePageError(path=ROOT_PATH, expected=f"the top {root.hex()}", found=_entry_hash(top).hex())
     return top
 
 
@@ -329,10 +331,12 @@ def _load(source: PageSource, path: bytes, top: bytes) -> tuple[bytes, tuple[int
     """A page whose top is the inner node `top`, with the starts of its entries."""
     data = source.load_page(path)
     if data is None:
-        raise StatePageError(path, f"the top {top.hex()}", "no page")
+        raise StatePageError(path=path, expected=f"the top {top.hex()}", found="no page")
     starts = _decode(path, data)
     if data[starts[1] : starts[2]] != top:
-        raise StatePageError(path, f"the top {top.hex()}", data[starts[1] : starts[2]].hex())  # Rule 4
+        raise StatePageError(
+            path=path, expected=f"the top {top.hex()}", found=data[starts[1] : starts[2]].hex()
+        )  # Rule 4
     return data, starts
 
 
@@ -346,15 +350,17 @@ def _decode(path: bytes, data: bytes) -> tuple[int, ...]:
     try:
         shape = _shape(sizes)
     except ValueError as error:
-        raise StatePageError(path, "sizes that a set of keys leads to", f"{error}") from None
+        raise StatePageError(
+            path=path, expected="sizes that a set of keys leads to", found=f"{error}"
+        ) from None
     starts, leaf_slots = shape.starts, shape.leaf_slots
     if len(data) != starts[-1]:
-        raise StatePageError(path, f"{starts[-1]} bytes", f"{len(data)} bytes")
+        raise StatePageError(path=path, expected=f"{starts[-1]} bytes", found=f"{len(data)} bytes")
     if sizes[0] == _LEAF_SIZE and path != ROOT_PATH:
-        raise StatePageError(path, "an inner node on top", "a leaf")
+        raise StatePageError(path=path, expected="an inner node on top", found="a leaf")
     top_depth = path[-1]
     if top_depth == _LAST_DEPTH and any(sizes[_LAST_SLOTS_COUNT:]):
-        raise StatePageError(path, "nothing below the last bit of a key", "a node")
+        raise StatePageError(path=path, expected="nothing below the last bit of a key", found="a node")
     if not leaf_slots:
         return starts
     prefix = int.from_bytes(path[:-1], "big") >> (-top_depth & 7)
@@ -364,7 +370,10 @@ def _decode(path: bytes, data: bytes) -> tuple[int, ...]:
         place = prefix << level | (slot ^ 1 << level)
         if int.from_bytes(key, "big") >> (KEY_BITS - top_depth - level) != place:
             raise StatePageError(
-                path, f"a key that starts with these {top_depth + level} bits", key.hex(), keys=(key,)
+                path=path,
+                expected=f"a key that starts with these {top_depth + level} bits",
+                found=key.hex(),
+                keys=(key,),
             )
     return starts
 
@@ -441,9 +450,9 @@ def _refuse_node(path: bytes, slot: int, entry: bytes, left: bytes, right: bytes
     suspects = "".join(f", leaf {key.hex()}" for key in keys)
     found = _joined(left, right)
     raise StatePageError(
-        path,
-        f"children with the hash {entry.hex()}",
-        found.hex(),
+        path=path,
+        expected=f"children with the hash {entry.hex()}",
+        found=found.hex(),
         detail=f", slot {slot}{suspects}",
         keys=keys,
     )

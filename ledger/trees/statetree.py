@@ -123,13 +123,15 @@ def _absent_start(key: bytes, proof: AbsenceProof) -> bytes:
     _check_size("absence.other.key", other.key)
     _check_size("absence.other.value_hash", other.value_hash)
     if other.key == key:
-        raise ProofError("absence.other", "a leaf of another key", f"a leaf of {key.hex()} itself")
+        raise ProofError(
+            where="absence.other", expected="a leaf of another key", found=f"a leaf of {key.hex()} itself"
+        )
     shared_count = shared_bits_count(key, other.key)
     if shared_count < proof.depth:
         raise ProofError(
-            "absence.other",
-            f"a key with the first {proof.depth} bits of the absent one",
-            f"{shared_count} bits",
+            where="absence.other",
+            expected=f"a key with the first {proof.depth} bits of the absent one",
+            found=f"{shared_count} bits",
         )
     return leaf_hash(other.key, other.value_hash)
 
@@ -155,32 +157,44 @@ def _climb(key: bytes, start: bytes, proof: InclusionProof | AbsenceProof) -> by
 def _check_shape(where: str, depth: int, bitmap: bytes, siblings: tuple[bytes, ...]) -> None:
     """Rules 1 and 5."""
     if not 0 <= depth <= DEPTH_MAX:
-        raise ProofError(f"{where}.depth", f"0 to {DEPTH_MAX}", f"{depth}")
+        raise ProofError(where=f"{where}.depth", expected=f"0 to {DEPTH_MAX}", found=f"{depth}")
     size = (depth + 7) // 8
     if len(bitmap) != size:
-        raise ProofError(f"{where}.bitmap", f"{size} bytes for depth {depth}", f"{len(bitmap)} bytes")
+        raise ProofError(
+            where=f"{where}.bitmap", expected=f"{size} bytes for depth {depth}", found=f"{len(bitmap)} bytes"
+        )
     bits, padding_bits_count = int.from_bytes(bitmap, "big"), 8 * size - depth
     if bits & ((1 << padding_bits_count) - 1):
-        raise ProofError(f"{where}.bitmap", f"{padding_bits_count} zero bits at the end", bitmap.hex())
+        raise ProofError(
+            where=f"{where}.bitmap", expected=f"{padding_bits_count} zero bits at the end", found=bitmap.hex()
+        )
     if bits.bit_count() != len(siblings):
-        raise ProofError(f"{where}.siblings", f"{bits.bit_count()}, one for each bit", f"{len(siblings)}")
+        raise ProofError(
+            where=f"{where}.siblings",
+            expected=f"{bits.bit_count()}, one for each bit",
+            found=f"{len(siblings)}",
+        )
     if depth and not bits >> padding_bits_count & 1:
-        raise ProofError(f"{where}.bitmap", "a lowest sibling that is not empty", bitmap.hex())
+        raise ProofError(
+            where=f"{where}.bitmap", expected="a lowest sibling that is not empty", found=bitmap.hex()
+        )
     if set(map(len, siblings)) <= _HASH_SIZES and EMPTY not in siblings:
         return
     # One of them does not fit; only now is it worth to say which.
     for index, sibling in enumerate(siblings):
         _check_size(f"{where}.siblings[{index}]", sibling)
         if sibling == EMPTY:
-            raise ProofError(f"{where}.siblings[{index}]", "a sibling that is not empty", EMPTY.hex())
+            raise ProofError(
+                where=f"{where}.siblings[{index}]", expected="a sibling that is not empty", found=EMPTY.hex()
+            )
 
 
 def _check_size(where: str, item: bytes) -> None:
     if len(item) != HASH_SIZE:
-        raise ProofError(where, f"{HASH_SIZE} bytes", f"{len(item)} bytes")
+        raise ProofError(where=where, expected=f"{HASH_SIZE} bytes", found=f"{len(item)} bytes")
 
 
 def _check_root(where: str, root: bytes, found: bytes) -> None:
     _check_size("state root", root)
     if root != found:
-        raise ProofError(where, f"the state root {root.hex()}", found.hex())
+        raise ProofError(where=where, expected=f"the state root {root.hex()}", found=found.hex())

@@ -95,5 +95,5 @@ def _proposal_json(proposal: Proposal, proven: ProvenValue) -> dict[str, Json]:
 def _count(request: web.Request) -> int:
     count = require_number(request.query.get("count", f"{RECORDS_MAX}"), "count")
     if not 1 <= count <= RECORDS_MAX:
-        raise EncodingError("count", f"1 to {RECORDS_MAX}", f"{count}")
+        raise EncodingError(where="count", expected=f"1 to {RECORDS_MAX}", found=f"{count}")
     return count

@@ -84,7 +84,7 @@ class Events:
     def _cursor(self, request: web.Request) -> Cursor:
         given = request.headers.getall("Last-Event-ID", [])
         if len(given) > 1:
-            raise EncodingError("cursor", "one Last-Event-ID", f"{len(given)}")
+            raise EncodingError(where="cursor", expected="one Last-Event-ID", found=f"{len(given)}")
         text = given[0] if given else request.query.get("from")
         return Cursor(self._node.status().height + 1, 0) if text is None else Cursor.after(text)
 

@@ -75,7 +75,9 @@ def check_loopback(host: str) -> None:
         is_loopback = False
     if not is_loopback:
         cure = "set the host to 127.0.0.1 and put a proxy with TLS and client authentication before it"
-        raise ConfigError("[api] host", "a loopback address", ascii(host)[:80], cure)
+        raise ConfigError(
+            where="[api] host", expected="a loopback address", found=ascii(host)[:80], cure=cure
+        )
 
 
 def refuse_http(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -67,7 +67,11 @@ class Queries:
         """Return a member's record with its proof."""
         member = request.match_info["member"]
         if not member.isascii() or len(member) > MEMBER_ID_SIZE_MAX:
-            raise EncodingError("member", f"at most {MEMBER_ID_SIZE_MAX} ASCII characters", f"{member!a:.80}")
+            raise EncodingError(
+                where="member",
+                expected=f"at most {MEMBER_ID_SIZE_MAX} ASCII characters",
+                found=f"{member!a:.80}",
+            )
         if member not in self._node.member_ids():
             # Said without a proof, which a node before its first final block cannot give.
             raise not_found(Member.TAG, member)
@@ -100,7 +104,7 @@ class Queries:
         start = require_number(request.query.get("from", "0"), "from")
         count = require_number(request.query.get("count", f"{BLOCKS_MAX}"), "count")
         if not 1 <= count <= BLOCKS_MAX:
-            raise EncodingError("count", f"1 to {BLOCKS_MAX}", f"{count}")
+            raise EncodingError(where="count", expected=f"1 to {BLOCKS_MAX}", found=f"{count}")
         found: list[Json] = []
         size = 0
         for height in range(start, start + count):

@@ -119,7 +119,7 @@ class Route:
         found = [key for key, _ in request.query.items()]
         if len(set(found)) != len(found) or not set(found) <= set(allowed):
             expected = f"each of {sorted(allowed)} at most once" if allowed else "none"
-            raise EncodingError("query", expected, ascii(sorted(found))[:80])
+            raise EncodingError(where="query", expected=expected, found=ascii(sorted(found))[:80])
 
 
 def error_json(error: LedgerError | MempoolError | RouteError) -> dict[str, Json]:
@@ -167,10 +167,14 @@ async def read_object(request: web.Request, shape: Mapping[str, BodyField]) -> d
         value = parse_json(content, size_max=BODY_SIZE_MAX)
     if not isinstance(value, dict) or set(value) != set(shape):
         found = ascii(sorted(value))[:120] if isinstance(value, dict) else type(value).__name__
-        raise EncodingError("body", f"an object with exactly the keys {sorted(shape)}", found)
+        raise EncodingError(
+            where="body", expected=f"an object with exactly the keys {sorted(shape)}", found=found
+        )
     for key, field in shape.items():
         if type(value[key]) is not field.kind:
-            raise EncodingError(f"body.{key}", field.kind.__name__, type(value[key]).__name__)
+            raise EncodingError(
+                where=f"body.{key}", expected=field.kind.__name__, found=type(value[key]).__name__
+            )
     return value
 
 
@@ -206,7 +210,7 @@ def _check_count(content: bytes) -> None:
     """Check that a body holds no more values than any route takes, before memory is spent on them."""
     count = content.count(b",") + content.count(b"[") + content.count(b"{")
     if count > BODY_VALUES_MAX:
-        raise EncodingError("body", f"at most {BODY_VALUES_MAX} values", f"{count}")
+        raise EncodingError(where="body", expected=f"at most {BODY_VALUES_MAX} values", found=f"{count}")
 
 
 def too_large(found: str) -> RouteError:
@@ -218,7 +222,7 @@ def too_large(found: str) -> RouteError:
 def require_wait(value: Json) -> int:
     """Return how long to wait, in milliseconds. Raises EncodingError."""
     if type(value) is not int or not 0 <= value <= WAIT_MS_MAX:
-        raise EncodingError("body.wait_ms", f"0 to {WAIT_MS_MAX}", f"{value!r}"[:60])
+        raise EncodingError(where="body.wait_ms", expected=f"0 to {WAIT_MS_MAX}", found=f"{value!r}"[:60])
     return value
 
 
@@ -226,7 +230,7 @@ def require_hex_list(value: Json, where: str, *, count_max: int) -> list[bytes]:
     """Return the byte strings of a list of hexadecimal. Raises EncodingError."""
     if not isinstance(value, list) or not 1 <= len(value) <= count_max:
         found = f"{len(value)}" if isinstance(value, list) else type(value).__name__
-        raise EncodingError(where, f"1 to {count_max} of them", found)
+        raise EncodingError(where=where, expected=f"1 to {count_max} of them", found=found)
     return [require_hex(each, f"{where}[{index}]") for index, each in enumerate(value)]
 
 
@@ -234,14 +238,14 @@ def require_hex(value: Json, where: str, *, size_max: int = HEX_SIZE_MAX) -> byt
     """Return the bytes of lower case hexadecimal. Raises EncodingError."""
     expected = f"lower case hexadecimal of at most {size_max} bytes"
     if type(value) is not str or len(value) > 2 * size_max:
-        raise EncodingError(where, expected, f"{value!a:.60}")
+        raise EncodingError(where=where, expected=expected, found=f"{value!a:.60}")
     try:
         found = bytes.fromhex(value)
     except ValueError as error:
-        raise EncodingError(where, expected, f"{value[:60]!a}") from error
+        raise EncodingError(where=where, expected=expected, found=f"{value[:60]!a}") from error
     # fromhex takes capitals and spaces as well. A pattern would cost half a second for the largest text.
     if found.hex() != value:
-        raise EncodingError(where, expected, f"{value[:60]!a}")
+        raise EncodingError(where=where, expected=expected, found=f"{value[:60]!a}")
     return found
 
 
@@ -249,7 +253,7 @@ def require_hash(value: Json, where: str) -> bytes:
     """Return 32 bytes of lower case hexadecimal. Raises EncodingError."""
     found = require_hex(value, where, size_max=32)
     if len(found) != 32:
-        raise EncodingError(where, "32 bytes", f"{len(found)} bytes")
+        raise EncodingError(where=where, expected="32 bytes", found=f"{len(found)} bytes")
     return found
 
 
@@ -257,6 +261,8 @@ def require_number(text: str, where: str) -> int:
     """Return a height or count from a path or query. Raises EncodingError."""
     if not _NUMBER.fullmatch(text):
         raise EncodingError(
-            where, f"a number of at most {DIGITS_MAX} digits, without zeros before it", f"{text!a:.60}"
+            where=where,
+            expected=f"a number of at most {DIGITS_MAX} digits, without zeros before it",
+            found=f"{text!a:.60}",
         )
     return int(text)

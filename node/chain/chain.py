@@ -60,11 +60,17 @@ class Chain:
         A block that is wanted by its hash has room whatever else was proposed in its view.
         """
         if encoded_header.header.chain_id != self.chain_id:
-            raise BlockError("proposal", f"chain {self.chain_id.hex()}", encoded_header.header.chain_id.hex())
+            raise BlockError(
+                where="proposal",
+                expected=f"chain {self.chain_id.hex()}",
+                found=encoded_header.header.chain_id.hex(),
+            )
         if len(set(transaction_ids)) != len(transaction_ids):
-            raise BlockError("proposal", "each transaction once", "one named twice")
+            raise BlockError(where="proposal", expected="each transaction once", found="one named twice")
         if transactions_root(transaction_ids) != encoded_header.header.transactions_root:
-            raise BlockError("proposal", "transactions under the header's root", "others")
+            raise BlockError(
+                where="proposal", expected="transactions under the header's root", found="others"
+            )
         if encoded_header.header.height <= self.tip.header.height:
             return None
         candidate = self.tree.add(encoded_header, transaction_ids, is_wanted=is_wanted)

@@ -53,10 +53,14 @@ def plan_holder_erasure(
     presentation = proof.presentation
     if consent is None and presentation is not None and wallet.find_consent_key(presentation.consent_id):
         expected = "the consent under which the document was presented"
-        raise ErasureRefused("consent", expected, "none; name it, or its withdrawal stays behind")
+        raise ErasureRefused(
+            where="consent", expected=expected, found="none; name it, or its withdrawal stays behind"
+        )
     if consent is not None and not is_consent_over:
         expected = "a consent that is withdrawn, closed or past its end"
-        raise ErasureRefused("consent", expected, "one that may be active; withdraw it first")
+        raise ErasureRefused(
+            where="consent", expected=expected, found="one that may be active; withdraw it first"
+        )
     held = {key.public for key in wallet.keys}
     holder_key = proof.opening.decoded_metadata().holder_key
     named = (holder_key, None if consent is None else consent.consent_key)
@@ -109,12 +113,18 @@ def _existing(paths: Sequence[Path]) -> tuple[Path, ...]:
         try:
             status = path.lstat()
         except OSError as error:
-            raise ErasureRefused(f"{path}", "a file", error.strerror or "an error") from error
+            raise ErasureRefused(
+                where=f"{path}", expected="a file", found=error.strerror or "an error"
+            ) from error
         if not stat.S_ISREG(status.st_mode):
-            raise ErasureRefused(f"{path}", "a regular file", stat.filemode(status.st_mode))
+            raise ErasureRefused(
+                where=f"{path}", expected="a regular file", found=stat.filemode(status.st_mode)
+            )
         if status.st_nlink > 1:
             found = f"{status.st_nlink} names; the bytes would stay under the others"
-            raise ErasureRefused(f"{path}", "a file with one name", found)
+            raise ErasureRefused(where=f"{path}", expected="a file with one name", found=found)
         if not os.access(path, os.W_OK):
-            raise ErasureRefused(f"{path}", "a file that may be overwritten", "one that may not")
+            raise ErasureRefused(
+                where=f"{path}", expected="a file that may be overwritten", found="one that may not"
+            )
     return tuple(dict.fromkeys(path.resolve() for path in paths))

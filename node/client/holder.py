@@ -124,11 +124,21 @@ def _sign_consent(
 def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None:
     where = f"recipient {recipient.id}"
     if RECIPIENT not in recipient.roles:
-        raise RequestRefused("forbidden-role", where, f"the role {RECIPIENT}", ", ".join(recipient.roles))
+        raise RequestRefused(
+            code="forbidden-role",
+            where=where,
+            expected=f"the role {RECIPIENT}",
+            found=", ".join(recipient.roles),
+        )
     if recipient.is_suspended:
-        raise RequestRefused("suspended", where, "active", "suspended")
+        raise RequestRefused(code="suspended", where=where, expected="active", found="suspended")
     if body.until_ms <= now_ms:
-        raise RequestRefused("consent-period", "request until_ms", f"after {now_ms}", f"{body.until_ms}")
+        raise RequestRefused(
+            code="consent-period",
+            where="request until_ms",
+            expected=f"after {now_ms}",
+            found=f"{body.until_ms}",
+        )
 
 
 async def grant(client: Client, consent: ConsentFile) -> Result:
@@ -170,10 +180,14 @@ def present(proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet
     """Return the proof presented for a request. Raises PresentationRefused or WalletError."""
     if consent.request.decoded().recipient != request.decoded().recipient:
         raise PresentationRefused(
-            "request recipient", consent.request.decoded().recipient, request.decoded().recipient
+            where="request recipient",
+            expected=consent.request.decoded().recipient,
+            found=request.decoded().recipient,
         )
     if proof.evidence.consent is None:
-        raise PresentationRefused("proof", "evidence of the consent (refresh it first)", "none")
+        raise PresentationRefused(
+            where="proof", expected="evidence of the consent (refresh it first)", found="none"
+        )
     holder_key = proof.opening.decoded_metadata().holder_key
     holder = None if holder_key is None else wallet.signer_for(holder_key)
     return sign_presentation(proof, request, consent, holder, wallet.signer_for(consent.consent_key))

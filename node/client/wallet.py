@@ -86,7 +86,7 @@ class WalletKey:
 
     def __post_init__(self) -> None:
         if self.kind == HOLDER and self.consent_id is not None:
-            raise EncodingError("wallet key", "no consent on a holder key", "one")
+            raise EncodingError(where="wallet key", expected="no consent on a holder key", found="one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class WalletContent:
 
     def __post_init__(self) -> None:
         if len({key.public for key in self.keys}) != len(self.keys):
-            raise EncodingError("wallet", "distinct keys", "one twice")
+            raise EncodingError(where="wallet", expected="distinct keys", found="one twice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,14 @@ class Wallet:
             create_file(files, path, _encrypt(seal, content))
         except FileExistsError as error:
             lock.release()
-            raise WalletError(path, "no file", "one that exists", "choose another name") from error
+            raise WalletError(
+                where=path, expected="no file", found="one that exists", cure="choose another name"
+            ) from error
         except OSError as error:
             lock.release()
-            raise WalletError(path, "a writable place", _reason(error), "check the disk") from error
+            raise WalletError(
+                where=path, expected="a writable place", found=_reason(error), cure="check the disk"
+            ) from error
         except BaseException:
             lock.release()
             raise
@@ -160,7 +164,10 @@ class Wallet:
         if not path.exists():
             # Checked before the lock, which would leave a file beside a mistyped name.
             raise WalletError(
-                path, "a wallet file", "none", "check the path, or make one with: luohu wallet new"
+                where=path,
+                expected="a wallet file",
+                found="none",
+                cure="check the path, or make one with: luohu wallet new",
             )
         lock = _take_lock(path)
         try:
@@ -168,7 +175,9 @@ class Wallet:
             seal, content = _decrypt(path, data, passphrase)
         except PrivateFileError as error:
             lock.release()
-            raise WalletError(path, error.expected, error.found, error.cure) from error
+            raise WalletError(
+                where=path, expected=error.expected, found=error.found, cure=error.cure
+            ) from error
         except BaseException:
             lock.release()
             raise
@@ -192,13 +201,21 @@ class Wallet:
         key = self._require(public_key)
         if key.kind != CONSENT:
             raise WalletError(
-                self._path, "a consent key", f"the {key.kind} key {public_key}", "name another key"
+                where=self._path,
+                expected="a consent key",
+                found=f"the {key.kind} key {public_key}",
+                cure="name another key",
             )
         if key.consent_id == consent_id:
             return
         if key.consent_id is not None:
             found = f"consent {key.consent_id.hex()}"
-            raise WalletError(self._path, f"no consent on {public_key}", found, "make a new consent key")
+            raise WalletError(
+                where=self._path,
+                expected=f"no consent on {public_key}",
+                found=found,
+                cure="make a new consent key",
+            )
         named = replace(key, consent_id=consent_id)
         self._save(tuple(named if other is key else other for other in self.keys))
 
@@ -227,7 +244,9 @@ class Wallet:
             self._files.sync(old)
         except OSError as error:
             cure = "the key is gone from the wallet; erase the disk's free space to be sure"
-            raise WalletError(self._path, "the old file overwritten", _reason(error), cure) from error
+            raise WalletError(
+                where=self._path, expected="the old file overwritten", found=_reason(error), cure=cure
+            ) from error
         finally:
             os.close(old)
 
@@ -245,7 +264,12 @@ class Wallet:
 
     def _add_key(self, kind: str) -> PublicKey:
         if len(self.keys) == KEYS_MAX:
-            raise WalletError(self._path, f"at most {KEYS_MAX} keys", "no room", "make another wallet")
+            raise WalletError(
+                where=self._path,
+                expected=f"at most {KEYS_MAX} keys",
+                found="no room",
+                cure="make another wallet",
+            )
         seed = secrets.token_bytes(SEED_SIZE)
         public = PrivateKey.from_seed(seed).public
         self._save((*self.keys, WalletKey(kind, public, seed, None)))
@@ -256,17 +280,24 @@ class Wallet:
             if key.public == public_key:
                 return key
         raise UnknownWalletKey(
-            self._path, f"the key {public_key}", "no such key", "use the wallet that made it"
+            where=self._path,
+            expected=f"the key {public_key}",
+            found="no such key",
+            cure="use the wallet that made it",
         )
 
     def _save(self, keys: tuple[WalletKey, ...]) -> None:
         if not self._lock.is_held:
-            raise WalletError(self._path, "an open wallet", "a closed one", "load it again")
+            raise WalletError(
+                where=self._path, expected="an open wallet", found="a closed one", cure="load it again"
+            )
         content = WalletContent(keys)
         try:
             encrypted = _encrypt(self._seal, content)
         except EncodingError as error:
-            raise WalletError(self._path, error.expected, error.found, "correct the value") from error
+            raise WalletError(
+                where=self._path, expected=error.expected, found=error.found, cure="correct the value"
+            ) from error
         try:
             replace_file(self._files, self._path, encrypted)
         except OSError as error:
@@ -275,7 +306,10 @@ class Wallet:
 
     def _unwritten(self, error: OSError) -> WalletError:
         return WalletError(
-            self._path, "a durable write", _reason(error), "nothing was issued; check the disk"
+            where=self._path,
+            expected="a durable write",
+            found=_reason(error),
+            cure="nothing was issued; check the disk",
         )
 
 
@@ -284,15 +318,21 @@ def _take_lock(path: Path) -> FileLock:
         return FileLock(path.with_name(path.name + ".lock"))
     except FileLocked as error:
         cure = "wait until it has finished"
-        raise WalletLocked(path, "to be the only user", "another process using it", cure) from error
+        raise WalletLocked(
+            where=path, expected="to be the only user", found="another process using it", cure=cure
+        ) from error
     except OSError as error:
-        raise WalletError(path, "a writable place", _reason(error), "check the directory") from error
+        raise WalletError(
+            where=path, expected="a writable place", found=_reason(error), cure="check the directory"
+        ) from error
 
 
 def _derive_seal(path: Path, passphrase: Passphrase, cost_exponent: int, salt: bytes) -> _Seal:
     if not COST_EXPONENT_MIN <= cost_exponent <= COST_EXPONENT_MAX:
         expected = f"a scrypt cost exponent from {COST_EXPONENT_MIN} to {COST_EXPONENT_MAX}"
-        raise WalletError(path, expected, f"{cost_exponent}", "restore the file from a backup")
+        raise WalletError(
+            where=path, expected=expected, found=f"{cost_exponent}", cure="restore the file from a backup"
+        )
     key = Scrypt(salt=salt, length=32, n=2**cost_exponent, r=_BLOCK_SIZE, p=1).derive(passphrase.secret)
     return _Seal(cost_exponent, salt, key)
 
@@ -308,10 +348,20 @@ def _encrypt(seal: _Seal, content: WalletContent) -> bytes:
 
 def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, WalletContent]:
     if len(data) < _HEAD.size + _TAG_SIZE or not data.startswith(_MAGIC):
-        raise WalletError(path, "a Luohu wallet", "something else or a cut-off file", "name a wallet file")
+        raise WalletError(
+            where=path,
+            expected="a Luohu wallet",
+            found="something else or a cut-off file",
+            cure="name a wallet file",
+        )
     _, version, cost_exponent, salt, nonce = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise WalletError(path, f"wallet version {VERSION}", f"{version}", "use the release that made it")
+        raise WalletError(
+            where=path,
+            expected=f"wallet version {VERSION}",
+            found=f"{version}",
+            cure="use the release that made it",
+        )
     seal = _derive_seal(path, passphrase, cost_exponent, salt)
     head, encrypted = data[: _HEAD.size], data[_HEAD.size :]
     try:
@@ -319,14 +369,22 @@ def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, Wa
     except InvalidTag as error:
         cure = "try again; if the passphrase is right, restore the file from a backup"
         raise WalletError(
-            path, "a wallet that opens", "a wrong passphrase or an altered file", cure
+            where=path,
+            expected="a wallet that opens",
+            found="a wrong passphrase or an altered file",
+            cure=cure,
         ) from error
     except EncodingError as error:
         cure = "use the release that made it"
-        raise WalletError(path, error.expected, error.found, cure) from error
+        raise WalletError(where=path, expected=error.expected, found=error.found, cure=cure) from error
     for key in content.keys:
         if PrivateKey.from_seed(key.seed).public != key.public:
-            raise WalletError(path, f"the seed of {key.public}", "another seed", "restore it from a backup")
+            raise WalletError(
+                where=path,
+                expected=f"the seed of {key.public}",
+                found="another seed",
+                cure="restore it from a backup",
+            )
     return seal, content
 
 

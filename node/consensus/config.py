@@ -42,7 +42,9 @@ class Config:
     def __post_init__(self) -> None:
         for field in fields(self):
             if getattr(self, field.name) < 1:
-                raise ConfigError(field.name, "at least 1 ms", f"{getattr(self, field.name)} ms")
+                raise ConfigError(
+                    where=field.name, expected="at least 1 ms", found=f"{getattr(self, field.name)} ms"
+                )
         obliged = self.signal_delay_ms + max(self.obliged_interval_ms, self.block_interval_min_ms)
         self._check_less("signal delay and block interval", obliged, "leader_timeout_ms")
         self._check_less("leader timeout", self.leader_timeout_ms, "advance_timeout_ms")
@@ -54,4 +56,6 @@ class Config:
     def _check_less(self, name: str, smaller_ms: int, larger: str) -> None:
         larger_ms: int = getattr(self, larger)
         if smaller_ms >= larger_ms:
-            raise ConfigError(larger, f"more than {smaller_ms} ms ({name})", f"{larger_ms} ms")
+            raise ConfigError(
+                where=larger, expected=f"more than {smaller_ms} ms ({name})", found=f"{larger_ms} ms"
+            )

@@ -101,7 +101,10 @@ def compose_receipt(
     found = (body.schemas, body.purpose, body.direction, body.category_mask, body.flags)
     if asked != found:
         raise ConfigError(
-            "request", "what its notice describes", "other codes", "ask the bank for another request"
+            where="request",
+            expected="what its notice describes",
+            found="other codes",
+            cure="ask the bank for another request",
         )
     return ConsentReceipt(
         version=1,
@@ -142,13 +145,20 @@ def _require_notice(scenarios: Scenarios, version: bytes) -> tuple[Scenario, Not
             if notice.version == version:
                 return scenario, notice
     cure = "update the scenarios, or ask the bank which notice it means"
-    raise ConfigError("request notice", "a notice of scenarios/", f"version {version.hex()}", cure)
+    raise ConfigError(
+        where="request notice", expected="a notice of scenarios/", found=f"version {version.hex()}", cure=cure
+    )
 
 
 def _party(role: str, member: Member, texts: ReceiptTexts) -> ReceiptParty:
     known = texts.parties.get(member.id)
     if known is None:
-        raise ConfigError(PARTIES_FILE, f"address and contact of {member.id}", "none", "add the institution")
+        raise ConfigError(
+            where=PARTIES_FILE,
+            expected=f"address and contact of {member.id}",
+            found="none",
+            cure="add the institution",
+        )
     name = Wording(member.name_zh_hans, member.name_zh_hant, member.name_en)
     return ReceiptParty(
         role, member.id, member.jurisdiction, name, known.address, known.contact, known.storage, known.rights
@@ -179,7 +189,9 @@ def _wording(table: Table) -> Wording:
     try:
         pack(wording)
     except LedgerError as error:
-        raise ConfigError(table.where, error.expected, error.found, "shorten or correct the text") from error
+        raise ConfigError(
+            where=table.where, expected=error.expected, found=error.found, cure="shorten or correct the text"
+        ) from error
     return wording
 
 

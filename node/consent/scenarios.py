@@ -166,7 +166,9 @@ class Scenarios:
             if scenario.name == name:
                 return scenario
         known = ", ".join(scenario.name for scenario in self.scenarios)
-        raise ConfigError("scenario", f"one of {known}", ascii(name)[:80], "choose one of them")
+        raise ConfigError(
+            where="scenario", expected=f"one of {known}", found=ascii(name)[:80], cure="choose one of them"
+        )
 
     def find_notice(self, *, schemas: tuple[str, ...], purpose: str, direction: str) -> Notice | None:
         """Return the notice for exactly these, or None."""
@@ -187,7 +189,7 @@ class Scenarios:
         if notice is None:
             found = f"none for {', '.join(schemas)}, {purpose}, {direction}"
             cure = "name a schema, purpose and direction of scenarios/, or add a notice there"
-            raise ConfigError("notice", "a text to show the holder", found, cure)
+            raise ConfigError(where="notice", expected="a text to show the holder", found=found, cure=cure)
         return notice
 
 
@@ -199,11 +201,18 @@ def scenarios_directory() -> Path:
 def load_scenarios(directory: Path) -> Scenarios:
     """Return every scenario of a folder. Raises ConfigError with file and key."""
     if not directory.is_dir():
-        raise ConfigError(f"{directory}", "a folder of scenarios", "none", "name the folder scenarios/")
+        raise ConfigError(
+            where=f"{directory}",
+            expected="a folder of scenarios",
+            found="none",
+            cure="name the folder scenarios/",
+        )
     folders = sorted(path for path in directory.iterdir() if (path / SCENARIO_FILE).exists())
     if not 1 <= len(folders) <= SCENARIOS_MAX:
         expected = f"1 to {SCENARIOS_MAX} folders with a {SCENARIO_FILE}"
-        raise ConfigError(f"{directory}", expected, f"{len(folders)}", "check the folder")
+        raise ConfigError(
+            where=f"{directory}", expected=expected, found=f"{len(folders)}", cure="check the folder"
+        )
     scenarios = tuple(load_scenario(folder) for folder in folders)
     _check_once(directory, "schema", (s.code for each in scenarios for s in each.schemas))
     _check_once(directory, "purpose", (p.code for each in scenarios for p in each.purposes))
@@ -314,5 +323,7 @@ def _check_once(where: Path, what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ConfigError(f"{where}", f"each {what} once", f"{name} twice", "remove one")
+            raise ConfigError(
+                where=f"{where}", expected=f"each {what} once", found=f"{name} twice", cure="remove one"
+            )
         seen.add(name)

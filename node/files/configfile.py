@@ -33,14 +33,18 @@ def read_file(path: Path, *, size_max: int) -> bytes:
     try:
         if not path.is_file():
             found = "something else" if path.exists() else "nothing"
-            raise ConfigError(f"{path}", "a file", found, "check the path")
+            raise ConfigError(where=f"{path}", expected="a file", found=found, cure="check the path")
         with path.open("rb") as file:
             content = file.read(size_max + 1)
     except OSError as error:
         found = error.strerror or "an error"
-        raise ConfigError(f"{path}", "a readable file", found, "check the path and its owner") from error
+        raise ConfigError(
+            where=f"{path}", expected="a readable file", found=found, cure="check the path and its owner"
+        ) from error
     if len(content) > size_max:
-        raise ConfigError(f"{path}", f"at most {size_max} bytes", "more", "name the right file")
+        raise ConfigError(
+            where=f"{path}", expected=f"at most {size_max} bytes", found="more", cure="name the right file"
+        )
     return content
 
 
@@ -51,7 +55,12 @@ class Table:
 
     def __init__(self, values: dict[str, object], where: str, *, is_inner: bool = False) -> None:
         if len(values) > TABLE_ITEMS_MAX:
-            raise ConfigError(where, f"at most {TABLE_ITEMS_MAX} keys", f"{len(values)}", "remove some")
+            raise ConfigError(
+                where=where,
+                expected=f"at most {TABLE_ITEMS_MAX} keys",
+                found=f"{len(values)}",
+                cure="remove some",
+            )
         self.where = where
         self._is_inner = is_inner
         self._left = dict(values)
@@ -120,11 +129,13 @@ class Table:
         if self._left:
             known = ", ".join(sorted(self._known)) or "none"
             found = f"unknown {ascii(sorted(self._left)[0])[:80]}"
-            raise ConfigError(self.where, f"only the keys {known}", found, "correct or remove it")
+            raise ConfigError(
+                where=self.where, expected=f"only the keys {known}", found=found, cure="correct or remove it"
+            )
 
     def refusal(self, key: str, expected: str, found: str, cure: str) -> ConfigError:
         """Return the error that refuses the value of `key`."""
-        return ConfigError(self._at(key), expected, found, cure)
+        return ConfigError(where=self._at(key), expected=expected, found=found, cure=cure)
 
     def _require(self, key: str, expected: str) -> object:
         self._known.append(key)
@@ -137,7 +148,9 @@ class Table:
 
     def _as_table(self, value: object, where: str) -> "Table":
         if type(value) is not dict:
-            raise ConfigError(where, "a table", _describe(value), "write it as a TOML table")
+            raise ConfigError(
+                where=where, expected="a table", found=_describe(value), cure="write it as a TOML table"
+            )
         return Table(value, where, is_inner=True)
 
 
@@ -145,12 +158,19 @@ def parse_table(content: bytes, where: str) -> Table:
     """Return the top table of a TOML text. Raises ConfigError."""
     if len(content) > CONFIG_FILE_SIZE_MAX:
         found = f"{len(content)} bytes"
-        raise ConfigError(where, f"at most {CONFIG_FILE_SIZE_MAX} bytes", found, "name the right file")
+        raise ConfigError(
+            where=where,
+            expected=f"at most {CONFIG_FILE_SIZE_MAX} bytes",
+            found=found,
+            cure="name the right file",
+        )
     try:
         # UnicodeDecodeError and TOMLDecodeError are both ValueErrors; deep nesting exhausts the stack.
         values: dict[str, object] = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(where, "a TOML file in UTF-8", str(error)[:120], "correct the file") from error
+        raise ConfigError(
+            where=where, expected="a TOML file in UTF-8", found=str(error)[:120], cure="correct the file"
+        ) from error
     return Table(values, where)
 
 

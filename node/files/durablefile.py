@@ -203,27 +203,41 @@ def read_private(path: Path, *, size_max: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         found = error.strerror or "an error"
-        raise PrivateFileError(path, "a readable file", found, "check the path and its owner") from error
+        raise PrivateFileError(
+            path=path, expected="a readable file", found=found, cure="check the path and its owner"
+        ) from error
     try:
         _check_private(path, os.fstat(descriptor))
         content = _read_up_to(descriptor, size_max + 1)
     except OSError as error:
         found = error.strerror or "an error"
-        raise PrivateFileError(path, "a readable file", found, "check the disk") from error
+        raise PrivateFileError(
+            path=path, expected="a readable file", found=found, cure="check the disk"
+        ) from error
     finally:
         os.close(descriptor)
     if len(content) > size_max:
-        raise PrivateFileError(path, f"at most {size_max} bytes", "more", "name the right file")
+        raise PrivateFileError(
+            path=path, expected=f"at most {size_max} bytes", found="more", cure="name the right file"
+        )
     return content
 
 
 def _check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise PrivateFileError(path, "a regular file", stat.filemode(status.st_mode), "name a regular file")
+        raise PrivateFileError(
+            path=path,
+            expected="a regular file",
+            found=stat.filemode(status.st_mode),
+            cure="name a regular file",
+        )
     mode = stat.S_IMODE(status.st_mode)
     if mode & EXPOSED_BITS:
         raise PrivateFileError(
-            path, "a file that only its owner can use (mode 0600)", f"mode {mode:04o}", f"chmod 600 {path}"
+            path=path,
+            expected="a file that only its owner can use (mode 0600)",
+            found=f"mode {mode:04o}",
+            cure=f"chmod 600 {path}",
         )
 
 

@@ -49,17 +49,26 @@ class Passphrase:
     def __post_init__(self) -> None:
         if not 1 <= len(self.secret) <= PASSPHRASE_SIZE_MAX:
             found = f"{len(self.secret)} bytes"
-            raise KeyFileError("passphrase", f"1 to {PASSPHRASE_SIZE_MAX} bytes", found, "choose another")
+            raise KeyFileError(
+                where="passphrase",
+                expected=f"1 to {PASSPHRASE_SIZE_MAX} bytes",
+                found=found,
+                cure="choose another",
+            )
 
     @classmethod
     def from_text(cls, text: str) -> "Passphrase":
         """Return the passphrase of one line of text. Raises KeyFileError."""
         if any(unicodedata.category(character) == "Cc" for character in text):
-            raise KeyFileError("passphrase", "one line of text", "a control character", "remove it")
+            raise KeyFileError(
+                where="passphrase", expected="one line of text", found="a control character", cure="remove it"
+            )
         try:
             return cls(unicodedata.normalize("NFC", text).encode())
         except UnicodeEncodeError as error:
-            raise KeyFileError("passphrase", "UTF-8 text", "undecodable bytes", "type it again") from error
+            raise KeyFileError(
+                where="passphrase", expected="UTF-8 text", found="undecodable bytes", cure="type it again"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +102,12 @@ def create_key_file(
         create_file(files, path, content)
     except FileExistsError as error:
         cure = "choose another name, or move the old key away"
-        raise KeyFileError(path, "no file", "one that exists", cure) from error
+        raise KeyFileError(where=path, expected="no file", found="one that exists", cure=cure) from error
     except OSError as error:
         found = error.strerror or "an error"
-        raise KeyFileError(path, "a writable place", found, "check the directory and the disk") from error
+        raise KeyFileError(
+            where=path, expected="a writable place", found=found, cure="check the directory and the disk"
+        ) from error
 
 
 def load_key_file(path: Path, protection: Protection, *, expected: PublicKey | None) -> PrivateKey:
@@ -108,24 +119,31 @@ def load_key_file(path: Path, protection: Protection, *, expected: PublicKey | N
     key = _parse(path, content, _password_for(path, content, protection))
     if expected is not None and key.public != expected:
         cure = "name the right key file, or restore it from a backup"
-        raise KeyFileError(path, f"the key {expected}", str(key.public), cure)
+        raise KeyFileError(where=path, expected=f"the key {expected}", found=str(key.public), cure=cure)
     return key
 
 
 def _password_for(path: Path, content: bytes, protection: Protection) -> bytes | None:
     is_encrypted = _ENCRYPTED in content
     if not is_encrypted and _UNENCRYPTED not in content:
-        raise KeyFileError(path, "a PKCS#8 private key in PEM", "something else", "name a key file")
+        raise KeyFileError(
+            where=path, expected="a PKCS#8 private key in PEM", found="something else", cure="name a key file"
+        )
     match protection:
         case Passphrase(secret):
             if not is_encrypted:
                 cure = "encrypt it: openssl pkcs8 -topk8 -v2 aes256 -iter 1000000 -in OLD -out NEW"
-                raise KeyFileError(path, "an encrypted key", "a key in the clear", cure)
+                raise KeyFileError(
+                    where=path, expected="an encrypted key", found="a key in the clear", cure=cure
+                )
             return secret
         case DevelopmentKey():
             if is_encrypted:
                 raise KeyFileError(
-                    path, "a development key in the clear", "an encrypted key", "give its passphrase"
+                    where=path,
+                    expected="a development key in the clear",
+                    found="an encrypted key",
+                    cure="give its passphrase",
                 )
             return None
         case _:
@@ -139,12 +157,18 @@ def _parse(path: Path, content: bytes, password: bytes | None) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         if password is None:
             cure = "restore it from a backup"
-            raise KeyFileError(path, "a private key", "one that cannot be decoded", cure) from error
+            raise KeyFileError(
+                where=path, expected="a private key", found="one that cannot be decoded", cure=cure
+            ) from error
         cure = "try again; if the passphrase is right, restore the file from a backup"
-        raise KeyFileError(path, "a key that opens", "a wrong passphrase or a damaged file", cure) from error
+        raise KeyFileError(
+            where=path, expected="a key that opens", found="a wrong passphrase or a damaged file", cure=cure
+        ) from error
     if not isinstance(loaded, Ed25519PrivateKey):
         found = type(loaded).__name__.removesuffix("PrivateKey").lstrip("_")
-        raise KeyFileError(path, "an Ed25519 private key", f"{found}", "name the right key file")
+        raise KeyFileError(
+            where=path, expected="an Ed25519 private key", found=f"{found}", cure="name the right key file"
+        )
     seed = loaded.private_bytes(
         serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
     )
@@ -171,7 +195,7 @@ def resolve_passphrase(
     if prompt is not None:
         return Passphrase.from_text(prompt(f"Passphrase for {purpose}"))
     cure = f"give --passphrase-file FILE or set {PASSPHRASE_VARIABLE}"
-    raise KeyFileError(purpose, "a passphrase", "none, and nobody to ask", cure)
+    raise KeyFileError(where=purpose, expected="a passphrase", found="none, and nobody to ask", cure=cure)
 
 
 def _read_passphrase(path: Path) -> Passphrase:
@@ -180,13 +204,17 @@ def _read_passphrase(path: Path) -> Passphrase:
     try:
         return Passphrase.from_text(line.decode())
     except UnicodeDecodeError as error:
-        raise KeyFileError(path, "UTF-8 text", "other bytes", "save the passphrase as UTF-8") from error
+        raise KeyFileError(
+            where=path, expected="UTF-8 text", found="other bytes", cure="save the passphrase as UTF-8"
+        ) from error
     except KeyFileError as error:
-        raise KeyFileError(path, f"a passphrase: {error.expected}", error.found, error.cure) from error
+        raise KeyFileError(
+            where=path, expected=f"a passphrase: {error.expected}", found=error.found, cure=error.cure
+        ) from error
 
 
 def _read(path: Path, size_max: int) -> bytes:
     try:
         return read_private(path, size_max=size_max)
     except PrivateFileError as error:
-        raise KeyFileError(path, error.expected, error.found, error.cure) from error
+        raise KeyFileError(where=path, expected=error.expected, found=error.found, cure=error.cure) from error

@@ -225,7 +225,9 @@ def new_network(
     protection: Protection = DevelopmentKey() if passphrase is None else passphrase
     if passphrase is None and not development:
         cure = "give a passphrase, or make a development network"
-        raise ConfigError(f"{directory}", "a passphrase for fresh keys", "none", cure)
+        raise ConfigError(
+            where=f"{directory}", expected="a passphrase for fresh keys", found="none", cure=cure
+        )
     ports = free_ports(2 * NODES_COUNT) if base_port is None else _ports(base_port, 2 * NODES_COUNT)
     if development:
         keys = {founder.id: development_keys(founder) for founder in FOUNDERS}
@@ -288,7 +290,7 @@ def _ports(base_port: int, count: int) -> tuple[int, ...]:
     last = PORT_MAX - count + 1
     if not BASE_PORT_MIN <= base_port <= last:
         expected = f"a port from {BASE_PORT_MIN} to {last}"
-        raise ConfigError("base port", expected, f"{base_port}", "choose another")
+        raise ConfigError(where="base port", expected=expected, found=f"{base_port}", cure="choose another")
     return tuple(range(base_port, base_port + count))
 
 

@@ -93,7 +93,12 @@ class Home:
         """Open a home. Raises ConfigError."""
         if not path.is_dir():
             found = "something else" if path.exists() else "nothing"
-            raise ConfigError(f"{path}", "a home directory", found, "name one that network new wrote")
+            raise ConfigError(
+                where=f"{path}",
+                expected="a home directory",
+                found=found,
+                cure="name one that network new wrote",
+            )
         genesis = load_genesis(path / GENESIS_FILE)
         node_file = path / NODE_FILE
         settings = parse_settings(read_file(node_file, size_max=CONFIG_FILE_SIZE_MAX), str(node_file))
@@ -109,7 +114,9 @@ class Home:
         check_addresses(genesis.content, settings, where=str(path / NODE_FILE))
         if (settings.node is None) != (keys.tls is None):
             expected = "a TLS identity exactly where there is a node"
-            raise ConfigError(f"{path}", expected, "one without the other", "give both or neither")
+            raise ConfigError(
+                where=f"{path}", expected=expected, found="one without the other", cure="give both or neither"
+            )
         with fresh_directory(path) as fresh:
             write_fresh(POSIX_FILES, fresh / GENESIS_FILE, format_genesis(genesis))
             write_fresh(POSIX_FILES, fresh / NODE_FILE, format_settings(settings))
@@ -146,7 +153,12 @@ class Home:
         """Return the node's settings. Raises ConfigError where this member runs none."""
         if self.settings.node is None:
             cure = "add [listen], [api] and [peers], or name the home of a member with a node"
-            raise ConfigError(f"{self.path / NODE_FILE}", "a node", f"none for {self.member}", cure)
+            raise ConfigError(
+                where=f"{self.path / NODE_FILE}",
+                expected="a node",
+                found=f"none for {self.member}",
+                cure=cure,
+            )
         return self.settings.node
 
     def load_member_key(self, protection: Protection, *, expected: PublicKey | None = None) -> PrivateKey:
@@ -302,7 +314,9 @@ def load_genesis(path: Path) -> Genesis:
         return parse_genesis(content)
     except LedgerError as error:
         cure = "use the genesis.json that the governors signed"
-        raise ConfigError(f"{path}: {error.where}", error.expected, error.found, cure) from error
+        raise ConfigError(
+            where=f"{path}: {error.where}", expected=error.expected, found=error.found, cure=cure
+        ) from error
 
 
 def format_genesis(genesis: Genesis) -> bytes:
@@ -322,9 +336,16 @@ def check_addresses(genesis: GenesisContent, settings: HomeSettings, *, where: s
 def fresh_directory(path: Path) -> Iterator[Path]:
     """Give a directory to fill, which takes the name `path` once all went well. Raises ConfigError."""
     if os.path.lexists(path):
-        raise ConfigError(f"{path}", "nothing there yet", "something", "choose another name or move it away")
+        raise ConfigError(
+            where=f"{path}",
+            expected="nothing there yet",
+            found="something",
+            cure="choose another name or move it away",
+        )
     if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent}", "a directory", "none", "create it first")
+        raise ConfigError(
+            where=f"{path.parent}", expected="a directory", found="none", cure="create it first"
+        )
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
     try:
         yield fresh
@@ -343,10 +364,10 @@ def _check_loopback(settings: HomeSettings, what: str, *, where: str) -> None:
         if not address.is_loopback:
             expected = f"a loopback address, this being {what}"
             cure = "use 127.0.0.1, or found a chain with keys of its own: luohu network new"
-            raise ConfigError(f"{where}: {name}", expected, str(address), cure)
+            raise ConfigError(where=f"{where}: {name}", expected=expected, found=str(address), cure=cure)
 
 
 def _check_protection(genesis: GenesisContent, protection: Protection, *, where: str) -> None:
     if isinstance(protection, DevelopmentKey) and genesis.use != DEVELOPMENT:
         expected = "a passphrase, this chain not being for development"
-        raise ConfigError(where, expected, "none", "give one")
+        raise ConfigError(where=where, expected=expected, found="none", cure="give one")

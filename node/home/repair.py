@@ -67,7 +67,9 @@ def repair(home: Home) -> list[Finding]:
         lock = FileLock(home.data / NODE_LOCK)
     except FileLocked as error:
         cure = "stop the node first: Ctrl-C, or a SIGTERM to its process"
-        raise ConfigError(f"{home.path}", "a node that does not run", "one that does", cure) from error
+        raise ConfigError(
+            where=f"{home.path}", expected="a node that does not run", found="one that does", cure=cure
+        ) from error
     try:
         return [*_repair_chain(home), *_repair_votes(home), *_repair_snapshot_store(home), *_check_keys(home)]
     finally:
@@ -208,7 +210,9 @@ def _repair_votes(home: Home) -> Iterator[Finding]:
         return
     except VoteLogError as error:
         advice = "check the file, its owner and the disk"
-        raise ConfigError(f"{path}", "a readable vote log", str(error), advice) from error
+        raise ConfigError(
+            where=f"{path}", expected="a readable vote log", found=str(error), cure=advice
+        ) from error
     damage = recovery.damage
     if damage is not None:
         yield Finding(VOTES, f"{path}", "an intact vote log", damage.detail, damage.kept_at, cure)

@@ -36,10 +36,20 @@ class Address:
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= PORT_MAX:
-            raise ConfigError("port", f"a port from 1 to {PORT_MAX}", f"{self.port}", "choose another")
+            raise ConfigError(
+                where="port",
+                expected=f"a port from 1 to {PORT_MAX}",
+                found=f"{self.port}",
+                cure="choose another",
+            )
         is_name = len(self.host) <= HOST_SIZE_MAX and _HOST.fullmatch(self.host) is not None
         if not is_name and _ip(self.host) is None:
-            raise ConfigError("host", "an IP address or host name", ascii(self.host)[:80], "correct it")
+            raise ConfigError(
+                where="host",
+                expected="an IP address or host name",
+                found=ascii(self.host)[:80],
+                cure="correct it",
+            )
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -64,7 +74,12 @@ class Address:
         elif ":" in host:
             separator = ""
         if not separator or not re.fullmatch(r"[1-9][0-9]{0,4}", port, re.ASCII):
-            raise ConfigError("address", "host:port", ascii(text)[:80], "write it like 192.0.2.1:7000")
+            raise ConfigError(
+                where="address",
+                expected="host:port",
+                found=ascii(text)[:80],
+                cure="write it like 192.0.2.1:7000",
+            )
         return cls(host, int(port))
 
 
@@ -81,17 +96,26 @@ class NodeSettings:
         for name, address in (("listen", self.listen), ("api", self.api)):
             if not address.is_ip:
                 cure = "write the address of the interface to listen on"
-                raise ConfigError(f"{name}.host", "an IP address", ascii(address.host)[:80], cure)
+                raise ConfigError(
+                    where=f"{name}.host", expected="an IP address", found=ascii(address.host)[:80], cure=cure
+                )
         if not self.api.is_loopback:
             cure = (
                 "use 127.0.0.1 and reach it through a tunnel or proxy that authenticates its clients; "
                 "TLS with client authentication is not offered yet"
             )
-            raise ConfigError("api.host", "a loopback address", self.api.host, cure)
+            raise ConfigError(where="api.host", expected="a loopback address", found=self.api.host, cure=cure)
         if self.listen == self.api:
-            raise ConfigError("api.port", "another port than [listen]", str(self.api), "choose another")
+            raise ConfigError(
+                where="api.port",
+                expected="another port than [listen]",
+                found=str(self.api),
+                cure="choose another",
+            )
         if len(self.peers) > PEERS_MAX:
-            raise ConfigError("peers", f"at most {PEERS_MAX}", f"{len(self.peers)}", "remove some")
+            raise ConfigError(
+                where="peers", expected=f"at most {PEERS_MAX}", found=f"{len(self.peers)}", cure="remove some"
+            )
 
     @property
     def addresses(self) -> tuple[tuple[str, Address], ...]:
@@ -110,7 +134,9 @@ class HomeSettings:
     def __post_init__(self) -> None:
         _check_member("member", self.member)
         if self.node is not None and self.member in self.node.peers:
-            raise ConfigError("peers", "other members", f"{self.member} itself", "remove it")
+            raise ConfigError(
+                where="peers", expected="other members", found=f"{self.member} itself", cure="remove it"
+            )
 
 
 def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
@@ -126,13 +152,17 @@ def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
         if listen is None or api is None or peers is None:
             missing = "[listen]" if listen is None else "[api]" if api is None else "[peers]"
             expected = "[listen], [api] and [peers], or none of them"
-            raise ConfigError("tables", expected, f"no {missing}", "add it, or remove the others")
+            raise ConfigError(
+                where="tables", expected=expected, found=f"no {missing}", cure="add it, or remove the others"
+            )
         node = NodeSettings(_address(listen), _address(api), _peers(peers), _tuning(tuning))
         return HomeSettings(member, node)
     except ConfigError as error:
         if error.where.startswith(where):
             raise
-        raise ConfigError(f"{where}: {error.where}", error.expected, error.found, error.cure) from None
+        raise ConfigError(
+            where=f"{where}: {error.where}", expected=error.expected, found=error.found, cure=error.cure
+        ) from None
 
 
 def format_settings(settings: HomeSettings) -> bytes:
@@ -197,18 +227,30 @@ def _tuning(table: Table | None) -> Config:
     values = {name: table.integer(name, minimum=1, maximum=TUNING_MS_MAX) for name in named}
     if table.keys():
         found = ascii(table.keys()[0])[:80]
-        raise ConfigError(table.where, f"only the keys {', '.join(sorted(allowed))}", found, "remove it")
+        raise ConfigError(
+            where=table.where,
+            expected=f"only the keys {', '.join(sorted(allowed))}",
+            found=found,
+            cure="remove it",
+        )
     try:
         return Config(**values)
     except LedgerError as error:
         where = f"{table.where}.{error.where}"
-        raise ConfigError(where, error.expected, error.found, "restore the order of the timers") from error
+        raise ConfigError(
+            where=where, expected=error.expected, found=error.found, cure="restore the order of the timers"
+        ) from error
 
 
 def _check_member(where: str, member: str) -> None:
     if len(member) > _MEMBER_SIZE_MAX or not _MEMBER.fullmatch(member):
         found = ascii(member)[:80]
-        raise ConfigError(where, "a member id of 1 to 32 characters", found, "write the id from genesis.json")
+        raise ConfigError(
+            where=where,
+            expected="a member id of 1 to 32 characters",
+            found=found,
+            cure="write the id from genesis.json",
+        )
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -33,7 +33,9 @@ def create_tls_files(*, key: Path, certificate: Path, identity: TlsIdentity, pro
             assert_never(protection)
     for path, content in ((key, pem), (certificate, encode_certificate_pem(identity))):
         if os.path.lexists(path):
-            raise KeyFileError(path, "no file", "one that exists", "move the old one away")
+            raise KeyFileError(
+                where=path, expected="no file", found="one that exists", cure="move the old one away"
+            )
         write_fresh(POSIX_FILES, path, content)
     for directory in {key.parent, certificate.parent}:
         POSIX_FILES.sync_directory(directory)
@@ -45,7 +47,9 @@ def load_tls_files(*, key: Path, certificate: Path, protection: Protection) -> T
         key_pem = read_private(key, size_max=TLS_FILE_SIZE_MAX)
         certificate_pem = read_private(certificate, size_max=TLS_FILE_SIZE_MAX)
     except PrivateFileError as error:
-        raise KeyFileError(f"{key} and .crt", error.expected, error.found, error.cure) from error
+        raise KeyFileError(
+            where=f"{key} and .crt", expected=error.expected, found=error.found, cure=error.cure
+        ) from error
     match protection:
         case Passphrase(secret):
             password: bytes | None = secret
@@ -60,7 +64,10 @@ def load_tls_files(*, key: Path, certificate: Path, protection: Protection) -> T
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         cure = "check the passphrase; if it is right, restore both files from a backup"
         raise KeyFileError(
-            key, "a TLS key that opens and fits its certificate", str(error)[:160], cure
+            where=key,
+            expected="a TLS key that opens and fits its certificate",
+            found=str(error)[:160],
+            cure=cure,
         ) from error
 
 

@@ -342,7 +342,9 @@ def _fault(where: str, expected: str, found: str) -> RouteError:
 
 
 def _another_chain(trust: TrustedRoot, other: TrustedRoot) -> LedgerError:
-    return LedgerError("trusted root", f"one of chain {trust.chain_id.hex()}", other.chain_id.hex())
+    return LedgerError(
+        where="trusted root", expected=f"one of chain {trust.chain_id.hex()}", found=other.chain_id.hex()
+    )
 
 
 def _shape(**properties: Json) -> dict[str, Json]:

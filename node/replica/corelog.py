@@ -203,13 +203,17 @@ def read_frames(path: Path) -> Iterator[bytes]:
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
             size, checksum = _HEAD.unpack(head)
             if size > FRAME_SIZE_MAX:
-                raise CoreLogError(f"{path}, byte {place}", f"at most {FRAME_SIZE_MAX} bytes", f"{size}")
+                raise CoreLogError(
+                    where=f"{path}, byte {place}", expected=f"at most {FRAME_SIZE_MAX} bytes", found=f"{size}"
+                )
             content = file.read(size)
             if len(content) < size:
                 return
             if zlib.crc32(content) != checksum:
                 raise CoreLogError(
-                    f"{path}, byte {place}", "a frame that fits its checksum", "one that does not"
+                    where=f"{path}, byte {place}",
+                    expected="a frame that fits its checksum",
+                    found="one that does not",
                 )
             place += _HEAD.size + size
             yield content
@@ -240,7 +244,7 @@ def thaw(
     """Return the core of a frozen state, which signs and verifies as given. Raises CoreLogError."""
     core = thaw_any(content, {_SIGN: sign, _VERIFY: verify})
     if not isinstance(core, Simplex):
-        raise CoreLogError("state", "a core", type(core).__name__)
+        raise CoreLogError(where="state", expected="a core", found=type(core).__name__)
     return core
 
 
@@ -252,7 +256,9 @@ def thaw_any(content: bytes, given: "dict[str, Callable[..., object]] | None" = 
         raise
     except Exception as error:
         # Whatever a damaged pickle makes of its reader.
-        raise CoreLogError("content", "objects of the core", f"{type(error).__name__}: {error}") from error
+        raise CoreLogError(
+            where="content", expected="objects of the core", found=f"{type(error).__name__}: {error}"
+        ) from error
 
 
 class _Freezer(pickle.Pickler):
@@ -281,4 +287,6 @@ class _Thawer(pickle.Unpickler):
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
-        raise CoreLogError("content", "one of the core's own classes", f"{module}.{name}")
+        raise CoreLogError(
+            where="content", expected="one of the core's own classes", found=f"{module}.{name}"
+        )

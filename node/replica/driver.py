@@ -327,12 +327,14 @@ class Driver:
         core_message = decode_message(message.message)
         encoded_header = EncodedHeader.decode(message.header)
         if not isinstance(core_message, BlockProposalMessage):
-            raise BlockError("proposal", "a leader's vote", type(core_message).__name__)
+            raise BlockError(where="proposal", expected="a leader's vote", found=type(core_message).__name__)
         subject = core_message.vote.subject
         if subject.block_hash != encoded_header.hash or not encoded_header.header.may_be_certified_in(
             subject.view
         ):
-            raise BlockError("proposal", "a vote for its own header", "a vote for another block")
+            raise BlockError(
+                where="proposal", expected="a vote for its own header", found="a vote for another block"
+            )
         if self.engine.me is None:
             self._receive_consensus(peer, core_message)
             return

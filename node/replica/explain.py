@@ -116,10 +116,10 @@ def _names(outcome: object) -> str:
 def _read_opening(path: Path, frames: Iterator[bytes]) -> Segment:
     first = next(frames, None)
     if first is None:
-        raise CoreLogError(f"{path}", "an opening", "nothing")
+        raise CoreLogError(where=f"{path}", expected="an opening", found="nothing")
     match thaw_any(first):
         case (int(version), *_) if version != VERSION:
-            raise CoreLogError(f"{path}", f"format version {VERSION}", f"{version}")
+            raise CoreLogError(where=f"{path}", expected=f"format version {VERSION}", found=f"{version}")
         case (
             _,
             bytes(code),
@@ -132,11 +132,13 @@ def _read_opening(path: Path, frames: Iterator[bytes]) -> Segment:
             if code != code_digest():
                 expected = f"decisions of this code, {code_digest().hex()[:16]}"
                 raise CoreLogError(
-                    f"{path}", expected, f"of {code.hex()[:16]}: use the release that wrote it"
+                    where=f"{path}",
+                    expected=expected,
+                    found=f"of {code.hex()[:16]}: use the release that wrote it",
                 )
             return Segment(path, chain_id, member, epoch, monotonic_ms, wall_ms)
         case _:
-            raise CoreLogError(f"{path}", "an opening", "something else")
+            raise CoreLogError(where=f"{path}", expected="an opening", found="something else")
 
 
 def _read_event(path: Path, frame: bytes) -> tuple[int, Event]:
@@ -144,4 +146,4 @@ def _read_event(path: Path, frame: bytes) -> tuple[int, Event]:
         case (int(now_ms), event) if isinstance(event, Event):
             return now_ms, event
         case _:
-            raise CoreLogError(f"{path}", "a time and an event", "something else")
+            raise CoreLogError(where=f"{path}", expected="a time and an event", found="something else")

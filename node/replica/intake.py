@@ -187,7 +187,9 @@ class Intake:
                 f"a block until {transaction.body.valid_until_ms}",
                 f"a final one of {tip.time_ms}",
             )
-            self._on_refused(transaction, Refused("expired", "valid_until_ms", expected, found))
+            self._on_refused(
+                transaction, Refused(code="expired", where="valid_until_ms", expected=expected, found=found)
+            )
         for identity, height in list(self._refused_above.items()):
             if height <= tip.height:
                 del self._refused_above[identity]

@@ -67,10 +67,14 @@ class Mempool:
         if queue_count >= count_share or sender_size + size > size_share:
             found = f"{queue_count} of {sender} with {sender_size} bytes"
             expected = f"at most {count_share} transactions and {size_share} bytes of one member"
-            raise MempoolError("mempool-share", expected, found, "wait until some of them are final")
+            raise MempoolError(
+                code="mempool-share", expected=expected, found=found, cure="wait until some of them are final"
+            )
         if len(self._by_id) >= self._count_max or self.size + size > self._size_max:
             expected = f"at most {self._count_max} transactions and {self._size_max} bytes"
-            raise MempoolError("mempool-full", expected, "no room", "send it again in a moment")
+            raise MempoolError(
+                code="mempool-full", expected=expected, found="no room", cure="send it again in a moment"
+            )
 
     def add(self, transaction: Transaction) -> None:
         """Take a transaction that was checked. Raises MempoolError where there is no room."""

@@ -81,7 +81,9 @@ class SignerGuard:
         The vote is remembered here in memory only: the caller makes it durable before it leaves the node.
         """
         if self._refusal is not None:
-            raise SigningRefused(subject, "a core that keeps its promises", f"earlier: {self._refusal}")
+            raise SigningRefused(
+                subject=subject, expected="a core that keeps its promises", found=f"earlier: {self._refusal}"
+            )
         try:
             self._remember(subject)
         except SigningRefused as refusal:
@@ -102,20 +104,28 @@ class SignerGuard:
         place = (subject.epoch, subject.view)
         if place <= self._floor:
             expected = f"a view above the durable floor, epoch {self._floor[0]} view {self._floor[1]}"
-            raise SigningRefused(subject, expected, "a view that is final")
+            raise SigningRefused(subject=subject, expected=expected, found="a view that is final")
         signed = self._signed.get(place, {})
         earlier = signed.get(subject.kind)
         if earlier == subject:
             return
         if earlier is not None:
             raise SigningRefused(
-                subject, f"block {_block(earlier)}, signed before", f"block {_block(subject)}"
+                subject=subject,
+                expected=f"block {_block(earlier)}, signed before",
+                found=f"block {_block(subject)}",
             )
         for kind in _EXCLUDED_BY[subject.kind]:
             if kind in signed:
-                raise SigningRefused(subject, f"no {kind} signed in this view", f"a {kind} signed before")
+                raise SigningRefused(
+                    subject=subject,
+                    expected=f"no {kind} signed in this view",
+                    found=f"a {kind} signed before",
+                )
         if self._subjects_count == SUBJECTS_MAX:
-            raise SigningRefused(subject, f"at most {SUBJECTS_MAX} votes without finality", "one more")
+            raise SigningRefused(
+                subject=subject, expected=f"at most {SUBJECTS_MAX} votes without finality", found="one more"
+            )
         self._signed.setdefault(place, {})[subject.kind] = subject
         self._subjects_count += 1
 

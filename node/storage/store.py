@@ -164,12 +164,16 @@ class Store(ReadView):
             database = LevelDatabase.open(path)
         except DatabaseLocked as error:
             cure = "Stop the node that runs on this home, or ask it through --url."
-            raise StoreError(f"{path} to be free", "another process that holds it", cure) from error
+            raise StoreError(
+                expected=f"{path} to be free", found="another process that holds it", cure=cure
+            ) from error
         except DatabaseError as error:
-            raise StoreDamaged(f"a readable database in {path}", str(error)) from error
+            raise StoreDamaged(expected=f"a readable database in {path}", found=str(error)) from error
         except OSError as error:
             cure = "Check the path and who owns it."
-            raise StoreError(f"a directory {path}", error.strerror or "an error", cure) from error
+            raise StoreError(
+                expected=f"a directory {path}", found=error.strerror or "an error", cure=cure
+            ) from error
         return cls.over(database, genesis)
 
     @classmethod
@@ -198,7 +202,7 @@ class Store(ReadView):
         if found is None:
             with closing(self._scan(b"")) as records:
                 if next(records, None) is not None:
-                    raise StoreDamaged("a chain id", "records without one")
+                    raise StoreDamaged(expected="a chain id", found="records without one")
             start = genesis_block(genesis.content)
             batch = WriteBatch()
             batch.put(META + b"chain", chain_id)
@@ -209,11 +213,13 @@ class Store(ReadView):
             return
         if found != chain_id:
             cure = "Use the genesis.json that this home was made with."
-            raise StoreError(f"chain {chain_id.hex()}", found.hex(), cure)
+            raise StoreError(expected=f"chain {chain_id.hex()}", found=found.hex(), cure=cure)
         schema = read_record(self._database, META + b"schema")
         if schema != SCHEMA_VERSION:
             cure = "Use the version of Luohu that wrote it."
-            raise StoreError(f"storage version {SCHEMA_VERSION.decode()}", f"{schema!r}", cure)
+            raise StoreError(
+                expected=f"storage version {SCHEMA_VERSION.decode()}", found=f"{schema!r}", cure=cure
+            )
 
     def _stored_tip(self) -> Tip:
         stored = super().tip()
@@ -502,7 +508,9 @@ class Store(ReadView):
 
     def _require_usable(self) -> None:
         if self._failure is not None:
-            raise StoreError("a store that takes writes", self._failure, "Restart the node.")
+            raise StoreError(
+                expected="a store that takes writes", found=self._failure, cure="Restart the node."
+            )
 
     def _write(self, batch: WriteBatch) -> None:
         try:
@@ -510,4 +518,4 @@ class Store(ReadView):
         except DatabaseError as error:
             self._failure = f"an earlier failed write: {error}"
             cure = "Check the disk (space, permissions, errors), then restart the node."
-            raise StoreError("a durable write", str(error), cure) from error
+            raise StoreError(expected="a durable write", found=str(error), cure=cure) from error

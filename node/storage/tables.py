@@ -70,7 +70,7 @@ class StoreDamaged(StoreError):
 def damaged(key: bytes, found: str) -> StoreDamaged:
     """Return the error that names the record under `key`, or the table that it begins with."""
     name = _NAMES.get(key[:1], f"table {key[:1].hex()}")
-    return StoreDamaged(f"an intact record ({name} {key[1:].hex()})", found)
+    return StoreDamaged(expected=f"an intact record ({name} {key[1:].hex()})", found=found)
 
 
 def read_record(reader: Reader, key: bytes) -> bytes | None:

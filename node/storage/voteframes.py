@@ -91,14 +91,20 @@ def _read_header(data: bytes, position: int) -> LogHeader | None:
 def encode_group(file_id: bytes, sequence: int, records: Sequence[bytes]) -> bytes:
     """Return one copy of a group, a whole number of pages. Raises EncodingError past a limit."""
     if not 1 <= len(records) <= RECORDS_PER_GROUP_MAX:
-        raise EncodingError("vote log append", f"1 to {RECORDS_PER_GROUP_MAX} records", f"{len(records)}")
+        raise EncodingError(
+            where="vote log append", expected=f"1 to {RECORDS_PER_GROUP_MAX} records", found=f"{len(records)}"
+        )
     largest = max(len(record) for record in records)
     if largest > RECORD_SIZE_MAX:
-        raise EncodingError("vote log record", f"at most {RECORD_SIZE_MAX} bytes", f"{largest}")
+        raise EncodingError(
+            where="vote log record", expected=f"at most {RECORD_SIZE_MAX} bytes", found=f"{largest}"
+        )
     content = encode(tuple(records))
     size = _group_size(len(content))
     if size > GROUP_SIZE_MAX:
-        raise EncodingError("vote log append", f"at most {GROUP_SIZE_MAX} bytes", f"{size}")
+        raise EncodingError(
+            where="vote log append", expected=f"at most {GROUP_SIZE_MAX} bytes", found=f"{size}"
+        )
     body = (_GROUP_HEAD.pack(len(content), sequence) + content).ljust(size - HASH_SIZE, _PADDING)
     return keyed_digest(file_id, _GROUP_TAG, body) + body
 

@@ -198,9 +198,13 @@ class BlockFetch:
         headers = tuple(EncodedHeader.decode(each.header) for each in message.blocks)
         first = headers[0].header.height
         if first != message.height or len(headers) > asked.count:
-            raise BlockError("final blocks", f"{asked.count} from height {message.height}", f"{first}")
+            raise BlockError(
+                where="final blocks", expected=f"{asked.count} from height {message.height}", found=f"{first}"
+            )
         if (message.certificate is None) == (message.history is None):
-            raise BlockError("final blocks", "a certificate or a history", "both or neither")
+            raise BlockError(
+                where="final blocks", expected="a certificate or a history", found="both or neither"
+            )
         if message.height > self._chain.tip.header.height:
             self._pieces[message.height] = self._piece(peer, headers, message)
         return True
@@ -269,14 +273,24 @@ class BlockFetch:
     def _verify(self, piece: _Piece, tip: Tip) -> None:
         headers = piece.headers
         if headers[0].header.parent_hash != tip.encoded_header.hash:
-            raise BlockError("final blocks", "a first block on our tip", f"height {headers[0].header.height}")
+            raise BlockError(
+                where="final blocks",
+                expected="a first block on our tip",
+                found=f"height {headers[0].header.height}",
+            )
         for before, after in pairwise(headers):
             if after.header.parent_hash != before.hash:
-                raise BlockError("final blocks", "blocks that follow each other", f"{after.header.height}")
+                raise BlockError(
+                    where="final blocks",
+                    expected="blocks that follow each other",
+                    found=f"{after.header.height}",
+                )
             if before.header.is_seal:
-                raise BlockError("final blocks", "a seal only as the last block", "blocks beyond one")
+                raise BlockError(
+                    where="final blocks", expected="a seal only as the last block", found="blocks beyond one"
+                )
         if headers[-1].header.is_seal and piece.message.certificate is None:
-            raise BlockError("final blocks", "a seal's own certificate", "a history")
+            raise BlockError(where="final blocks", expected="a seal's own certificate", found="a history")
         current = require_validators(tip.state)
         pins = self._pins.beyond(tip.encoded_header, current.epoch, current.current)
         path = TrustPath(current.epoch, (), piece.message.history)
@@ -323,5 +337,9 @@ def _decode(encoded_header: EncodedHeader, stored: StoredBlock) -> Block:
     """Return the block whose header is trusted. Raises LedgerError where these are not its transactions."""
     transactions = tuple(Transaction.decode(encoded) for encoded in stored.transactions)
     if transactions_root(tuple(each.id for each in transactions)) != encoded_header.header.transactions_root:
-        raise BlockError(f"final block {encoded_header.header.height}", "the header's transactions", "others")
+        raise BlockError(
+            where=f"final block {encoded_header.header.height}",
+            expected="the header's transactions",
+            found="others",
+        )
     return Block(encoded_header, transactions)

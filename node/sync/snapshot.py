@@ -166,11 +166,15 @@ class SnapshotFetch:
     def _verify(self, offer: SnapshotOffer) -> EncodedHeader:
         encoded_header = offer.description.check()
         if encoded_header.header.is_seal and offer.certificate is None:
-            raise SnapshotError("snapshot offer", "a seal's own certificate", "a history")
+            raise SnapshotError(
+                where="snapshot offer", expected="a seal's own certificate", found="a history"
+            )
         tip = self._chain.tip
         current = require_validators(tip.state)
         if offer.trust_path.from_epoch != current.epoch:
-            raise SnapshotError("snapshot offer", f"a path from epoch {current.epoch}", "another")
+            raise SnapshotError(
+                where="snapshot offer", expected=f"a path from epoch {current.epoch}", found="another"
+            )
         pins = self._pins.beyond(tip.encoded_header, current.epoch, current.current)
         verify_header(pins, offer.description.header, offer.certificate, offer.trust_path, at_ms=0)
         return encoded_header

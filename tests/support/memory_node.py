@@ -141,7 +141,9 @@ class MemoryNode:
         decoded = [cast(Operation, union_from_value(Operation, decode(each))) for each in operations]
         for operation in decoded:
             if not isinstance(operation, Grant | Withdraw):
-                raise TransactionError("relayed operation", "a grant or a withdrawal", operation.TAG)
+                raise TransactionError(
+                    where="relayed operation", expected="a grant or a withdrawal", found=operation.TAG
+                )
         transaction = make_transaction(RELAY, *decoded, valid_until_ms=self.clock.now_ms + 60_000)
         return (await self.submit([transaction.encoded], wait_ms=wait_ms))[0]
 
@@ -155,13 +157,13 @@ class MemoryNode:
         anchor = self._leaf(anchor_key(request.issuer, request.root))
         issuer = self._leaf(member_key(request.issuer))
         if isinstance(revoked, InclusionProof):
-            raise Revoked("document", "not revoked", "revoked by its issuer")
+            raise Revoked(where="document", expected="not revoked", found="revoked by its issuer")
         consent = None
         if request.consent_key is not None and request.consent_id is not None:
             key = consent_key(request.consent_key, request.consent_id)
             found = find(self.ledger.tip.state, Consent, key)
             if found is None or found.granted is None:
-                raise UnknownLeaf("consent", "a granted consent", "none")
+                raise UnknownLeaf(where="consent", expected="a granted consent", found="none")
             consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
         return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
 
@@ -182,7 +184,7 @@ class MemoryNode:
     def _leaf(self, key: bytes) -> ProvenLeaf:
         value, proof = self.ledger.tip.state.find_value(key), self._proof(key)
         if value is None or isinstance(proof, AbsenceProof):
-            raise UnknownLeaf("leaf", "a recorded one", "none under this key")
+            raise UnknownLeaf(where="leaf", expected="a recorded one", found="none under this key")
         return ProvenLeaf(value, proof)
 
     def _certified(self) -> FinalizedHeader:
@@ -192,7 +194,7 @@ class MemoryNode:
 
     def find_block(self, height: int) -> Block | None:
         if self.missing is not None and self.missing[0] <= height < self.missing[1]:
-            raise NotHeld("block", "another height", f"{height}")
+            raise NotHeld(where="block", expected="another height", found=f"{height}")
         if height == 0:
             return genesis_block(make_content()).block
         return self.ledger.blocks[height - 1].block if height <= len(self.ledger.blocks) else None

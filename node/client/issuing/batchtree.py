@@ -29,7 +29,9 @@ class BatchTree:
         self.nodes = nodes
         self._starts = _level_starts(size)
         if len(nodes) != self._starts[-1] * HASH_SIZE:
-            raise ProofError("batch tree", f"{self._starts[-1]} hashes", f"{len(nodes)} bytes")
+            raise ProofError(
+                where="batch tree", expected=f"{self._starts[-1]} hashes", found=f"{len(nodes)} bytes"
+            )
 
     @classmethod
     def build(cls, commitments: Iterable[bytes], size: int) -> "BatchTree":
@@ -45,7 +47,11 @@ class BatchTree:
             nodes[at : at + HASH_SIZE] = leaf_hash(commitment)
             count += 1
         if count != size:
-            raise ProofError("batch tree", f"{size} commitments", f"{count}" if count < size else "more")
+            raise ProofError(
+                where="batch tree",
+                expected=f"{size} commitments",
+                found=f"{count}" if count < size else "more",
+            )
         for below, start in pairwise(starts[:-1]):
             _hash_level(nodes, below * HASH_SIZE, start * HASH_SIZE)
         return cls(size, nodes)
@@ -57,7 +63,9 @@ class BatchTree:
     def path(self, index: int) -> TreePath:
         """Return the path of one leaf. Raises ProofError where there is no such leaf."""
         if not 0 <= index < self.size:
-            raise ProofError("batch tree", f"a leaf from 0 to {self.size - 1}", f"{index}")
+            raise ProofError(
+                where="batch tree", expected=f"a leaf from 0 to {self.size - 1}", found=f"{index}"
+            )
         siblings, position = [], index
         for start, end in pairwise(self._starts[:-1]):
             sibling = start + (position ^ 1)
@@ -70,7 +78,7 @@ class BatchTree:
 def _level_starts(size: int) -> tuple[int, ...]:
     """Return where each level starts, counted in hashes, and where the last one ends."""
     if not 1 <= size <= LEAVES_MAX:
-        raise ProofError("batch tree", f"1 to {LEAVES_MAX} leaves", f"{size}")
+        raise ProofError(where="batch tree", expected=f"1 to {LEAVES_MAX} leaves", found=f"{size}")
     starts, count = [0], size
     while count > 1:
         starts.append(starts[-1] + count)

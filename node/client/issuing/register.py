@@ -143,7 +143,10 @@ class Register:
                 yield register
         except sqlite3.DatabaseError as error:
             raise RegisterError(
-                path, "a usable register", f"{error}", "check the disk; restore it from a backup"
+                where=path,
+                expected="a usable register",
+                found=f"{error}",
+                cure="check the disk; restore it from a backup",
             ) from error
         finally:
             lock.release()
@@ -185,7 +188,10 @@ class Register:
         found = self.find(reference)
         if found is None:
             raise RegisterError(
-                "reference", "that of a document issued here", ascii(reference)[:80], "check it"
+                where="reference",
+                expected="that of a document issued here",
+                found=ascii(reference)[:80],
+                cure="check it",
             )
         return found
 
@@ -221,7 +227,7 @@ class Register:
             is_busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if is_busy:
             found, cure = "another program reading it", "end that program and erase again"
-            raise RegisterError(self.path, "to be its only user", found, cure)
+            raise RegisterError(where=self.path, expected="to be its only user", found=found, cure=cure)
 
     def undelivered_ids(self) -> list[int]:
         """Return the numbers of documents whose anchors are proven and whose proofs are not written yet."""
@@ -355,14 +361,21 @@ class Register:
         if found != (VERSION, self.chain_id, self.issuer):
             expected = f"version {VERSION} of {self.issuer} on chain {self.chain_id.hex()}"
             shown = f"version {found[0]} of {found[2]} on chain {found[1].hex()}"
-            raise RegisterError(self.path, expected, shown, "name the issuer's own register")
+            raise RegisterError(
+                where=self.path, expected=expected, found=shown, cure="name the issuer's own register"
+            )
 
     def _collect(self, draft: Draft, now_ms: int, supersedes: int | None) -> Issued:
         standing = None if draft.reference is None else self.find(draft.reference)
         if standing is not None:
             if not _is_of(draft, standing):
                 cure = "correct it with `supersede`, or give the copy a reference of its own"
-                raise ReferenceTaken("reference", "a new one, or the same document", "another document", cure)
+                raise ReferenceTaken(
+                    where="reference",
+                    expected="a new one, or the same document",
+                    found="another document",
+                    cure=cure,
+                )
             return standing
         opening = draft.opened(self.issuer, now_ms=now_ms)
         path = None if draft.proof_path is None else f"{draft.proof_path}"
@@ -459,7 +472,10 @@ def _take_lock(path: Path) -> FileLock:
         return FileLock(path.with_name(path.name + ".lock"))
     except FileLocked as error:
         raise RegisterError(
-            path, "to be its only user", "another process using it", "wait for it, or stop it"
+            where=path,
+            expected="to be its only user",
+            found="another process using it",
+            cure="wait for it, or stop it",
         ) from error
 
 
@@ -467,7 +483,7 @@ def _check_private(path: Path) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & EXPOSED_BITS:
         expected = "a file that only its owner can use (mode 0600)"
-        raise RegisterError(path, expected, f"mode {mode:04o}", f"chmod 600 {path}")
+        raise RegisterError(where=path, expected=expected, found=f"mode {mode:04o}", cure=f"chmod 600 {path}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -288,7 +288,9 @@ def verify_read(answer: dict[str, Json], member: str, key: bytes, genesis: Genes
     subject = at.certificate.subject
     at.certificate.verify(genesis.content.chain_id, genesis.content.validators)
     if subject.kind != FINALIZE or subject.block_hash != encoded_header.hash:
-        raise LedgerError("certificate", f"a finalization of {encoded_header.hash.hex()}", subject.kind)
+        raise LedgerError(
+            where="certificate", expected=f"a finalization of {encoded_header.hash.hex()}", found=subject.kind
+        )
     root = encoded_header.header.state_root
     value: bytes | None = None
     if answer["value"] is None:

@@ -438,7 +438,12 @@ def test_an_erasure_that_another_program_cut_short_is_finished_when_it_is_tried_
         calls.append(True)
         if len(calls) == 2:
             # The erasure is committed; its log is not cut yet.
-            raise RegisterError(register.path, "to be its only user", "another program reading it", "end it")
+            raise RegisterError(
+                where=register.path,
+                expected="to be its only user",
+                found="another program reading it",
+                cure="end it",
+            )
         cut_log(register)
 
     async def story(issuer: Issuer, pauses: Pauses) -> None:

@@ -134,7 +134,9 @@ class BusyNode(MemoryNode):
     busy: str = "mempool-full"
 
     async def _submit(self, encoded: bytes) -> Submission:
-        error = MempoolError(self.busy, "room for one more", "no room", "send it again in a moment")
+        error = MempoolError(
+            code=self.busy, expected="room for one more", found="no room", cure="send it again in a moment"
+        )
         return Submission(Transaction.decode(encoded).id, REFUSED, error=error)
 
 

@@ -340,7 +340,7 @@ async def check_stops_on_damage(
 
 
 def refuse_page(path: bytes) -> None:
-    raise StatePageError(path, "the top that the page above names", "another")
+    raise StatePageError(path=path, expected="the top that the page above names", found="another")
 
 
 def test_a_damaged_node_says_what_heals_it_and_heals(

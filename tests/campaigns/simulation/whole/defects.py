@@ -375,7 +375,9 @@ def what_does_not_apply_on_an_unfinal_block_is_refused_for_good(patches: ExitSta
 
     def refuse_at_once(self: Intake, transaction: Transaction, parent_height: int) -> None:
         note_refused(self, transaction, parent_height)
-        self._on_refused(transaction, LedgerError("block", "one that applies", "another"))
+        self._on_refused(
+            transaction, LedgerError(where="block", expected="one that applies", found="another")
+        )
 
     put(patches, Chain, "ids_above_tip", lambda self, block_hash: set())
     put(patches, Intake, "note_refused", refuse_at_once)

@@ -30,7 +30,9 @@ def _sign(self: PrivateKey, tag: str, body: bytes) -> bytes:
 
 def _verify(self: PublicKey, tag: str, body: bytes, signature: bytes) -> None:
     if signature != _stub(self, tag, body):
-        raise SignatureError("signature", f"a {tag} signature that verifies under {self}", "another")
+        raise SignatureError(
+            where="signature", expected=f"a {tag} signature that verifies under {self}", found="another"
+        )
 
 
 @contextmanager
