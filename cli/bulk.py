@@ -232,8 +232,8 @@ def _answer_rest(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: i
             progress.update(len(kept))
     except BrokenProcessPool as error:
         raise CommandError(
-            UNREACHABLE,
-            "verifying",
+            exit_code=UNREACHABLE,
+            where="verifying",
             expected="workers that finish",
             found="one that was killed",
             cure="Call it again, which goes on from here; with fewer --jobs where memory is short.",

@@ -38,8 +38,8 @@ async def _fetch(root: TrustedRoot, height: int, url: str) -> Checkpoint:
                 if certificate is not None:
                     return _verified(root, height, headers, certificate, path)
     raise CommandError(
-        NO,
-        f"block {height}",
+        exit_code=NO,
+        where=f"block {height}",
         expected="a final block with a certificate at or above it",
         found="no such block at this node"
         if not headers
@@ -72,8 +72,8 @@ def _verified(
                 )
     except LedgerError as error:
         raise CommandError(
-            NO,
-            error.where,
+            exit_code=NO,
+            where=error.where,
             expected=error.expected,
             found=error.found,
             cure="Do not pin what this node serves; ask another node, and tell the operator.",

@@ -146,7 +146,7 @@ class Stage:
 def unexpected(where: str, expected: str, found: str) -> CommandError:
     """Return the error of a story that goes another way."""
     cure = "This is a fault of Luohu: please report it with this output."
-    return CommandError(NO, where, expected=expected, found=found, cure=cure, code="demo")
+    return CommandError(exit_code=NO, where=where, expected=expected, found=found, cure=cure, code="demo")
 
 
 @click.command("demo")

@@ -63,12 +63,14 @@ class CommandError(Exception):
 
 def wrong_usage(where: str, *, expected: str, found: str, cure: str, code: str = "usage") -> CommandError:
     """Return the error of a call, a path or a configuration that is wrong."""
-    return CommandError(USAGE, where, expected=expected, found=found, cure=cure, code=code)
+    return CommandError(exit_code=USAGE, where=where, expected=expected, found=found, cure=cure, code=code)
 
 
 def unreachable(where: str, *, expected: str, found: str, cure: str, code: str) -> CommandError:
     """Return the error of a node that cannot be reached or cannot answer yet."""
-    return CommandError(UNREACHABLE, where, expected=expected, found=found, cure=cure, code=code)
+    return CommandError(
+        exit_code=UNREACHABLE, where=where, expected=expected, found=found, cure=cure, code=code
+    )
 
 
 def refused(error: LedgerError, *, cure: str | None = None) -> CommandError:
@@ -92,8 +94,8 @@ def _of_ledger(exit_code: int, error: LedgerError, cure: str | None) -> CommandE
     if cure is None and isinstance(error, VerificationError):
         cure = error.refusal.next_step.en
     return CommandError(
-        exit_code,
-        error.where or "input",
+        exit_code=exit_code,
+        where=error.where or "input",
         expected=error.expected,
         found=error.found,
         cure=cure or _CURES.get(error.code, _CURE_OTHERWISE),
@@ -158,8 +160,8 @@ def _of_system(error: OSError) -> CommandError:
 def _of_node(exit_code: int, error: Exception, code: str) -> CommandError:
     """Node errors carry `expected`, `found` and `cure`; one that does not says all in its message."""
     return CommandError(
-        exit_code,
-        str(getattr(error, "where", _place(error))),
+        exit_code=exit_code,
+        where=str(getattr(error, "where", _place(error))),
         expected=str(getattr(error, "expected", "success")),
         found=str(getattr(error, "found", error)),
         cure=str(getattr(error, "cure", _CURE_OTHERWISE)),

@@ -101,4 +101,6 @@ def _check_own(proof: Proof, request: RequestBody, member: str) -> None:
     ):
         if expected != found:
             cure = "Name the home, the request and the presented proof that belong together."
-            raise CommandError(NO, where, expected=expected, found=found, cure=cure, code="request-mismatch")
+            raise CommandError(
+                exit_code=NO, where=where, expected=expected, found=found, cure=cure, code="request-mismatch"
+            )

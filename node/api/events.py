@@ -62,7 +62,9 @@ class Events:
         cursor = self._cursor(request)
         if self.subscribers_count >= SUBSCRIBERS_MAX:
             expected, cure = f"at most {SUBSCRIBERS_MAX} subscribers", "Come again later."
-            raise RouteError(503, "busy", "events", expected=expected, found="that many", cure=cure)
+            raise RouteError(
+                status=503, code="busy", where="events", expected=expected, found="that many", cure=cure
+            )
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )

@@ -111,7 +111,12 @@ def check_host(request: web.Request) -> None:
     except ConfigError:
         cure = "Name the node by its loopback address, like http://127.0.0.1:7201."
         raise RouteError(
-            421, "host", "Host", expected="a loopback address", found=ascii(named)[:80], cure=cure
+            status=421,
+            code="host",
+            where="Host",
+            expected="a loopback address",
+            found=ascii(named)[:80],
+            cure=cure,
         ) from None
 
 

@@ -174,7 +174,12 @@ class Queries:
             return respond({"ready": True})
         cure = "Wait a moment and ask again."
         raise RouteError(
-            503, "not-ready", "node", expected="ready", found=f"waits for {waits_for}", cure=cure
+            status=503,
+            code="not-ready",
+            where="node",
+            expected="ready",
+            found=f"waits for {waits_for}",
+            cure=cure,
         )
 
 

@@ -141,7 +141,7 @@ def respond(value: Mapping[str, Json], status: int = 200) -> web.Response:
 
 def refuse(status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> web.Response:
     """Return a refusal of the route itself."""
-    error = RouteError(status, code, where, expected=expected, found=found, cure=cure)
+    error = RouteError(status=status, code=code, where=where, expected=expected, found=found, cure=cure)
     return refusal(error, status)
 
 
@@ -155,7 +155,12 @@ def refusal(error: LedgerError | MempoolError | RouteError, status: int) -> web.
 def not_found(where: str, found: str) -> RouteError:
     """Return the refusal for something that is not there."""
     return RouteError(
-        404, "unknown", where, expected=f"a known {where}", found=found[:120], cure=_CURES["unknown"]
+        status=404,
+        code="unknown",
+        where=where,
+        expected=f"a known {where}",
+        found=found[:120],
+        cure=_CURES["unknown"],
     )
 
 
@@ -183,12 +188,19 @@ async def _read_body(request: web.Request) -> bytes:
         cure = "Send the header Content-Type: application/json."
         found = ascii(request.content_type)[:80]
         raise RouteError(
-            415, "media-type", "content type", expected="application/json", found=found, cure=cure
+            status=415,
+            code="media-type",
+            where="content type",
+            expected="application/json",
+            found=found,
+            cure=cure,
         )
     if "Content-Encoding" in request.headers:
         cure = "Send it as it is, without compression."
         found = ascii(request.headers["Content-Encoding"])[:80]
-        raise RouteError(415, "media-type", "content encoding", expected="none", found=found, cure=cure)
+        raise RouteError(
+            status=415, code="media-type", where="content encoding", expected="none", found=found, cure=cure
+        )
     if (request.content_length or 0) > BODY_SIZE_MAX:
         raise too_large(f"{request.content_length} bytes")
     try:
@@ -197,12 +209,22 @@ async def _read_body(request: web.Request) -> bytes:
     except TimeoutError as error:
         cure = "Send the whole body at once."
         raise RouteError(
-            408, "timeout", "body", expected=f"all of it within {BODY_S:.0f} s", found="less", cure=cure
+            status=408,
+            code="timeout",
+            where="body",
+            expected=f"all of it within {BODY_S:.0f} s",
+            found="less",
+            cure=cure,
         ) from error
     except (web.RequestPayloadError, ConnectionError) as error:
         cure = "Send as many bytes as the headers announce."
         raise RouteError(
-            400, "encoding", "body", expected="a whole body", found="a broken one", cure=cure
+            status=400,
+            code="encoding",
+            where="body",
+            expected="a whole body",
+            found="a broken one",
+            cure=cure,
         ) from error
 
 
@@ -216,7 +238,9 @@ def _check_count(content: bytes) -> None:
 def too_large(found: str) -> RouteError:
     """Return the refusal of a body past the limit."""
     expected = f"at most {BODY_SIZE_MAX} bytes"
-    return RouteError(413, "too-large", "body", expected=expected, found=found, cure="Send less at once.")
+    return RouteError(
+        status=413, code="too-large", where="body", expected=expected, found=found, cure="Send less at once."
+    )
 
 
 def require_wait(value: Json) -> int:

@@ -104,7 +104,9 @@ class Api:
             raise too_large(f"{size} bytes")
         if self._bodies_size + size > BODIES_SIZE_MAX:
             expected, cure = f"at most {BODIES_SIZE_MAX} bytes of requests at once", "Come again later."
-            raise RouteError(503, "busy", "body", expected=expected, found="more", cure=cure)
+            raise RouteError(
+                status=503, code="busy", where="body", expected=expected, found="more", cure=cure
+            )
         self._bodies_size += size
         try:
             yield

@@ -68,7 +68,9 @@ class Submissions:
         if not self._relay_limit.allows(request.remote or "", self._clock.monotonic_ms()):
             expected = f"at most {RELAY_PER_SECOND} relayed requests per second from one address"
             cure = "Wait a second and send it again."
-            raise RouteError(429, "rate-limited", "relay", expected=expected, found="more", cure=cure)
+            raise RouteError(
+                status=429, code="rate-limited", where="relay", expected=expected, found="more", cure=cure
+            )
         body = await read_object(request, RELAY_BODY)
         wait_ms = require_wait(body["wait_ms"])
         encoded = require_hex_list(body["operations"], "body.operations", count_max=OPERATIONS_MAX)

@@ -99,7 +99,11 @@ class Result:
         if self.state != FINAL:
             cure = "Ask for it later: a transaction is recorded until its deadline, or never."
             raise Unreachable(
-                "not-final", "transaction", expected="finality in time", found=self.state, cure=cure
+                code="not-final",
+                where="transaction",
+                expected="finality in time",
+                found=self.state,
+                cure=cure,
             )
         return self
 
@@ -241,7 +245,9 @@ class Client:
         answer = await self._get(f"/v1/state/{key.hex()}")
         if answer.get("value") is None:
             cure = "Check the identifiers, and that this is the right network."
-            raise Refused("unknown", what, expected="a record on the ledger", found="none", cure=cure)
+            raise Refused(
+                code="unknown", where=what, expected="a record on the ledger", found="none", cure=cure
+            )
         return _hex(answer, "value")
 
     # -- the chain --------------------------------------------------------------------------------------
@@ -343,7 +349,7 @@ class Client:
     def _unreachable(self, error: Exception) -> Unreachable:
         cure = f"Check that the node runs: luohu node status --url {self.url}"
         found = str(error) or type(error).__name__
-        return Unreachable("unreachable", self.url, expected="an answer", found=found, cure=cure)
+        return Unreachable(code="unreachable", where=self.url, expected="an answer", found=found, cure=cure)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, size_max: int) -> bytes:
@@ -392,7 +398,9 @@ def _proposal(answer: dict[str, Json]) -> tuple[Proposal, str]:
 
 def _bad(where: str, expected: str, found: str) -> BadAnswer:
     cure = "Check that the URL is that of a Luohu node of this version."
-    return BadAnswer("bad-answer", f"answer: {where}", expected=expected, found=_shown(found), cure=cure)
+    return BadAnswer(
+        code="bad-answer", where=f"answer: {where}", expected=expected, found=_shown(found), cure=cure
+    )
 
 
 @contextmanager

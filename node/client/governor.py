@@ -82,4 +82,4 @@ def check_identity(found: Proposal, proposal: bytes, *, chain_id: bytes) -> None
     if proposal != computed or found.id != computed:
         cure = "Do not vote by this node: what it shows is not what the id names. Ask another node."
         expected, other = f"the proposal {proposal.hex()}", computed.hex()
-        raise BadAnswer("bad-answer", "proposal", expected=expected, found=other, cure=cure)
+        raise BadAnswer(code="bad-answer", where="proposal", expected=expected, found=other, cure=cure)

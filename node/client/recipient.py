@@ -58,7 +58,7 @@ async def record_verification(
     presentation = proof.presentation
     if presentation is None:
         cure = "Ask the holder to present the proof first."
-        raise Refused("not-presented", "proof", expected="a presentation", found="none", cure=cure)
+        raise Refused(code="not-presented", where="proof", expected="a presentation", found="none", cure=cure)
     consent = await client.consent(presentation.consent_key, presentation.consent_id)
     if not is_another and await _is_recorded(client, proof, presentation, consent.used, outcome):
         return None

@@ -69,7 +69,9 @@ class Rotation:
         node = await self.client.node(self.home.member)
         if node.next_validator_key is None:
             cure = "Have governance register a validator: luohu governance propose node."
-            raise Refused("no-validator-key", "node", expected="a validator", found=node.kind, cure=cure)
+            raise Refused(
+                code="no-validator-key", where="node", expected="a validator", found=node.kind, cure=cure
+            )
         sequence = node.validator_key_sequence + 1
         revealed = self._require_committed(VALIDATOR_KEY, node.next_validator_key)
         name = f"validator-{sequence + 1}.pem"
@@ -105,7 +107,9 @@ class Rotation:
         if found is None:
             cure = "Put its file into the home's keys; if it is lost, governance sets other keys."
             expected = f"the next {role} key, committed to as {commitment.hex()}"
-            raise Refused("next-key-missing", "home", expected=expected, found="no such key", cure=cure)
+            raise Refused(
+                code="next-key-missing", where="home", expected=expected, found="no such key", cure=cure
+            )
         return found
 
     async def _member_key(self) -> PrivateKey:

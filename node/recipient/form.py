@@ -104,4 +104,4 @@ def _too_large(name: str, field: PartField) -> RouteError:
 
 
 def _fault(status: int, code: str, where: str, expected: str, found: str) -> RouteError:
-    return RouteError(status, code, where, expected=expected, found=found, cure=_CURE)
+    return RouteError(status=status, code=code, where=where, expected=expected, found=found, cure=_CURE)

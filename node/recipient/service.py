@@ -220,7 +220,9 @@ class RecipientService:
     async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, _Times]:
         if self._forms_count == FORMS_MAX:
             expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
-            raise RouteError(503, "busy", "body", expected=expected, found="one more", cure=cure)
+            raise RouteError(
+                status=503, code="busy", where="body", expected=expected, found="one more", cure=cure
+            )
         self._forms_count += 1
         try:
             form = await read_form(request, shape)
@@ -247,9 +249,9 @@ class RecipientService:
                 return Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
         except OSError as error:
             raise RouteError(
-                404,
-                "unknown",
-                "request_name",
+                status=404,
+                code="unknown",
+                where="request_name",
                 expected="a request in the folder of requests",
                 found=f"{name}: {error.strerror}",
                 cure="Keep each request there, as `luohu consent request` wrote it.",
@@ -283,7 +285,9 @@ async def _middleware(request: web.Request, handler: Answer) -> web.StreamRespon
         if hdrs.ORIGIN in request.headers:
             cure = "Call it from a program; web/verify.html verifies inside a browser."
             found = ascii(request.headers[hdrs.ORIGIN])[:80]
-            raise RouteError(403, "origin", "Origin", expected="no web page", found=found, cure=cure)
+            raise RouteError(
+                status=403, code="origin", where="Origin", expected="no web page", found=found, cure=cure
+            )
         return await handler(request)
     except RouteError as error:
         response = refusal(error, error.status)
@@ -338,7 +342,7 @@ async def _unpacked(form: Form) -> Form:
 
 def _fault(where: str, expected: str, found: str) -> RouteError:
     cure = "Send multipart/form-data as GET /v1/openapi.json describes it."
-    return RouteError(400, "encoding", where, expected=expected, found=found, cure=cure)
+    return RouteError(status=400, code="encoding", where=where, expected=expected, found=found, cure=cure)
 
 
 def _another_chain(trust: TrustedRoot, other: TrustedRoot) -> LedgerError:

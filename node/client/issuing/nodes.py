@@ -71,7 +71,7 @@ class Nodes:
         assert failed is not None, "every node was asked"
         cure = f"It is tried again; the last node asked: {failed.cure}"
         raise Unreachable(
-            failed.code, failed.where, expected=failed.expected, found=failed.found, cure=cure
+            code=failed.code, where=failed.where, expected=failed.expected, found=failed.found, cure=cure
         ) from failed
 
     def _prefer(self, client: Client) -> None:

@@ -199,13 +199,17 @@ class Outbox:
 
 def _refused(code: str, where: str, expected: str, found: str) -> Refused:
     cure = "Correct it with a new document, or ask the governors where the issuer's standing is at fault."
-    return Refused(code, where, expected=expected, found=found, cure=cure)
+    return Refused(code=code, where=where, expected=expected, found=found, cure=cure)
 
 
 def _bad(error: LedgerError) -> BadAnswer:
     cure = "Use another node: what this one answers is not under a quorum that the trusted root knows."
-    return BadAnswer("bad-answer", error.where, expected=error.expected, found=error.found, cure=cure)
+    return BadAnswer(
+        code="bad-answer", where=error.where, expected=error.expected, found=error.found, cure=cure
+    )
 
 
 def _not_yet(error: Refused) -> Unreachable:
-    return Unreachable(error.code, error.where, expected=error.expected, found=error.found, cure=error.cure)
+    return Unreachable(
+        code=error.code, where=error.where, expected=error.expected, found=error.found, cure=error.cure
+    )
