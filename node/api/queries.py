@@ -27,7 +27,7 @@ from node.api.route import (
 )
 from node.api.service import NodeService, NotHeld, ProvenValue
 from node.api.turns import Turns
-from node.sync.host import SyncProgress
+from node.progress import SyncProgress
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024

@@ -18,8 +18,8 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.state import LEAF_SIZE_MAX
 from ledger.trees.statetree import AbsenceProof
 from ledger.trust import FinalizedHeader, TrustPath
+from node.progress import SyncProgress
 from node.replica.mempool import MempoolError
-from node.sync.host import SyncProgress
 
 FINAL: Final = "final"
 PENDING: Final = "pending"

@@ -1,6 +1,5 @@
 """What catching up needs of its node, and the times and sizes that it goes by."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,16 +75,3 @@ class SyncParts:
     interval: int = SNAPSHOT_INTERVAL
     chunk_size: int = CHUNK_LEAVES_SIZE
     checker: Checker | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SyncProgress:
-    """How far catching up is. `done` and `total` count blocks or chunks; the target is a claim."""
-
-    phase: str
-    height: int
-    target_height: int
-    done: int
-    total: int
-    peers: Sequence[str]
-    stalled_ms: int

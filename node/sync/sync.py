@@ -22,9 +22,10 @@ from node.messages import (
     SyncAnswer,
     WantFinal,
 )
+from node.progress import SyncProgress
 from node.storage.snapshotstore import SnapshotStore, SnapshotStoreError
 from node.sync.blocks import BlockFetch
-from node.sync.host import SyncHost, SyncProgress, SyncTuning
+from node.sync.host import SyncHost, SyncTuning
 from node.sync.prevalidation import Checker
 from node.sync.snapshot import Phase, SnapshotFetch
 from node.sync.sources import Sources
