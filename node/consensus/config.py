@@ -15,7 +15,7 @@ BACKOFF_FACTOR_MAX: Final = 8
 STATUS_PERIODS_UNTIL_STALE: Final = 3
 
 
-class ConfigError(LedgerError):
+class TimingError(LedgerError):
     """Timing that would make the protocol stall by itself."""
 
     code = "consensus-config"
@@ -42,7 +42,7 @@ class Config:
     def __post_init__(self) -> None:
         for field in fields(self):
             if getattr(self, field.name) < 1:
-                raise ConfigError(
+                raise TimingError(
                     where=field.name, expected="at least 1 ms", found=f"{getattr(self, field.name)} ms"
                 )
         obliged = self.signal_delay_ms + max(self.obliged_interval_ms, self.block_interval_min_ms)
@@ -56,6 +56,6 @@ class Config:
     def _check_less(self, name: str, smaller_ms: int, larger: str) -> None:
         larger_ms: int = getattr(self, larger)
         if smaller_ms >= larger_ms:
-            raise ConfigError(
+            raise TimingError(
                 where=larger, expected=f"more than {smaller_ms} ms ({name})", found=f"{larger_ms} ms"
             )

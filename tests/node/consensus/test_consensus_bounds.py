@@ -17,7 +17,7 @@ from ledger.rules.certificates import (
     Subject,
     Vote,
 )
-from node.consensus.config import BACKOFF_FACTOR_MAX, Config, ConfigError
+from node.consensus.config import BACKOFF_FACTOR_MAX, Config, TimingError
 from node.consensus.effects import Broadcast, Effect, Punish, RequestBlock, Send
 from node.consensus.events import PeerDown, PeerUp
 from node.consensus.journal import (
@@ -294,7 +294,7 @@ def test_backoff_grows_by_three_tenths_and_is_capped() -> None:
     ],
 )
 def test_timing_that_would_stall_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(TimingError):
         Config(**wrong)
 
 
