@@ -21,7 +21,8 @@ from typing import Final
 from bench.node import SYNCED_FILE
 from bench.stored_chain import VALIDATORS, fresh_network
 from cli.processes import LOG_FILE
-from node.client.client import Client, Unreachable
+from node.client.client import Client
+from node.errors import Unreachable
 from node.home.consortium import Network
 
 READY_S: Final = 60.0

@@ -20,7 +20,8 @@ from bench.report import Report, progress
 from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
 from cli.processes import LOG_FILE
 from ledger.chain.snapshots import SNAPSHOT_INTERVAL
-from node.client.client import Client, Unreachable
+from node.client.client import Client
+from node.errors import Unreachable
 from node.home.consortium import Network
 from node.home.home import Home
 

@@ -88,7 +88,7 @@ def _audit_home(home: Path, genesis: Genesis) -> AuditReport:
 
 
 def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
-    from node.storage.store import StoreError
+    from node.errors import StoreError
 
     replay = Audit(genesis)
     height_max = store.tip().header.height
@@ -124,7 +124,7 @@ def _stored_blocks(
     store: "Store", height_max: int, progress: Progress, damage: list[Finding]
 ) -> Iterator[tuple[Block, QuorumCertificate | None]]:
     """Yield the stored blocks, up to one that cannot be read: why, `damage` says once all before it are yielded."""
-    from node.storage.store import StoreError
+    from node.errors import StoreError
 
     for height in range(1, height_max + 1):
         progress.update(height)

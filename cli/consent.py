@@ -171,8 +171,8 @@ def grant(
     """
     from cli.nodes import connect
     from node.client import holder
-    from node.client.client import Refused
     from node.client.wallet import Wallet
+    from node.errors import RefusedByNode
 
     asked = read_request(request_path)
     begun = _begun(out, asked)
@@ -199,7 +199,7 @@ def grant(
                 write_file(out, made.encode(), mode=0o600)
             try:
                 return made, (await holder.grant(client, made)).height
-            except Refused:
+            except RefusedByNode:
                 # A grant that an earlier call had recorded changes nothing now. It is there, as was asked for.
                 granted = await _find_granted(client, made)
                 if granted is None:
@@ -223,7 +223,7 @@ def withdraw(consent_path: Path, url: str, as_json: bool) -> None:
     """
     from cli.nodes import connect
     from node.client import holder
-    from node.client.client import Refused
+    from node.errors import RefusedByNode
 
     given = read_consent(consent_path)
 
@@ -231,7 +231,7 @@ def withdraw(consent_path: Path, url: str, as_json: bool) -> None:
         async with connect(url) as client:
             try:
                 return (await holder.withdraw(client, given)).height
-            except Refused:
+            except RefusedByNode:
                 # Withdrawing what is withdrawn changes nothing: it is withdrawn, which is what was asked for.
                 ended = (await client.consent(given.consent_key, given.consent_id)).ended
                 if ended is None:
@@ -294,11 +294,11 @@ def _begun(out: Path, asked: Request) -> ConsentFile | None:
 
 async def _find_granted(client: "Client", given: ConsentFile) -> Granted | None:
     """Return the record of a consent that was granted and not ended; None where there is none such."""
-    from node.client.client import Refused
+    from node.errors import RefusedByNode
 
     try:
         record = await client.consent(given.consent_key, given.consent_id)
-    except Refused:
+    except RefusedByNode:
         return None
     return record.granted if record.ended is None else None
 

@@ -38,7 +38,7 @@ from ledger.rules.state import anchor_key
 from ledger.trust import TrustedRoot, parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.client.client import Client, Result, Unreachable
+from node.client.client import Client, Result
 from node.client.holder import (
     grant,
     make_consent_with_receipt,
@@ -56,6 +56,7 @@ from node.client.wallet import Wallet
 from node.clock import SystemClock
 from node.consent.receipts import load_receipt_texts
 from node.consent.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.errors import Unreachable
 from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.home.home import Home
 

@@ -6,13 +6,13 @@ Rule 2: every error says what was expected, what was found and what to do about 
 Rule 3: bytes from outside that are refused are an answer (1); the user's own set-up that is refused is 2.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LuohuError
 from ledger.verdicts import VerificationError
+from node.errors import BadAnswer, ClientError, NotReady, RefusedByNode, SetupError, Unreachable
 
 FINE: Final = 0
 NO: Final = 1
@@ -28,37 +28,23 @@ _CURES: Final = {
     "genesis": "Fetch genesis.json again from the network operator.",
     "wrong-chain": "Use files, homes and nodes of one network only.",
 }
-# Errors of the node that commands meet, by module: importing it here would load aiohttp or plyvel.
-_USAGE_ERRORS: Final = (
-    ("node.client.wallet", "WalletError"),
-    ("node.client.issuing.register", "RegisterError"),
-    ("node.storage.store", "StoreError"),
-    ("node.storage.votelog", "VoteLogError"),
-    ("node.run", "StartRefused"),
-)
-_NO_ERRORS: Final = (("node.client.client", "Refused"),)
-_UNREACHABLE_ERRORS: Final = (
-    ("node.client.client", "Unreachable"),
-    ("node.client.client", "BadAnswer"),
-    ("node.api.service", "NotReady"),
-)
-
 _CURE_OTHERWISE: Final = "Correct what was found and try again; `--help` on the command shows an example."
 
 
-class CommandError(Exception):
+class CommandError(LuohuError):
     """A command that ends without success: its exit code, and what to tell the user."""
 
+    cure: str
+
     def __init__(
-        self, exit_code: int, where: str, *, expected: str, found: str, cure: str, code: str
+        self, *, exit_code: int, where: str, expected: str, found: str, cure: str, code: str
     ) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}")
+        super().__init__(where=where, expected=expected, found=found, cure=cure, code=code)
         self.exit_code = exit_code
-        self.where = where
-        self.expected = expected
-        self.found = found
-        self.cure = cure
-        self.code = code
+
+
+ERROR_FAMILIES: Final = (CommandError, LedgerError, SetupError, ClientError, NotReady, OSError)
+"""Whatever a command may end with. Anything else is a fault of ours."""
 
 
 def wrong_usage(where: str, *, expected: str, found: str, cure: str, code: str = "usage") -> CommandError:
@@ -75,12 +61,12 @@ def unreachable(where: str, *, expected: str, found: str, cure: str, code: str) 
 
 def refused(error: LedgerError, *, cure: str | None = None) -> CommandError:
     """Return a refusal of the rules as the answer no."""
-    return _of_ledger(NO, error, cure)
+    return _of_error(NO, error, cure)
 
 
 def unusable(error: LedgerError, *, cure: str | None = None) -> CommandError:
     """Return a refusal of the user's own set-up: a trusted root, a genesis, a home, a key."""
-    return _of_ledger(USAGE, error, cure)
+    return _of_error(USAGE, error, cure)
 
 
 def unreadable(path: str, error: OSError) -> CommandError:
@@ -90,7 +76,8 @@ def unreadable(path: str, error: OSError) -> CommandError:
     return wrong_usage(path, expected="a usable path", found=found, cure=cure, code="path")
 
 
-def _of_ledger(exit_code: int, error: LedgerError, cure: str | None) -> CommandError:
+def _of_error(exit_code: int, error: LuohuError, cure: str | None = None) -> CommandError:
+    cure = cure or error.cure
     if cure is None and isinstance(error, VerificationError):
         cure = error.refusal.next_step.en
     return CommandError(
@@ -112,41 +99,24 @@ def own_configuration(cure: str | None = None) -> Iterator[None]:
         raise unusable(error, cure=cure) from error
 
 
-def error_families() -> tuple[type[Exception], ...]:
-    """Return every kind of error that a command may end with. Imports no more than what can have raised."""
-    from node.files.durablefile import PrivateFileError
-    from node.files.keyfiles import KeyFileError
-
-    return (
-        CommandError,
-        LedgerError,
-        OSError,
-        PrivateFileError,
-        KeyFileError,
-        *_loaded(_USAGE_ERRORS),
-        *_loaded(_NO_ERRORS),
-        *_loaded(_UNREACHABLE_ERRORS),
-    )
-
-
 def explain(error: Exception) -> CommandError:
     """Return how a command ends on an error of one of the families."""
-    if isinstance(error, CommandError):
-        return error
-    if isinstance(error, _loaded(_UNREACHABLE_ERRORS)):
-        return _of_node(UNREACHABLE, error, "unreachable")
-    if isinstance(error, _loaded(_NO_ERRORS)):
-        return _of_node(NO, error, "refused")
-    if isinstance(error, LedgerError):
-        cure = getattr(error, "cure", None)
-        return unusable(error, cure=cure) if error.code == "config" else refused(error, cure=cure)
-    if isinstance(error, ConnectionError | TimeoutError):
-        found = str(error) or type(error).__name__
-        cure = "Check the URL, and that the node runs: `luohu node status --url URL`."
-        return unreachable("node", expected="an answer", found=found, cure=cure, code="unreachable")
-    if isinstance(error, OSError) and not hasattr(error, "cure"):
-        return _of_system(error)
-    return _of_node(USAGE, error, "configuration")
+    match error:
+        case CommandError():
+            return error
+        case Unreachable() | BadAnswer() | NotReady():
+            return _of_error(UNREACHABLE, error)
+        case LedgerError() | RefusedByNode():
+            return _of_error(NO, error)
+        case SetupError():
+            return _of_error(USAGE, error)
+        case ConnectionError() | TimeoutError():
+            found = str(error) or type(error).__name__
+            cure = "Check the URL, and that the node runs: `luohu node status --url URL`."
+            return unreachable("node", expected="an answer", found=found, cure=cure, code="unreachable")
+        case _:
+            assert isinstance(error, OSError), "one of ERROR_FAMILIES"
+            return _of_system(error)
 
 
 def _of_system(error: OSError) -> CommandError:
@@ -155,27 +125,3 @@ def _of_system(error: OSError) -> CommandError:
     found = error.strerror or str(error) or type(error).__name__
     cure = "Check the address, the disk and the permissions."
     return wrong_usage("system", expected="success", found=found, cure=cure, code="system")
-
-
-def _of_node(exit_code: int, error: Exception, code: str) -> CommandError:
-    """Node errors carry `expected`, `found` and `cure`; one that does not says all in its message."""
-    return CommandError(
-        exit_code=exit_code,
-        where=str(getattr(error, "where", _place(error))),
-        expected=str(getattr(error, "expected", "success")),
-        found=str(getattr(error, "found", error)),
-        cure=str(getattr(error, "cure", _CURE_OTHERWISE)),
-        code=str(getattr(error, "code", code)),
-    )
-
-
-def _place(error: Exception) -> str:
-    """Return what stands before `: expected` in a message."""
-    place, separator, _ = str(error).partition(": expected ")
-    return place if separator else type(error).__name__
-
-
-def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type[Exception], ...]:
-    """Return the classes whose modules are loaded: what was never imported was never raised."""
-    modules = ((sys.modules.get(module), name) for module, name in names)
-    return tuple(getattr(module, name) for module, name in modules if module is not None)

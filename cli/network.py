@@ -158,7 +158,7 @@ def status(directory: Path, as_json: bool) -> int:
       luohu network status mynet
     """
     from cli.nodes import ask_status
-    from node.client.client import ClientError
+    from node.errors import ClientError
 
     nodes: list[Json] = []
     rows: list[tuple[str, str]] = []
@@ -234,7 +234,7 @@ def _write_network_file(directory: Path, nodes: list[ListedNode]) -> None:
 
 async def _wait_until_ready(directory: Path, nodes: list[ListedNode]) -> None:
     from cli.nodes import ask_status
-    from node.client.client import ClientError
+    from node.errors import ClientError
 
     deadline = asyncio.get_running_loop().time() + READY_SECONDS_MAX
     for node in nodes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.exits import FINE, NO, UNREACHABLE, error_families, unreachable, wrong_usage
+from cli.exits import ERROR_FAMILIES, FINE, NO, UNREACHABLE, unreachable, wrong_usage
 from cli.explain import explain
 from cli.files import FILE
 from cli.output import fields, json_option, print_answer
@@ -35,9 +35,9 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """
     from cli.nodes import configure_log, spare_collections
     from node.api.server import Api
+    from node.errors import StoreError
     from node.home.home import Home
     from node.run import load_parts, run_node
-    from node.storage.store import StoreError
 
     home = Home.open(path)
     home.require_node()
@@ -63,7 +63,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
         raise wrong_usage(
             "stored chain", expected=error.expected, found=error.found, cure=cure, code="store"
         ) from error
-    except error_families():
+    except ERROR_FAMILIES:
         raise
     except Exception as error:
         logging.getLogger(__name__).critical("node.stopped", exc_info=error)

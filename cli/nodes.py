@@ -11,8 +11,9 @@ from typing import Final
 
 from cli.exits import wrong_usage
 from ledger.encoding.records import Json
-from node.client.client import Client, NodeStatus, Unreachable
+from node.client.client import Client, NodeStatus
 from node.client.issuing.nodes import Nodes
+from node.errors import Unreachable
 
 _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from cli.exits import FINE, INTERRUPTED, USAGE, CommandError, error_families, explain, wrong_usage
+from cli.exits import ERROR_FAMILIES, FINE, INTERRUPTED, USAGE, CommandError, explain, wrong_usage
 from cli.output import JSON_OPTION, print_error
 
 
@@ -128,7 +128,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has had enough. It may not have seen the answer, so this is not success.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USAGE
-    except error_families() as error:
+    except ERROR_FAMILIES as error:
         explained = explain(error)
         print_error(explained, as_json=as_json)
         return explained.exit_code

@@ -127,12 +127,12 @@ def check(
 
 async def _ask(url: str, file: ReceiptFile) -> Consent:
     from cli.nodes import connect
-    from node.client.client import Refused
+    from node.errors import RefusedByNode
 
     async with connect(url) as client:
         try:
             return await client.consent(file.receipt.principal, file.consent_id)
-        except Refused as error:
+        except RefusedByNode as error:
             raise ReceiptError(
                 where="receipt consent", expected="a consent on the ledger", found="none such"
             ) from error

@@ -41,9 +41,8 @@ class Refusal:
 class VerificationError(LedgerError):
     """The document, its proof or its use was refused. `code` is stable, `step` says where."""
 
-    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
-        super().__init__(where, expected, found)
-        self.code = code
+    def __init__(self, *, code: str, where: str, expected: str, found: str) -> None:
+        super().__init__(code=code, where=where, expected=expected, found=found)
         self.refusal = self._refusals()[code]
 
     @staticmethod

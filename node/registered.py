@@ -16,6 +16,7 @@ from typing import Final
 
 from ledger.chain.overlays import Executed
 from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.errors import LuohuError
 from ledger.rules.state import MEMBERS_KEY, Member, Node, find, member_key, node_key, require_members
 from node.files.keyfiles import KeyFileError
 from node.home.settings import Address
@@ -32,13 +33,8 @@ IDENTITIES_TRIED_MAX: Final = 2
 """The registered one is the newest of a home, or the one before it where the newest was never registered."""
 
 
-class IdentityMissing(Exception):
+class IdentityMissing(LuohuError):
     """The state registers a TLS certificate for this node whose key is not in its home."""
-
-    def __init__(self, member: str, *, expected: bytes, found: bytes) -> None:
-        super().__init__(f"expected the TLS certificate {fingerprint(expected)}, found {fingerprint(found)}")
-        self.expected = f"the TLS certificate {fingerprint(expected)} that is registered for {member}"
-        self.found = f"no such one in the home's keys (tls.crt is {fingerprint(found)})"
 
 
 class Registered:
@@ -76,8 +72,12 @@ class Registered:
             return self._identity
         identity = self._find_identity(found.tls_certificate)
         if identity is None:
+            registered = fingerprint(found.tls_certificate)
+            held = fingerprint(self._first_identity.certificate)
             raise IdentityMissing(
-                self._member, expected=found.tls_certificate, found=self._first_identity.certificate
+                where=f"the keys of {self._member}",
+                expected=f"the TLS certificate {registered} that is registered for {self._member}",
+                found=f"no such one in the home's keys (tls.crt is {held})",
             )
         self._identity, self._names_read = identity, ()
         return identity

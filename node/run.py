@@ -22,6 +22,7 @@ from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain.chain import Chain
 from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
+from node.errors import SetupError, StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked
 from node.files.keyfiles import Protection
@@ -39,7 +40,7 @@ from node.replica.mempool import Mempool
 from node.replica.reporter import Reporter
 from node.running import RunningNode
 from node.storage.snapshotstore import SnapshotStore
-from node.storage.store import Store, StoreError
+from node.storage.store import Store
 from node.storage.tables import REPAIR
 from node.sync.checkers import Checkers
 from node.sync.host import SyncParts
@@ -50,14 +51,11 @@ CLOCK_TOLERANCE_MS: Final = 60_000
 RECEIVE_TURN_MS: Final = 5
 
 
-class StartRefused(Exception):
-    """The node does not start. Says what was expected and found, and the cure."""
+class StartRefused(SetupError):
+    """The node does not start."""
 
-    def __init__(self, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"the node does not start: expected {expected}, found {found}. {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
+    def __init__(self, *, expected: str, found: str, cure: str) -> None:
+        super().__init__(where="the node does not start", expected=expected, found=found, cure=cure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +413,7 @@ class NodeProcess:
         if self.failed.done():
             return
         if isinstance(error, StatePageError):
-            error = StoreError(f"an intact {error.where}", error.found, REPAIR)
+            error = StoreError(expected=f"an intact {error.where}", found=error.found, cure=REPAIR)
         logger.critical("node.failed error=%r", error)
         if isinstance(error, StoreError) and error.cure == REPAIR:
             logger.critical("node.damaged cure=luohu node repair --home %s", self._parts.data.parent)

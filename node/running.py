@@ -36,12 +36,12 @@ from ledger.rules.transactions import OPERATIONS_MAX, Transaction, TransactionBo
 from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import HANDOVERS_MAX, FinalizedHeader, Handover, TrustError, TrustPath
-from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
 from node.api.turns import Turns
 from node.clock import Clock
 from node.consensus.startup import Participation
+from node.errors import MempoolError, NotReady
 from node.replica.driver import Driver
-from node.replica.mempool import MempoolError
 from node.storage.store import Store
 
 WAITING_MAX: Final = 20_000
@@ -179,7 +179,7 @@ class RunningNode:
         """
         key = self._find_member_key()
         if key is None:
-            raise NotReady("this node relays nothing: it runs without its member's key")
+            raise NotReady(found="this node relays nothing: it runs without its member's key")
         if not 1 <= len(operations) <= OPERATIONS_MAX:
             raise TransactionError(
                 where="operations", expected=f"1 to {OPERATIONS_MAX}", found=f"{len(operations)}"
@@ -251,7 +251,7 @@ class RunningNode:
     def _trust_path(self, from_epoch: int, to_epoch: int) -> TrustPath:
         """Return the handovers that lead from one epoch to another. Raises TrustError or NotReady."""
         if from_epoch > to_epoch:
-            raise NotReady(f"this node is in epoch {to_epoch}, the pin in epoch {from_epoch}")
+            raise NotReady(found=f"this node is in epoch {to_epoch}, the pin in epoch {from_epoch}")
         if to_epoch - from_epoch > HANDOVERS_MAX:
             expected = f"a pin at most {HANDOVERS_MAX} epochs below {to_epoch}"
             raise TrustError(where="from_epoch", expected=expected, found=f"{from_epoch}")
@@ -266,7 +266,7 @@ class RunningNode:
     @staticmethod
     def _finalized_header(header: bytes, certificate: QuorumCertificate | None) -> FinalizedHeader:
         if certificate is None:
-            raise NotReady("no block is final yet")
+            raise NotReady(found="no block is final yet")
         return FinalizedHeader(header, certificate)
 
     # -- blocks and status ------------------------------------------------------------------------------

@@ -36,8 +36,9 @@ class Divergence(BlockError):
 
     code = "divergence"
 
-    def __init__(self, height: int, field: str, *, claimed: object, computed: object) -> None:
-        super().__init__(f"block {height}, header {field}", _show(computed), _show(claimed))
+    def __init__(self, *, height: int, field: str, claimed: object, computed: object) -> None:
+        where = f"block {height}, header {field}"
+        super().__init__(where=where, expected=_show(computed), found=_show(claimed))
         self.field = field
 
 
@@ -245,7 +246,7 @@ def _check_equal(*, claimed: Header, computed: Header) -> None:
     for field in fields(Header):
         ours, theirs = getattr(computed, field.name), getattr(claimed, field.name)
         if ours != theirs:
-            raise Divergence(claimed.height, field.name, claimed=theirs, computed=ours)
+            raise Divergence(height=claimed.height, field=field.name, claimed=theirs, computed=ours)
 
 
 def _show(value: object) -> str:

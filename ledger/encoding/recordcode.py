@@ -28,7 +28,7 @@ class Misfit(EncodingError):
     """A value that does not fit its shape. The walk says more."""
 
     def __init__(self) -> None:
-        super().__init__("", "a value that fits its shape", "another")
+        super().__init__(where="", expected="a value that fits its shape", found="another")
 
 
 @cache

@@ -13,9 +13,8 @@ from ledger.rules.state import Member, Parameters, StateView, find, member_key
 class Refused(LedgerError):
     """A transaction that does not apply to this state. The code says why."""
 
-    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
-        super().__init__(where, expected, found)
-        self.code = code
+    def __init__(self, *, code: str, where: str, expected: str, found: str) -> None:
+        super().__init__(code=code, where=where, expected=expected, found=found)
 
 
 @dataclass(frozen=True, slots=True)

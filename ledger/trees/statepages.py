@@ -75,9 +75,9 @@ class StatePageError(LedgerError):
     code = "state-page"
 
     def __init__(
-        self, path: bytes, expected: str, found: str, *, detail: str = "", keys: tuple[bytes, ...] = ()
+        self, *, path: bytes, expected: str, found: str, detail: str = "", keys: tuple[bytes, ...] = ()
     ) -> None:
-        super().__init__(f"state page {path.hex()}{detail}", expected, found)
+        super().__init__(where=f"state page {path.hex()}{detail}", expected=expected, found=found)
         self.path = path
         self.keys = keys
 

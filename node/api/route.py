@@ -17,9 +17,9 @@ from typing import Final
 from aiohttp import web
 
 from ledger.encoding.records import Json, parse_json
-from ledger.errors import EncodingError, LedgerError
+from ledger.errors import EncodingError, LuohuError
 from node.api.turns import Turns
-from node.replica.mempool import MempoolError
+from node.errors import NodeError
 
 BODY_SIZE_MAX: Final = 6 * 1024 * 1024
 BODY_VALUES_MAX: Final = 20_000
@@ -52,17 +52,12 @@ PARSING: Final = web.AppKey("parsing", Turns)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class RouteError(Exception):
+class RouteError(NodeError):
     """A refusal of the route itself, before the node is asked."""
 
-    def __init__(self, status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}. {cure}")
+    def __init__(self, *, status: int, code: str, where: str, expected: str, found: str, cure: str) -> None:
+        super().__init__(code=code, where=where, expected=expected, found=found, cure=cure)
         self.status = status
-        self.code = code
-        self.where = where
-        self.expected = expected
-        self.found = found
-        self.cure = cure
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +117,9 @@ class Route:
             raise EncodingError(where="query", expected=expected, found=ascii(sorted(found))[:80])
 
 
-def error_json(error: LedgerError | MempoolError | RouteError) -> dict[str, Json]:
+def error_json(error: LuohuError) -> dict[str, Json]:
     """Return the JSON form of a refusal."""
-    cure = getattr(error, "cure", None) or _CURES.get(error.code, _CURE_OTHERWISE)
+    cure = error.cure or _CURES.get(error.code, _CURE_OTHERWISE)
     return {
         "code": error.code,
         "where": error.where[:REPEATED_SIZE_MAX] or "value",
@@ -145,7 +140,7 @@ def refuse(status: int, code: str, where: str, *, expected: str, found: str, cur
     return refusal(error, status)
 
 
-def refusal(error: LedgerError | MempoolError | RouteError, status: int) -> web.Response:
+def refusal(error: LuohuError, status: int) -> web.Response:
     """Return a refusal as its JSON answer; its code is kept for the metrics."""
     response = respond({"error": error_json(error)}, status)
     response[CODE] = error.code

@@ -33,14 +33,11 @@ from node.api.route import (
     too_large,
 )
 from node.api.routes import make_routes
-from node.api.service import NodeService, NotReady
+from node.api.service import NodeService
 from node.api.submissions import Submissions
 from node.api.turns import Turns
 from node.clock import Clock, SystemClock
-from node.replica.blockexecutor import NodeStopped
-from node.replica.mempool import MempoolError
-from node.storage.tables import StoreError
-from node.storage.votelog import VoteLogError
+from node.errors import MempoolError, NodeStopped, NotReady, StoreError, VoteLogError
 
 BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
@@ -140,8 +137,7 @@ async def _answer_or_refuse(request: web.Request, handler: Handler) -> web.Strea
     except (LedgerError, MempoolError) as error:
         return refusal(error, 404 if error.code in _ABSENT else 503 if error.code in _BUSY else 400)
     except NotReady as error:
-        cure = "Wait a moment; GET /v1/ready says when."
-        return refuse(503, "not-ready", "node", expected="a node that is ready", found=f"{error}", cure=cure)
+        return refusal(error, 503)
     except TimeoutError:
         expected, cure = f"an answer within {ANSWER_S:.0f} s", "Ask again later."
         return refuse(503, "timeout", "node", expected=expected, found="none", cure=cure)

@@ -18,8 +18,8 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.state import LEAF_SIZE_MAX
 from ledger.trees.statetree import AbsenceProof
 from ledger.trust import FinalizedHeader, TrustPath
+from node.errors import MempoolError
 from node.progress import SyncProgress
-from node.replica.mempool import MempoolError
 
 FINAL: Final = "final"
 PENDING: Final = "pending"
@@ -80,10 +80,6 @@ class NotHeld(LedgerError):
     """A block that this node does not hold: a snapshot stood in for it. Nodes that were there from the start do."""
 
     code = "not-held"
-
-
-class NotReady(Exception):
-    """The node cannot answer yet. The message says what it waits for."""
 
 
 class NodeService(Protocol):

@@ -2,7 +2,7 @@
 
 Rule 1: nothing a node answers is believed: it is bounded in size and time, decoded strictly, and proofs are
 verified by whoever has a trusted root. No redirection is followed.
-Rule 2: three families of failure: `Unreachable` (no answer, or not ready), `Refused` (the answer is no) and
+Rule 2: three families of failure: `Unreachable` (no answer, or not ready), `RefusedByNode` (the answer is no) and
 `BadAnswer` (what came is not what this API sends).
 Rule 3: what a refusal says is bounded and printable: a node cannot write to the reader's terminal.
 """
@@ -45,6 +45,7 @@ from ledger.rules.state import (
 from ledger.rules.transactions import Transaction
 from ledger.trust import TrustPath
 from node.api.service import FINAL, PENDING, REFUSED
+from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
 EVENT_SIZE_MAX: Final = 16 * 1024 * 1024
@@ -55,31 +56,7 @@ BLOCKS_MAX: Final = 64
 TEXT_SIZE_MAX: Final = 1_000
 
 
-class ClientError(Exception):
-    """What a client may meet. Says what was expected and found, and the cure."""
-
-    def __init__(self, code: str, where: str, *, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}. {cure}")
-        self.code = code
-        self.where = where
-        self.expected = expected
-        self.found = found
-        self.cure = cure
-
-
-class Unreachable(ClientError):
-    """The node does not answer, or is not ready."""
-
-
-class Refused(ClientError):
-    """The node's answer is no."""
-
-
-class BadAnswer(ClientError):
-    """What came is not an answer of this API."""
-
-
-E = TypeVar("E", Refused, Unreachable)
+E = TypeVar("E", RefusedByNode, Unreachable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +67,10 @@ class Result:
     state: str
     height: int | None
     time_ms: int | None
-    refusal: Refused | None
+    refusal: RefusedByNode | None
 
     def require_final(self) -> "Result":
-        """Return this result if it is final. Raises Refused or Unreachable."""
+        """Return this result if it is final. Raises RefusedByNode or Unreachable."""
         if self.refusal is not None:
             raise self.refusal
         if self.state != FINAL:
@@ -245,7 +222,7 @@ class Client:
         answer = await self._get(f"/v1/state/{key.hex()}")
         if answer.get("value") is None:
             cure = "Check the identifiers, and that this is the right network."
-            raise Refused(
+            raise RefusedByNode(
                 code="unknown", where=what, expected="a record on the ledger", found="none", cure=cure
             )
         return _hex(answer, "value")
@@ -424,7 +401,7 @@ def _refused(status: int, answer: dict[str, Json]) -> ClientError:
     if status == 503:
         return _refusal(Unreachable, answer)
     if 400 <= status < 500:
-        return _refusal(Refused, answer)
+        return _refusal(RefusedByNode, answer)
     return _bad("status", "200, 4xx or 503", f"{status}")
 
 
@@ -432,8 +409,8 @@ def _refusal(kind: type[E], answer: dict[str, Json]) -> E:
     error = _object(answer.get("error"))
     texts = {name: _shown(_text(error, name)) for name in ("code", "where", "expected", "found", "cure")}
     return kind(
-        texts["code"],
-        texts["where"],
+        code=texts["code"],
+        where=texts["where"],
         expected=texts["expected"],
         found=texts["found"],
         cure=texts["cure"],
@@ -462,7 +439,7 @@ def _result(value: Json) -> Result:
         raise _bad("result", "final, pending, or refused with an error", state)
     refusal = None
     if error is not None:
-        refusal = _refusal(Refused, {"error": error})
+        refusal = _refusal(RefusedByNode, {"error": error})
     is_final = state == FINAL
     return Result(
         _hex(answer, "id"),

@@ -41,9 +41,8 @@ class PresentationRefused(LedgerError):
 class RequestRefused(LedgerError):
     """A request that no consent can answer. The code is the one that the ledger would refuse the grant with."""
 
-    def __init__(self, code: str, where: str, expected: str, found: str) -> None:
-        super().__init__(where, expected, found)
-        self.code = code
+    def __init__(self, *, code: str, where: str, expected: str, found: str) -> None:
+        super().__init__(code=code, where=where, expected=expected, found=found)
 
 
 async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_ms: int) -> ConsentFile:

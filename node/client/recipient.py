@@ -15,7 +15,8 @@ from ledger.presentation import ConsentFile, Presentation
 from ledger.proofs import Proof
 from ledger.rules.operations import CloseConsent, Operation, RecordVerification
 from ledger.rules.transactions import Transaction, TransactionBody
-from node.client.client import Client, Refused, Result
+from node.client.client import Client, Result
+from node.errors import RefusedByNode
 
 VALIDITY_MS: Final = 60_000
 NONCE_SIZE: Final = 16
@@ -34,7 +35,7 @@ def sign_operations(
 
 
 async def submit_once(client: Client, transaction: Transaction) -> Result | None:
-    """Have a transaction recorded; None where it was recorded before. Raises Refused or Unreachable."""
+    """Have a transaction recorded; None where it was recorded before. Raises RefusedByNode or Unreachable."""
     (result,) = await client.submit([transaction])
     if result.refusal is not None and result.refusal.code == "already-recorded":
         return None
@@ -53,12 +54,14 @@ async def record_verification(
 ) -> Result | None:
     """Record that a presented document was verified; None where that is on record, unless it `is_another` time.
 
-    Raises Refused where the consent does not allow it.
+    Raises RefusedByNode where the consent does not allow it.
     """
     presentation = proof.presentation
     if presentation is None:
         cure = "Ask the holder to present the proof first."
-        raise Refused(code="not-presented", where="proof", expected="a presentation", found="none", cure=cure)
+        raise RefusedByNode(
+            code="not-presented", where="proof", expected="a presentation", found="none", cure=cure
+        )
     consent = await client.consent(presentation.consent_key, presentation.consent_id)
     if not is_another and await _is_recorded(client, proof, presentation, consent.used, outcome):
         return None

@@ -22,8 +22,9 @@ from ledger.rules.operations import (
     next_key_commitment,
 )
 from ledger.rules.state import Member
-from node.client.client import Client, Refused, Result
+from node.client.client import Client, Result
 from node.client.recipient import sign_operations, submit_once
+from node.errors import RefusedByNode
 from node.files.keyfiles import Protection
 from node.home.home import MEMBER_AFTER_KEY, Home
 from node.network.tls import make_identity, registrable
@@ -52,7 +53,7 @@ class Rotation:
         return self.home.genesis.content.chain_id
 
     async def rotate_member_key(self) -> Rotated:
-        """Replace the member's key, or finish a rotation that a crash interrupted. Raises Refused, Unreachable."""
+        """Replace the member's key, or finish a rotation that a crash interrupted. Raises ClientError."""
         member = await self.client.member(self.home.member)
         if self.home.promote_next_member_key(self.protection, member.key, member.key_sequence):
             return Rotated(MEMBER_KEY, member.key_sequence, None)
@@ -69,7 +70,7 @@ class Rotation:
         node = await self.client.node(self.home.member)
         if node.next_validator_key is None:
             cure = "Have governance register a validator: luohu governance propose node."
-            raise Refused(
+            raise RefusedByNode(
                 code="no-validator-key", where="node", expected="a validator", found=node.kind, cure=cure
             )
         sequence = node.validator_key_sequence + 1
@@ -107,7 +108,7 @@ class Rotation:
         if found is None:
             cure = "Put its file into the home's keys; if it is lost, governance sets other keys."
             expected = f"the next {role} key, committed to as {commitment.hex()}"
-            raise Refused(
+            raise RefusedByNode(
                 code="next-key-missing", where="home", expected=expected, found="no such key", cure=cure
             )
         return found

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from ledger.encoding.records import Code, Hash, Items, Octets, pack, unpack
 from ledger.errors import EncodingError
+from node.errors import SetupError
 from node.files.durablefile import (
     POSIX_FILES,
     FileLock,
@@ -57,14 +58,8 @@ _NONCE_SIZE: Final = 12
 _TAG_SIZE: Final = 16
 
 
-class WalletError(Exception):
-    """A wallet cannot be used as asked: what was expected, what was found, and the cure."""
-
-    def __init__(self, where: Path | str, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}; {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
+class WalletError(SetupError):
+    """A wallet cannot be used as asked."""
 
 
 class WalletLocked(WalletError):

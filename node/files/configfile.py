@@ -9,23 +9,16 @@ import tomllib
 from pathlib import Path
 from typing import Final, cast
 
-from ledger.errors import LedgerError
+from node.errors import SetupError
 
 CONFIG_FILE_SIZE_MAX: Final = 64 * 1024
 TABLE_ITEMS_MAX: Final = 256
 
 
-class ConfigError(LedgerError):
-    """A home, configuration or scenario that cannot be used. `cure` says what to do about it."""
+class ConfigError(SetupError):
+    """A home, configuration or scenario that cannot be used."""
 
     code = "config"
-
-    def __init__(self, where: str, expected: str, found: str, cure: str) -> None:
-        super().__init__(where, expected, found)
-        self.cure = cure
-
-    def __str__(self) -> str:
-        return f"{self.where}: expected {self.expected}, found {self.found}; {self.cure}"
 
 
 def read_file(path: Path, *, size_max: int) -> bytes:

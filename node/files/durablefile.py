@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from ledger.errors import LuohuError
+from node.errors import SetupError
+
 PRIVATE_MODE: Final = 0o600
 EXPOSED_BITS: Final = 0o077
 
@@ -186,14 +189,8 @@ def create_file(files: FileOperations, path: Path, content: bytes) -> None:
     files.sync_directory(path.parent)
 
 
-class PrivateFileError(Exception):
+class PrivateFileError(SetupError):
     """A file that should be private is not, or cannot be read as one."""
-
-    def __init__(self, path: Path, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{path}: expected {expected}, found {found}; {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
 
 
 def read_private(path: Path, *, size_max: int) -> bytes:
@@ -204,7 +201,7 @@ def read_private(path: Path, *, size_max: int) -> bytes:
     except OSError as error:
         found = error.strerror or "an error"
         raise PrivateFileError(
-            path=path, expected="a readable file", found=found, cure="check the path and its owner"
+            where=path, expected="a readable file", found=found, cure="check the path and its owner"
         ) from error
     try:
         _check_private(path, os.fstat(descriptor))
@@ -212,13 +209,13 @@ def read_private(path: Path, *, size_max: int) -> bytes:
     except OSError as error:
         found = error.strerror or "an error"
         raise PrivateFileError(
-            path=path, expected="a readable file", found=found, cure="check the disk"
+            where=path, expected="a readable file", found=found, cure="check the disk"
         ) from error
     finally:
         os.close(descriptor)
     if len(content) > size_max:
         raise PrivateFileError(
-            path=path, expected=f"at most {size_max} bytes", found="more", cure="name the right file"
+            where=path, expected=f"at most {size_max} bytes", found="more", cure="name the right file"
         )
     return content
 
@@ -226,7 +223,7 @@ def read_private(path: Path, *, size_max: int) -> bytes:
 def _check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise PrivateFileError(
-            path=path,
+            where=path,
             expected="a regular file",
             found=stat.filemode(status.st_mode),
             cure="name a regular file",
@@ -234,7 +231,7 @@ def _check_private(path: Path, status: os.stat_result) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & EXPOSED_BITS:
         raise PrivateFileError(
-            path=path,
+            where=path,
             expected="a file that only its owner can use (mode 0600)",
             found=f"mode {mode:04o}",
             cure=f"chmod 600 {path}",
@@ -252,7 +249,7 @@ def _read_up_to(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-class FileLocked(OSError):
+class FileLocked(LuohuError, OSError):
     """Another process holds the lock."""
 
 
@@ -269,7 +266,7 @@ class FileLock:
         except BlockingIOError as error:
             os.close(descriptor)
             raise FileLocked(
-                f"{path}: expected to be the only user, found another process using it"
+                where=f"{path}", expected="to be the only user", found="another process using it"
             ) from error
         except OSError:
             os.close(descriptor)

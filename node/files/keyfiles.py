@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
+from node.errors import SetupError
 from node.files.durablefile import POSIX_FILES, FileOperations, PrivateFileError, create_file, read_private
 from node.files.pkcs8 import encrypt_pem
 
@@ -30,14 +31,8 @@ _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _UNENCRYPTED: Final = b"-----BEGIN PRIVATE KEY-----"
 
 
-class KeyFileError(Exception):
-    """A key or passphrase cannot be had: what was expected, what was found, and the cure."""
-
-    def __init__(self, where: Path | str, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}; {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
+class KeyFileError(SetupError):
+    """A key or passphrase cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)

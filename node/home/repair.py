@@ -23,14 +23,15 @@ from ledger.rules.state import VALIDATOR
 from ledger.trees.merkle import Frontier
 from ledger.trees.statepages import check_pages, walk
 from ledger.trees.statetree import value_hash
+from node.errors import StoreError, VoteLogError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked, PrivateFileError, read_private
 from node.home.home import KEYS, MEMBER_KEY, TLS_CERTIFICATE, TLS_KEY, VALIDATOR_KEY, Home
 from node.storage.database import DatabaseError
 from node.storage.leveldb import LevelDatabase
 from node.storage.quarantine import keep_aside
-from node.storage.store import Store, StoreError
-from node.storage.votelog import VoteLog, VoteLogError, VoteLogForeign
+from node.storage.store import Store
+from node.storage.votelog import VoteLog, VoteLogForeign
 
 CHAIN: Final = "chain"
 VOTES: Final = "votes"
@@ -166,7 +167,7 @@ def _check_state(store: Store) -> None:
 
 def _require(is_right: bool, expected: str, found: str) -> None:
     if not is_right:
-        raise StoreError(expected, found, "Fetch the chain again.")
+        raise StoreError(expected=expected, found=found, cure="Fetch the chain again.")
 
 
 @contextmanager

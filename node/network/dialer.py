@@ -182,7 +182,7 @@ async def _receive_answer(socket: WebSocket, peer_id: str, chain_id: bytes) -> H
     answer = await receive_hello(socket)
     check_chain(answer, chain_id)
     if answer.node_id != peer_id:
-        raise HelloRefused("node id", expected=peer_id, found=answer.node_id)
+        raise HelloRefused(where="node id", expected=peer_id, found=answer.node_id)
     return answer
 
 
@@ -190,7 +190,9 @@ async def receive_hello(socket: WebSocket) -> Hello:
     """Read the first frame, which must be a hello."""
     message = await socket.receive()
     if message.type is not aiohttp.WSMsgType.BINARY:
-        raise HelloRefused("first frame", expected="a hello", found=describe_end(message).reason)
+        raise HelloRefused(where="first frame", expected="a hello", found=describe_end(message).reason)
     if len(message.data) > HELLO_SIZE_MAX:
-        raise HelloRefused("hello", expected=f"at most {HELLO_SIZE_MAX} bytes", found=str(len(message.data)))
+        raise HelloRefused(
+            where="hello", expected=f"at most {HELLO_SIZE_MAX} bytes", found=str(len(message.data))
+        )
     return decode_hello(message.data)

@@ -12,6 +12,7 @@ clearly.
 
 from dataclasses import dataclass
 
+from ledger.errors import LuohuError
 from node.network.registry import NODE_ID_SIZE_MAX, check_node_id
 
 PROTOCOL_VERSION = 1
@@ -25,11 +26,8 @@ _INCARNATION_END = _CHAIN_END + INCARNATION_SIZE
 HELLO_SIZE_MAX = _INCARNATION_END + NODE_ID_SIZE_MAX
 
 
-class HelloRefused(Exception):
+class HelloRefused(LuohuError):
     """The other side's hello is not one that we can talk to."""
-
-    def __init__(self, what: str, *, expected: str, found: str) -> None:
-        super().__init__(f"{what}: expected {expected}, found {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +56,22 @@ def decode_hello(data: bytes) -> Hello:
     """Read a hello of our version, or raise HelloRefused."""
     if not data.startswith(MAGIC) or len(data) < _VERSION_END:
         raise HelloRefused(
-            "hello", expected=f"{MAGIC.decode()} and a version", found=f"{len(data)} other bytes"
+            where="hello", expected=f"{MAGIC.decode()} and a version", found=f"{len(data)} other bytes"
         )
     version = int.from_bytes(data[len(MAGIC) : _VERSION_END], "big")
     if version != PROTOCOL_VERSION:
-        raise HelloRefused("protocol version", expected=str(PROTOCOL_VERSION), found=str(version))
+        raise HelloRefused(where="protocol version", expected=str(PROTOCOL_VERSION), found=str(version))
     if not _INCARNATION_END < len(data) <= HELLO_SIZE_MAX:
         expected = f"{_INCARNATION_END + 1} to {HELLO_SIZE_MAX} bytes"
-        raise HelloRefused("hello", expected=expected, found=str(len(data)))
+        raise HelloRefused(where="hello", expected=expected, found=str(len(data)))
     node_id = data[_INCARNATION_END:].decode("ascii", "replace")
     try:
         return Hello(data[_VERSION_END:_CHAIN_END], data[_CHAIN_END:_INCARNATION_END], node_id)
     except ValueError as error:
-        raise HelloRefused("node id", expected="an ASCII identifier", found=repr(node_id)) from error
+        raise HelloRefused(where="node id", expected="an ASCII identifier", found=repr(node_id)) from error
 
 
 def check_chain(hello: Hello, chain_id: bytes) -> None:
     """Raise HelloRefused unless the other side is on our chain."""
     if hello.chain_id != chain_id:
-        raise HelloRefused("chain id", expected=chain_id[:8].hex(), found=hello.chain_id[:8].hex())
+        raise HelloRefused(where="chain id", expected=chain_id[:8].hex(), found=hello.chain_id[:8].hex())

@@ -61,7 +61,7 @@ from node.peernames import is_unpinned
 logger = logging.getLogger(__name__)
 
 
-class _Refused(Exception):
+class TurnedAway(Exception):
     """A connection that is turned away after its hello, with the close code and reason for it."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -306,7 +306,7 @@ class PeerNetwork:
             await self._wait_until_dialable(link)
             try:
                 connection = await self._dial_once(link)
-            except (DialFailed, _Refused) as error:
+            except (DialFailed, TurnedAway) as error:
                 backoff.failed()
                 if isinstance(error, HungUp):
                     link.hung_up_count += 1
@@ -380,7 +380,7 @@ class PeerNetwork:
             )
             try:
                 return self._attach(link, socket, hello, dialer_id=self.node_id, first=None)
-            except _Refused as refusal:
+            except TurnedAway as refusal:
                 await self._turn_away(socket, refusal)
                 raise
         finally:
@@ -410,8 +410,8 @@ class PeerNetwork:
             )
         except (HelloRefused, PinMismatch) as error:
             logger.warning("peer.refused address=%s reason=%s", request.remote, error)
-            await self._turn_away(socket, _Refused(CLOSE_REFUSED, str(error)))
-        except _Refused as refusal:
+            await self._turn_away(socket, TurnedAway(CLOSE_REFUSED, str(error)))
+        except TurnedAway as refusal:
             await self._turn_away(socket, refusal)
         else:
             self._listener.admit(request)
@@ -428,7 +428,7 @@ class PeerNetwork:
         check_chain(hello, self._hello.chain_id)
         link = self._links.get(hello.node_id)
         if link is None:
-            raise HelloRefused("node id", expected="a registered peer", found=hello.node_id)
+            raise HelloRefused(where="node id", expected="a registered peer", found=hello.node_id)
         require_pinned(tls, link.peer.certificate)
         return link
 
@@ -473,22 +473,22 @@ class PeerNetwork:
 
     def _check_welcome(self, link: Link, hello: Hello, dialer_id: str, *, is_fetching: bool) -> None:
         if self._is_closing:
-            raise _Refused(CLOSE_GOING_AWAY, "the node is stopping")
+            raise TurnedAway(CLOSE_GOING_AWAY, "the node is stopping")
         now = asyncio.get_running_loop().time()
         if link.refused_until > now:
             remaining_s = link.refused_until - now
             reason = f"refused for {remaining_s:.1f} s more: {link.refusal_reason}"
-            raise _Refused(CLOSE_TIMED_REFUSAL, reason)
+            raise TurnedAway(CLOSE_TIMED_REFUSAL, reason)
         if dialer_id == link.peer_id and link.is_connecting_too_often(now):
             self.disconnect(link.peer_id, "it connects too often", OFFENCE_REFUSAL_S)
-            raise _Refused(CLOSE_TIMED_REFUSAL, link.refusal_reason)
+            raise TurnedAway(CLOSE_TIMED_REFUSAL, link.refusal_reason)
         if not link.prefers(
             dialer_id=dialer_id,
             incarnation=hello.incarnation,
             own_id=self.node_id,
             is_fetching=is_fetching,
         ):
-            raise _Refused(CLOSE_DUPLICATE, "another connection of this pair is kept")
+            raise TurnedAway(CLOSE_DUPLICATE, "another connection of this pair is kept")
 
     async def _run(self, link: Link, connection: Connection, first: bytes | None) -> None:
         try:
@@ -514,7 +514,7 @@ class PeerNetwork:
         logger.info("peer.gone peer=%s reason=%s", link.peer_id, reason)
         self._on_peer_down(link.peer_id)
 
-    async def _turn_away(self, socket: WebSocket, refusal: _Refused) -> None:
+    async def _turn_away(self, socket: WebSocket, refusal: TurnedAway) -> None:
         await close_socket(socket, code=refusal.code, reason=refusal.reason, timeout_s=self._timing.close_s)
 
     # Tasks

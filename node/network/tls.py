@@ -29,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.encoding.digests import digest
 from ledger.encoding.records import pack
+from ledger.errors import LuohuError
 from ledger.rules.tlscertificates import SERIAL_SIZE, TlsCertificate
 from node.files.pkcs8 import encrypt_pem
 
@@ -47,14 +48,8 @@ certificate with another member's subject and so lock that one out; with it, the
 """
 
 
-class PinMismatch(Exception):
+class PinMismatch(LuohuError):
     """The certificate shown is not the one that the registry holds."""
-
-    def __init__(self, *, expected: bytes, found: bytes | None) -> None:
-        seen = "none" if found is None else fingerprint(found)
-        super().__init__(f"TLS certificate: expected {fingerprint(expected)}, found {seen}")
-        self.expected = expected
-        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +202,8 @@ def require_pinned(tls: ssl.SSLObject | ssl.SSLSocket, expected: bytes) -> None:
     """Raise PinMismatch unless the peer of this finished handshake showed exactly the expected DER."""
     found = tls.getpeercert(binary_form=True)
     if found != expected:
-        raise PinMismatch(expected=expected, found=found)
+        shown = "none" if found is None else fingerprint(found)
+        raise PinMismatch(where="TLS certificate", expected=fingerprint(expected), found=shown)
 
 
 def fingerprint(certificate: bytes) -> str:

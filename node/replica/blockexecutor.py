@@ -17,6 +17,7 @@ from node.chain.chain import Chain
 from node.clock import Clock
 from node.consensus.effects import Build, Certify, Verify
 from node.consensus.events import Built, Certified, Event, Verified
+from node.errors import NodeStopped
 from node.messages import WantBlock, WantTransactions
 from node.replica.blockbudget import BlockBudget
 from node.replica.blockrequests import BlockRequests
@@ -27,10 +28,6 @@ logger = logging.getLogger(__name__)
 
 BLOCK_AGE_MAX_MS: Final = 60_000
 WAITING_MAX: Final = 256
-
-
-class NodeStopped(Exception):
-    """The node met its own broken invariant and stopped. The message says what to do."""
 
 
 def stopped(reason: str) -> NodeStopped:

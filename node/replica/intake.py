@@ -18,9 +18,10 @@ from ledger.rules.standing import Refused
 from ledger.rules.transactions import Transaction, transaction_id
 from node.chain.chain import Chain
 from node.clock import Clock
+from node.errors import MempoolError
 from node.messages import Gossip
 from node.replica.gossipqueue import GossipQueue
-from node.replica.mempool import Mempool, MempoolError
+from node.replica.mempool import Mempool
 from node.replica.serving import gossips
 
 GOSSIP_PER_TICK_MAX: Final = 32

@@ -11,24 +11,13 @@ from collections.abc import Iterable, Iterator, Set
 from typing import Final
 
 from ledger.rules.transactions import Transaction
+from node.errors import MempoolError
 
 COUNT_MAX: Final = 20_000
 SIZE_MAX: Final = 64 * 1024 * 1024
 SENDER_SHARE: Final = 4
 PICK_COUNT_MAX: Final = 8_192
 PICK_SIZE_MAX: Final = 4 * 1024 * 1024
-
-
-class MempoolError(Exception):
-    """A transaction that is not taken now. Says what was expected and found, and the cure."""
-
-    def __init__(self, code: str, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"mempool: expected {expected}, found {found}; {cure}")
-        self.code = code
-        self.where = "mempool"
-        self.expected = expected
-        self.found = found
-        self.cure = cure
 
 
 class Mempool:

@@ -17,8 +17,8 @@ from ledger.rules.operations import ReportMisbehaviour
 from ledger.rules.state import misbehaviour_key, require_parameters
 from ledger.rules.transactions import Transaction, TransactionBody
 from node.clock import Clock
+from node.errors import MempoolError
 from node.replica.driver import Driver
-from node.replica.mempool import MempoolError
 
 logger = logging.getLogger(__name__)
 

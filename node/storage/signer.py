@@ -16,6 +16,7 @@ Rule 6: it starts from the votes of the vote log, in their order; a log that bre
 from collections.abc import Iterable
 from typing import Final, Protocol
 
+from ledger.errors import LuohuError
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject
 
 SUBJECTS_MAX: Final = 3 * 2**17
@@ -31,15 +32,13 @@ class SigningKey(Protocol):
         ...
 
 
-class SigningRefused(Exception):
+class SigningRefused(LuohuError):
     """The core asked for a signature that could contradict an earlier one. The node must stop."""
 
-    def __init__(self, subject: Subject, expected: str, found: str) -> None:
-        place = f"epoch {subject.epoch} view {subject.view}"
-        super().__init__(f"{place}: refused to sign {subject.kind}: expected {expected}, found {found}")
+    def __init__(self, *, subject: Subject, expected: str, found: str) -> None:
+        where = f"epoch {subject.epoch} view {subject.view}: refused to sign {subject.kind}"
+        super().__init__(where=where, expected=expected, found=found)
         self.subject = subject
-        self.expected = expected
-        self.found = found
 
 
 class SignerGuard:

@@ -25,6 +25,7 @@ from ledger.rules.state import require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.merkle import Frontier
 from ledger.trust import FinalizedHeader, Handover
+from node.errors import StoreError
 from node.storage.database import Database, DatabaseError, DatabaseLocked, Reader, WriteBatch, prefix_end
 from node.storage.leveldb import LevelDatabase
 from node.storage.recent import Recent
@@ -41,7 +42,6 @@ from node.storage.tables import (
     STATE_TABLES,
     TRANSACTION,
     StoreDamaged,
-    StoreError,
     damaged,
     decode_number,
     decode_record,

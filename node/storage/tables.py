@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from ledger.errors import LedgerError
+from node.errors import StoreError
 from node.storage.database import DatabaseError, Reader
 
 _NUMBER_SIZE: Final = 8
@@ -50,21 +51,11 @@ REPAIR: Final = "Stop the node and run: luohu node repair --home HOME."
 T = TypeVar("T")
 
 
-class StoreError(Exception):
-    """The stored chain cannot be used. Says what was expected and found, and the cure."""
-
-    def __init__(self, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"stored chain: expected {expected}, found {found}. {cure}")
-        self.expected = expected
-        self.found = found
-        self.cure = cure
-
-
 class StoreDamaged(StoreError):
     """What the disk holds is not what the node wrote."""
 
-    def __init__(self, expected: str, found: str) -> None:
-        super().__init__(expected, found, REPAIR)
+    def __init__(self, *, expected: str, found: str) -> None:
+        super().__init__(expected=expected, found=found, cure=REPAIR)
 
 
 def damaged(key: bytes, found: str) -> StoreDamaged:

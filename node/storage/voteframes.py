@@ -21,7 +21,7 @@ from typing import Annotated, Final
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.digests import HASH_SIZE, keyed_digest, tagged_digest
 from ledger.encoding.records import Hash, MemberId, Uint, pack, unpack
-from ledger.errors import EncodingError
+from ledger.errors import EncodingError, LuohuError
 
 PAGE_SIZE: Final = 4096
 SECTOR_SIZE: Final = 512
@@ -52,7 +52,7 @@ class LogHeader:
     amnesia: Annotated[int, Uint(1)]
 
 
-class FrameError(Exception):
+class FrameError(LuohuError):
     """A header that belongs to another version of the format."""
 
 
@@ -81,7 +81,7 @@ def _read_header(data: bytes, position: int) -> LogHeader | None:
     if magic != _MAGIC or not hmac.compare_digest(tagged_digest(_HEADER_TAG, body), checksum):
         return None
     if version != VERSION:
-        raise FrameError(f"vote log: expected format version {VERSION}, found {version}")
+        raise FrameError(where="vote log", expected=f"format version {VERSION}", found=f"{version}")
     try:
         return unpack(LogHeader, body[_HEADER_HEAD.size : _HEADER_HEAD.size + size])
     except EncodingError:

@@ -24,6 +24,7 @@ from typing import Final
 
 from ledger.encoding.digests import HASH_SIZE
 from ledger.errors import EncodingError
+from node.errors import VoteLogError
 from node.files.durablefile import POSIX_FILES, FileLocked, FileOperations, Lock, write_fresh
 from node.storage.voteframes import (
     PAGE_SIZE,
@@ -40,11 +41,8 @@ LOG_SIZE_MAX: Final = 256 * 1024 * 1024
 COMPACTION_SIZE: Final = 8 * 1024 * 1024
 KEPT_FILES_MAX: Final = 16
 
+_CHECK: Final = "check the file, its owner and the disk"
 _UNREADABLE_PAGE: Final = b"\xff" * PAGE_SIZE
-
-
-class VoteLogError(OSError):
-    """The vote log cannot be used; the node does not vote."""
 
 
 class VoteLogLocked(VoteLogError):
@@ -137,9 +135,13 @@ class VoteLog:
         try:
             lock = files.lock(path.with_name(path.name + ".lock"))
         except FileLocked as error:
-            raise VoteLogLocked(str(error)) from error
+            raise VoteLogLocked(
+                where=error.where, expected=error.expected, found=error.found, cure="stop the other process"
+            ) from error
         except OSError as error:
-            raise VoteLogError(f"{path}: expected a lockable file, found: {error}") from error
+            raise VoteLogError(
+                where=f"{path}", expected="a lockable file", found=f"{error}", cure=_CHECK
+            ) from error
         log = cls(files, path, _fresh_header(chain_id, validator, amnesia=0), lock, compaction_size)
         try:
             recovery = log._recover(expected_existing)
@@ -148,7 +150,9 @@ class VoteLog:
             raise
         except OSError as error:
             log.close()
-            raise VoteLogError(f"{path}: expected a usable vote log, found: {error}") from error
+            raise VoteLogError(
+                where=f"{path}", expected="a usable vote log", found=f"{error}", cure=_CHECK
+            ) from error
         except BaseException:
             log.close()
             raise
@@ -176,11 +180,9 @@ class VoteLog:
         try:
             copy = encode_group(self._header.file_id, self._groups_count, records)
         except EncodingError as error:
-            raise VoteLogError(str(error)) from error
+            raise self._beyond(error) from error
         if self.size + 2 * len(copy) > LOG_SIZE_MAX:
-            raise VoteLogFull(
-                f"{self._path}: expected at most {LOG_SIZE_MAX} bytes, found no room; compact it"
-            )
+            raise self._full("no room")
         try:
             self._files.write_at(descriptor, copy + copy, self.size)
             self._files.sync(descriptor)
@@ -221,7 +223,12 @@ class VoteLog:
         try:
             found = decode_header(data)
         except FrameError as error:
-            raise VoteLogForeign(f"{self._path}: {error}") from error
+            raise VoteLogForeign(
+                where=f"{self._path}",
+                expected=error.expected,
+                found=error.found,
+                cure="use the release that wrote it",
+            ) from error
         if found is None:
             return self._recover_damaged(
                 (), DamageKind.HEADER, "expected an intact header, found neither copy"
@@ -283,8 +290,10 @@ class VoteLog:
             self._files.sync_directory(self._path.parent)
             return kept
         raise VoteLogError(
-            f"{self._path}: expected room for evidence, found {KEPT_FILES_MAX} damaged logs; "
-            f"replace the disk, or move {self._path.name}.damaged-* elsewhere"
+            where=f"{self._path}",
+            expected="room for evidence",
+            found=f"{KEPT_FILES_MAX} damaged logs",
+            cure=f"replace the disk, or move {self._path.name}.damaged-* elsewhere",
         )
 
     def _cut_off(self, end: int) -> None:
@@ -300,12 +309,10 @@ class VoteLog:
             for sequence, group in enumerate(split_into_groups(records)):
                 content.append(encode_group(header.file_id, sequence, group) * 2)
         except EncodingError as error:
-            raise VoteLogError(str(error)) from error
+            raise self._beyond(error) from error
         joined = b"".join(content)
         if len(joined) > LOG_SIZE_MAX:
-            raise VoteLogFull(
-                f"{self._path}: expected at most {LOG_SIZE_MAX} bytes, found {len(joined)} live"
-            )
+            raise self._full(f"{len(joined)} live")
         fresh = self._path.with_name(self._path.name + ".new")
         try:
             write_fresh(self._files, fresh, joined)
@@ -326,22 +333,46 @@ class VoteLog:
         found = (header.chain_id.hex(), header.validator)
         if found != expected:
             raise VoteLogForeign(
-                f"{self._path}: expected the votes of {expected[1]} on chain {expected[0]}, "
-                f"found those of {found[1]} on chain {found[0]}"
+                where=f"{self._path}",
+                expected=f"the votes of {expected[1]} on chain {expected[0]}",
+                found=f"those of {found[1]} on chain {found[0]}",
+                cure="put back the log of this home",
             )
 
     def _require_usable(self) -> int:
         if self._unusable is not None:
             raise VoteLogError(
-                f"{self._path}: expected a usable log, found that {self._unusable}; restart the node"
+                where=f"{self._path}",
+                expected="a usable log",
+                found=f"that {self._unusable}",
+                cure="restart the node",
             )
         if self._descriptor is None:
-            raise VoteLogError(f"{self._path}: expected an open log, found it closed")
+            raise VoteLogError(
+                where=f"{self._path}", expected="an open log", found="it closed", cure="restart the node"
+            )
         return self._descriptor
 
     def _give_up(self, step: str, error: OSError) -> VoteLogError:
         self._unusable = f"its {step} failed earlier ({error})"
-        return VoteLogError(f"{self._path}: expected a durable {step}, found: {error}; the node must stop")
+        return VoteLogError(
+            where=f"{self._path}",
+            expected=f"a durable {step}",
+            found=f"{error}",
+            cure="the node must stop",
+        )
+
+    def _full(self, found: str) -> VoteLogFull:
+        expected = f"at most {LOG_SIZE_MAX} bytes"
+        return VoteLogFull(where=f"{self._path}", expected=expected, found=found, cure="compact it")
+
+    def _beyond(self, error: EncodingError) -> VoteLogError:
+        return VoteLogError(
+            where=f"{self._path}: {error.where}",
+            expected=error.expected,
+            found=error.found,
+            cure="report it: no node asks for more",
+        )
 
 
 def _fresh_header(chain_id: bytes, validator: str, *, amnesia: int) -> LogHeader:

@@ -30,8 +30,9 @@ from ledger.rules.proposals import (
     SuspendMember,
     require_governance,
 )
-from node.client.client import BadAnswer, Client
+from node.client.client import Client
 from node.client.governor import read_proposal
+from node.errors import BadAnswer
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import Home, HomeKeys
 from node.home.settings import HomeSettings

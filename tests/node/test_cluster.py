@@ -11,7 +11,8 @@ from pathlib import Path
 from cli.processes import LOG_FILE, start_node, stop_node
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
-from node.client.client import Client, ClientError
+from node.client.client import Client
+from node.errors import ClientError
 from node.home.consortium import Network
 from node.home.development import development_key
 from tests.node.test_run import VALIDATORS, make_network

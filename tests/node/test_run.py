@@ -16,13 +16,13 @@ from ledger.rules.transactions import Transaction, TransactionBody
 from node.api.service import FINAL, REFUSED, Submission
 from node.consensus.effects import Finalized
 from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.errors import NodeStopped
 from node.files.configfile import ConfigError
 from node.files.keyfiles import DevelopmentKey
 from node.home.consortium import Network, new_network
 from node.home.development import development_key
 from node.home.home import Home
 from node.home.repair import CORE_LOG
-from node.replica.blockexecutor import NodeStopped
 from node.replica.corelog import find_segments
 from node.replica.explain import replay
 from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts

@@ -31,7 +31,8 @@ from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, TrustPath
 from node.api.server import Api
-from node.api.service import FINAL, PENDING, REFUSED, NotHeld, NotReady, ProvenValue, Status, Submission
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
+from node.errors import NotReady
 from node.running import Revoked, UnknownLeaf
 from tests.support.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
 
@@ -189,7 +190,7 @@ class MemoryNode:
 
     def _certified(self) -> FinalizedHeader:
         if not self.certificates:
-            raise NotReady("no block is final yet")
+            raise NotReady(found="no block is final yet")
         return FinalizedHeader(self.ledger.tip.encoded_header.encoded, self.certificates[-1])
 
     def find_block(self, height: int) -> Block | None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from ledger.proofs import Proof
-from node.client.client import Refused, Unreachable
 from node.client.issuing.draft import Draft
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import Batch, Due, Issued
 from node.clock import Clock
+from node.errors import RefusedByNode, Unreachable
 
 PROOFS_AT_ONCE: Final = 16
 
@@ -47,7 +47,7 @@ class Pacing:
 class Issuance:
     """A document that is in the register, and the future of its proof.
 
-    `proof` fails with Refused where the ledger says no. It may be left alone: `Issuer.proof` gives it later.
+    `proof` fails with RefusedByNode where the ledger says no. It may be left alone: `Issuer.proof` gives it later.
     """
 
     reference: str | None
@@ -71,7 +71,7 @@ class Issuer:
         self._sleep = sleep
         self._futures: dict[int, asyncio.Future[Proof]] = {}
         self._asked: list[int] = []
-        self._refused: dict[bytes, Refused] = {}
+        self._refused: dict[bytes, RefusedByNode] = {}
         self._room = asyncio.Condition()
         self._waiting_count = 0
         self._reserved_count = 0
@@ -144,7 +144,7 @@ class Issuer:
     async def proof(self, reference: str) -> Proof:
         """Return the proof of the standing document, with evidence of now, when it is anchored.
 
-        Raises RegisterError, or Refused where the ledger says no.
+        Raises RegisterError, or RefusedByNode where the ledger says no.
         """
         return await self._follow(self._register.require(reference)).proof
 
@@ -210,7 +210,7 @@ class Issuer:
         """Perform a step until it is done or refused (Rules 4 and 5)."""
         try:
             await self._reach(step)
-        except Refused as error:
+        except RefusedByNode as error:
             self._refused[name] = error
 
     async def _reach(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -244,7 +244,7 @@ class Issuer:
     async def _prove(self, issued: Issued) -> None:
         try:
             proof = await self._reach(lambda: self._outbox.deliver(issued))
-        except (Refused, OSError) as error:
+        except (RefusedByNode, OSError) as error:
             self._unwritable.add(issued.id)
             self._fail(issued.id, error)
             return

@@ -11,8 +11,9 @@ from typing import Final, TypeVar
 
 from ledger.proofs import Evidence, EvidenceRequest
 from ledger.rules.transactions import Transaction
-from node.client.client import BadAnswer, Client, Refused, Result, Unreachable
+from node.client.client import Client, Result
 from node.client.recipient import submit_once
+from node.errors import BadAnswer, RefusedByNode, Unreachable
 
 BUSY_CODES: Final = frozenset({"mempool-full", "mempool-share", "rate-limited"})
 """Refusals that say nothing of what was asked: there was no room."""
@@ -35,13 +36,13 @@ class Nodes:
             yield cls([await stack.enter_async_context(Client.connect(url)) for url in urls])
 
     async def submit_once(self, transaction: Transaction) -> Result | None:
-        """Have a transaction recorded; None where it was recorded before. Raises Refused or Unreachable."""
+        """Have a transaction recorded; None where it was recorded before. Raises RefusedByNode or Unreachable."""
         return await self.ask(lambda client: submit_once(client, transaction))
 
     async def evidence(self, request: EvidenceRequest, check: Callable[[Evidence], T]) -> T:
         """Return what `check` makes of a node's evidence; it raises BadAnswer for what proves nothing.
 
-        Raises Refused or Unreachable.
+        Raises RefusedByNode or Unreachable.
         """
 
         async def ask(client: Client) -> T:
@@ -50,13 +51,13 @@ class Nodes:
         return await self.ask(ask)
 
     async def ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
-        """Return the first useful answer. Raises Refused, or Unreachable where no node answered."""
-        refused: Refused | None = None
-        failed: Unreachable | BadAnswer | Refused | None = None
+        """Return the first useful answer. Raises RefusedByNode, or Unreachable where no node answered."""
+        refused: RefusedByNode | None = None
+        failed: Unreachable | BadAnswer | RefusedByNode | None = None
         for client in tuple(self._clients):
             try:
                 answer = await question(client)
-            except Refused as error:
+            except RefusedByNode as error:
                 if error.code in BUSY_CODES:
                     failed = error
                 else:

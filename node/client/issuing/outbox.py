@@ -22,12 +22,13 @@ from ledger.trees.statetree import verify_present
 from ledger.trust import Pins, TrustedRoot, verify_header
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.client.client import BadAnswer, Refused, Result, Unreachable
+from node.client.client import Result
 from node.client.issuing.batchtree import LEAVES_MAX
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, Due, Issued, Register
 from node.client.recipient import sign_operations
 from node.clock import Clock
+from node.errors import BadAnswer, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations, replace_file
 
 NODE_CODES: Final = frozenset(
@@ -70,7 +71,7 @@ class Outbox:
         self._signed: dict[bytes, Transaction] = {}
 
     async def settle(self, *, documents_max: int = LEAVES_MAX) -> Settled:
-        """Do everything that is to be done, once. Raises Unreachable or Refused, and OSError; repeat it then."""
+        """Do everything that is to be done, once. Raises Unreachable or RefusedByNode, and OSError; repeat it then."""
         self.register.form_batches(documents_max)
         anchored = [await self.anchor(batch) for batch in self.register.waiting_batches()]
         revoked = self.register.due_revocations()
@@ -84,12 +85,12 @@ class Outbox:
     async def anchor(self, batch: Batch) -> Batch:
         """Have a batch anchored, and return it with the height that was proven.
 
-        Raises Unreachable, or Refused where no later attempt can succeed unless the issuer's standing changes.
+        Raises Unreachable, or RefusedByNode where no later attempt can succeed unless the issuer's standing changes.
         """
         operation = AnchorBatch(batch.root, batch.leaf_count, batch.schema, batch.expires_ms)
         try:
             await self._submit(batch.root, operation)
-        except Refused as error:
+        except RefusedByNode as error:
             has_expired = batch.expires_ms is not None and batch.expires_ms <= self._clock.wall_ms()
             if error.code != "expired" or has_expired:
                 raise
@@ -101,14 +102,14 @@ class Outbox:
         return self.register.batch(batch.id)
 
     async def revoke(self, due: Due) -> Result | None:
-        """Have a revocation recorded; None where it was recorded before. Raises Unreachable or Refused."""
+        """Have a revocation recorded; None where it was recorded before. Raises Unreachable or RefusedByNode."""
         result = await self._submit(due.commitment, RevokeDocument(due.commitment, due.reason))
         self.register.mark_revoked(due)
         self._signed.pop(due.commitment, None)
         return result
 
     async def prove(self, issued: Issued) -> Proof:
-        """Return a document's proof with evidence of now, verified. Raises Unreachable or Refused."""
+        """Return a document's proof with evidence of now, verified. Raises Unreachable or RefusedByNode."""
         opening = issued.opening
         if opening is None or issued.batch is None or issued.leaf is None:
             found = "one that was erased" if opening is None else "one without a place in a batch"
@@ -126,11 +127,11 @@ class Outbox:
     async def deliver(self, issued: Issued) -> Proof:
         """Return a document's proof, written where it belongs, and note it.
 
-        Raises Unreachable; OSError; or Refused, once, where the ledger says no: it is not tried again.
+        Raises Unreachable; OSError; or RefusedByNode, once, where the ledger says no: it is not tried again.
         """
         try:
             proof = await self.prove(issued)
-        except Refused:
+        except RefusedByNode:
             self.register.mark_delivered(issued)
             raise
         if issued.proof_path is not None:
@@ -173,7 +174,7 @@ class Outbox:
         try:
             # The root stands for a commitment: nobody revokes it, whatever became of the documents meanwhile.
             return await self._nodes.evidence(self._request(batch, batch.root), check)
-        except Refused as error:
+        except RefusedByNode as error:
             if error.code == "revoked":
                 raise
             raise _not_yet(error) from error
@@ -197,9 +198,9 @@ class Outbox:
             raise _bad(error) from error
 
 
-def _refused(code: str, where: str, expected: str, found: str) -> Refused:
+def _refused(code: str, where: str, expected: str, found: str) -> RefusedByNode:
     cure = "Correct it with a new document, or ask the governors where the issuer's standing is at fault."
-    return Refused(code=code, where=where, expected=expected, found=found, cure=cure)
+    return RefusedByNode(code=code, where=where, expected=expected, found=found, cure=cure)
 
 
 def _bad(error: LedgerError) -> BadAnswer:
@@ -209,7 +210,7 @@ def _bad(error: LedgerError) -> BadAnswer:
     )
 
 
-def _not_yet(error: Refused) -> Unreachable:
+def _not_yet(error: RefusedByNode) -> Unreachable:
     return Unreachable(
         code=error.code, where=error.where, expected=error.expected, found=error.found, cure=error.cure
     )

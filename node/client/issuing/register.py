@@ -24,6 +24,7 @@ from ledger.commitments import Opening
 from ledger.encoding.records import pack, unpack
 from node.client.issuing.batchtree import LEAVES_MAX, BatchTree
 from node.client.issuing.draft import Draft
+from node.errors import SetupError
 from node.files.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
 
 REGISTER: Final = "issued.sqlite"
@@ -60,15 +61,8 @@ _DOCUMENT: Final = (
 )
 
 
-class RegisterError(Exception):
-    """A register that cannot be used, or does not hold what is asked for. Says what was expected and found."""
-
-    def __init__(self, where: Path | str, expected: str, found: str, cure: str) -> None:
-        super().__init__(f"{where}: expected {expected}, found {found}; {cure}")
-        self.where = f"{where}"
-        self.expected = expected
-        self.found = found
-        self.cure = cure
+class RegisterError(SetupError):
+    """A register that cannot be used, or does not hold what is asked for."""
 
 
 class ReferenceTaken(RegisterError):

@@ -16,7 +16,8 @@ from pathlib import Path
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
 from node.api.service import FINAL
-from node.client.client import Client, ClientError
+from node.client.client import Client
+from node.errors import ClientError
 from tests.campaigns.abuse.floods import Target
 from tests.campaigns.chaos.founding import SCHEMA, Consortium, found, member_key
 from tests.campaigns.chaos.nodes import Nodes

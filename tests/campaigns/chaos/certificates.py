@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node.client.client import Client, ClientError
+from node.client.client import Client
+from node.errors import ClientError
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import KEYS, TLS_CERTIFICATES, Home
 from node.home.tlsfiles import create_tls_files

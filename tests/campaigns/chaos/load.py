@@ -40,7 +40,8 @@ from ledger.rules.transactions import Transaction, TransactionBody
 from ledger.trees.statetree import AbsenceProof, InclusionProof, verify_absent, verify_present
 from ledger.trust import FinalizedHeader
 from node.api.service import FINAL, REFUSED
-from node.client.client import BadAnswer, Client, ClientError, Result
+from node.client.client import Client, Result
+from node.errors import BadAnswer, ClientError
 from tests.campaigns.chaos.founding import PURPOSE, SCHEMA, Consortium, jurisdiction, member_key
 from tests.campaigns.chaos.history import Acknowledged, History, Read, RefusedForGood, keys_created
 

@@ -32,11 +32,12 @@ from ledger.trees.merkle import Frontier, Tree, tree_root
 from ledger.trees.statepages import check_pages
 from ledger.trees.statetree import EMPTY
 from node.chain.chain import Chain
+from node.errors import StoreError
 from node.messages import FinalBlocks, NotHeld, WantFinal
 from node.storage.database import Database, DatabaseError, WriteBatch
 from node.storage.leveldb import LevelDatabase
 from node.storage.snapshotstore import KEPT_MAX, Entry, SnapshotStore, SnapshotStoreError
-from node.storage.store import Store, StoreError
+from node.storage.store import Store
 from node.sync.making import SnapshotMaker
 from node.sync.server import SyncServer
 from tests.support.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key

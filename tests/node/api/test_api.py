@@ -26,10 +26,9 @@ from node.api.queries import BLOCKS_MAX
 from node.api.route import BODY_VALUES_MAX
 from node.api.server import Api
 from node.api.service import REFUSED, Submission
+from node.errors import NodeStopped, VoteLogError
 from node.files.configfile import ConfigError
-from node.replica.blockexecutor import NodeStopped
 from node.storage.tables import damaged
-from node.storage.votelog import VoteLogError
 from tests.support.consortium import (
     REPORT,
     VALIDATORS,
@@ -389,7 +388,12 @@ def test_damage_that_a_route_meets_ends_the_node() -> None:
 
 def test_a_write_that_failed_for_a_client_is_no_500() -> None:
     async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
-        for node.fails in (VoteLogError("no space"), NodeStopped("another result")):
+        for node.fails in (
+            VoteLogError(
+                where="votes", expected="a durable append", found="no space", cure="the node must stop"
+            ),
+            NodeStopped("another result"),
+        ):
             status, answer = await post(session, f"{url}/v1/transactions", BODIES["/v1/transactions"])
             assert (status, check_refusal(answer)) == (503, "stopping")
 

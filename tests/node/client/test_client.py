@@ -17,7 +17,7 @@ from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.api.server import Api
-from node.client.client import Client, Refused, Unreachable
+from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh, withdraw
 from node.client.issuing.draft import draft_of_file
 from node.client.issuing.nodes import Nodes
@@ -26,6 +26,7 @@ from node.client.issuing.register import REGISTER, Register
 from node.client.recipient import close_consent, fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock
+from node.errors import RefusedByNode, Unreachable
 from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.home.consortium import Network
 from node.home.development import development_key
@@ -141,7 +142,7 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             with pytest.raises(VerificationError) as refused:
                 verifier.verify(report.read_bytes(), late.encode(), request=request, at_ms=now_ms())
             assert refused.value.code == "consent-ended"
-            with pytest.raises(Refused) as repeated:
+            with pytest.raises(RefusedByNode) as repeated:
                 await withdraw(client, consent)
             assert repeated.value.code == "no-change"
             assert await close_consent(client, consent, member=BANK, key=bank_key, now_ms=now_ms()) is None

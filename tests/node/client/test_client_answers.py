@@ -11,7 +11,8 @@ from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import Json
 from ledger.proofs import EvidenceRequest
 from node.client import client as client_module
-from node.client.client import BadAnswer, Client, ClientError, Refused, Unreachable
+from node.client.client import Client
+from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 from tests.support.consortium import make_anchor, make_grant, make_transaction
 from tests.support.memory_node import MemoryNode, serve
 
@@ -165,7 +166,7 @@ def test_a_result_for_another_transaction_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, Refused), (404, Refused), (429, Refused), (503, Unreachable)]
+    ("status", "kind"), [(400, RefusedByNode), (404, RefusedByNode), (429, RefusedByNode), (503, Unreachable)]
 )
 def test_a_refusal_is_told_from_a_node_that_cannot_answer(status: int, kind: type[ClientError]) -> None:
     with pytest.raises(kind) as refused:
@@ -175,7 +176,7 @@ def test_a_refusal_is_told_from_a_node_that_cannot_answer(status: int, kind: typ
 
 def test_a_node_cannot_write_to_the_readers_terminal() -> None:
     hostile = "\x1b]0;owned\x07\u202e\ud800" + "x" * 100_000
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedByNode) as refused:
         ask(answer(refusal(found=hostile), 400), CALLS["status"])
     assert refused.value.found.isprintable() and len(refused.value.found) < 2_000
     refused.value.found.encode()
@@ -184,7 +185,7 @@ def test_a_node_cannot_write_to_the_readers_terminal() -> None:
 def test_an_answer_past_the_size_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "ANSWER_SIZE_MAX", 1_000)
     refused = answer(refusal(cure="x" * 800), 400)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedByNode):
         ask(refused, CALLS["status"])
     with pytest.raises(BadAnswer, match="more"):
         ask(http(400, b" " * 1_001), CALLS["status"])
@@ -225,7 +226,7 @@ def test_events_are_followed_from_any_cursor() -> None:
             async for event in client.follow("1.0"):
                 assert event.cursor == "1.1" and event.content["sender"] == "hk-bureau"
                 break
-            with pytest.raises(Refused):
+            with pytest.raises(RefusedByNode):
                 await follow_from(client, "x")
             assert {member.id for member in await client.members()} >= {"hk-bureau", "auditor"}
             assert (await client.block(1))[0].header.height == 1

@@ -13,12 +13,12 @@ import pytest
 from ledger.proofs import Proof
 from ledger.rules.transactions import Transaction
 from node.api.service import PENDING, Submission
-from node.client.client import Refused
 from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, ReferenceTaken, Register, RegisterError
+from node.errors import RefusedByNode
 from tests.node.client.test_issuing import (
     HOLDER,
     ISSUER,
@@ -330,7 +330,7 @@ def test_a_revoked_document_has_no_proof_any_more_and_its_neighbours_have(tmp_pa
         await asyncio.gather(*(each.proof for each in made))
         await issuer.revoke("a", "error")
         await issuer.settled()
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedByNode) as refused:
             await issuer.proof("a")
         assert refused.value.code == "revoked"
         bureau.verify(bureau.draft("b"), await issuer.proof("b"))
@@ -350,7 +350,7 @@ def test_what_the_ledger_refuses_fails_those_documents_alone(tmp_path: Path) -> 
         await pauses.wake()
         bureau.verify(bureau.draft("good"), await good.proof)
         for each, code in ((bad, "unknown-schema"), (expired, "expired")):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(RefusedByNode) as refused:
                 await each.proof
             assert refused.value.code == code
         await issuer.settled()
@@ -470,7 +470,7 @@ def test_code_without_a_loop_issues_corrects_revokes_and_erases_all_the_same(tmp
         bureau.verify(bureau.draft("a corrected"), corrected.proof.result(30))
         issuer.revoke("b", "error")
         issuer.settled()
-        with pytest.raises(Refused, match="revoked"):
+        with pytest.raises(RefusedByNode, match="revoked"):
             issuer.proof("b")
         assert second.reference == "b" and issuer.erase("c") and not issuer.erase("c")
         with pytest.raises(RegisterError):

@@ -26,7 +26,7 @@ from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.api.service import REFUSED, Submission
-from node.client.client import Client, Refused, Unreachable
+from node.client.client import Client
 from node.client.holder import refresh
 from node.client.issuing.draft import (
     Draft,
@@ -39,8 +39,8 @@ from node.client.issuing.nodes import BUSY_CODES, Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
 from node.client.recipient import VALIDITY_MS
+from node.errors import MempoolError, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations
-from node.replica.mempool import MempoolError
 from tests.support.consortium import CHAIN_ID, NOTICE, REPORT, START_MS, key_of, make_genesis, member_key_of
 from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
 from tests.support.memory_node import MemoryNode, serve
@@ -331,7 +331,7 @@ def test_a_correction_is_anchored_then_the_old_document_is_revoked_and_its_proof
         assert linked.supersedes is not None
         superseded = register.document(linked.supersedes)
         assert superseded.is_superseded and superseded.commitment == old.opening.commitment()
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedByNode) as refused:
             asyncio.run(reprove(bureau, register, superseded.commitment))
         assert refused.value.code == "revoked"
     bureau.verify(right, new)
@@ -364,7 +364,7 @@ def test_one_document_is_revoked_without_the_others_of_its_batch(tmp_path: Path)
         assert bureau.settle(register).revoked == (), "once"
         for number, draft in enumerate(drafts):
             if number == 2:
-                with pytest.raises(Refused) as refused:
+                with pytest.raises(RefusedByNode) as refused:
                     bureau.prove(register, "2")
                 assert refused.value.code == "revoked"
             else:
@@ -579,7 +579,7 @@ def test_what_can_never_be_anchored_is_refused_and_stays_in_the_register(code: s
     )
     with opened(bureau) as register:
         register.collect([draft], now_ms=START_MS)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedByNode) as refused:
             bureau.settle(register)
         assert refused.value.code == code and len(register.waiting_batches()) == 1
 
@@ -591,7 +591,7 @@ def test_a_document_without_the_holder_that_its_schema_asks_for_is_told_so_and_n
     with opened(bureau) as register:
         register.collect([bureau.draft("a", holder_key=None), bureau.draft("b")], now_ms=START_MS)
         bureau.settle(register)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedByNode) as refused:
             bureau.prove(register, "a")
         assert refused.value.code == "no-holder"
         bureau.verify(bureau.draft("b"), bureau.prove(register, "b"))
@@ -628,7 +628,7 @@ def test_an_erased_document_leaves_its_commitment_and_nothing_that_opens_it(tmp_
         assert not any(secret in left for secret in (*secrets, b"4711.proof"))
         gone = register.find_commitment(issued.commitment)
         assert gone is not None and gone.opening is None
-        with pytest.raises(Refused, match="erased"):
+        with pytest.raises(RefusedByNode, match="erased"):
             asyncio.run(reprove(bureau, register, issued.commitment))
         bureau.verify(bureau.draft("b"), bureau.prove(register, "b"))
         assert other.opening is not None

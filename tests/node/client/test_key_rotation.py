@@ -8,9 +8,10 @@ import pytest
 
 from ledger.rules.operations import next_key_commitment
 from ledger.rules.state import Member, Node, find, member_key, node_key
-from node.client.client import Client, Refused, Unreachable
+from node.client.client import Client
 from node.client.rotation import Rotated, Rotation
 from node.consensus.config import Config
+from node.errors import RefusedByNode, Unreachable
 from node.files.keyfiles import DevelopmentKey, KeyFileError
 from node.home.home import Home, HomeKeys
 from node.home.settings import Address, HomeSettings, NodeSettings
@@ -144,10 +145,10 @@ def test_a_member_rotation_survives_a_crash_between_its_files(home: Home, step: 
 def test_a_home_without_the_registered_keys_rotates_nothing(home: Home) -> None:
     async def scenario(node: MemoryNode, rotation: Rotation, _: CrashingClient) -> None:
         (home.path / "keys" / "member-next.pem").unlink()
-        with pytest.raises(Refused, match="committed to as"):
+        with pytest.raises(RefusedByNode, match="committed to as"):
             await rotation.rotate_member_key()
         (home.path / "keys" / "validator-next.pem").unlink()
-        with pytest.raises(Refused, match="governance sets other keys"):
+        with pytest.raises(RefusedByNode, match="governance sets other keys"):
             await rotation.rotate_validator_key()
         assert member_of(node).key_sequence == 0
 

@@ -14,6 +14,7 @@ from cli.node import node as node_commands
 from ledger.genesis import DEVELOPMENT
 from ledger.trees.statepages import StatePageError
 from node.consensus.startup import Participation
+from node.errors import StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock
 from node.home.home import Home
@@ -23,7 +24,6 @@ from node.storage import toppages as top_pages
 from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
 from node.storage.quarantine import keep_aside
-from node.storage.store import StoreError
 from node.storage.votelog import VoteLog
 from tests.node.home.test_home import create
 from tests.node.sync.test_sync import check_whole, grow, is_level, memory, run_until

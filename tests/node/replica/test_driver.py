@@ -14,9 +14,10 @@ from ledger.rules.operations import AnchorBatch
 from ledger.rules.state import Parameters
 from ledger.rules.transactions import Transaction
 from node.consensus.effects import Build
+from node.errors import MempoolError
 from node.messages import Gossip, encode_peer_message
 from node.replica.intake import GOSSIP_PER_TICK_MAX, SPREAD_AGAIN_MS
-from node.replica.mempool import Mempool, MempoolError
+from node.replica.mempool import Mempool
 from tests.support.node_world import (
     START_MS,
     VALIDATORS,

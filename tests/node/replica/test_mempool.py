@@ -6,7 +6,8 @@ import pytest
 
 from ledger.encoding.codec import encode
 from ledger.rules.transactions import Transaction
-from node.replica.mempool import SENDER_SHARE, Mempool, MempoolError
+from node.errors import MempoolError
+from node.replica.mempool import SENDER_SHARE, Mempool
 from tests.support.node_world import START_MS, anchor_transaction, make_genesis
 
 GENESIS = make_genesis()

@@ -17,11 +17,12 @@ from ledger.trees.merkle import inclusion_path_from_nodes, verify_inclusion
 from ledger.trees.statepages import check_pages, prove
 from ledger.trees.statetree import InclusionProof, verify_present
 from node.chain.chain import Chain
+from node.errors import StoreError
 from node.storage import store as store_module
 from node.storage import toppages as top_pages
 from node.storage.database import Database, DatabaseError, WriteBatch
 from node.storage.leveldb import plyvel
-from node.storage.store import SCHEMA_VERSION, Store, StoreError
+from node.storage.store import SCHEMA_VERSION, Store
 from node.storage.tables import number_key
 from tests.support.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
 from tests.support.sources import ROOT

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.errors import VoteLogError
 from node.storage import votelog
 from node.storage.voteframes import (
     GROUP_SIZE_MAX,
@@ -27,7 +28,6 @@ from node.storage.votelog import (
     DamageKind,
     Recovery,
     VoteLog,
-    VoteLogError,
     VoteLogForeign,
     VoteLogFull,
     VoteLogLocked,

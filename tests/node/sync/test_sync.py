@@ -22,6 +22,7 @@ from ledger.trees.statepages import check_pages
 from ledger.trust import Handover, TrustPath
 from node.chain.chain import Chain
 from node.consensus.startup import Participation
+from node.errors import NodeStopped
 from node.messages import (
     Consensus,
     FinalBlocks,
@@ -38,7 +39,6 @@ from node.messages import (
     encode_peer_message,
 )
 from node.peernames import is_unpinned, registered, unpinned
-from node.replica.blockexecutor import NodeStopped
 from node.sync.checker import Question, SenderKey, verdicts
 from node.sync.host import SyncTuning
 from node.sync.prevalidation import ANSWER_MS
@@ -751,7 +751,7 @@ def test_a_certified_block_that_executes_otherwise_here_stops_the_node(
     node = near.start(SLEEPER)
 
     def diverge(*_: object, **__: object) -> None:
-        raise Divergence(1, "state_root", claimed=bytes(32), computed=bytes(32))
+        raise Divergence(height=1, field="state_root", claimed=bytes(32), computed=bytes(32))
 
     monkeypatch.setattr("node.sync.blocks.execute_block", diverge)
     tip = node.store.tip().encoded_header

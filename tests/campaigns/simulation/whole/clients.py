@@ -12,7 +12,7 @@ from functools import lru_cache
 from ledger.errors import LedgerError
 from ledger.rules.operations import AnchorBatch, RevokeAnchor, RevokeDocument
 from ledger.rules.transactions import Transaction, TransactionBody
-from node.replica.mempool import MempoolError
+from node.errors import MempoolError
 from tests.campaigns.simulation.whole.consortium import START_MS, Consortium
 
 VALID_MS = 3_000_000

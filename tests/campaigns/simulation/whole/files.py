@@ -151,7 +151,7 @@ class SimulatedFiles:
 
     def lock(self, path: Path) -> _Lock:
         if self._open:
-            raise FileLocked(f"{path}: held by another process")
+            raise FileLocked(where=f"{path}", expected="to be the only user", found="another process")
         return _Lock()
 
     def create(self, path: Path) -> int:

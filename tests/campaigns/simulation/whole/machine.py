@@ -22,16 +22,16 @@ from node.consensus.config import Config
 from node.consensus.effects import Effect
 from node.consensus.events import Event
 from node.consensus.journal import JournalRecord
+from node.errors import MempoolError, StoreError, VoteLogError
 from node.peernames import unpinned
 from node.replica.driver import Driver
 from node.replica.engine import Engine, Engines, HoldsBlock
 from node.replica.journal import Journal, VoteLogJournal
-from node.replica.mempool import Mempool, MempoolError
+from node.replica.mempool import Mempool
 from node.replica.reporter import Reporter
 from node.storage.snapshotstore import SnapshotStore, SnapshotStoreError
-from node.storage.store import Store, StoreError
+from node.storage.store import Store
 from node.storage.tables import REPAIR
-from node.storage.votelog import VoteLogError
 from node.sync.host import SyncParts, SyncTuning
 from tests.campaigns.simulation.whole.certificates import Certificates
 from tests.campaigns.simulation.whole.consortium import START_MS, Consortium
