@@ -1,0 +1,63 @@
+"""Exit codes follow from the family of an error (cli/exits.py)."""
+
+import pytest
+
+from cli.exits import ERROR_FAMILIES, NO, UNREACHABLE, USAGE, explain, own_configuration, wrong_usage
+from ledger.errors import EncodingError, LuohuError
+from ledger.verdicts import VerificationError
+from node.errors import BadAnswer, NodeStopped, NotReady, RefusedByNode, SetupError, Unreachable, VoteLogError
+
+SETUP = SetupError(where="node.toml", expected="a port", found="none", cure="add one")
+VOTES = VoteLogError(where="votes", expected="room", found="none", cure="compact it")
+REFUSED = EncodingError(where="", expected="an array", found="text")
+
+
+def of_client(kind: type[Unreachable] | type[RefusedByNode] | type[BadAnswer]) -> LuohuError:
+    return kind(code="busy", where="transaction", expected="room", found="none", cure="Wait.")
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "code"),
+    [
+        (of_client(Unreachable), UNREACHABLE, "busy"),
+        (of_client(BadAnswer), UNREACHABLE, "busy"),
+        (NotReady(found="no block is final yet"), UNREACHABLE, "not-ready"),
+        (ConnectionRefusedError("refused"), UNREACHABLE, "unreachable"),
+        (of_client(RefusedByNode), NO, "busy"),
+        (REFUSED, NO, "encoding"),
+        (SETUP, USAGE, "configuration"),
+        (VOTES, USAGE, "configuration"),
+        (FileNotFoundError(2, "No such file", "a.pdf"), USAGE, "path"),
+        (wrong_usage("--url", expected="a URL", found="none", cure="Give one."), USAGE, "usage"),
+    ],
+)
+def test_the_family_of_an_error_gives_the_exit_code(error: Exception, exit_code: int, code: str) -> None:
+    assert isinstance(error, ERROR_FAMILIES)
+    explained = explain(error)
+    assert (explained.exit_code, explained.code) == (exit_code, code)
+    assert explained.where and explained.expected and explained.found and explained.cure
+
+
+def test_a_fault_of_ours_is_of_no_family() -> None:
+    assert not isinstance(NodeStopped("a broken invariant"), ERROR_FAMILIES)
+    assert not isinstance(LuohuError(where="a", expected="b", found="c"), ERROR_FAMILIES)
+
+
+def test_an_error_keeps_its_own_cure_and_place() -> None:
+    explained = explain(SETUP)
+    parts = (explained.where, explained.expected, explained.found, explained.cure)
+    assert parts == ("node.toml", "a port", "none", "add one")
+
+
+def test_one_without_a_cure_gets_that_of_its_code() -> None:
+    assert explain(REFUSED).cure.startswith("Use the file as it was handed over")
+    assert explain(REFUSED).where == "input"
+    refusal = VerificationError(code="document-altered", where="document", expected="a", found="b")
+    assert explain(refusal).cure == refusal.refusal.next_step.en
+
+
+def test_a_refusal_inside_the_users_own_set_up_is_wrong_usage() -> None:
+    with pytest.raises(LuohuError) as raised, own_configuration("Fetch it again."):
+        raise REFUSED
+    explained = explain(raised.value)
+    assert (explained.exit_code, explained.cure) == (USAGE, "Fetch it again.")
