@@ -5,10 +5,14 @@ else: there is no field in which personal data could land. The one exception are
 in proposals and take effect by the governors' votes.
 Rule 2: a holder's grant and withdrawal are bodies signed by the consent key itself and carried by any member.
 Rule 3: a consent's id is the hash of the signed grant body, which holds chain id, nonce and deadline.
+Rule 4: an operation answers for every signature that it carries: by which key, over what. What it does not answer
+for, nobody verifies.
+Rule 5: an operation is recorded once, for ever: its effect leaves what refuses it from then on, whatever governors
+undo (docs/formats.md, Effects of operations).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias, get_args
 
 from ledger.encoding.codec import encode
 from ledger.encoding.digests import tagged_digest
@@ -49,6 +53,20 @@ TLS_KEY: Final = "tls"
 
 
 @dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A signature, with the key that made it, the tag that says for what, and what it is over."""
+
+    key: PublicKey
+    tag: str
+    body: bytes
+    signature: bytes
+
+    def verify(self) -> None:
+        """Check the signature. Raises SignatureError."""
+        self.key.verify(self.tag, self.body, self.signature)
+
+
+@dataclass(frozen=True, slots=True)
 class AnchorBatch:
     """By an issuer: anchor the root of a batch of `leaf_count` commitments of one schema."""
 
@@ -58,6 +76,9 @@ class AnchorBatch:
     leaf_count: LeafCount
     schema: SchemaCode
     expires_ms: Milliseconds | None
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,9 @@ class RevokeDocument:
     commitment: Hash
     reason: RevocationReason
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class RevokeAnchor:
@@ -78,6 +102,9 @@ class RevokeAnchor:
 
     root: Hash
     reason: RevocationReason
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +136,15 @@ class Grant:
         """The consent's id: the 32-byte hash of the signed body."""
         return tagged_digest(CONSENT_TAG, self.body)
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return (self._signed(),)
+
     def verify(self) -> None:
         """Check the consent key's signature. Raises EncodingError or SignatureError."""
-        self.decoded().consent_key.verify(GRANT_TAG, self.body, self.signature)
+        self._signed().verify()
+
+    def _signed(self) -> SignedMessage:
+        return SignedMessage(self.decoded().consent_key, GRANT_TAG, self.body, self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +169,15 @@ class Withdraw:
         """Return the decoded body. Raises EncodingError."""
         return unpack(WithdrawalBody, self.body, size_max=WITHDRAWAL_BODY_SIZE_MAX)
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return (self._signed(),)
+
     def verify(self) -> None:
         """Check the consent key's signature. Raises EncodingError or SignatureError."""
-        self.decoded().consent_key.verify(WITHDRAWAL_TAG, self.body, self.signature)
+        self._signed().verify()
+
+    def _signed(self) -> SignedMessage:
+        return SignedMessage(self.decoded().consent_key, WITHDRAWAL_TAG, self.body, self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +188,9 @@ class CloseConsent:
 
     consent_key: PublicKey
     consent_id: Hash
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +207,9 @@ class RecordVerification:
     slot: Annotated[int, Uint(9_999)]
     document_tag: Hash
     outcome: Outcome
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +238,10 @@ class RotateKey:
             next_key=self.next_key,
         )
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        body = self.signed_body(chain_id=chain_id, member=sender)
+        return (SignedMessage(self.key, ROTATION_TAG, body, self.signature),)
+
 
 @dataclass(frozen=True, slots=True)
 class RotateTls:
@@ -219,6 +268,10 @@ class RotateTls:
             next_key=tagged_digest(TLS_CERTIFICATE_TAG, pack(self.certificate)),
         )
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        body = self.signed_body(chain_id=chain_id, member=sender)
+        return (SignedMessage(self.key, ROTATION_TAG, body, self.signature),)
+
 
 @dataclass(frozen=True, slots=True)
 class Propose:
@@ -234,6 +287,9 @@ class Propose:
         """Return the 32-byte id that this proposal has when `proposer` sends it."""
         return proposal_id(chain_id=chain_id, proposer=proposer, proposed=to_value(self))
 
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class CastVote:
@@ -243,6 +299,9 @@ class CastVote:
 
     proposal: Hash
     choice: Choice
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +314,11 @@ class ReportMisbehaviour:
     first: Vote
     second: Vote
 
-    def verify(self, chain_id: bytes) -> None:
-        """Check both signatures. Raises SignatureError."""
-        for vote in (self.first, self.second):
-            subject = vote.subject
-            self.key.verify(VOTE_TAGS[subject.kind], subject.body(chain_id), vote.signature)
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return tuple(
+            SignedMessage(self.key, VOTE_TAGS[vote.subject.kind], vote.subject.body(chain_id), vote.signature)
+            for vote in (self.first, self.second)
+        )
 
 
 Operation: TypeAlias = (
@@ -276,20 +335,7 @@ Operation: TypeAlias = (
     | CastVote
     | ReportMisbehaviour
 )
-OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = (
-    AnchorBatch,
-    RevokeDocument,
-    RevokeAnchor,
-    Grant,
-    Withdraw,
-    CloseConsent,
-    RecordVerification,
-    RotateKey,
-    RotateTls,
-    Propose,
-    CastVote,
-    ReportMisbehaviour,
-)
+OPERATION_CLASSES: Final[tuple[type[Operation], ...]] = get_args(Operation)
 
 
 def next_key_commitment(key: PublicKey) -> bytes:
@@ -302,13 +348,6 @@ def rotation_body(
 ) -> bytes:
     """Return what the revealed key signs in a rotation."""
     return encode((chain_id, member, role, sequence, (key.algorithm, key.data), next_key))
-
-
-def signature_count(operation: Operation) -> int:
-    """Return how many signatures an operation carries of its own."""
-    if isinstance(operation, ReportMisbehaviour):
-        return 2
-    return 1 if isinstance(operation, Grant | Withdraw | RotateKey | RotateTls) else 0
 
 
 def check_chain(chain_id: bytes, found: bytes, what: str) -> None:

@@ -5,6 +5,7 @@ another transaction, so a cached verification can never vouch for a signature it
 Rule 2: a transaction holds 1 to 1,000 operations and at most TRANSACTION_SIZE_MAX bytes.
 Rule 3: a relay never mixes holders, or a holder's and its own operations, in one transaction.
 Rule 4: a verified transaction is remembered by (id, public key of the sender), nothing less.
+Rule 5: what is counted is what is verified: the sender's signature, and each that an operation answers for.
 """
 
 from collections import OrderedDict
@@ -16,16 +17,7 @@ from ledger.encoding.digests import tagged_digest
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.encoding.records import Hash, Items, MemberId, Milliseconds, Octets, SignatureBytes, pack, unpack
 from ledger.errors import LedgerError
-from ledger.rules.operations import (
-    ROTATION_TAG,
-    Grant,
-    Operation,
-    ReportMisbehaviour,
-    RotateKey,
-    RotateTls,
-    Withdraw,
-    signature_count,
-)
+from ledger.rules.operations import Grant, Operation, SignedMessage, Withdraw
 
 TRANSACTION_TAG: Final = "luohu/transaction/1"
 TRANSACTION_ID_TAG: Final = "luohu/transaction-id/1"
@@ -65,6 +57,7 @@ class Transaction:
     body: TransactionBody
     body_bytes: bytes
     signature: bytes
+    carried: tuple[SignedMessage, ...]
 
     @classmethod
     def decode(cls, encoded: bytes) -> "Transaction":
@@ -73,7 +66,12 @@ class Transaction:
         body = unpack(TransactionBody, envelope.body, size_max=TRANSACTION_SIZE_MAX)
         check_one_author(body.operations)
         identity = transaction_id(encoded)
-        return cls(encoded, identity, body, envelope.body, envelope.signature)
+        carried = tuple(
+            message
+            for operation in body.operations
+            for message in operation.signed_messages(chain_id=body.chain_id, sender=body.sender)
+        )
+        return cls(encoded, identity, body, envelope.body, envelope.signature, carried)
 
     @classmethod
     def sign(cls, body: TransactionBody, key: PrivateKey) -> "Transaction":
@@ -85,19 +83,13 @@ class Transaction:
     @property
     def signature_count(self) -> int:
         """How many signatures must be verified for this transaction."""
-        return 1 + sum(signature_count(operation) for operation in self.body.operations)
+        return 1 + len(self.carried)
 
     def verify(self, sender_key: PublicKey) -> None:
         """Check the sender's signature and every one that its operations carry. Raises LedgerError."""
-        sender_key.verify(TRANSACTION_TAG, self.body_bytes, self.signature)
-        for operation in self.body.operations:
-            if isinstance(operation, Grant | Withdraw):
-                operation.verify()
-            elif isinstance(operation, RotateKey | RotateTls):
-                body = operation.signed_body(chain_id=self.body.chain_id, member=self.body.sender)
-                operation.key.verify(ROTATION_TAG, body, operation.signature)
-            elif isinstance(operation, ReportMisbehaviour):
-                operation.verify(self.body.chain_id)
+        own = SignedMessage(sender_key, TRANSACTION_TAG, self.body_bytes, self.signature)
+        for message in (own, *self.carried):
+            message.verify()
 
 
 def transaction_id(encoded: bytes) -> bytes:
