@@ -28,7 +28,15 @@ MODULES = (
     "snapshots",
 )
 # Results and wrappers that are never encoded.
-UNWRITTEN = {"PrivateKey", "EncodedHeader", "Block", "TrustedHeader", "Pins", "Rebuilding"}
+UNWRITTEN = {
+    "PrivateKey",
+    "SignedMessage",
+    "EncodedHeader",
+    "Block",
+    "TrustedHeader",
+    "Pins",
+    "Rebuilding",
+}
 
 
 def records() -> list[type[Record]]:
