@@ -15,7 +15,7 @@ from cli.checking import checking_pool
 from cli.exits import FINE, NO, wrong_usage
 from cli.files import FILE, read_genesis
 from cli.output import Progress, fields, json_option, print_answer
-from ledger.audit import Audit, AuditReport, ConsentUse, Finding, ProposalCourse
+from ledger.audit import ANCHORS, Audit, AuditReport, ConsentUse, Finding, ProposalCourse
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
@@ -159,12 +159,9 @@ def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_js
         "compared": compared,
         "transactions_count": report.transactions_count,
         "operations": dict(report.operations),
-        "anchors": dict(report.anchors),
+        "anchors": dict(report.deeds[ANCHORS]),
         "documents": dict(report.documents),
-        "revocations": dict(report.revocations),
-        "verifications": dict(report.verifications),
-        "relays": dict(report.relays),
-        "rotations": dict(report.rotations),
+        **{deed.name: dict(counted) for deed, counted in report.deeds.items() if deed != ANCHORS},
         "consents": consents,
         "proposals": [_proposal_json(*each) for each in report.proposals.items()],
         "misbehaviour": [
@@ -218,15 +215,7 @@ def _report_lines(report: AuditReport, genesis: Genesis, compared: str) -> list[
     if len(report.findings) > FINDINGS_SHOWN_MAX:
         lines.append(f"  ! and {len(report.findings) - FINDINGS_SHOWN_MAX} more; --json lists all")
     lines += ["", "Who did what"]
-    members = sorted(
-        {
-            *report.anchors,
-            *report.revocations,
-            *report.verifications,
-            *report.relays,
-            *report.rotations,
-        }
-    )
+    members = sorted(set().union(*report.deeds.values()))
     lines += fields([(names.get(member, member), _deeds(report, member)) for member in members])
     lines += ["", f"Consents: {len(report.consents)}"]
     lines += [f"  {_consent_words(consent_id, use)}" for consent_id, use in report.consents.items()]
@@ -242,14 +231,9 @@ def _report_lines(report: AuditReport, genesis: Genesis, compared: str) -> list[
 
 
 def _deeds(report: AuditReport, member: str) -> str:
-    counted = (
-        (report.anchors[member], "anchors", f" over {report.documents[member]} documents"),
-        (report.revocations[member], "revocations", ""),
-        (report.verifications[member], "recorded verifications", ""),
-        (report.relays[member], "relayed for holders", ""),
-        (report.rotations[member], "key rotations", ""),
-    )
-    return ", ".join(f"{what}: {count}{more}" for count, what, more in counted if count)
+    more = {ANCHORS: f" over {report.documents[member]} documents"}
+    counted = ((deed, found[member]) for deed, found in report.deeds.items() if found[member])
+    return ", ".join(f"{deed.words}: {count}{more.get(deed, '')}" for deed, count in counted)
 
 
 def _proposal_words(identity: bytes, course: ProposalCourse) -> str:

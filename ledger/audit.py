@@ -10,7 +10,7 @@ on; where it cannot, the audit ends with the finding that stopped it.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Final
 
 from ledger.chain.execution import execute_block
 from ledger.chain.overlays import Executed, Tip
@@ -38,6 +38,39 @@ from ledger.rules.operations import (
 from ledger.rules.proposals import Proposal, proposal_key
 from ledger.rules.state import find, require_validators
 from ledger.rules.transactions import VerifiedTransactions
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a member did: its name in the report, and the words for people."""
+
+    name: str
+    words: str
+
+
+ANCHORS: Final = Deed("anchors", "anchors")
+REVOCATIONS: Final = Deed("revocations", "revocations")
+VERIFICATIONS: Final = Deed("verifications", "recorded verifications")
+RELAYS: Final = Deed("relays", "relayed for holders")
+ROTATIONS: Final = Deed("rotations", "key rotations")
+
+DEEDS: Final[dict[type[Operation], Deed | None]] = {
+    AnchorBatch: ANCHORS,
+    RevokeDocument: REVOCATIONS,
+    RevokeAnchor: REVOCATIONS,
+    RecordVerification: VERIFICATIONS,
+    Grant: RELAYS,
+    Withdraw: RELAYS,
+    RotateKey: ROTATIONS,
+    RotateTls: ROTATIONS,
+    CloseConsent: None,
+    Propose: None,
+    CastVote: None,
+    ReportMisbehaviour: None,
+}
+"""As what each operation counts for its sender. None: the report tells it with its consent, proposal or validator."""
+
+DEEDS_SHOWN: Final = tuple(dict.fromkeys(deed for deed in DEEDS.values() if deed is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +130,11 @@ class AuditReport:
     final_height: int = 0
     transactions_count: int = 0
     operations: Counter[str] = field(default_factory=Counter)
-    anchors: Counter[str] = field(default_factory=Counter)
+    deeds: dict[Deed, Counter[str]] = field(
+        default_factory=lambda: {deed: Counter[str]() for deed in DEEDS_SHOWN}
+    )
     documents: Counter[str] = field(default_factory=Counter)
-    revocations: Counter[str] = field(default_factory=Counter)
     consents: dict[bytes, ConsentUse] = field(default_factory=dict)
-    verifications: Counter[str] = field(default_factory=Counter)
-    relays: Counter[str] = field(default_factory=Counter)
-    rotations: Counter[str] = field(default_factory=Counter)
     proposals: dict[bytes, ProposalCourse] = field(default_factory=dict)
     misbehaviour: list[MisbehaviourFound] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -251,28 +282,23 @@ class Audit:
 
     def _count_operation(self, operation: Operation, sender: str, height: int) -> None:
         report = self.report
+        deed = DEEDS[type(operation)]
+        if deed is not None:
+            report.deeds[deed][sender] += 1
         match operation:
             case AnchorBatch():
-                report.anchors[sender] += 1
                 report.documents[sender] += operation.leaf_count
-            case RevokeDocument() | RevokeAnchor():
-                report.revocations[sender] += 1
             case Grant():
-                report.relays[sender] += 1
                 terms = operation.decoded().terms
                 report.consents.setdefault(
                     operation.consent_id, ConsentUse(terms.issuer, terms.recipient, terms.purpose, height)
                 )
             case Withdraw():
-                report.relays[sender] += 1
                 self._end_consent(operation.decoded().consent_id, height)
             case CloseConsent():
                 self._end_consent(operation.consent_id, height)
             case RecordVerification():
-                report.verifications[sender] += 1
                 self._use_consent(operation.consent_id, height)
-            case RotateKey() | RotateTls():
-                report.rotations[sender] += 1
             case Propose():
                 self._count_proposal(operation, sender, height)
             case CastVote():
@@ -280,7 +306,7 @@ class Audit:
             case ReportMisbehaviour():
                 self._count_misbehaviour(operation, height)
             case _:
-                assert_never(operation)
+                pass
 
     def _count_proposal(self, operation: Propose, sender: str, height: int) -> None:
         identity = operation.proposal_id(chain_id=self.report.chain_id, proposer=sender)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.audit import Audit, AuditReport
+from ledger.audit import DEEDS, DEEDS_SHOWN, VERIFICATIONS, Audit, AuditReport
 from ledger.encoding.records import pack, unpack
 from ledger.rules.blocks import Block, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
-from ledger.rules.operations import RecordVerification
+from ledger.rules.operations import OPERATION_CLASSES, RecordVerification
 from ledger.rules.state import Anchor, anchor_key
 from tests.support.story import BANK, ISSUER, RELAY, Story, tell
 
@@ -54,10 +54,16 @@ def test_a_clean_chain_says_who_did_what(story: Story) -> None:
     assert report.is_clean
     assert report.final_height == report.height == store.tip().header.height
     assert report.documents[ISSUER] == 5
-    assert report.verifications[BANK] == 1
+    assert report.deeds[VERIFICATIONS][BANK] == 1
     use = report.consents[story.consent.consent_id]
     assert (use.issuer, use.recipient, len(use.verification_heights)) == (ISSUER, BANK, 1)
     assert use.ended_height is not None
+
+
+def test_the_audit_knows_what_each_operation_counts_as() -> None:
+    assert set(DEEDS) == set(OPERATION_CLASSES)
+    for shown in ("name", "words"):
+        assert len({getattr(deed, shown) for deed in DEEDS_SHOWN}) == len(DEEDS_SHOWN)
 
 
 def test_an_altered_stored_record_is_named_with_its_block(story: Story) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.audit import Audit, ProposalCourse
+from ledger.audit import ROTATIONS, Audit, ProposalCourse
 from ledger.encoding.records import from_json, from_value, to_json, to_value
 from ledger.genesis import GenesisError
 from ledger.rules.enactment import SUSPENSIONS_MAX
@@ -567,4 +567,4 @@ def test_the_audit_tells_the_course_of_every_proposal() -> None:
         rejected: ProposalCourse("add_purpose", OPERATOR, 5, 2, "rejected", 7),
         waiting: ProposalCourse("change_names", OPERATOR, 8),
     }
-    assert report.rotations == {BUREAU: 1}
+    assert report.deeds[ROTATIONS] == {BUREAU: 1}
