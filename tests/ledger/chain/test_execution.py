@@ -1,6 +1,6 @@
 """Execution: building and checking run the same code, and every altered header field is refused by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import pytest
@@ -20,6 +20,7 @@ from ledger.rules.blocks import (
 from ledger.rules.state import Schema, StateView, find, schema_key
 from ledger.rules.transactions import Transaction, VerifiedTransactions
 from ledger.trees.merkle import tree_root
+from tests.ledger.rules.test_recorded_once import RECORDED_CODES, SCENES, Scene, settle
 from tests.support.consortium import (
     CHAIN_ID,
     MINUTE_MS,
@@ -165,6 +166,26 @@ def test_a_block_holds_only_transactions_that_apply() -> None:
         with pytest.raises(BlockError, match="transaction 4") as caught:
             execute(ledger, replace(block, transactions=(*block.transactions, bad)))
         assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_block_that_repeats_a_final_transaction_or_one_of_its_own_is_refused(
+    scene: Callable[[Ledger], Scene],
+) -> None:
+    ledger = Ledger.start()
+    shown = scene(ledger)
+    transaction = make_transaction(shown.sender, shown.operation)
+    alone = ledger.build(transaction)[0].block
+    with pytest.raises(BlockError, match="transaction 1: ") as twice:
+        execute(ledger, replace(alone, transactions=(transaction, transaction)))
+    ledger.record(transaction)
+    settle(ledger)
+    empty = ledger.build()[0].block
+    with pytest.raises(BlockError, match="transaction 0: ") as again:
+        execute(ledger, replace(empty, transactions=(transaction,)))
+    for caught in (twice, again):
+        cause = caught.value.__cause__
+        assert isinstance(cause, LedgerError) and cause.code in RECORDED_CODES
 
 
 def test_a_refused_candidate_leaves_no_trace_in_a_built_block() -> None:

@@ -6,6 +6,7 @@ They sign anything, but only as themselves: a signature of another member is wha
 import random
 from dataclasses import replace
 
+from ledger.rules.blocks import EncodedHeader, transactions_root
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertificate, SignedBy, Subject, Vote
 from node.consensus.messages import (
     BlockProposalMessage,
@@ -238,6 +239,50 @@ class Usurper(Byzantine):
         return [encode_peer_message(BlockProposal(encoded, other.encoded_header.encoded, ()))]
 
 
+class Repeater(Byzantine):
+    """As a leader, proposes blocks that hold a final transaction once more, or one of their own twice."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self._repeating: dict[bytes, list[bytes]] = {}
+
+    def spoil(self, peer: str, message: PeerMessage, data: bytes) -> list[bytes]:
+        vote = vote_in(message) if isinstance(message, BlockProposal) else None
+        if vote is None or vote.subject.block_hash is None or not self.is_validator:
+            return [data]
+        if vote.subject.block_hash not in self._repeating:
+            self._repeating[vote.subject.block_hash] = self._repeat(vote.subject, vote.subject.block_hash)
+        return self._repeating[vote.subject.block_hash] or [data]
+
+    def _repeat(self, subject: Subject, block_hash: bytes) -> list[bytes]:
+        """Return the proposal and the body that it repeats; nothing where there is none to repeat."""
+        assert self.driver is not None
+        chain = self.driver.chain
+        candidate = chain.tree.find(block_hash)
+        if candidate is None or candidate.executed is None or self.may(300):
+            return []
+        own = candidate.executed.block.transactions
+        height = chain.tip.header.height
+        before = chain.store.load_block(self.chance.randint(max(1, height - 20), height)) if height else None
+        final = () if before is None else before.transactions
+        is_final = bool(final) and self.may(500)
+        among = final if is_final else own
+        if not among:
+            return []
+        repeated = self.chance.choice(among)
+        transactions = (*own, repeated)
+        ids = tuple(transaction.id for transaction in transactions)
+        # It claims that nothing changes by it, as would be true of what was applied once.
+        header = replace(candidate.encoded_header.header, transactions_root=transactions_root(ids))
+        other = EncodedHeader.encode(header)
+        vote = self.vote_for(Subject(NOTARIZE, subject.epoch, subject.view, subject.parent_view, other.hash))
+        what = "a final transaction" if is_final else "one transaction twice"
+        self.timeline.sometimes[f"byzantine: {what} proposed"] += 1
+        encoded = encode_message(BlockProposalMessage(vote))
+        proposal = encode_peer_message(BlockProposal(encoded, other.encoded, ids))
+        return [proposal, encode_peer_message(Gossip((repeated.encoded,)))]
+
+
 class Impersonator(Byzantine):
     """Votes and proposes in other members' names, with its own signature or none."""
 
@@ -451,4 +496,5 @@ ACTORS: dict[str, type[Byzantine]] = {
     "lying-server": LyingServer,
     "snapshot-forger": SnapshotForger,
     "twins": Twin,
+    "repeater": Repeater,
 }

@@ -66,6 +66,8 @@ RARE = (
     "byzantine: nullify and finalize",
     "byzantine: message withheld",
     "byzantine: parent usurped",
+    "byzantine: a final transaction proposed",
+    "byzantine: one transaction twice proposed",
     "byzantine: another impersonated",
     "byzantine: old message replayed",
     "byzantine: garbage sent",

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest import mock
 
+import ledger.chain.execution
 import ledger.rules.transition
 import node.consensus.core
 import node.consensus.restore
@@ -29,6 +30,7 @@ from ledger.rules.certificates import (
     ValidatorSet,
     Vote,
 )
+from ledger.rules.standing import BlockContext, Refused
 from ledger.rules.state import Anchor, L, Revocation, StateView
 from ledger.rules.transactions import Transaction
 from node.chain.blocktree import Candidate
@@ -395,6 +397,22 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
         return None if shape in (Anchor, Revocation) else find(state, shape, key)
 
     put(patches, ledger.rules.transition, "find", forgetful)
+
+
+@defect("I13", byzantine="repeater")
+def a_repetition_is_taken_as_done(patches: ExitStack) -> None:
+    """What was recorded before changes nothing, instead of being refused: a proposer may repeat it."""
+    apply = ledger.chain.execution.apply_transaction
+
+    def lenient(transaction: Transaction, state: StateView, context: BlockContext) -> dict[bytes, bytes]:
+        try:
+            return apply(transaction, state, context)
+        except Refused as error:
+            if error.code == "already-recorded":
+                return {}
+            raise
+
+    put(patches, ledger.chain.execution, "apply_transaction", lenient)
 
 
 @defect("R4", byzantine="withholder", seeds_max=20)
