@@ -3,6 +3,7 @@
 The oracle counts votes itself, from the operations that blocks recorded, not by the rules' own tally.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ from tests.ledger.rules.test_rotations import rotating
 from tests.support.consortium import CHAIN_ID, Ledger, make_transaction, member_key_of
 from tests.support.governors import EXPIRES_MS, proposal_of, register_validator
 
+SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey))
 PEOPLE = ("auditor", "hk-bank", "hk-bureau", "hk-operator", "mainland-bank", "mainland-bureau", "sz-operator")
 
 
@@ -109,6 +111,7 @@ class History:
     named: dict[bytes, str | None] = field(default_factory=dict)
     votes: dict[bytes, dict[str, str]] = field(default_factory=dict)
     decided: dict[bytes, Proposal] = field(default_factory=dict)
+    recorded: Counter[type[Operation]] = field(default_factory=Counter)
 
     def send(self, sender: str, operation: Operation, key_sequence: int = 0) -> bool:
         """Send one operation in a block of its own; say whether it was recorded."""
@@ -119,7 +122,9 @@ class History:
         executed, refused = ledger.build(make_transaction(sender, operation, valid_until_ms=until, key=key))
         ledger.tip = executed.tip()
         self.check(before)
-        return not refused and not executed.block.header.is_seal
+        is_recorded = not refused and not executed.block.header.is_seal
+        self.recorded[type(operation)] += is_recorded
+        return is_recorded
 
     def propose(self, sender: str, change: Change) -> None:
         state = self.ledger.tip.state
@@ -235,4 +240,5 @@ def test_the_histories_reach_what_they_are_about() -> None:
     )
     statuses = [proposal.decision.status for proposal in history.decided.values() if proposal.decision]
     assert statuses.count("passed") >= 6
+    assert {each for each, count in history.recorded.items() if count} == SENDS
     assert require_validators(history.ledger.tip.state).epoch >= 3

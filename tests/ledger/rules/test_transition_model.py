@@ -10,14 +10,24 @@ from functools import cache
 from hashlib import sha256
 from typing import TypeAlias
 
-from hypothesis import event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from ledger.chain.overlays import Overlay
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
 from ledger.genesis import genesis_block
-from ledger.rules.operations import Grant, Operation, RevokeAnchor, RevokeDocument
+from ledger.rules.operations import (
+    AnchorBatch,
+    CloseConsent,
+    Grant,
+    Operation,
+    RecordVerification,
+    RevokeAnchor,
+    RevokeDocument,
+    RotateKey,
+    Withdraw,
+)
 from ledger.rules.state import (
     Anchor,
     Consent,
@@ -60,6 +70,18 @@ from tests.support.consortium import (
     member_key_of,
 )
 
+SENDS: frozenset[type[Operation]] = frozenset(
+    (
+        AnchorBatch,
+        RevokeDocument,
+        RevokeAnchor,
+        Grant,
+        Withdraw,
+        CloseConsent,
+        RecordVerification,
+        RotateKey,
+    )
+)
 HORIZON_MS = 60 * MINUTE_MS
 SUSPENDED = "mainland-bureau"
 SENDERS = (*sorted(SIDES), "nobody")
@@ -349,6 +371,18 @@ blocks = st.lists(
     min_size=2,
     max_size=6,
 )
+
+
+def test_the_model_sends_the_operations_that_it_says() -> None:
+    found: set[type[Operation]] = set()
+
+    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @given(sent)
+    def collect(each: Sent) -> None:
+        found.update(type(real(op, each.sender)) for op in each.ops)
+
+    collect()
+    assert found == SENDS
 
 
 # -- the ledger beside the model -------------------------------------------------------------------------------

@@ -19,12 +19,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from ledger.rules.operations import (
+    AnchorBatch,
+    CastVote,
+    Operation,
+    Propose,
+    ReportMisbehaviour,
+    RevokeAnchor,
+    RevokeDocument,
+    RotateKey,
+    RotateTls,
+)
 from ledger.rules.proposals import Change
 from tests.campaigns.simulation.whole.schedule import CHANGES, plan
 from tests.campaigns.simulation.whole.world import FAULTS_MIN, HEIGHTS_MIN, TRANSACTIONS_MIN, Outcome, run
 from tests.support.sources import ROOT
 
 CAMPAIGN_SIZE_MIN = 200
+
+SENDS: frozenset[type[Operation]] = frozenset(
+    (
+        AnchorBatch,
+        RevokeDocument,
+        RevokeAnchor,
+        RotateKey,
+        RotateTls,
+        Propose,
+        CastVote,
+        ReportMisbehaviour,
+    )
+)
+"""What clients, governors and validators send here. A campaign in which one was never recorded has failed."""
 
 RARE = (
     "view notarized and nullified",
@@ -104,6 +129,7 @@ RARE = (
     "fault: remove",
     "fault: add",
     *(f"fault: {kind}" for kind in CHANGES if kind not in ("rotate", "replace", "remove", "add")),
+    *sorted(f"recorded: {each.__name__}" for each in SENDS),
     *(f"enacted: {change.__name__}" for change in get_args(Change)),
     "proposal outvoted",
     "member key rotated",

@@ -658,6 +658,7 @@ class Oracle:
 
     def _note_operations(self, sender: str, operations: Sequence[object], height: int) -> None:
         for operation in operations:
+            self.timeline.sometimes[f"recorded: {type(operation).__name__}"] += 1
             match operation:
                 case AnchorBatch():
                     record, after = ("anchor", sender, operation.root), None
