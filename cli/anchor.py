@@ -33,7 +33,7 @@ from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import REGISTER, Register
-from node.client.recipient import sign_operations
+from node.client.submission import sign_operations
 from node.clock import SystemClock
 
 ROOT_DIGITS: Final = 64

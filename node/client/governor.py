@@ -12,7 +12,7 @@ from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Operation, Propose
 from ledger.rules.proposals import YES, Change, Proposal, named_member
 from node.client.client import Client, Result
-from node.client.recipient import sign_operations, submit_once
+from node.client.submission import sign_operations, submit_once
 from node.errors import BadAnswer
 
 PROPOSAL_MS: Final = 14 * 86_400_000

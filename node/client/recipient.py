@@ -13,33 +13,17 @@ from ledger.commitments import document_tag
 from ledger.encoding.keys import PrivateKey
 from ledger.presentation import ConsentFile, Presentation
 from ledger.proofs import Proof
-from ledger.rules.operations import CloseConsent, Operation, RecordVerification
-from ledger.rules.transactions import Transaction, TransactionBody
+from ledger.rules.operations import CloseConsent, RecordVerification
 from node.client.client import Client, Result
+from node.client.submission import sign_operations, submit_once
 from node.errors import RefusedByNode
 
-VALIDITY_MS: Final = 60_000
 NONCE_SIZE: Final = 16
 
 
 def fresh_nonce() -> bytes:
     """Return a request's 16-byte nonce."""
     return secrets.token_bytes(NONCE_SIZE)
-
-
-def sign_operations(
-    *, chain_id: bytes, member: str, key: PrivateKey, now_ms: int, operations: tuple[Operation, ...]
-) -> Transaction:
-    """Return a transaction of a member that may be recorded for a minute."""
-    return Transaction.sign(TransactionBody(chain_id, member, now_ms + VALIDITY_MS, operations), key)
-
-
-async def submit_once(client: Client, transaction: Transaction) -> Result | None:
-    """Have a transaction recorded; None where it was recorded before. Raises RefusedByNode or Unreachable."""
-    (result,) = await client.submit([transaction])
-    if result.refusal is not None and result.refusal.code == "already-recorded":
-        return None
-    return result.require_final()
 
 
 async def record_verification(

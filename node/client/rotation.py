@@ -23,7 +23,7 @@ from ledger.rules.operations import (
 )
 from ledger.rules.state import Member
 from node.client.client import Client, Result
-from node.client.recipient import sign_operations, submit_once
+from node.client.submission import sign_operations, submit_once
 from node.errors import RefusedByNode
 from node.files.keyfiles import Protection
 from node.home.home import MEMBER_AFTER_KEY, Home

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from ledger.proofs import Evidence, EvidenceRequest
 from ledger.rules.transactions import Transaction
 from node.client.client import Client, Result
-from node.client.recipient import submit_once
+from node.client.submission import submit_once
 from node.errors import BadAnswer, RefusedByNode, Unreachable
 
 BUSY_CODES: Final = frozenset({"mempool-full", "mempool-share", "rate-limited"})

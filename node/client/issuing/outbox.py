@@ -26,7 +26,7 @@ from node.client.client import Result
 from node.client.issuing.batchtree import LEAVES_MAX
 from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, Due, Issued, Register
-from node.client.recipient import sign_operations
+from node.client.submission import sign_operations
 from node.clock import Clock
 from node.errors import BadAnswer, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations, replace_file

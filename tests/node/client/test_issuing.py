@@ -38,7 +38,7 @@ from node.client.issuing.draft import (
 from node.client.issuing.nodes import BUSY_CODES, Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
-from node.client.recipient import VALIDITY_MS
+from node.client.submission import VALIDITY_MS
 from node.errors import MempoolError, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations
 from tests.support.consortium import CHAIN_ID, NOTICE, REPORT, START_MS, key_of, make_genesis, member_key_of
