@@ -12,7 +12,7 @@ from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Operation, Propose
 from ledger.rules.proposals import YES, Change, Proposal, named_member
 from node.client.client import Client, Result
-from node.client.submission import sign_operations, submit_once
+from node.client.submission import submit_operations
 from node.errors import BadAnswer
 
 PROPOSAL_MS: Final = 14 * 86_400_000
@@ -44,8 +44,10 @@ async def propose(
     operations: tuple[Operation, ...] = (operation,)
     if is_voting and named_member(change) != member:
         operations = (operation, CastVote(identity, YES))
-    signed = sign_operations(chain_id=chain_id, member=member, key=key, now_ms=now_ms, operations=operations)
-    return identity, await submit_once(client, signed)
+    result = await submit_operations(
+        client, *operations, chain_id=chain_id, member=member, key=key, now_ms=now_ms
+    )
+    return identity, result
 
 
 async def cast_vote(
@@ -59,14 +61,8 @@ async def cast_vote(
     now_ms: int,
 ) -> Result | None:
     """Vote on a proposal; None where this vote was recorded before. Raises Refused or Unreachable."""
-    signed = sign_operations(
-        chain_id=chain_id,
-        member=member,
-        key=key,
-        now_ms=now_ms,
-        operations=(CastVote(proposal, choice),),
-    )
-    return await submit_once(client, signed)
+    vote = CastVote(proposal, choice)
+    return await submit_operations(client, vote, chain_id=chain_id, member=member, key=key, now_ms=now_ms)
 
 
 async def read_proposal(client: Client, proposal: bytes, *, chain_id: bytes) -> tuple[Proposal, str]:

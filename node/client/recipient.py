@@ -15,7 +15,7 @@ from ledger.presentation import ConsentFile, Presentation
 from ledger.proofs import Proof
 from ledger.rules.operations import CloseConsent, RecordVerification
 from node.client.client import Client, Result
-from node.client.submission import sign_operations, submit_once
+from node.client.submission import submit_operations
 from node.errors import RefusedByNode
 
 NONCE_SIZE: Final = 16
@@ -56,10 +56,9 @@ async def record_verification(
         document_tag=_tag_of(proof, presentation, consent.used),
         outcome=outcome,
     )
-    transaction = sign_operations(
-        chain_id=proof.chain_id, member=member, key=key, now_ms=now_ms, operations=(operation,)
+    return await submit_operations(
+        client, operation, chain_id=proof.chain_id, member=member, key=key, now_ms=now_ms
     )
-    return await submit_once(client, transaction)
 
 
 async def _is_recorded(
@@ -86,11 +85,11 @@ async def close_consent(
     client: Client, consent: ConsentFile, *, member: str, key: PrivateKey, now_ms: int
 ) -> Result | None:
     """End a consent that names this member. None where it was ended before."""
-    transaction = sign_operations(
+    return await submit_operations(
+        client,
+        CloseConsent(consent.consent_key, consent.consent_id),
         chain_id=consent.grant.decoded().chain_id,
         member=member,
         key=key,
         now_ms=now_ms,
-        operations=(CloseConsent(consent.consent_key, consent.consent_id),),
     )
-    return await submit_once(client, transaction)

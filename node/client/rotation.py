@@ -23,7 +23,7 @@ from ledger.rules.operations import (
 )
 from ledger.rules.state import Member
 from node.client.client import Client, Result
-from node.client.submission import sign_operations, submit_once
+from node.client.submission import submit_operations
 from node.errors import RefusedByNode
 from node.files.keyfiles import Protection
 from node.home.home import MEMBER_AFTER_KEY, Home
@@ -121,14 +121,14 @@ class Rotation:
         return self.home.load_member_key(self.protection, expected=member.key)
 
     async def _submit(self, operation: Operation, key: PrivateKey) -> Result | None:
-        transaction = sign_operations(
+        return await submit_operations(
+            self.client,
+            operation,
             chain_id=self._chain_id,
             member=self.home.member,
             key=key,
             now_ms=self.now_ms(),
-            operations=(operation,),
         )
-        return await submit_once(self.client, transaction)
 
 
 def _fresh_key() -> PrivateKey:

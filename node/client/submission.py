@@ -27,3 +27,19 @@ async def submit_once(client: Client, transaction: Transaction) -> Result | None
     if result.refusal is not None and result.refusal.code == "already-recorded":
         return None
     return result.require_final()
+
+
+async def submit_operations(
+    client: Client,
+    *operations: Operation,
+    chain_id: bytes,
+    member: str,
+    key: PrivateKey,
+    now_ms: int,
+) -> Result | None:
+    """Sign operations of a member and have them recorded; None where they were recorded before.
+
+    Raises Refused or Unreachable.
+    """
+    signed = sign_operations(chain_id=chain_id, member=member, key=key, now_ms=now_ms, operations=operations)
+    return await submit_once(client, signed)
