@@ -1,46 +1,23 @@
-"""Dates, times and durations as users write them.
+"""Times and durations as users write them on the command line; dates and local time are those of node/localtime.py.
 
-Rule 1: a date alone is the end of that day in Hong Kong and Beijing (UTC+8), its last millisecond.
-Rule 2: a time without an offset is in UTC+8; with one it means what it says.
-Rule 3: inside the program every time is in milliseconds of the Unix epoch.
+Rule 1: inside the program every time is in milliseconds of the Unix epoch.
 """
 
 import re
 import time
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 import click
 
-LOCAL_ZONE: Final = timezone(timedelta(hours=8), "UTC+8")
-DAY_MS: Final = 86_400_000
+from node.localtime import DAY_MS
+from node.localtime import end_of_day as end_of_day
+from node.localtime import parse_time as parse_time
+from node.localtime import show_time as show_time
+
 DURATION_MAX_MS: Final = 3_660 * DAY_MS
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*", re.ASCII)
 _DURATION: Final = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd])", re.ASCII)
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
-
-
-def parse_time(text: str) -> int:
-    """Return the milliseconds of a date or time. Raises ValueError, which says what was expected."""
-    expected = "a date like 2026-12-31 (its end, UTC+8) or a time like 2026-12-31T18:00+08:00"
-    if not (_DATE.fullmatch(text) or _TIME.fullmatch(text)):
-        raise ValueError(f"expected {expected}, found {text[:60]!a}")
-    try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is None:
-            parsed = parsed.replace(tzinfo=LOCAL_ZONE)
-        since = parsed - _EPOCH
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"expected {expected}, found {text[:60]!a}: {error}") from error
-    milliseconds = since // timedelta(milliseconds=1)
-    if _DATE.fullmatch(text):
-        milliseconds += DAY_MS - 1
-    if milliseconds < 0:
-        raise ValueError(f"expected a time from 1970 on, found {text!a}")
-    return milliseconds
 
 
 def parse_duration(text: str) -> int:
@@ -54,21 +31,6 @@ def parse_duration(text: str) -> int:
     if milliseconds > DURATION_MAX_MS:
         raise ValueError(f"expected at most {DURATION_MAX_MS // DAY_MS}d, found {text}")
     return milliseconds
-
-
-def end_of_day(milliseconds: int) -> int:
-    """Return the last millisecond of the day in UTC+8 that a time lies in."""
-    offset_ms = 8 * 3_600_000
-    return ((milliseconds + offset_ms) // DAY_MS + 1) * DAY_MS - offset_ms - 1
-
-
-def show_time(milliseconds: int) -> str:
-    """Return a time for people, in UTC+8."""
-    try:
-        moment = (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(LOCAL_ZONE)
-    except OverflowError:
-        return f"{milliseconds} ms after 1970"
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC+8")
 
 
 def show_duration(milliseconds: int) -> str:

@@ -5,13 +5,10 @@ Rule 2: it holds no script and loads nothing; every text is escaped.
 """
 
 import html
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from ledger.receipts import LANGUAGES, ConsentReceipt, ReceiptFile, ReceiptParty
-
-_ZONE: Final = timezone(timedelta(hours=8), "UTC+8")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from node.localtime import show_time
 
 # Labels in the order of LANGUAGES.
 _LABELS: Final[dict[str, tuple[str, str, str]]] = {
@@ -62,7 +59,7 @@ def receipt_rows(file: ReceiptFile, language: str) -> list[tuple[str, str]]:
     receipt = file.receipt
     return [
         *told_rows(receipt, language),
-        (_label("given", language), _time(receipt.given_ms)),
+        (_label("given", language), show_time(receipt.given_ms)),
         (_label("principal", language), str(receipt.principal)),
         (_label("record", language), receipt.record_id.hex()),
         (_label("consent", language), file.consent_id.hex()),
@@ -100,7 +97,7 @@ def told_rows(receipt: ConsentReceipt, language: str) -> list[tuple[str, str]]:
         (label("refusal"), receipt.refusal.in_language(language)),
         (label("withdrawal"), receipt.withdrawal.in_language(language)),
         (label("rights"), receipt.rights.in_language(language)),
-        (label("validity"), f"{_time(receipt.from_ms)} - {_time(receipt.until_ms)}"),
+        (label("validity"), f"{show_time(receipt.from_ms)} - {show_time(receipt.until_ms)}"),
         (label("uses"), f"{receipt.uses}"),
     ]
     return rows
@@ -151,14 +148,3 @@ def _label(key: str, language: str) -> str:
 
 def _listed(texts: list[str]) -> str:
     return "; ".join(texts)
-
-
-def _time(milliseconds: int) -> str:
-    try:
-        return (
-            (_EPOCH + timedelta(milliseconds=milliseconds))
-            .astimezone(_ZONE)
-            .strftime("%Y-%m-%d %H:%M:%S UTC+8")
-        )
-    except OverflowError:
-        return f"{milliseconds} ms"
