@@ -60,7 +60,7 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
             changed = _changed_member(change, member, context)
             changes.put(replace(changed, version=member.version + 1))
             _list_governor(changed, changes)
-            _check_sides(changes)
+            check_sides(changes)
         case SetNode():
             member = _require_version(change.member, version, changes)
             changes.put(replace(member, version=member.version + 1))
@@ -200,7 +200,8 @@ def _list_governor(member: Member, changes: Changes) -> None:
         changes.put(replace(governance, governors=governors))
 
 
-def _check_sides(state: StateView) -> None:
+def check_sides(state: StateView) -> None:
+    """Check that each side has an active governor, after whatever may have taken one away. Raises Refused."""
     sides = {member.jurisdiction for member in active_governors(state)}
     for side in (MAINLAND, HONG_KONG):
         if side not in sides:
