@@ -1,4 +1,4 @@
-"""What a request may hold, and how a refusal looks (docs/architecture.md, API).
+"""What a request may hold, and how a refusal looks (docs/stability.md, The HTTP API).
 
 Rule 1: a body is strict JSON of a bounded size, whole within a bounded time, with exactly the keys that the
 route names. A query holds only what the route names, each once.

@@ -1,4 +1,4 @@
-"""What may be believed: checks before anything changes (docs/consensus.md, rules 6, 7 and 19).
+"""What may be believed: checks before anything changes (docs/consensus.md, C6, C7 and C19).
 
 Rule 1: cheap checks come before signatures, and signatures before any state.
 Rule 2: what is already known is dropped unchecked; what is refused changes nothing but the peer's standing.

@@ -195,7 +195,7 @@ class Simplex:
         return self._emission.drain()
 
     def _start(self, now_ms: int) -> None:
-        """Rule 1."""
+        """C1."""
         self._is_started = True
         self._pacemaker.start(now_ms)
         self._standstill_at_ms = now_ms + self._config.standstill_interval_ms
@@ -227,11 +227,11 @@ class Simplex:
         if self._me is not None and peer == self._me:
             return  # The network refuses connections with our own key; nothing is believed on one.
         if epoch_of(message) != self._rounds.epoch:
-            # Rule 19: honest nodes stand on either side of a handover.
+            # C19: honest nodes stand on either side of a handover.
             self._emission.trace("consensus.other_epoch", epoch=epoch_of(message))
             return
         if self._me is None or peer is None:
-            # Rule 20, and what observers tell validators: finalizations prove themselves.
+            # C20, and what observers tell validators: finalizations prove themselves.
             if isinstance(message, CertificateMessage) and message.certificate.subject.kind == FINALIZE:
                 self._receive_certificate(peer, message.certificate, now_ms)
             return
@@ -272,7 +272,7 @@ class Simplex:
         return verdict is not Reception.BAD
 
     def _receive_status(self, peer: int, status: StatusMessage, now_ms: int) -> None:
-        """Rule 17. Help, in either direction, is given once in a fetch timeout."""
+        """C17. Help, in either direction, is given once in a fetch timeout."""
         self._pacemaker.note_status(peer, status, now_ms)
         if now_ms < self._helped_at_ms.get(peer, -1):
             return
@@ -292,7 +292,7 @@ class Simplex:
             self._helped_at_ms[peer] = now_ms + self._config.fetch_timeout_ms
 
     def _receive_answer(self, peer: int, answer: LatestVoteAnswer, now_ms: int) -> None:
-        """Rule 18: certificates first, then votes; an answer with anything wrong in it does not count."""
+        """C18: certificates first, then votes; an answer with anything wrong in it does not count."""
         epochs = {certificate.subject.epoch for certificate in answer.certificates}
         epochs |= {vote.subject.epoch for vote in answer.votes}
         if epochs - {self._rounds.epoch} or any(vote.signer != self._me for vote in answer.votes):
@@ -329,7 +329,7 @@ class Simplex:
             self._standstill_at_ms = now_ms + self._config.standstill_interval_ms
             self._standstill_from_view = 0
         elif now_ms >= self._standstill_at_ms:
-            # Rule 16.
+            # C16.
             self._standstill_at_ms = now_ms + self._config.standstill_interval_ms
             messages, self._standstill_from_view = standstill_messages(
                 self._rounds, from_view=self._standstill_from_view

@@ -63,7 +63,7 @@ class CertificateRequest:
 
 @dataclass(frozen=True, slots=True)
 class StatusMessage:
-    """Where the sender is, and whether it waits for a proposal there (rules 13 and 17)."""
+    """Where the sender is, and whether it waits for a proposal there (C13, C17)."""
 
     TAG: ClassVar[str] = "status"
 
@@ -75,7 +75,7 @@ class StatusMessage:
 
 @dataclass(frozen=True, slots=True)
 class LatestVoteRequest:
-    """Ask for the latest votes of the sender that the receiver holds (rule 18)."""
+    """Ask for the latest votes of the sender that the receiver holds (C18)."""
 
     TAG: ClassVar[str] = "latest-vote-request"
 

@@ -1,4 +1,4 @@
-"""When to wait, when to give up, when to propose (docs/consensus.md, rules 12 to 14).
+"""When to wait, when to give up, when to propose (docs/consensus.md, C12 to C14).
 
 Rule 1: a clock runs only for a reason, and every reason is looked at anew in each step: nothing here waits
 for an edge that may be lost.
@@ -114,7 +114,7 @@ class Pacemaker:
         is_behind = self._rounds.tip_view > self._rounds.finalized.view
         self._unfinalized_since_ms = now_ms if is_behind else None
 
-    # Reasons (rule 12).
+    # Reasons (C12).
 
     def has_own_reason(self, now_ms: int) -> bool:
         """Tell whether this node itself wants a block: work, heartbeat, or a tip that stays unfinalized."""
@@ -128,7 +128,7 @@ class Pacemaker:
         return current is not None and any(signer != self._me for signer in current.votes.signers(NULLIFY))
 
     def _is_obliged(self, now_ms: int) -> bool:
-        """Rule 13: everything that may run a follower's clock obliges the leader."""
+        """C13: everything that may run a follower's clock obliges the leader."""
         view = self._rounds.current_view
         return (
             self.has_own_reason(now_ms)
@@ -162,13 +162,13 @@ class Pacemaker:
             current.leader_deadline_ms = now_ms + self._config.leader_timeout_ms * factor // 1_000
             current.advance_deadline_ms = now_ms + self._config.advance_timeout_ms * factor // 1_000
         elif not has_reason and NULLIFY not in current.own:
-            # A1: a clock that runs without a proposal stops when its reasons vanish.
+            # C12: a clock that runs without a proposal stops when its reasons vanish.
             current.clock_started_ms = current.leader_deadline_ms = current.advance_deadline_ms = None
         if current.proposal is not None:
             current.leader_deadline_ms = None
 
     def find_timeout(self, now_ms: int) -> str | None:
-        """Return why the current view is to be given up now, if it is (rule 14)."""
+        """Return why the current view is to be given up now, if it is (C14)."""
         current = self._rounds.current
         if current.latched is not None:
             return current.latched
@@ -193,14 +193,14 @@ class Pacemaker:
         return self._heard_at_ms[peer] + self._config.skip_inactive_ms
 
     def propose_at_ms(self, now_ms: int) -> int | None:
-        """Return when the leader of the current view may propose; None if nothing obliges it (rule 3)."""
+        """Return when the leader of the current view may propose; None if nothing obliges it (C3)."""
         if self._has_work:
             return self._last_block_at_ms + self._config.block_interval_min_ms
         if self._is_obliged(now_ms):
             return self._last_block_at_ms + self._config.obliged_interval_ms
         return None
 
-    # Signals (rules 13, 17).
+    # Signals (C13, C17).
 
     def pace(self, now_ms: int) -> str:
         """Return what this node's status says: what it wants, or that it has waited for some time."""

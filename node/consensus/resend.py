@@ -1,4 +1,4 @@
-"""What to say again, since messages get lost (docs/consensus.md, rules 14, 16 and 17).
+"""What to say again, since messages get lost (docs/consensus.md, C14, C16 and C17).
 
 Rule 1: votes are re-sent by their signer only, certificates by anybody; all byte for byte as before.
 Rule 2: one round of re-sending covers at most RESEND_VIEWS_MAX views, lowest first; the next goes on from
@@ -31,14 +31,14 @@ def own_message(rounds: Rounds, vote: Vote) -> Message:
 
 
 def stuck_messages(rounds: Rounds) -> list[Message]:
-    """Return what helps peers to leave the current view with us: the way in, and our votes (rule 14)."""
+    """Return what helps peers to leave the current view with us: the way in, and our votes (C14)."""
     opening = rounds.opening_certificate()
     certificates: list[Message] = [] if opening is None else [CertificateMessage(opening)]
     return certificates + _own_votes(rounds, rounds.current)
 
 
 def standstill_messages(rounds: Rounds, *, from_view: int) -> tuple[list[Message], int]:
-    """Return a slice of all that stands above finality, and the view to go on from (rule 16)."""
+    """Return a slice of all that stands above finality, and the view to go on from (C16)."""
     above = rounds.above_finalized()
     part = [found for found in above if found.view >= from_view][:RESEND_VIEWS_MAX]
     messages: list[Message] = []
@@ -52,7 +52,7 @@ def standstill_messages(rounds: Rounds, *, from_view: int) -> tuple[list[Message
 
 
 def catch_up_messages(rounds: Rounds, *, finalized_view: int, current_view: int) -> list[Message]:
-    """Return what a peer that reports these views lacks (rule 17)."""
+    """Return what a peer that reports these views lacks (C17)."""
     messages: list[Message] = []
     if finalized_view < rounds.finalized.view and rounds.finalized.certificate is not None:
         messages.append(CertificateMessage(rounds.finalized.certificate))
@@ -72,7 +72,7 @@ def own_votes_above_finality(rounds: Rounds) -> list[Message]:
 
 
 def answer_latest_vote(rounds: Rounds, asker: int) -> LatestVoteAnswer:
-    """Return the asker's latest votes held here, with what proves our own position (rule 18)."""
+    """Return the asker's latest votes held here, with what proves our own position (C18)."""
     votes: list[Vote] = []
     for found in rounds.newest_first():
         votes.extend(found.votes.votes_of(asker))

@@ -1,4 +1,4 @@
-"""Certificates and blocks that are missing here, and answers to others (docs/consensus.md, rule 15).
+"""Certificates and blocks that are missing here, and answers to others (docs/consensus.md, C15).
 
 Rule 1: what is wanted is worked out anew in each step from rounds; only when and whom to ask is remembered.
 Rule 2: at most WANTED_MAX requests are in flight, one for each key; another peer is asked after a timeout.

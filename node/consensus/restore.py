@@ -1,4 +1,4 @@
-"""From journal to rounds and back (docs/consensus.md, rule 1).
+"""From journal to rounds and back (docs/consensus.md, C1).
 
 Rule 1: own votes, certificates and verdicts above the floor are restored before any event is handled.
 Rule 2: the snapshot holds exactly the records that restore the same rounds, for compaction.

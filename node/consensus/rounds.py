@@ -57,7 +57,7 @@ class Round:
     is_block_available: bool = False
     # The parent this node builds on in this view, once Build was emitted.
     built_on: int | None = None
-    # Clocks (rule 12), while this is the current view.
+    # Clocks (C12), while this is the current view.
     clock_started_ms: int | None = None
     leader_deadline_ms: int | None = None
     advance_deadline_ms: int | None = None
@@ -80,14 +80,14 @@ class Round:
             self.latched = reason
 
     def propose(self, subject: Subject) -> None:
-        """Put the leader's proposal into the slot; a second, different one shows equivocation (rule 5)."""
+        """Put the leader's proposal into the slot; a second, different one shows equivocation (C5)."""
         if self.proposal is None:
             self.proposal = subject
         elif self.proposal != subject:
             self.is_equivocated = True
 
     def notarize(self, certificate: QuorumCertificate) -> None:
-        """Let the notarized block take the slot (rule 8)."""
+        """Let the notarized block take the slot (C8)."""
         subject = certificate.subject
         if self.proposal != subject:
             self.is_equivocated = self.is_equivocated or self.proposal is not None
@@ -123,7 +123,7 @@ class Rounds:
         return (view + self.epoch) % len(self.validators)
 
     def at(self, view: int) -> Round:
-        """Return the round of a view, new if need be. Callers have bounded the view (rule 2)."""
+        """Return the round of a view, new if need be. Callers have bounded the view (C2)."""
         assert view >= self.finalized.view - RETENTION_VIEWS, "a pruned round"
         found = self._rounds.get(view)
         if found is None:
@@ -135,7 +135,7 @@ class Rounds:
         return self._rounds.get(view)
 
     def admits_votes(self, view: int) -> bool:
-        """Tell whether single votes for this view are wanted (rule 6)."""
+        """Tell whether single votes for this view are wanted (C6)."""
         return max(1, self.finalized.view - RETENTION_VIEWS) <= view <= self.current_view + 1
 
     def above_finalized(self) -> list[Round]:
@@ -187,7 +187,7 @@ class Rounds:
         self.tip_view = max(self.tip_view, view)
 
     def finalize(self, certificate: QuorumCertificate) -> None:
-        """Raise finality and drop rounds far below it (rule 11)."""
+        """Raise finality and drop rounds far below it (C11)."""
         subject = certificate.subject
         assert subject.block_hash is not None, "a finalization names a block"
         assert subject.view > self.finalized.view, "finality only grows"
@@ -206,7 +206,7 @@ class Rounds:
         return self.finalized.certificate
 
     def opening_certificate(self) -> QuorumCertificate | None:
-        """Return the best certificate that lets a peer into the current view (rule 14)."""
+        """Return the best certificate that lets a peer into the current view (C14)."""
         before = self.current_view - 1
         if before == self.finalized.view:
             return self.finalized.certificate

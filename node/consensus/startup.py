@@ -1,4 +1,4 @@
-"""May this validator vote? The question to peers at the start, and amnesia (docs/consensus.md, rule 18).
+"""May this validator vote? The question to peers at the start, and amnesia (docs/consensus.md, C18).
 
 Rule 1: nothing is signed before q-1 other validators answered, in this life of the process.
 Rule 2: only a vote that bears this node's own signature, lies above the floor and is absent from its log

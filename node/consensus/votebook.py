@@ -1,8 +1,8 @@
 """The votes of one view: who said what first, what makes a quorum, what makes evidence.
 
-Rule 1: one vote of each kind by each signer counts, the first; so a view holds at most 3n (rule 6 of
+Rule 1: one vote of each kind by each signer counts, the first; so a view holds at most 3n (C6 of
 docs/consensus.md).
-Rule 2: two notarizes, two finalizes, or nullify with finalize, by one signer exclude each other (rule 19).
+Rule 2: two notarizes, two finalizes, or nullify with finalize, by one signer exclude each other (C19).
 Rule 3: a signer is accused once in a view; its further conflicting votes are not even checked.
 """
 

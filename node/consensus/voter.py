@@ -1,4 +1,4 @@
-"""The life of a view: propose, verify, notarize, certify, finalize, give up (docs/consensus.md, rules 2-14).
+"""The life of a view: propose, verify, notarize, certify, finalize, give up (docs/consensus.md, C2 to C14).
 
 Rule 1: everything is level-triggered: `advance` looks at what is known and does all that is possible now.
 Rule 2: votes are signed in `_vote` only, which asserts every promise of the vote's kind.
@@ -96,7 +96,7 @@ class Voter:
                 self._note_votes(certificate)
 
     def note_vote(self, vote: Vote, now_ms: int) -> None:
-        """Take up an admitted vote; a leader's notarize is its proposal (rule 4)."""
+        """Take up an admitted vote; a leader's notarize is its proposal (C4)."""
         found = self._rounds.at(vote.subject.view)
         if vote.subject.kind == NOTARIZE and vote.signer == found.leader:
             if found.proposal is None:
@@ -117,7 +117,7 @@ class Voter:
                 found.is_block_available = True
 
     def note_built(self, view: int, block_hash: bytes | None, now_ms: int) -> None:
-        """Propose the block that was built, if its view still wants one (rule 3)."""
+        """Propose the block that was built, if its view still wants one (C3)."""
         found = self._rounds.find(view)
         if found is None or view != self._rounds.current_view or not self._may_vote:
             return
@@ -132,7 +132,7 @@ class Voter:
         self._pacemaker.note_block(now_ms)
 
     def note_verified(self, view: int, block_hash: bytes, *, is_valid: bool) -> None:
-        """Take up the answer about the block that still stands in the slot (rule 5)."""
+        """Take up the answer about the block that still stands in the slot (C5)."""
         found = self._rounds.find(view)
         if found is None or found.proposal is None or found.proposal.block_hash != block_hash:
             return
@@ -142,7 +142,7 @@ class Voter:
             found.latch(INVALID_PROPOSAL)
 
     def note_certified(self, view: int, block_hash: bytes, now_ms: int, *, is_valid: bool) -> None:
-        """Take up the answer about a notarized block (rule 9)."""
+        """Take up the answer about a notarized block (C9)."""
         found = self._rounds.find(view)
         if found is None or found.certification is not Certification.PENDING:
             return
@@ -159,7 +159,7 @@ class Voter:
         self._enter(view + 1)
 
     def accept_certificate(self, certificate: QuorumCertificate, now_ms: int) -> None:
-        """Take up a checked certificate that is not held yet (rules 7, 8, 10, 11)."""
+        """Take up a checked certificate that is not held yet (C7, C8, C10, C11)."""
         subject = certificate.subject
         found = self._rounds.at(subject.view)
         assert subject.kind not in found.certificates, "a certificate is accepted once"
@@ -253,7 +253,7 @@ class Voter:
             current.latch(LEADER_EQUIVOCATED)
 
     def _check_proposal(self, current: Round) -> None:
-        """Rule 4: what is missing is fetched, only what can never be right is refused."""
+        """C4: what is missing is fetched, only what can never be right is refused."""
         subject = current.proposal
         if subject is None or current.is_verify_requested or NOTARIZE in current.certificates:
             return
@@ -268,7 +268,7 @@ class Voter:
             return
         if find_missing_ancestry(self._rounds, subject.parent_view, current.view) is not None:
             return
-        # P5: the one request is spent only now that nothing is missing.
+        # C4: the one request is spent only now that nothing is missing.
         current.is_verify_requested = True
         parent_hash = self._rounds.block_at(subject.parent_view)
         self._emission.emit(Verify(current.view, subject.block_hash, parent_hash, current.leader))
@@ -300,7 +300,7 @@ class Voter:
         return True
 
     def _give_up(self, current: Round, now_ms: int) -> bool:
-        """Rule 14."""
+        """C14."""
         if NULLIFY in current.own:
             if current.retry_at_ms is None:
                 current.retry_at_ms = now_ms + self._config.retry_interval_ms
@@ -342,7 +342,7 @@ class Voter:
         self._dirty.add(subject.view)
 
     def _note_votes(self, certificate: QuorumCertificate) -> None:
-        """Count the votes in a certificate; an own one that the log does not hold shows amnesia (rule 18)."""
+        """Count the votes in a certificate; an own one that the log does not hold shows amnesia (C18)."""
         found = self._rounds.at(certificate.subject.view)
         for vote in votes_in(certificate):
             if vote.signer == self._me and not self.remembers(vote):
@@ -358,7 +358,7 @@ class Voter:
         return is_settled or (own is not None and own.subject == vote.subject)
 
     def note_forgotten(self, vote: Vote) -> None:
-        """React to a genuine own vote that the log does not hold (rule 18)."""
+        """React to a genuine own vote that the log does not hold (C18)."""
         amnesia = self._startup.lost_memory(vote.subject.view)
         if amnesia is not None:
             self._record(amnesia)
@@ -371,7 +371,7 @@ class Voter:
             self._pacemaker.note_certified(now_ms)
 
     def _finalize(self, certificate: QuorumCertificate, now_ms: int) -> None:
-        """Rule 11."""
+        """C11."""
         view = certificate.subject.view
         for found in self._rounds.above_finalized():
             if found.view <= view and found.certification is Certification.PENDING:

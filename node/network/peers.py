@@ -418,7 +418,7 @@ class PeerNetwork:
             await connection.closed.wait()
 
     async def _await_own_dial(self, link: Link) -> None:
-        # link.py, rule 1: ours would replace this one right after, and what was sent on it would be lost.
+        # node/network/link.py, rule 1: ours would replace this one right after, and what was sent on it would be lost.
         if self.node_id < link.peer_id:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timing.tie_s):

@@ -1,4 +1,4 @@
-"""The engine of an epoch: its core, signer and journal, opened for a tip of the chain (docs/epochs.md, rule 5).
+"""The engine of an epoch: its core, signer and journal, opened for a tip of the chain (docs/epochs.md).
 
 Rule 1: validator set and epoch come from the state at the tip, never from a message.
 Rule 2: a member that is not in the set, or whose key is not here, follows: its engine signs and remembers nothing.

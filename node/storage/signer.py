@@ -1,4 +1,4 @@
-"""The signer guard: the second line of defence against equivocation (docs/consensus.md, rule 19).
+"""The signer guard: the second line of defence against equivocation (docs/consensus.md, C19).
 
 It owns the validator's private key, knows what that key has signed, and does not trust the consensus core.
 

@@ -1,7 +1,7 @@
 """The bytes of the vote log: header pages, groups of records written twice, and what a scan makes of them.
 
 Rule 1: every append is one group: checksum, length, sequence, records, padding to whole pages; then the same
-bytes again. Either intact copy counts (docs/consensus.md, A4).
+bytes again. Either intact copy counts.
 Rule 2: groups and their copies start on pages of their own. Neither a torn append nor one bad page can touch
 a group synced earlier or both copies of one.
 Rule 3: the checksum is a keyed 32-byte digest. A CRC is linear and 32 bits short: it detects few flips for

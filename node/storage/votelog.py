@@ -1,4 +1,4 @@
-"""The vote log: what this validator has promised, in an append-only file (docs/consensus.md, A4).
+"""The vote log: what this validator has promised, in an append-only file (docs/consensus.md, What a node remembers).
 
 Rule 1: `append` returns only when its records are on the disk, each written twice; all of them or none
 survive a crash. Votes leave the node after that.
@@ -160,7 +160,7 @@ class VoteLog:
 
     @property
     def is_amnesiac(self) -> bool:
-        """Whether votes may have been forgotten: observe, do not vote (docs/consensus.md, A5)."""
+        """Whether votes may have been forgotten: observe, do not vote (docs/consensus.md, C18)."""
         return self._header.amnesia == 1
 
     @property
@@ -200,7 +200,7 @@ class VoteLog:
         self._rewrite(live_records, amnesia=self._header.amnesia)
 
     def end_amnesia(self, live_records: Sequence[bytes]) -> None:
-        """Compact and record that it is safe to vote again (docs/consensus.md, §1.5). Raises VoteLogError."""
+        """Compact and record that it is safe to vote again (docs/consensus.md, C18). Raises VoteLogError."""
         self._require_usable()
         self._rewrite(live_records, amnesia=0)
 

@@ -187,7 +187,7 @@ class Issuer:
             self._proving.set()
 
     async def _gather(self) -> bool:
-        """Wait for more documents after the first (Rule 2). Say whether there is one.
+        """Wait for more documents after the first (rule 2). Say whether there is one.
 
         Where there is none no batch is formed: what another thread collects meanwhile has waited for nobody yet.
         """
@@ -207,7 +207,7 @@ class Issuer:
         return True
 
     async def _try(self, name: bytes, step: Callable[[], Awaitable[object]]) -> None:
-        """Perform a step until it is done or refused (Rules 4 and 5)."""
+        """Perform a step until it is done or refused (rules 4 and 5)."""
         try:
             await self._reach(step)
         except RefusedByNode as error:

@@ -200,7 +200,7 @@ class Register:
         return found
 
     def erase(self, commitment: bytes) -> bool:
-        """Erase what opens a document, and its reference; say whether it was here (Rule 6). Raises RegisterError.
+        """Erase what opens a document, and its reference; say whether it was here (rule 6). Raises RegisterError.
 
         What waits for its anchor goes on without it: the batch is anchored, and nobody can prove this leaf.
         """
@@ -333,7 +333,7 @@ class Register:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Make what is done inside one durable transaction, or nothing (Rule 2)."""
+        """Make what is done inside one durable transaction, or nothing (rule 2)."""
         with self._turn:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -402,7 +402,7 @@ class Register:
             )
             ids = array("q", (row[0] for row in found))
             leaves = array("q", range(len(ids)))
-            secrets.SystemRandom().shuffle(leaves)  # Rule 4
+            secrets.SystemRandom().shuffle(leaves)  # rule 4
             identity = int(
                 self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM batches").fetchone()[0]
             )

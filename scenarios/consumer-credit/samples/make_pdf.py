@@ -32,7 +32,7 @@ LINES: Final = (
 
 
 def pdf() -> bytes:
-    """Return the document: one A4 page, the standard fonts, a cross-reference table."""
+    """Return the document: one page, the standard fonts, a cross-reference table."""
     content = _page_content()
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",

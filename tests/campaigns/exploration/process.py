@@ -88,7 +88,7 @@ class Process:
         clock_ms: int = 0,
         has_crashed: bool = False,
     ) -> Node:
-        """Start a validator from its journal, answer the question of rule 18, and give it work."""
+        """Start a validator from its journal, answer the question of C18, and give it work."""
         core = Simplex(
             Config(),
             VALIDATORS,

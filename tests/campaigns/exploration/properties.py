@@ -3,12 +3,12 @@
 A certificate *can exist* once a quorum may have signed: the honest validators that said the vote, and the
 Byzantine one. All claims are about certificates that can exist, whether anybody put them together or not.
 
-C1 One block of a view can be notarized. C2 A view that can be nullified cannot be finalized.
-C3 Every block that can be notarized above one that can be finalized descends from it; the same for two that
-can be finalized. C4 No honest validator ever says two notarizes, two finalizes, or nullify and finalize of one
-view, crashes included. C5 Every certificate that an honest validator holds can exist. C6 An honest notarize
-names a parent that can be notarized (or the start), and all views between can be nullified. C7 Nobody honest
-is accused. C8 What can be finalized can be notarized.
+E1 One block of a view can be notarized. E2 A view that can be nullified cannot be finalized.
+E3 Every block that can be notarized above one that can be finalized descends from it; the same for two that
+can be finalized. E4 No honest validator ever says two notarizes, two finalizes, or nullify and finalize of one
+view, crashes included. E5 Every certificate that an honest validator holds can exist. E6 An honest notarize
+names a parent that can be notarized (or the start), and all views between can be nullified. E7 Nobody honest
+is accused. E8 What can be finalized can be notarized.
 """
 
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ def check(nodes: Sequence[Public]) -> None:
     for node in nodes:
         _check_promises(node.said)
         if node.accuses_honest:
-            raise Violation("C7: an honest validator is accused")
+            raise Violation("E7: an honest validator is accused")
         for subject in node.certificates - possible:
-            raise Violation(f"C5: a certificate without quorum is held: {subject.kind} {subject.view}")
+            raise Violation(f"E5: a certificate without quorum is held: {subject.kind} {subject.view}")
         for subject in node.said:
             if subject.kind == NOTARIZE:
                 _check_ancestry(subject, possible)
@@ -57,13 +57,13 @@ def _check_views(possible: set[Subject]) -> None:
         if subject.kind == NULLIFY:
             continue
         if blocks.setdefault(subject.view, subject.block_hash) != subject.block_hash:
-            raise Violation(f"C1: two blocks of view {subject.view} have quorums")
+            raise Violation(f"E1: two blocks of view {subject.view} have quorums")
     for subject in possible:
         if subject.kind == FINALIZE:
             if any(other.kind == NULLIFY and other.view == subject.view for other in possible):
-                raise Violation(f"C2: view {subject.view} can be nullified and finalized")
+                raise Violation(f"E2: view {subject.view} can be nullified and finalized")
             if not any(_is_notarization(other, subject.view, subject.block_hash) for other in possible):
-                raise Violation(f"C8: view {subject.view} can be finalized and not notarized")
+                raise Violation(f"E8: view {subject.view} can be finalized and not notarized")
 
 
 def _is_notarization(subject: Subject, view: int, block_hash: bytes | None) -> bool:
@@ -80,7 +80,7 @@ def _check_branches(possible: set[Subject]) -> None:
             while ancestor is not None and ancestor > final.view:
                 ancestor = parents.get(ancestor, 0)
             if view > final.view and ancestor != final.view:
-                raise Violation(f"C3: view {view} does not descend from final view {final.view}")
+                raise Violation(f"E3: view {view} does not descend from final view {final.view}")
 
 
 def _check_promises(said: frozenset[Subject]) -> None:
@@ -88,21 +88,21 @@ def _check_promises(said: frozenset[Subject]) -> None:
         votes = [subject for subject in said if subject.view == view]
         kinds = [subject.kind for subject in votes]
         if kinds.count(NOTARIZE) > 1:
-            raise Violation(f"C4: two notarizes of view {view} by one honest validator")
+            raise Violation(f"E4: two notarizes of view {view} by one honest validator")
         if kinds.count(FINALIZE) > 1:
-            raise Violation(f"C4: two finalizes of view {view} by one honest validator")
+            raise Violation(f"E4: two finalizes of view {view} by one honest validator")
         if NULLIFY in kinds and FINALIZE in kinds:
-            raise Violation(f"C4: nullify and finalize of view {view} by one honest validator")
+            raise Violation(f"E4: nullify and finalize of view {view} by one honest validator")
 
 
 def _check_ancestry(subject: Subject, possible: set[Subject]) -> None:
     parent_view = subject.parent_view
     assert parent_view is not None, "a block has a parent"
     if parent_view >= subject.view:
-        raise Violation(f"C6: view {subject.view} is built on view {parent_view}")
+        raise Violation(f"E6: view {subject.view} is built on view {parent_view}")
     if parent_view > 0 and not any(s.kind == NOTARIZE and s.view == parent_view for s in possible):
-        raise Violation(f"C6: view {subject.view} is built on view {parent_view} without a notarization")
+        raise Violation(f"E6: view {subject.view} is built on view {parent_view} without a notarization")
     nullified = {other.view for other in possible if other.kind == NULLIFY}
     for between in range(parent_view + 1, subject.view):
         if between not in nullified:
-            raise Violation(f"C6: view {subject.view} skips view {between} without a nullification")
+            raise Violation(f"E6: view {subject.view} skips view {between} without a nullification")

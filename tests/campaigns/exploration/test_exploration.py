@@ -82,16 +82,16 @@ ORPHAN = proposal_of(2, 0, "A")
 @pytest.mark.parametrize(
     ("claim", "nodes"),
     [
-        ("C1", (said(BLOCK), said(BLOCK, RIVAL), said(RIVAL))),
-        ("C2", (said(BLOCK, FINAL), said(BLOCK, FINAL, SKIP), said(SKIP))),
-        ("C3", (said(BLOCK, FINAL, ORPHAN), said(BLOCK, FINAL), said(ORPHAN))),
-        ("C4", (said(BLOCK, RIVAL), said(), said())),
-        ("C4", (said(FINAL, SKIP), said(), said())),
-        ("C5", (Public(frozenset({BLOCK}), frozenset({BLOCK}), False), said(), said())),
-        ("C6", (said(CHILD), said(), said())),
-        ("C6", (said(ORPHAN), said(), said())),
-        ("C7", (Public(frozenset(), frozenset(), True), said(), said())),
-        ("C8", (said(FINAL), said(FINAL), said())),
+        ("E1", (said(BLOCK), said(BLOCK, RIVAL), said(RIVAL))),
+        ("E2", (said(BLOCK, FINAL), said(BLOCK, FINAL, SKIP), said(SKIP))),
+        ("E3", (said(BLOCK, FINAL, ORPHAN), said(BLOCK, FINAL), said(ORPHAN))),
+        ("E4", (said(BLOCK, RIVAL), said(), said())),
+        ("E4", (said(FINAL, SKIP), said(), said())),
+        ("E5", (Public(frozenset({BLOCK}), frozenset({BLOCK}), False), said(), said())),
+        ("E6", (said(CHILD), said(), said())),
+        ("E6", (said(ORPHAN), said(), said())),
+        ("E7", (Public(frozenset(), frozenset(), True), said(), said())),
+        ("E8", (said(FINAL), said(FINAL), said())),
     ],
 )
 def test_each_claim_can_fail(claim: str, nodes: tuple[Public, ...]) -> None:

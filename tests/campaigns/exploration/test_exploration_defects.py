@@ -43,12 +43,12 @@ def test_a_quorum_that_is_one_too_small_is_found(monkeypatch: pytest.MonkeyPatch
         return find_quorum(self, kind, quorum - 1)
 
     monkeypatch.setattr(VoteBook, "find_quorum", too_small)
-    assert "C5" in hunt(ONE_VIEW)
+    assert "E5" in hunt(ONE_VIEW)
 
 
 def test_a_certificate_whose_signers_are_not_counted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QuorumCertificate, "check_signers", lambda self, validators: None)
-    assert "C5" in hunt(ONE_VIEW)
+    assert "E5" in hunt(ONE_VIEW)
 
 
 def test_notarizing_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_notarizing_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Round, "propose", latest)
     monkeypatch.setattr(voter.Voter, "_notarize", again)
-    assert "C4: two notarizes" in hunt(ONE_VIEW)
+    assert "E4: two notarizes" in hunt(ONE_VIEW)
 
 
 def test_finalizing_what_was_nullified_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_finalizing_what_was_nullified_is_found(monkeypatch: pytest.MonkeyPatch)
             found.own[NULLIFY] = hidden
 
     monkeypatch.setattr(voter.Voter, "_settle", careless)
-    assert "C4: nullify and finalize" in hunt(ONE_VIEW)
+    assert "E4: nullify and finalize" in hunt(ONE_VIEW)
 
 
 def test_finalizing_before_the_block_is_certified_and_nullifying_then_is_found(
@@ -107,17 +107,17 @@ def test_finalizing_before_the_block_is_certified_and_nullifying_then_is_found(
 
     monkeypatch.setattr(voter.Voter, "_settle", early)
     monkeypatch.setattr(voter.Voter, "_give_up", careless)
-    assert "C4: nullify and finalize" in hunt(ONE_VIEW)
+    assert "E4: nullify and finalize" in hunt(ONE_VIEW)
 
 
 def test_voting_over_views_that_nobody_skipped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rounds, "find_first_gap", lambda self, after, before: None)
-    assert "C6" in hunt(TWO_VIEWS)
+    assert "E6" in hunt(TWO_VIEWS)
 
 
 def test_votes_forgotten_in_a_restart_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restore, "_restore_vote", lambda rounds, vote: None)
-    assert "C4" in hunt(ONE_VIEW_WITH_CRASH)
+    assert "E4" in hunt(ONE_VIEW_WITH_CRASH)
 
 
 def test_only_nullifies_forgotten_in_a_restart_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,12 +128,12 @@ def test_only_nullifies_forgotten_in_a_restart_are_found(monkeypatch: pytest.Mon
             restore_vote(rounds, vote)
 
     monkeypatch.setattr(restore, "_restore_vote", careless)
-    assert "C4: nullify and finalize" in hunt(ONE_VIEW_WITH_CRASH)
+    assert "E4: nullify and finalize" in hunt(ONE_VIEW_WITH_CRASH)
 
 
 def test_a_vote_that_is_not_persisted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voter, "VoteCast", lambda vote: Floor(0, 0))
-    assert "C4" in hunt(ONE_VIEW_WITH_CRASH)
+    assert "E4" in hunt(ONE_VIEW_WITH_CRASH)
 
 
 def test_sending_before_persisting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_sending_before_persisting_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         return sorted(drain(self), key=lambda effect: isinstance(effect, Persist))
 
     monkeypatch.setattr(Emission, "drain", persist_last)
-    assert "C4" in hunt(ONE_VIEW_WITH_CRASH)
+    assert "E4" in hunt(ONE_VIEW_WITH_CRASH)
     assert Explorer(ONE_VIEW).search().failure is None, "without a crash it does no harm"
 
 

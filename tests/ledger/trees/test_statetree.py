@@ -266,7 +266,7 @@ def test_an_inner_node_is_not_proven_as_a_leaf() -> None:
     refused(verify_absent, pages.root, BASE, AbsenceProof(0, b"", (), OtherLeaf(low, high)))
 
 
-# Rule 1
+# ledger/trees/statetree.py, rule 1
 
 
 def test_a_bitmap_has_exactly_the_bits_of_the_depth() -> None:
@@ -339,7 +339,7 @@ def test_a_proof_has_one_encoding_and_no_bytes_after_it() -> None:
         unpack(AbsenceProof, pack(included(pages, with_bits(4))))
 
 
-# Rules 2 and 6
+# ledger/trees/statetree.py, rules 2 and 6
 
 
 def test_a_flipped_bit_of_key_value_root_or_proof_is_refused() -> None:
@@ -390,7 +390,7 @@ def test_a_refusal_of_another_size_names_what_has_it(size: int) -> None:
         verify_absent(EMPTY, wrong, absence)
 
 
-# Rules 3 and 4
+# ledger/trees/statetree.py, rules 3 and 4
 
 
 def test_absence_at_an_empty_place_needs_an_empty_place() -> None:
@@ -448,7 +448,7 @@ def test_keys_share_their_leading_bits() -> None:
         assert shared_bits_count(with_bits(depth), with_bits(depth, 255)) == 255
 
 
-# Rule 5
+# ledger/trees/statetree.py, rule 5
 
 
 def test_a_lone_leaf_below_an_inner_node_is_refused_although_it_hashes_to_the_root() -> None:

@@ -309,4 +309,4 @@ def test_two_quorums_share_an_honest_validator_in_every_size() -> None:
         faulty = (count - 1) // 3
         quorum = count - faulty
         assert 2 * quorum - count >= faulty + 1
-        assert 2 * (quorum - 1) - (count - 1) >= faulty, "rule 18: signers and answerers meet"
+        assert 2 * (quorum - 1) - (count - 1) >= faulty, "C18: signers and answerers meet"

@@ -82,7 +82,7 @@ def test_an_event_gives_at_most_one_persist_and_it_stands_first() -> None:
     assert [index for index, effect in enumerate(effects) if isinstance(effect, Persist)] == [0]
 
 
-# Rule 3: proposing.
+# C3: proposing.
 
 
 def test_a_leader_with_work_builds_on_the_tip_and_proposes_what_was_built() -> None:
@@ -133,7 +133,7 @@ def test_a_block_built_too_late_is_not_proposed() -> None:
     assert not votes_sent(single.built(1))
 
 
-# Rules 4 and 5: proposals.
+# C4, C5: proposals.
 
 
 def test_a_proposal_is_verified_once_and_then_notarized_once() -> None:
@@ -206,7 +206,7 @@ def test_a_proposal_comes_from_its_leader_only() -> None:
     assert single.state() == before
 
 
-# Rules 6 and 7: votes and certificates.
+# C6, C7: votes and certificates.
 
 
 def test_a_quorum_of_votes_makes_a_certificate_that_is_persisted_and_relayed_once() -> None:
@@ -256,7 +256,7 @@ def test_two_certificates_that_exclude_each_other_stop_the_node() -> None:
         single.certify(subject_of(FINALIZE, 1))
 
 
-# Rules 8 and 9: certify and finalize.
+# C8, C9: certify and finalize.
 
 
 def test_a_notarized_block_is_certified_before_the_finalize_vote() -> None:
@@ -330,7 +330,7 @@ def test_an_unknown_notarized_block_is_requested_from_its_signers_until_it_is_he
     assert not of_kind(single.wait(5_000), RequestBlock)
 
 
-# Rules 10 and 11.
+# C10, C11.
 
 
 def test_nullifications_above_finality_are_kept_however_many() -> None:
@@ -353,7 +353,7 @@ def test_finality_reports_once_and_forgets_old_rounds() -> None:
     assert not of_kind(single.certify(subject_of(FINALIZE, 39)), Finalized)
 
 
-# Rules 12 to 14: clocks.
+# C12 to C14: clocks.
 
 
 def test_no_clock_runs_without_a_reason() -> None:
@@ -470,7 +470,7 @@ def test_the_heartbeat_counts_from_the_last_block() -> None:
     assert of_kind(single.wait(1), Build)
 
 
-# Rules 15 to 17: fetching, standing still, catching up.
+# C15 to C17: fetching, standing still, catching up.
 
 
 def test_a_certificate_is_served_and_a_notarization_only_once_certified() -> None:
@@ -525,7 +525,7 @@ def test_a_peer_that_connects_gets_our_votes_above_finality() -> None:
     assert sent_to(single.do(PeerUp(2)), 2, VoteMessage)
 
 
-# Rule 19 and 20.
+# C19, C20.
 
 
 def test_nullify_with_finalize_is_evidence_once() -> None:

@@ -1,4 +1,4 @@
-"""Restarts, the question at the start, and amnesia (docs/consensus.md, rules 1 and 18)."""
+"""Restarts, the question at the start, and amnesia (docs/consensus.md, C1 and C18)."""
 
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, Vote
 from node.consensus.effects import AmnesiaEnded, Build, Certify, Finalized, Misbehaviour, Punish

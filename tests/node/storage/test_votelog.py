@@ -82,7 +82,7 @@ def copy_position(group: int, copy: int) -> int:
     return HEADER_SIZE + (2 * group + copy) * PAGE_SIZE
 
 
-# -- rule 1: appended is durable ------------------------------------------------------------------------
+# -- node/storage/votelog.py, rule 1: appended is durable -----------------------------------------------
 
 
 def test_what_was_appended_is_there_after_reopening_in_order(three_votes: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_append_of_which_any_sectors_arrived_is_kept_whole_or_dropped_whole(
     assert recovery.dropped_torn == bool(lacks_both and keep > 0)
 
 
-# -- rule 2: a failure ends the use ---------------------------------------------------------------------
+# -- node/storage/votelog.py, rule 2: a failure ends the use --------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["write_at", "sync"])
@@ -202,7 +202,7 @@ def test_a_closed_log_takes_nothing(three_votes: Path) -> None:
         log.append(VOTES)
 
 
-# -- rule 3: torn, repaired, damaged --------------------------------------------------------------------
+# -- node/storage/votelog.py, rule 3: torn, repaired, damaged -------------------------------------------
 
 
 @pytest.mark.parametrize("copy", [0, 1])
@@ -504,7 +504,7 @@ def test_no_single_bit_flip_loses_a_record(tmp_path: Path, position: int, bit: i
     assert recover(path) == Recovery(VOTES, False, 1, None)
 
 
-# -- rule 4: amnesia is remembered ----------------------------------------------------------------------
+# -- node/storage/votelog.py, rule 4: amnesia is remembered ---------------------------------------------
 
 
 def test_amnesia_outlives_restarts_and_compaction_until_it_is_ended(path: Path) -> None:
@@ -560,7 +560,7 @@ def test_evidence_of_repeated_damage_is_kept_apart_up_to_a_limit(path: Path) -> 
     assert path.read_bytes() == b"one too many"
 
 
-# -- rule 5: compaction ---------------------------------------------------------------------------------
+# -- node/storage/votelog.py, rule 5: compaction --------------------------------------------------------
 
 
 def test_compaction_keeps_the_live_records_and_shrinks_the_file(three_votes: Path) -> None:
@@ -644,7 +644,7 @@ def test_compaction_is_due_past_its_size_and_not_again_at_once(path: Path) -> No
     log.close()
 
 
-# -- rule 6: one process, one validator, one chain ------------------------------------------------------
+# -- node/storage/votelog.py, rule 6: one process, one validator, one chain -----------------------------
 
 
 def test_a_second_user_of_a_log_is_refused_until_the_first_has_closed_it(three_votes: Path) -> None:

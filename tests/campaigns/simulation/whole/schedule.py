@@ -1,7 +1,7 @@
 """A schedule: everything that is decided about a history before it begins, as data.
 
 Rule 1: `plan` draws a whole schedule from one `random.Random(seed)`; running it draws nothing more. What a
-message or a power cut meets follows from the schedule's seed and from its own place (links, rule 1).
+message or a power cut meets follows from the schedule's seed and from its own place.
 Rule 2: a schedule is stored as JSON and replayed as it stands, whatever `plan` has become since.
 Rule 3: what is planned for after `storm_ms` is a reserve: it strikes until there were faults enough, and no longer.
 Rule 4: at most f members are Byzantine or lose votes that they cast, taken together.
