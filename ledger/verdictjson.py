@@ -1,4 +1,4 @@
-"""Verdicts and refusals as JSON: one shape for the command, the batch and the service.
+"""Verdicts and refusals as JSON: one shape for the command, bulk verification and the service.
 
 Rule 1: `verdict` says first what was decided: `verified`, `anchor-verified`, or `refused`.
 Rule 2: `checked` names the steps, so that whoever asked for less sees it in the answer.

@@ -1,11 +1,11 @@
 """Verifying many documents: rows in, one answer for each, in order (docs/verifying.md, Many documents).
 
-Rule 1: a row that cannot be verified is an answer, never the end of the batch: what is refused, malformed or
+Rule 1: a row that cannot be verified is an answer, never the end of the rest: what is refused, malformed or
 unreadable is so in its own row.
 Rule 2: every answer has the same columns; those that do not apply are empty.
 Rule 3: a ZIP is taken for document and proof in one only where no proof is named and none stands beside it: a document
 may be a ZIP itself, as those of office programs are. The answer then names the archive as the proof.
-Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however long the batch is.
+Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however many rows there are.
 """
 
 import os
@@ -182,7 +182,7 @@ def answer_rows(rows: Iterable[Row], settings: BulkSettings, *, jobs: int) -> It
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-# One batch for each worker process: its trusted root is checked once, not with each part.
+# One verification for each worker process: its trusted root is checked once, not with each part.
 _worker: BulkVerification | None = None
 
 

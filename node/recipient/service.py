@@ -41,7 +41,7 @@ from node.recipient.form import DOCUMENT, Form, read_form
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
 # Held while it is read, unlike a document: what is larger comes as two parts.
-PAIR_SIZE_MAX: Final = 16 * 1024**2
+BUNDLE_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
 REFUSED_STATUS: Final = 422
 
@@ -82,7 +82,7 @@ _ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
     ),
     "proof": PartField(_PROOF.meaning, _PROOF.size_max, is_required=False),
     "pair": PartField(
-        "Instead of document and proof: a plain ZIP of exactly these two.", PAIR_SIZE_MAX, is_required=False
+        "Instead of document and proof: a plain ZIP of exactly these two.", BUNDLE_SIZE_MAX, is_required=False
     ),
     **_TIMES,
 }

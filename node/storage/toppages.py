@@ -17,7 +17,7 @@ from ledger.trees.statetree import EMPTY, inner_hash, leaf_hash, value_hash
 from node.storage.database import Database, prefix_end
 from node.storage.tables import damaged, read_record, reading
 
-CROWN_LEVELS: Final = 12
+TOP_LEVELS: Final = 12
 """A multiple of a page's levels. One more page would make it eight times as large, and so the time to make it."""
 SKIPPED_MAX: Final = 8
 """How many records of one place are read over before another search is the shorter way to the next place."""
@@ -27,7 +27,7 @@ _BOTTOM: Final = 2**PAGE_LEVELS
 
 def is_top_page(path: bytes) -> bool:
     """Say whether the page at a path belongs to the top pages."""
-    return path[-1] < CROWN_LEVELS
+    return path[-1] < TOP_LEVELS
 
 
 def stored_pages(pages: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
@@ -48,10 +48,10 @@ def read_top_pages(database: Database, values: bytes, pages: bytes) -> dict[byte
 
     Reads a few records for each of 4,096 places, whatever the size of the state. Raises StoreError.
     """
-    tops = [b""] * 2**CROWN_LEVELS
+    tops = [b""] * 2**TOP_LEVELS
     with_page = set()
     for place, _, _ in _firsts(database, pages, frozenset()):
-        name = pages + _path(place, CROWN_LEVELS)
+        name = pages + _path(place, TOP_LEVELS)
         tops[place] = _top(name, read_record(database, name))
         with_page.add(place)
     for place, key, value in _firsts(database, values, with_page):
@@ -95,7 +95,7 @@ def _firsts(database: Database, table: bytes, passed_over: Set[int]) -> Iterator
     Of places to be passed over nothing is read but what shows that they are there.
     """
     place = 0
-    while place < 2**CROWN_LEVELS:
+    while place < 2**TOP_LEVELS:
         if place in passed_over:
             place += 1
             continue
@@ -120,11 +120,11 @@ def _firsts(database: Database, table: bytes, passed_over: Set[int]) -> Iterator
 
 
 def _place_of(key: bytes) -> int:
-    return int.from_bytes(key[:2], "big") >> 16 - CROWN_LEVELS
+    return int.from_bytes(key[:2], "big") >> 16 - TOP_LEVELS
 
 
 def _first_key(place: int) -> bytes:
-    return (place << 16 - CROWN_LEVELS).to_bytes(2, "big")
+    return (place << 16 - TOP_LEVELS).to_bytes(2, "big")
 
 
 def _path(place: int, depth: int) -> bytes:

@@ -473,7 +473,7 @@ def test_an_audit_of_a_stopped_home_reports_who_did_what(
     assert (value["verdict"], value["findings"], len(value["consents"])) == ("clean", [], 1)
 
 
-def test_an_audit_names_a_crown_that_what_is_stored_does_not_lead_to(
+def test_an_audit_names_top_pages_that_what_is_stored_does_not_lead_to(
     desk: Desk, stopped_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.storage.store.read_top_pages", lambda *_tables: {b"\x00": b"another"})

@@ -544,7 +544,7 @@ def test_a_store_that_says_unknown_state_tables_is_damaged(tmp_path: Path) -> No
         Store.open(tmp_path / "chain", GENESIS)
 
 
-def test_a_shelf_that_cannot_be_read_says_so(disk: Disk) -> None:
+def test_a_snapshot_store_that_cannot_be_read_says_so(disk: Disk) -> None:
     class Broken:
         def iterate(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
             raise DatabaseError("bad blocks")

@@ -42,7 +42,7 @@ PEM = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 def low_top_pages() -> Iterator[None]:
     """A top_pages so low that a state as small as these has pages which are stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(top_pages, "CROWN_LEVELS", 3)
+        patch.setattr(top_pages, "TOP_LEVELS", 3)
         yield
 
 
@@ -256,7 +256,7 @@ def test_votes_of_another_validator_are_put_aside(home: Home) -> None:
     log.close()
 
 
-def test_a_damaged_shelf_is_put_aside(world: World, home: Home) -> None:
+def test_a_damaged_snapshot_store_is_put_aside(world: World, home: Home) -> None:
     (home.data / SNAPSHOTS / "CURRENT").unlink()
     assert [each.part for each in repair(home)] == [SNAPSHOTS]
     world.start(MEMBER)

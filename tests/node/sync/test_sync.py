@@ -392,7 +392,7 @@ def test_crashes_at_every_moment_of_a_sync_lose_nothing(world: World) -> None:
     check_whole(node)
 
 
-def test_a_damaged_chunk_on_the_shelf_is_fetched_again(world: World) -> None:
+def test_a_damaged_chunk_in_the_snapshot_store_is_fetched_again(world: World) -> None:
     node = sleep_and_wake(world, 14, empty=True)
     while node.driver.sync._snapshot.phase is not Phase.INSTALL:
         world.run(1)
