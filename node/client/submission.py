@@ -39,7 +39,7 @@ async def submit_operations(
 ) -> Result | None:
     """Sign operations of a member and have them recorded; None where they were recorded before.
 
-    Raises Refused or Unreachable.
+    Raises RefusedByNode or Unreachable.
     """
     signed = sign_operations(chain_id=chain_id, member=member, key=key, now_ms=now_ms, operations=operations)
     return await submit_once(client, signed)
