@@ -8,8 +8,9 @@ from ledger.chain.execution import build_block
 from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.encoding.records import pack
 from ledger.genesis import genesis_block
-from ledger.rules.blocks import Block, EncodedHeader, leader_index
+from ledger.rules.blocks import Block, EncodedHeader
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.rules.leaders import leader_index
 from ledger.rules.operations import AnchorBatch, Operation
 from ledger.rules.state import Anchor
 from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTransactions

@@ -19,8 +19,8 @@ from typing import Final
 
 from ledger.chain.execution import build_block
 from ledger.chain.overlays import Executed
-from ledger.rules.blocks import leader_index
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.rules.leaders import leader_index
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.state import require_validators
 from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTransactions

@@ -21,9 +21,9 @@ from ledger.rules.blocks import (
     BlockError,
     EncodedHeader,
     Header,
-    leader_index,
     transactions_root,
 )
+from ledger.rules.leaders import leader_index
 from ledger.rules.state import Changes, Parameters, StateView, require_parameters, require_validators
 from ledger.rules.transactions import Transaction, VerifiedTransactions
 from ledger.rules.transition import BlockContext, apply_transaction, verify_transaction

@@ -107,8 +107,3 @@ class Block:
 def transactions_root(transaction_ids: tuple[bytes, ...]) -> bytes:
     """Return the RFC 9162 root over transaction ids; of no transactions, the root of the empty tree."""
     return Tree(transaction_ids).root()
-
-
-def leader_index(*, epoch: int, view: int, validators_count: int) -> int:
-    """Return the index of the validator that may propose in a view."""
-    return (view + epoch) % validators_count

@@ -17,6 +17,7 @@ from ledger.rules.certificates import (
     ValidatorSet,
     Vote,
 )
+from ledger.rules.leaders import leader_index
 from node.consensus.config import RETENTION_VIEWS
 from node.consensus.votebook import VoteBook
 
@@ -120,7 +121,7 @@ class Rounds:
 
     def leader_of(self, view: int) -> int:
         """Return the validator that leads a view."""
-        return (view + self.epoch) % len(self.validators)
+        return leader_index(epoch=self.epoch, view=view, validators_count=len(self.validators))
 
     def at(self, view: int) -> Round:
         """Return the round of a view, new if need be. Callers have bounded the view (C2)."""

@@ -29,7 +29,7 @@ from ledger.presentation import (
     presentation_body,
 )
 from ledger.proofs import PROOF_MAGIC, BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
-from ledger.rules.blocks import NO_HASH, EncodedHeader, leader_index, transactions_root
+from ledger.rules.blocks import NO_HASH, EncodedHeader, transactions_root
 from ledger.rules.certificates import (
     FINALIZE,
     VOTE_TAGS,
@@ -39,6 +39,7 @@ from ledger.rules.certificates import (
     Validator,
     ValidatorSet,
 )
+from ledger.rules.leaders import leader_index
 from ledger.rules.state import (
     CROSS_BORDER,
     SEPARATE_CONSENT,

@@ -23,8 +23,8 @@ from ledger.genesis import (
     genesis_tip,
     sign_genesis,
 )
-from ledger.rules.blocks import leader_index
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
+from ledger.rules.leaders import leader_index
 from ledger.rules.operations import (
     GRANT_TAG,
     MEMBER_KEY,
