@@ -106,6 +106,38 @@ def page_path(key: bytes, depth: int) -> bytes:
     return key[:size] + bytes((depth,))
 
 
+def path_at(place: int, depth: int) -> bytes:
+    """Return the path of the page whose top is at `depth`, the one with the number `place` from the left."""
+    return (place << (-depth & 7)).to_bytes(depth + 7 >> 3, "big") + bytes((depth,))
+
+
+def top_of(page: bytes) -> bytes:
+    """Return the first bytes of a page's top, all of it where it is an inner node. Nothing is judged here."""
+    return page[PAGE_SLOTS_COUNT : PAGE_SLOTS_COUNT + HASH_SIZE]
+
+
+def pages_over(entries: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return all pages over the entries of one level, which is a multiple of a page's levels deep.
+
+    An entry is the hash of an inner node, a lone leaf, or nothing.
+    """
+    pages: dict[bytes, bytes] = {}
+    depth = len(entries).bit_length() - 1
+    assert len(entries) == 2**depth and depth % PAGE_LEVELS == 0, "a whole level between two pages"
+    while depth:
+        depth -= PAGE_LEVELS
+        above: list[bytes] = []
+        for place in range(2**depth):
+            page = [b""] * _BOTTOM + list(entries[_BOTTOM * place : _BOTTOM * (place + 1)])
+            for slot in reversed(range(1, _BOTTOM)):
+                _settle(page, slot)
+            if _needs_page(page[1], is_root=depth == 0):
+                pages[path_at(place, depth)] = _encode(page)
+            above.append(page[1])
+        entries = above
+    return pages
+
+
 def update(source: PageSource, root: bytes, changes: Sequence[Change]) -> Update:
     """Return root and changed pages after `changes`, whose keys strictly increase. Raises StatePageError.
 
@@ -214,9 +246,7 @@ class _Batch:
     def _keep(self, path: bytes, entries: list[bytes], before: bytes | None) -> bytes:
         """Note the page if it changed, and return its top."""
         top = entries[1]
-        # Rule 1: a leaf or nothing needs no page, except at the root.
-        needed = len(top) == _INNER_SIZE or (path == ROOT_PATH and top)
-        after = _encode(entries) if needed else None
+        after = _encode(entries) if _needs_page(top, is_root=path == ROOT_PATH) else None
         if after != before:
             self.pages[path] = after
         return top
@@ -235,13 +265,7 @@ class _Batch:
             self._update_node(entries, 2 * slot, depth + 1, first, middle)
         if middle < end:
             self._update_node(entries, 2 * slot + 1, depth + 1, middle, end)
-        left, right = entries[2 * slot], entries[2 * slot + 1]
-        if (not left or not right) and len(left or right) != _INNER_SIZE:
-            # What is left is one leaf or nothing, so it moves up to its shortest unique prefix.
-            entries[2 * slot] = entries[2 * slot + 1] = b""
-            entries[slot] = left or right
-        else:
-            entries[slot] = _joined(left, right)
+        _settle(entries, slot)
 
     def _merged(self, entry: bytes, first: int, end: int) -> list[bytes]:
         """The leaves that the changes leave where `entry`, a leaf or nothing, was."""
@@ -271,6 +295,22 @@ class _Batch:
         self._build(entries, 2 * slot, depth + 1, leaves, first, middle)
         self._build(entries, 2 * slot + 1, depth + 1, leaves, middle, end)
         entries[slot] = _joined(entries[2 * slot], entries[2 * slot + 1])
+
+
+def _needs_page(top: bytes, *, is_root: bool) -> bool:
+    """Rule 1: a leaf or nothing needs no page, except at the root."""
+    return len(top) == _INNER_SIZE or (is_root and bool(top))
+
+
+def _settle(entries: list[bytes], slot: int) -> None:
+    """Put what follows from its two children into a slot."""
+    left, right = entries[2 * slot], entries[2 * slot + 1]
+    if (not left or not right) and len(left or right) != _INNER_SIZE:
+        # What is left is one leaf or nothing, so it moves up to its shortest unique prefix.
+        entries[2 * slot] = entries[2 * slot + 1] = b""
+        entries[slot] = left or right
+    else:
+        entries[slot] = _joined(left, right)
 
 
 def _split(keys: list[bytes], depth: int, first: int, end: int) -> int:
@@ -440,9 +480,8 @@ def _walk_page(source: PageSource, path: bytes, top: bytes) -> Iterator[tuple[by
 
 def _path_below(path: bytes, slot: int) -> bytes:
     """The path of the page whose top is in a bottom slot of the page at `path`."""
-    depth = path[-1] + PAGE_LEVELS
-    bits = int.from_bytes(path[:-1], "big") >> (-path[-1] & 7) << PAGE_LEVELS | slot - _BOTTOM
-    return (bits << (-depth & 7)).to_bytes(depth + 7 >> 3, "big") + bytes((depth,))
+    place = int.from_bytes(path[:-1], "big") >> (-path[-1] & 7) << PAGE_LEVELS | slot - _BOTTOM
+    return path_at(place, path[-1] + PAGE_LEVELS)
 
 
 def _refuse_node(path: bytes, slot: int, entry: bytes, left: bytes, right: bytes) -> NoReturn:

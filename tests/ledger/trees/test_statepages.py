@@ -13,7 +13,10 @@ from ledger.trees.statepages import (
     StatePageError,
     check_pages,
     page_path,
+    pages_over,
+    path_at,
     prove,
+    top_of,
     update,
     walk,
 )
@@ -85,6 +88,38 @@ def test_a_path_holds_bits_and_then_counts_them() -> None:
     assert page_path(key, 255) == key + b"\xff"
     assert page_path(key[:31] + b"\xff", 255) == key + b"\xff"
     assert len({page_path(key, depth) for depth in DEPTHS}) == 86
+    assert [path_at(int.from_bytes(key, "big") >> 256 - depth, depth) for depth in DEPTHS] == [
+        page_path(key, depth) for depth in DEPTHS
+    ]
+
+
+# The pages over a level
+
+
+def level_of(keys: list[bytes], depth: int) -> list[bytes]:
+    """The entries of one level, as the definition has them: of no key nothing, of one its leaf, else a hash."""
+    entries = []
+    for place in range(2**depth):
+        below = sorted(key for key in keys if int.from_bytes(key, "big") >> 256 - depth == place)
+        if len(below) < 2:
+            entries.append(below[0] + VALUE_HASH if below else b"")
+        else:
+            entries.append(top_of(stored(keys)[path_at(place, depth)]))
+    return entries
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from(KEYS), max_size=40), st.sampled_from((0, 3, 6)))
+def test_the_pages_over_a_level_are_those_that_an_update_makes(chosen: set[bytes], depth: int) -> None:
+    pages = stored(sorted(chosen))
+    expected = {path: page for path, page in pages.items() if path[-1] < depth}
+    assert pages_over(level_of(sorted(chosen), depth)) == expected
+
+
+@pytest.mark.parametrize("count", [2, 4, 7, 9, 16])
+def test_pages_stand_over_whole_levels_only(count: int) -> None:
+    with pytest.raises(AssertionError, match="whole level"):
+        pages_over([b""] * count)
 
 
 # Updates

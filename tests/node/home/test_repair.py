@@ -42,7 +42,7 @@ PEM = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 def low_top_pages() -> Iterator[None]:
     """A top_pages so low that a state as small as these has pages which are stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(top_pages, "TOP_LEVELS", 3)
+        patch.setattr(top_pages, "TOP_PAGES_LEVELS", 3)
         yield
 
 

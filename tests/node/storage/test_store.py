@@ -436,7 +436,7 @@ def test_what_was_committed_outlives_a_process_that_ends_without_a_word(path: Pa
 
 def test_pages_in_memory_are_the_pages_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PAGES_CACHED_MAX", 3)
-    monkeypatch.setattr(top_pages, "TOP_LEVELS", 3)
+    monkeypatch.setattr(top_pages, "TOP_PAGES_LEVELS", 3)
     store = Store.open(path, GENESIS)
     chain = Chain(store)
     for number in range(1, 4):

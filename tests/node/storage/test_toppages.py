@@ -15,7 +15,7 @@ from node.storage.store import Store
 from node.storage.tables import StoreDamaged
 from node.storage.toppages import (
     SKIPPED_MAX,
-    TOP_LEVELS,
+    TOP_PAGES_LEVELS,
     grown_top_pages,
     is_top_page,
     read_top_pages,
@@ -66,7 +66,7 @@ def top_pages_of(records: Records) -> dict[bytes, bytes]:
 def key(place: int, number: int) -> bytes:
     """The number-th key below a place of the top pages."""
     rest = hashlib.sha256(b"%d" % number).digest()
-    return (place << 16 - TOP_LEVELS | rest[0] & 15).to_bytes(2, "big") + rest[2:]
+    return (place << 16 - TOP_PAGES_LEVELS | rest[0] & 15).to_bytes(2, "big") + rest[2:]
 
 
 FEW_PLACES = st.sampled_from((0, 1, 2, 7, 8, 2_047, 2_048, 4_094, 4_095)) | st.integers(0, 4_095)
@@ -104,7 +104,7 @@ def test_a_place_with_many_leaves_costs_no_more_than_one_with_few() -> None:
 
 
 def test_where_every_place_has_a_page_no_leaf_is_read() -> None:
-    records, pages = stored([key(place, number) for place in range(2**TOP_LEVELS) for number in (0, 1)])
+    records, pages = stored([key(place, number) for place in range(2**TOP_PAGES_LEVELS) for number in (0, 1)])
     assert top_pages_of(records) == {path: page for path, page in pages.items() if is_top_page(path)}
     assert not any(name.startswith(VALUES) for name in records.read)
 
@@ -130,14 +130,14 @@ def test_no_page_of_the_top_pages_is_written(tmp_path: Path) -> None:
         store.close()
 
 
-LEVEL_12 = b"\x00\x00" + bytes([TOP_LEVELS])
+LEVEL_12 = b"\x00\x00" + bytes([TOP_PAGES_LEVELS])
 
 
 @pytest.mark.parametrize(
     ("path", "page", "found"),
     [
         (LEVEL_12, b"short", "5 bytes"),
-        (b"\x00\x00" + bytes([TOP_LEVELS + 3]), b"below a lost one", "nothing"),
+        (b"\x00\x00" + bytes([TOP_PAGES_LEVELS + 3]), b"below a lost one", "nothing"),
     ],
 )
 def test_a_page_that_the_top_pages_stands_on_is_named_at_the_opening_where_it_is_none(
