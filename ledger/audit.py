@@ -8,7 +8,7 @@ on; where it cannot, the audit ends with the finding that stopped it.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -242,17 +242,26 @@ class Audit:
             missing = describe_leaf(self._state.values[key])
             self._find(self._state.written_at[key], f"state record {key.hex()}", missing, "nothing")
 
-    def check_pages(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
-        """Compare every stored page of the state tree, as (path, page), with the replayed tree."""
+    def check_pages(
+        self,
+        pages: Iterable[tuple[bytes, bytes]],
+        is_derived: Callable[[bytes], bool] = lambda path: False,
+    ) -> None:
+        """Compare every page of a node's state tree, as (path, page), with the replayed tree.
+
+        Pages with the paths of `is_derived` are not stored but made of what is, and differ where that does.
+        So they are named only where nothing else is: a damaged record is one finding.
+        """
         seen: set[bytes] = set()
-        for path, page in stored:
+        differing: list[tuple[bytes, str]] = []
+        for path, page in pages:
             seen.add(path)
             if self._state.pages.get(path) != page:
-                self._find(
-                    self.report.height, f"state page {path.hex()}", "the replayed page", "another content"
-                )
-        for path in sorted(self._state.pages.keys() - seen):
-            self._find(self.report.height, f"state page {path.hex()}", "the replayed page", "nothing")
+                differing.append((path, "another content"))
+        differing += [(path, "nothing") for path in sorted(self._state.pages.keys() - seen)]
+        stored = [(path, found) for path, found in differing if not is_derived(path)]
+        for path, found in stored if stored or self.report.findings else differing:
+            self._find(self.report.height, f"state page {path.hex()}", "the replayed page", found)
 
     def _check_certificate(
         self, block: Block, certificate: QuorumCertificate, validators: ValidatorSet

@@ -99,6 +99,35 @@ def test_an_altered_page_is_a_finding(story: Story) -> None:
     assert [path.hex() in finding.record for finding in report.findings] == [True]
 
 
+def test_a_derived_page_is_named_only_where_nothing_else_is(story: Story) -> None:
+    store = story.world.nodes["hk-operator"].store
+    pages = dict(store.pages())
+    derived, path = (min(path for path in pages if (path[-1] == 0) is is_root) for is_root in (True, False))
+    damaged = dict.fromkeys((derived, path), b"another")
+
+    def named(changed: dict[bytes, bytes], values: dict[bytes, bytes]) -> list[str]:
+        audit, report = replay(story, blocks_of(story))
+        audit.check_state(values.items())
+        audit.check_pages((pages | changed).items(), lambda each: each == derived)
+        return [finding.record for finding in report.findings]
+
+    whole = dict(store.values())
+    short = dict(list(whole.items())[1:])
+    assert named({}, whole) == []
+    assert named({derived: b"another"}, whole) == [f"state page {derived.hex()}"]
+    assert named(damaged, whole) == [f"state page {path.hex()}"]
+    (record,) = named({derived: b"another"}, short)
+    assert record.startswith("state record")
+
+
+def test_a_missing_derived_page_is_named(story: Story) -> None:
+    audit, report = replay(story, blocks_of(story))
+    pages = dict(story.world.nodes["hk-operator"].store.pages())
+    del pages[b"\x00"]
+    audit.check_pages(pages.items(), lambda path: path == b"\x00")
+    assert [(finding.record, finding.found) for finding in report.findings] == [("state page 00", "nothing")]
+
+
 def test_a_block_left_out_stops_the_replay(story: Story) -> None:
     blocks = blocks_of(story)
     _, report = replay(story, blocks[:1] + blocks[2:])
