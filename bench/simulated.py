@@ -192,7 +192,7 @@ class SimulatedNode:
 
     def submit(self, transactions: Sequence[Transaction]) -> None:
         """Take a client's transactions."""
-        self.driver.submit([each for each in transactions if self.driver.admit(each)])
+        self.driver.spread([each for each in transactions if self.driver.admit(each)])
 
     def send(self, peer_id: str, data: bytes) -> bool:
         self._outgoing.append((peer_id, data))

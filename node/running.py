@@ -142,7 +142,7 @@ class RunningNode:
                     await asyncio.sleep(self._driver.rest_factor * spent_ms / 1000)
         finally:
             # Whoever asked may be gone: what was taken is on its way all the same.
-            self._driver.submit(admitted)
+            self._driver.spread(admitted)
         waiting = [result.answer for result in results if isinstance(result, _Waiting)]
         if waiting:
             await asyncio.wait(waiting, timeout=wait_ms / 1000)

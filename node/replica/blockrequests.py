@@ -18,7 +18,7 @@ QUESTIONS_MAX: Final = 256
 class BlockRequests:
     """What was asked of whom, and when it may be asked again."""
 
-    def __init__(self, send: Callable[[str, PeerMessage], None], connected: Set[str], clock: Clock) -> None:
+    def __init__(self, send: Callable[[str, PeerMessage], object], connected: Set[str], clock: Clock) -> None:
         self._send = send
         self._connected = connected
         self._clock = clock

@@ -160,14 +160,14 @@ class Driver:
         self._events: deque[Event] = deque()
         self._is_handling = False
         self._connected: set[str] = set()
-        self._block_requests = BlockRequests(self._send, self._connected, clock)
-        self._serving = Serving(self._send, chain, mempool)
+        self._block_requests = BlockRequests(self.send, self._connected, clock)
+        self._serving = Serving(self.send, chain, mempool)
         self._intake = Intake(
             chain=chain,
             mempool=mempool,
             clock=clock,
             broadcast=self._broadcast,
-            punish=self._punish,
+            note_offence=self._note_offence,
             on_refused=on_refused,
         )
         self._executor = BlockExecutor(
@@ -234,7 +234,7 @@ class Driver:
         final = self.chain.store.tip_certificate()
         if final is not None:
             # The core speaks with validators only; an observer learns here how far the chain is.
-            self._send(peer, Consensus(encode_message(CertificateMessage(final))))
+            self.send(peer, Consensus(encode_message(CertificateMessage(final))))
 
     def peer_down(self, peer: str) -> None:
         """Take note of a lost connection."""
@@ -287,9 +287,9 @@ class Driver:
             # Our own damage and no offence of the peer's: pages are made here, from what was verified.
             raise
         except LedgerError as error:
-            self._punish(peer, error)
+            self._note_offence(peer, error)
 
-    def _punish(self, peer: str, error: LedgerError) -> None:
+    def _note_offence(self, peer: str, error: LedgerError) -> None:
         logger.warning("peer.offence peer=%s error=%s", peer, error)
         self._intake.gossip_queue.forget(peer)
         self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
@@ -309,7 +309,7 @@ class Driver:
             case StoredBlock():
                 self._receive_block(message)
             case WantFinal() | WantSnapshot() | WantChunk():
-                self._send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
+                self.send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
             case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
                 self.sync.receive(peer, message, self._clock.monotonic_ms())
             case _:
@@ -372,8 +372,8 @@ class Driver:
         """How long to rest after admitting transactions, beside what that took."""
         return self._intake.rest_factor
 
-    def submit(self, transactions: list[Transaction]) -> None:
-        """Spread transactions that were admitted here, and have a block made of them."""
+    def spread(self, transactions: list[Transaction]) -> None:
+        """Tell every peer of transactions that were admitted here, and have a block made of them."""
         self._intake.spread(transactions)
         self._tell_work()
 
@@ -431,7 +431,7 @@ class Driver:
             case Broadcast():
                 self._broadcast(self._envelope(effect.message))
             case Send():
-                self._send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
+                self.send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
             case Build():
                 self._executor.build(effect)
             case Verify():
@@ -530,12 +530,12 @@ class Driver:
         assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
         return self._transport.send(peer, encode_peer_message(message))
 
-    def punish(self, peer: str, reason: str) -> None:
+    def disconnect(self, peer: str, reason: str) -> None:
         """Disconnect a peer for a time."""
         self._transport.disconnect(peer, reason, OFFENCE_S)
 
-    def stop(self, reason: str) -> Exception:
-        """Return the exception that ends the node."""
+    def stop_error(self, reason: str) -> Exception:
+        """Return the error to raise where an invariant is broken: it ends the node."""
         return stopped(reason)
 
     def commit_final(
@@ -589,9 +589,6 @@ class Driver:
         self._events.append(WorkChanged(self._had_work))
 
     # -- sending ----------------------------------------------------------------------------------------
-
-    def _send(self, peer: str, message: PeerMessage) -> None:
-        self.send(peer, message)
 
     def _broadcast(self, message: PeerMessage) -> None:
         self._transport.broadcast(encode_peer_message(message))

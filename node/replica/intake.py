@@ -44,14 +44,14 @@ class Intake:
         mempool: Mempool,
         clock: Clock,
         broadcast: Callable[[Gossip], None],
-        punish: Callable[[str, LedgerError], None],
+        note_offence: Callable[[str, LedgerError], None],
         on_refused: Callable[[Transaction, LedgerError], None],
     ) -> None:
         self._chain = chain
         self.mempool = mempool
         self._clock = clock
         self._broadcast = broadcast
-        self._punish = punish
+        self._note_offence = note_offence
         self._on_refused = on_refused
         self.gossip_queue = GossipQueue()
         self._rests_until_ms = 0
@@ -111,7 +111,7 @@ class Intake:
             try:
                 transaction = Transaction.decode(encoded)
             except LedgerError as error:
-                self._punish(peer, error)
+                self._note_offence(peer, error)
                 continue
             try:
                 self._take(transaction)

@@ -77,7 +77,7 @@ class Reporter:
         try:
             if self._driver.admit(case.transaction):
                 logger.warning("misbehaviour.reported validator=%s epoch=%d", case.member, epoch)
-                self._driver.submit([case.transaction])
+                self._driver.spread([case.transaction])
         except MempoolError:
             return True
         except LedgerError as error:

@@ -34,7 +34,7 @@ SEAL_AGAIN_MS: Final = 1_000
 class Serving:
     """Answers connected peers from chain and mempool."""
 
-    def __init__(self, send: Callable[[str, PeerMessage], None], chain: Chain, mempool: Mempool) -> None:
+    def __init__(self, send: Callable[[str, PeerMessage], object], chain: Chain, mempool: Mempool) -> None:
         self._send = send
         self._chain = chain
         self._mempool = mempool

@@ -313,7 +313,7 @@ class BlockFetch:
         except StatePageError:
             raise
         except LedgerError as error:
-            raise self._host.stop(f"a final block executes to another result here: {error}") from error
+            raise self._host.stop_error(f"a final block executes to another result here: {error}") from error
         applying.take(executed)
 
     def _refuse(self, piece: _Piece, now_ms: int, error: LedgerError) -> None:

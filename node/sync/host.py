@@ -23,7 +23,7 @@ class SyncHost(Protocol):
         """Queue a message for a peer; False where it is not connected."""
         ...
 
-    def punish(self, peer: str, reason: str) -> None:
+    def disconnect(self, peer: str, reason: str) -> None:
         """Disconnect a peer for a time."""
         ...
 
@@ -36,8 +36,8 @@ class SyncHost(Protocol):
         """
         ...
 
-    def stop(self, reason: str) -> Exception:
-        """Return the exception that ends the node."""
+    def stop_error(self, reason: str) -> Exception:
+        """Return the error to raise where an invariant is broken: it ends the node."""
         ...
 
     def installed(self) -> None:

@@ -30,8 +30,8 @@ class _Source:
 class Sources:
     """The connected peers of a node, as sources."""
 
-    def __init__(self, punish: Callable[[str, str], None]) -> None:
-        self._punish = punish
+    def __init__(self, disconnect: Callable[[str, str], None]) -> None:
+        self._disconnect = disconnect
         self._sources: dict[str, _Source] = {}
         self._turn = 0
 
@@ -118,7 +118,7 @@ class Sources:
         """Set aside and disconnect a peer whose answer breaks a rule or does not verify."""
         logger.warning("sync.lied peer=%s error=%s", peer, error)
         self._set_aside(peer, now_ms)
-        self._punish(peer, f"sync: {error}"[:200])
+        self._disconnect(peer, f"sync: {error}"[:200])
 
     def _set_aside(self, peer: str, now_ms: int) -> None:
         source = self._sources.get(peer)

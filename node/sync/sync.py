@@ -50,7 +50,7 @@ class Sync:
         self._chain = chain
         self._host = host
         self._tuning = tuning
-        self._sources = Sources(host.punish)
+        self._sources = Sources(host.disconnect)
         self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning, checker)
         self._snapshot = SnapshotFetch(chain, snapshot_store, pins, self._sources, host, self._tuning)
         self._offers_due_ms = 0

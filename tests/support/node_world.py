@@ -287,7 +287,7 @@ class WorldNode:
     def submit(self, transaction: Transaction) -> None:
         """Take a client's transaction."""
         self.driver.admit(transaction)
-        self.driver.submit([transaction])
+        self.driver.spread([transaction])
 
     def send(self, peer_id: str, data: bytes) -> bool:
         self.world.deliver(self.member, peer_id, data)

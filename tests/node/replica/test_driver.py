@@ -213,7 +213,7 @@ def test_a_transaction_sent_again_is_not_taken_twice(world: World) -> None:
     node = world.nodes["sz-operator"]
     assert node.driver.admit(transaction)
     assert not node.driver.admit(transaction)
-    node.driver.submit([transaction])
+    node.driver.spread([transaction])
     world.run(1_000)
     assert not node.driver.admit(transaction)
     world.run(11_000)
@@ -247,7 +247,7 @@ def test_a_node_whose_clock_is_wrong_calls_nothing_expired_that_others_record(wo
     fast.skew_ms = 90_000
     fast.driver.tick()
     assert fast.refused == []
-    fast.driver.submit([transaction])
+    fast.driver.spread([transaction])
     world.run(5_000)
     assert all(node.final == [transaction.id] and node.refused == [] for node in world.nodes.values())
 
@@ -309,7 +309,7 @@ def test_what_was_submitted_where_nobody_heard_it_is_spread_again(world: World) 
     transaction = anchor_transaction(world.genesis, 1, START_MS + world.now_ms)
     node.driver.admit(transaction)
     world.meddle = lambda source, target, data: None if source == "sz-operator" else data
-    node.driver.submit([transaction])
+    node.driver.spread([transaction])
     world.run(1_000)
     others = [each for each in world.nodes.values() if each is not node]
     assert all(each.driver.mempool.find(transaction.id) is None for each in others)

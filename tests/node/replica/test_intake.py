@@ -42,7 +42,7 @@ def make_intake(world: World, *, waiting_count: int) -> Intake:
         mempool=Mempool(),
         clock=world,
         broadcast=lambda _gossip: None,
-        punish=lambda _peer, _error: None,
+        note_offence=lambda _peer, _error: None,
         on_refused=lambda _transaction, _error: None,
     )
     for transaction in MADE[:waiting_count]:

@@ -329,7 +329,7 @@ class Machine:
                     taken.append(transaction)
             except (LedgerError, MempoolError) as error:
                 self.oracle.clients.was_refused(transaction, error)
-        self.driver.submit(taken)
+        self.driver.spread(taken)
 
     def _post(self, name: str, action: Callable[[], None]) -> None:
         if self.is_up:
