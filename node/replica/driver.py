@@ -2,24 +2,23 @@
 
 Rule 1: one asyncio loop owns core, chain and mempool. Every method here runs on it and never waits.
 Rule 2: a `Persist` is synced before any later effect is performed. A failed write stops the node.
-Rule 3: what takes part in blocks is asked of `BlockExecutor`, what waits for one is kept by `Intake`; both answer at
-once or later, as an event.
-Rule 4: when an epoch's seal is final here, its engine ends and the next one starts (docs/epochs.md).
+Rule 3: what takes part in blocks is asked of `BlockExecutor`, what waits for one is kept by `Intake`, what peers say is
+heard by `Inbox`; each answers at once or later, as an event.
+Rule 4: what is final is told by `Finality`. When an epoch's seal is final here, its engine ends and the next one starts
+(docs/epochs.md).
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
-from ledger.chain.overlays import Executed, Tip
+from ledger.chain.overlays import Executed
 from ledger.errors import LedgerError
-from ledger.rules.blocks import BlockError, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.misbehaviour import misbehaviour_report
 from ledger.rules.operations import ReportMisbehaviour
 from ledger.rules.transactions import Transaction
-from ledger.trees.statepages import StatePageError
 from node.chain.chain import Chain
 from node.clock import Clock
 from node.consensus.core import Simplex
@@ -40,10 +39,8 @@ from node.consensus.effects import (
     Verify,
 )
 from node.consensus.events import (
-    BlockAvailable,
     Certified,
     Event,
-    PeerDown,
     PeerUp,
     Received,
     Started,
@@ -54,37 +51,23 @@ from node.consensus.messages import (
     BlockProposalMessage,
     CertificateMessage,
     Message,
-    decode_message,
     encode_message,
-    epoch_of,
 )
 from node.messages import (
     BlockProposal,
     Consensus,
-    FinalBlocks,
-    Gossip,
-    NotHeld,
     PeerMessage,
-    SnapshotChunk,
-    SnapshotOffer,
-    StoredBlock,
-    SyncAnswer,
-    SyncRequest,
     WantBlock,
-    WantChunk,
-    WantFinal,
-    WantSnapshot,
-    WantTransactions,
-    decode_peer_message,
-    encode_peer_message,
 )
-from node.peernames import is_unpinned
 from node.replica.blockexecutor import BlockExecutor, stopped
 from node.replica.blockrequests import ASK_AGAIN_MS, BlockRequests
 from node.replica.corelog import NO_CORE_LOG, CoreRecorder
-from node.replica.engine import Engine, HoldsBlock
+from node.replica.engine import EngineSource
+from node.replica.finality import Finality
+from node.replica.inbox import Inbox
 from node.replica.intake import Intake
 from node.replica.mempool import Mempool
+from node.replica.messenger import Messenger, Transport
 from node.replica.serving import Serving
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
@@ -93,42 +76,7 @@ from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 
 logger = logging.getLogger(__name__)
 
-OFFENCE_S: Final = 10.0
 MISBEHAVIOUR_MAX: Final = 64
-
-
-class Transport(Protocol):
-    """What the driver needs of the network."""
-
-    def send(self, peer_id: str, data: bytes) -> bool:
-        """Queue a message for one peer; False when it is not connected."""
-        ...
-
-    def broadcast(self, data: bytes) -> int:
-        """Queue a message for every connected peer."""
-        ...
-
-    def disconnect(self, peer_id: str, reason: str, seconds: float) -> None:
-        """Refuse a peer for a time."""
-        ...
-
-
-class EngineSource(Protocol):
-    """What makes the engines, one for each epoch; `node.replica.engine.Engines` does."""
-
-    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
-        """Return the engine that goes on from the stored tip."""
-        ...
-
-    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
-        """Return the engine of the epoch that a final seal opens."""
-        ...
-
-    def resume(
-        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
-    ) -> Engine:
-        """Return the engine that goes on from the tip of a snapshot."""
-        ...
 
 
 class Driver:
@@ -153,21 +101,20 @@ class Driver:
         self._engines = engines
         self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
         self.chain = chain
-        self._transport = transport
         self._clock = clock
         self._on_final = on_final
         self._on_failure = on_failure
         self._events: deque[Event] = deque()
         self._is_handling = False
-        self._connected: set[str] = set()
-        self._block_requests = BlockRequests(self.send, self._connected, clock)
-        self._serving = Serving(self.send, chain, mempool)
+        self._messenger = Messenger(transport)
+        self._block_requests = BlockRequests(self._messenger.send, self._messenger.connected, clock)
+        self._serving = Serving(self._messenger.send, chain, mempool)
         self._intake = Intake(
             chain=chain,
             mempool=mempool,
             clock=clock,
-            broadcast=self._broadcast,
-            note_offence=self._note_offence,
+            broadcast=self._messenger.broadcast,
+            note_offence=self._messenger.note_offence,
             on_refused=on_refused,
         )
         self._executor = BlockExecutor(
@@ -179,16 +126,34 @@ class Driver:
             clock=clock,
             report=self._events.append,
         )
-        # The newest finalization whose block is not final here yet.
-        self._finalization: QuorumCertificate | None = None
+        self._finality = Finality(
+            engine=self.engine,
+            chain=chain,
+            executor=self._executor,
+            intake=self._intake,
+            on_final=self._note_final,
+        )
         self._had_work = False
-        self._is_over = False
         self.misbehaviour: deque[tuple[str, ReportMisbehaviour]] = deque(maxlen=MISBEHAVIOUR_MAX)
         """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
         self._ticked_ms = clock.monotonic_ms()
         self.sync = Sync(chain, sync.snapshot_store, sync.pins, self, sync.tuning, sync.checker)
-        self._server = SyncServer(chain, sync.snapshot_store)
+        self._sync_server = SyncServer(chain, sync.snapshot_store)
+        self._inbox = Inbox(
+            engine=self.engine,
+            chain=chain,
+            messenger=self._messenger,
+            block_requests=self._block_requests,
+            executor=self._executor,
+            intake=self._intake,
+            serving=self._serving,
+            sync=self.sync,
+            sync_server=self._sync_server,
+            clock=clock,
+            tell_core=self._raise_event,
+            progress=self._progress,
+        )
         self._upkeep = Upkeep(chain.store, sync)
         chain.before_commit = self._upkeep.before_commit
         self._core_log = core_log
@@ -221,30 +186,15 @@ class Driver:
 
     def peer_up(self, peer: str) -> None:
         """Take note of a connection."""
-        self.sync.peer_up(peer)
-        if is_unpinned(peer):
-            # No status and no certificate is taken from it: it must be asked how far it is.
-            self.sync.probe(peer)
-            return
-        self._connected.add(peer)
-        index = self._validators.index_of(peer)
-        if index is not None:
-            self._raise_event(PeerUp(index))
-            return
-        final = self.chain.store.tip_certificate()
-        if final is not None:
-            # The core speaks with validators only; an observer learns here how far the chain is.
-            self.send(peer, Consensus(encode_message(CertificateMessage(final))))
+        self._inbox.peer_up(peer)
 
     def peer_down(self, peer: str) -> None:
         """Take note of a lost connection."""
-        self._connected.discard(peer)
-        self.sync.peer_down(peer)
-        self._server.forget(peer)
-        self._serving.forget(peer)
-        index = self._validators.index_of(peer)
-        if index is not None:
-            self._raise_event(PeerDown(index))
+        self._inbox.peer_down(peer)
+
+    def receive(self, peer: str, data: bytes) -> None:
+        """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
+        self._inbox.receive(peer, data)
 
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
@@ -274,89 +224,6 @@ class Driver:
         if next_look_ms is not None:
             limit = min(limit, next_look_ms)
         return limit if core_deadline is None else min(limit, core_deadline)
-
-    def receive(self, peer: str, data: bytes) -> None:
-        """Take one message of a connected peer. Whatever is not one canonical message is an offence."""
-        try:
-            message = decode_peer_message(data)
-            if is_unpinned(peer) and not isinstance(message, SyncAnswer):
-                # It takes us for a peer like any other. We do not know it: it may answer, and nothing else.
-                return
-            self._dispatch(peer, message)
-        except StatePageError:
-            # Our own damage and no offence of the peer's: pages are made here, from what was verified.
-            raise
-        except LedgerError as error:
-            self._note_offence(peer, error)
-
-    def _note_offence(self, peer: str, error: LedgerError) -> None:
-        logger.warning("peer.offence peer=%s error=%s", peer, error)
-        self._intake.gossip_queue.forget(peer)
-        self._transport.disconnect(peer, str(error)[:200], OFFENCE_S)
-
-    def _dispatch(self, peer: str, message: PeerMessage) -> None:
-        match message:
-            case Consensus():
-                self._receive_consensus(peer, decode_message(message.message))
-            case BlockProposal():
-                self._receive_proposal(peer, message)
-            case Gossip():
-                self._receive_gossip(peer, message)
-            case WantTransactions():
-                self._serving.transactions(peer, message)
-            case WantBlock():
-                self._serving.block(peer, message)
-            case StoredBlock():
-                self._receive_block(message)
-            case WantFinal() | WantSnapshot() | WantChunk():
-                self.send(peer, self._server.answer(peer, message, self._clock.monotonic_ms()))
-            case FinalBlocks() | SnapshotOffer() | SnapshotChunk() | NotHeld():
-                self.sync.receive(peer, message, self._clock.monotonic_ms())
-            case _:
-                assert_never(message)
-
-    def _receive_consensus(self, peer: str, message: Message) -> None:
-        if epoch_of(message) > self.engine.epoch:
-            # It is of no use to this engine, but its sender is past our seal.
-            self.sync.note_ahead(peer)
-        elif epoch_of(message) < self.engine.epoch:
-            self._serving.seal(peer, message, self._clock.monotonic_ms())
-        self._raise_event(Received(self._validators.index_of(peer), message))
-
-    def _receive_proposal(self, peer: str, message: BlockProposal) -> None:
-        core_message = decode_message(message.message)
-        encoded_header = EncodedHeader.decode(message.header)
-        if not isinstance(core_message, BlockProposalMessage):
-            raise BlockError(where="proposal", expected="a leader's vote", found=type(core_message).__name__)
-        subject = core_message.vote.subject
-        if subject.block_hash != encoded_header.hash or not encoded_header.header.may_be_certified_in(
-            subject.view
-        ):
-            raise BlockError(
-                where="proposal", expected="a vote for its own header", found="a vote for another block"
-            )
-        if self.engine.me is None:
-            self._receive_consensus(peer, core_message)
-            return
-        # A seal that is proposed again is here already, or is asked for by its hash.
-        if subject.view == encoded_header.header.view:
-            candidate = self.chain.propose(encoded_header, message.transaction_ids)
-            if candidate is not None:
-                self._executor.collect(candidate)
-        self._receive_consensus(peer, core_message)
-        self._progress()
-
-    def _receive_gossip(self, peer: str, message: Gossip) -> None:
-        if self._intake.receive(peer, message):
-            self._progress()
-
-    def _receive_block(self, block: StoredBlock) -> None:
-        encoded_header = EncodedHeader.decode(block.header)
-        if not self._block_requests.is_asked(encoded_header.hash):
-            return
-        if self.chain.take_block(block, is_wanted=True) is not None:
-            self._raise_event(BlockAvailable(encoded_header.hash))
-        self._progress()
 
     # -- transactions -----------------------------------------------------------------------------------
 
@@ -414,7 +281,7 @@ class Driver:
                     self._perform(effect)
                 if isinstance(following, Certified):
                     self._tell_work()
-                if self._is_over:
+                if self._finality.is_epoch_over:
                     self._hand_over()
         except BaseException as error:
             # Whoever called us may be a client's request: the node ends all the same.
@@ -429,9 +296,10 @@ class Driver:
             case Persist():
                 self.engine.journal.persist(effect)
             case Broadcast():
-                self._broadcast(self._envelope(effect.message))
+                self._messenger.broadcast(self._envelope(effect.message))
             case Send():
-                self.send(self._validators.validators[effect.peer].member, self._envelope(effect.message))
+                member = self._validators.validators[effect.peer].member
+                self._messenger.send(member, self._envelope(effect.message))
             case Build():
                 self._executor.build(effect)
             case Verify():
@@ -444,7 +312,8 @@ class Driver:
                 members = [self._validators.validators[peer].member for peer in effect.peers]
                 self._block_requests.ask(effect.block_hash, WantBlock(effect.block_hash), members)
             case Finalized():
-                self._finalize(effect.certificate)
+                self._finality.learn(effect.certificate)
+                self._tell_work()
             case Misbehaviour():
                 member = self._validators.validators[effect.first.signer].member
                 report = misbehaviour_report(effect.first, effect.second, self._validators)
@@ -453,7 +322,7 @@ class Driver:
                 logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
             case Punish():
                 member = self._validators.validators[effect.peer].member
-                self._transport.disconnect(member, effect.reason, OFFENCE_S)
+                self._messenger.disconnect(member, effect.reason)
             case AmnesiaEnded():
                 self.engine.journal.amnesia_ended(self.core)
                 logger.warning("consensus.amnesia_ended")
@@ -474,65 +343,29 @@ class Driver:
     def _progress(self) -> None:
         """Try everything that waits for missing data, time or an ancestor."""
         self._executor.progress()
-        if self.is_behind():
-            self._catch_up()
+        self._finality.catch_up()
         self._handle_events()
 
     # -- finality ---------------------------------------------------------------------------------------
 
-    def _finalize(self, certificate: QuorumCertificate) -> None:
-        block_hash = certificate.subject.block_hash
-        assert block_hash is not None, "a finalization names a block"
-        if self.chain.store.find_height(block_hash) is None:
-            self._finalization = certificate
-        self._catch_up()
-        self._tell_work()
-
     def is_behind(self) -> bool:
         """Say whether others made blocks final that are not here yet."""
-        return self._finalization is not None
+        return self._finality.is_behind
 
-    def _catch_up(self) -> None:
-        """Move the chain to the newest finalization, along blocks that are here or with blocks of others."""
-        if self._finalization is None:
-            return
-        path = self.chain.commit(self._finalization)
-        if path is not None:
-            self._became_final(path)
-        # What is not here, sync fetches.
-
-    def _became_final(self, path: list[Executed]) -> None:
-        tip = self.chain.tip
-        final = self._finalization
-        if final is not None and final.subject.block_hash is not None:
-            is_reached = self.chain.store.find_height(final.subject.block_hash) is not None
-            self._finalization = None if is_reached else final
-        if not path:
-            return
-        final_ids = [transaction.id for executed in path for transaction in executed.block.transactions]
-        self._executor.note_final(tip, len(final_ids))
-        self._is_over = self._is_over or self._executor.is_own_seal(tip.header)
-        self._intake.became_final(final_ids, tip.header)
-        self.engine.note_final(tip.header)
-        self.engine.journal.finalized(self.core)
+    def _note_final(self, path: list[Executed]) -> None:
         self._on_final(path)
-        logger.info(
-            "block.finalized height=%d view=%d txs=%d", tip.header.height, tip.header.view, len(final_ids)
-        )
-        has_work = self._has_work()
-        self._had_work = has_work
-        self._events.append(WorkChanged(has_work))
+        self._had_work = self._has_work()
+        self._events.append(WorkChanged(self._had_work))
 
     # -- what sync asks of its node ---------------------------------------------------------------------
 
     def send(self, peer: str, message: PeerMessage) -> bool:
         """Queue a message for a peer; False where it is not connected."""
-        assert not is_unpinned(peer) or isinstance(message, SyncRequest), "from strangers we only fetch"
-        return self._transport.send(peer, encode_peer_message(message))
+        return self._messenger.send(peer, message)
 
     def disconnect(self, peer: str, reason: str) -> None:
         """Disconnect a peer for a time."""
-        self._transport.disconnect(peer, reason, OFFENCE_S)
+        self._messenger.disconnect(peer, reason)
 
     def stop_error(self, reason: str) -> Exception:
         """Return the error to raise where an invariant is broken: it ends the node."""
@@ -545,7 +378,7 @@ class Driver:
         self.chain.commit_final(path, certificate)
         # First of all: the signer's floor rises with the chain, and a core that does not know it would vote below.
         self._events.appendleft(Received(None, CertificateMessage(proof)))
-        self._became_final(path)
+        self._finality.note_final(path)
         self._handle_events()
         self._progress()
 
@@ -565,7 +398,6 @@ class Driver:
 
     def _hand_over(self) -> None:
         """Start the next epoch's engine: the seal is final and on disk."""
-        self._is_over = False
         self.engine = self._engines.succeed(self.engine, self.chain.tip, self.chain.holds)
         self._begin_engine()
         self._events.appendleft(Started())
@@ -582,13 +414,9 @@ class Driver:
         self._events.clear()
         self._core_log.begin(self.core)
         self._executor.begin(self.engine)
-        self._finalization = None
-        connected = (self._validators.index_of(peer) for peer in sorted(self._connected))
+        self._finality.begin(self.engine)
+        self._inbox.begin(self.engine)
+        connected = (self._validators.index_of(peer) for peer in sorted(self._messenger.connected))
         self._events.extend(PeerUp(index) for index in connected if index is not None)
         self._had_work = self._has_work()
         self._events.append(WorkChanged(self._had_work))
-
-    # -- sending ----------------------------------------------------------------------------------------
-
-    def _broadcast(self, message: PeerMessage) -> None:
-        self._transport.broadcast(encode_peer_message(message))

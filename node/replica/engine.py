@@ -11,6 +11,7 @@ the epoch may have been dropped since, as final: it follows, and votes again in 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ledger.chain.overlays import Tip
 from ledger.encoding.keys import PublicKey
@@ -52,6 +53,24 @@ class Engine:
         """Take note of durable finality: nothing at or below it is signed any more."""
         if self.guard is not None and header.epoch == self.epoch:
             self.guard.raise_floor(epoch=header.epoch, view=header.view)
+
+
+class EngineSource(Protocol):
+    """What makes the engines, one for each epoch; `Engines` does."""
+
+    def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
+        """Return the engine that goes on from the stored tip."""
+        ...
+
+    def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
+        """Return the engine of the epoch that a final seal opens."""
+        ...
+
+    def resume(
+        self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
+    ) -> Engine:
+        """Return the engine that goes on from the tip of a snapshot."""
+        ...
 
 
 class Engines:

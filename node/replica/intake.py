@@ -111,6 +111,7 @@ class Intake:
             try:
                 transaction = Transaction.decode(encoded)
             except LedgerError as error:
+                self.gossip_queue.forget(peer)
                 self._note_offence(peer, error)
                 continue
             try:

@@ -151,7 +151,7 @@ def test_garbage_of_a_registered_peer_costs_it_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The attacker comes back at once, which a real one may not: that refusal has a test of its own below.
-    monkeypatch.setattr("node.replica.driver.OFFENCE_S", 0.0)
+    monkeypatch.setattr("node.replica.messenger.OFFENCE_S", 0.0)
 
     async def live() -> None:
         async with run_network(tmp_path / "network", ("sz-operator",)) as running:

@@ -297,7 +297,7 @@ def test_an_offer_that_answers_what_was_asked_before_a_handover_blames_nobody(me
     four = tuple(member for member in FIVE if member != "mainland-bank")
     change_validators(world, four, voters=tuple(member for member in FIVE if member != SLEEPER))
     grow(world, 8)
-    old = world.nodes["hk-bureau"].driver._server.answer("x", WantSnapshot(0, 0), 0)
+    old = world.nodes["hk-bureau"].driver._sync_server.answer("x", WantSnapshot(0, 0), 0)
     assert isinstance(old, SnapshotOffer) and old.trust_path.from_epoch == 0
     node = world.nodes[SLEEPER]
     fetch = node.driver.sync._snapshot
@@ -728,9 +728,9 @@ def test_answers_that_nobody_asked_for_change_nothing(world: World) -> None:
     tip = node.store.tip().encoded_header
     entry = other.snapshot_store.newest()
     assert entry is not None
-    offer = other.driver._server.answer("x", __import__("node.messages").messages.WantSnapshot(0, 0), 0)
-    blocks = other.driver._server.answer("x", WantFinal(1, 4), 0)
-    chunk = other.driver._server.answer(
+    offer = other.driver._sync_server.answer("x", __import__("node.messages").messages.WantSnapshot(0, 0), 0)
+    blocks = other.driver._sync_server.answer("x", WantFinal(1, 4), 0)
+    chunk = other.driver._sync_server.answer(
         "x", WantChunk(entry.description.encoded_header().header.height, entry.description.chunks_root, 0), 0
     )
     for message in (offer, blocks, chunk):
@@ -877,7 +877,7 @@ def test_what_a_peer_is_given_is_bounded_and_refills(world: World) -> None:
     from node.sync import server
 
     grow(world, 4)
-    serving = world.nodes[SLEEPER].driver._server
+    serving = world.nodes[SLEEPER].driver._sync_server
     answered = 0
     while isinstance(serving.answer("greedy", WantFinal(1, 4), 0), FinalBlocks):
         answered += 1
@@ -928,7 +928,7 @@ def test_blocks_that_no_certificate_names_directly_are_served_by_their_place_in_
     for key in keys[:-1]:
         batch.delete(key)
     database.write(batch, is_synced=True)
-    answer = node.driver._server.answer("x", WantFinal(1, 3), 0)
+    answer = node.driver._sync_server.answer("x", WantFinal(1, 3), 0)
     assert isinstance(answer, FinalBlocks)
     assert answer.certificate is None
     assert answer.history is not None

@@ -47,6 +47,7 @@ from node.consensus.voter import Voter
 from node.messages import BUSY, Gossip, NotHeld
 from node.replica.blockexecutor import BlockExecutor
 from node.replica.driver import Driver
+from node.replica.inbox import Inbox
 from node.replica.intake import Intake
 from node.replica.journal import VoteLogJournal
 from node.replica.mempool import Mempool
@@ -294,12 +295,12 @@ def notarize_with_nullify_is_called_misbehaviour(patches: ExitStack) -> None:
 
 @defect("I8")
 def a_refused_transaction_is_called_an_offence(patches: ExitStack) -> None:
-    def receive(self: Driver, peer: str, message: Gossip) -> None:
+    def receive(self: Inbox, peer: str, message: Gossip) -> None:
         for encoded in message.transactions:
             self._intake._take(Transaction.decode(encoded))
-        self._tell_work()
+        self._progress()
 
-    put(patches, Driver, "_receive_gossip", receive)
+    put(patches, Inbox, "_receive_gossip", receive)
 
 
 # What may be built on, and must go on.

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from unittest import mock
 
 import ledger.rules.state
-import node.replica.driver
+import node.replica.inbox
 from ledger.encoding.digests import tagged
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import SignatureError
@@ -48,8 +48,8 @@ def signatures(*, are_real: bool) -> Iterator[None]:
 
 def _share_decoding(patches: ExitStack) -> None:
     for name in ("decode_peer_message", "decode_message"):
-        shared = lru_cache(8_192)(getattr(node.replica.driver, name))
-        patches.enter_context(mock.patch.object(node.replica.driver, name, shared))
+        shared = lru_cache(8_192)(getattr(node.replica.inbox, name))
+        patches.enter_context(mock.patch.object(node.replica.inbox, name, shared))
     patches.enter_context(
         mock.patch.object(ledger.rules.state, "unpack", lru_cache(8_192)(ledger.rules.state.unpack))
     )

@@ -381,7 +381,7 @@ class Machine:
         now_ms = self.monotonic_ms()
         return START_MS + now_ms + self.clock_offset_ms + now_ms * self.clock_drift_permille // 1_000
 
-    # Transport (node.replica.driver.Transport).
+    # Transport (node.replica.messenger.Transport).
 
     def send(self, peer_id: str, data: bytes) -> bool:
         return self.transmit(peer_id, data)
