@@ -328,7 +328,7 @@ class Driver:
                 logger.warning("consensus.amnesia_ended")
             case Trace():
                 fields = " ".join(f"{name}={value}" for name, value in effect.fields)
-                logger.debug("consensus.%s %s", effect.name, fields)
+                logger.debug("%s %s", effect.name, fields)
             case _:
                 assert_never(effect)
 

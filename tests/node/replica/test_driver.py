@@ -1,5 +1,6 @@
 """The driver over real stores, vote logs and signatures, in virtual time."""
 
+import logging
 from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_a_transaction_given_to_one_node_becomes_final_on_all_once(world: World)
     world.run(1_000)
     assert [node.final for node in world.nodes.values()] == [[transaction.id]] * 4
     assert len(roots(world)) == 1
+
+
+def test_what_the_core_traces_is_logged_under_the_name_that_the_core_gave_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "node.replica.driver")
+    world.run(1_000)
+    views = [each for each in caplog.messages if each.split()[0] == "consensus.view"]
+    assert views
+    assert not any(each.startswith("consensus.consensus") for each in caplog.messages)
 
 
 def test_finality_takes_a_few_hops_and_not_a_timeout(world: World) -> None:
