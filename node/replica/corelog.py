@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 import ledger.encoding.keys
 import ledger.rules.certificates
+import ledger.rules.leaders
 import node.consensus.core
 from ledger.errors import LedgerError
 from ledger.rules.certificates import QuorumCertificate, Subject, Vote
@@ -224,7 +225,8 @@ def code_digest() -> bytes:
     """Return the SHA-256 of the code that decides."""
     digest = hashlib.sha256()
     consensus = Path(node.consensus.core.__file__).parent
-    for path in (*sorted(consensus.glob("*.py")), Path(ledger.rules.certificates.__file__)):
+    rules = (Path(ledger.rules.certificates.__file__), Path(ledger.rules.leaders.__file__))
+    for path in (*sorted(consensus.glob("*.py")), *rules):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.digest()
 
