@@ -15,7 +15,7 @@ from node.client.client import Client
 from node.errors import ClientError
 from node.home.consortium import Network
 from node.home.development import development_key
-from tests.node.test_run import VALIDATORS, make_network
+from tests.support.running_network import VALIDATORS, make_network
 
 KILLS = 12
 TRANSACTIONS = 2_400

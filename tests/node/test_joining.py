@@ -12,11 +12,11 @@ from node.api.server import Api
 from node.client.client import Client
 from node.consensus.startup import Participation
 from node.files.keyfiles import DevelopmentKey
-from node.home.consortium import free_ports
 from node.home.home import Home, HomeKeys
 from node.home.settings import Address, HomeSettings, NodeSettings
 from node.network.tls import make_identity, registrable
 from node.run import NodeProcess, load_parts
+from tests.support.ports import take_ports
 from tests.support.running_network import VALIDATORS, RunningNetwork, fresh_anchor, now_ms, run_network, sign
 
 NEW = "hk-second-bank"
@@ -29,7 +29,7 @@ def fresh_key() -> PrivateKey:
 def make_home(running: RunningNetwork) -> tuple[Home, HomeKeys]:
     """Return the home of the newcomer, which knows where the founders listen."""
     keys = HomeKeys(fresh_key(), fresh_key(), fresh_key(), fresh_key(), make_identity(NEW))
-    listen, api = free_ports(2)
+    listen, api = take_ports(2)
     addresses = {member: Address(*running.listen(member)) for member in VALIDATORS}
     tuning = running.network.homes[VALIDATORS[0]].require_node().tuning
     settings = NodeSettings(Address("127.0.0.1", listen), Address("127.0.0.1", api), addresses, tuning)

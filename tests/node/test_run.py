@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,24 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from cli.node import node as node_commands
-from ledger.rules.operations import AnchorBatch
-from ledger.rules.transactions import Transaction, TransactionBody
 from node.api.service import FINAL, REFUSED, Submission
 from node.consensus.effects import Finalized
-from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.errors import NodeStopped
 from node.files.configfile import ConfigError
 from node.files.keyfiles import DevelopmentKey
-from node.home.consortium import Network, new_network
-from node.home.development import development_key
 from node.home.home import Home
 from node.home.repair import CORE_LOG
 from node.replica.corelog import find_segments
 from node.replica.explain import replay
 from node.run import CLOCK_TOLERANCE_MS, ApiServer, NodeProcess, StartRefused, load_parts
 from node.running import RunningNode
-
-VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
+from tests.support.running_network import VALIDATORS, make_network, numbered_anchor
 
 
 class NoClients:
@@ -46,18 +39,6 @@ class NoClients:
 
 def make_api(node: RunningNode) -> ApiServer:
     return NoClients(node)
-
-
-def make_network(directory: Path) -> Network:
-    return new_network(
-        directory,
-        development=True,
-        passphrase=None,
-        base_port=None,
-        random=secrets.token_bytes,
-        now_ms=time.time_ns() // 1_000_000,
-        scenarios=load_scenarios(scenarios_directory()),
-    )
 
 
 async def run_until_ready(*_parts: object, on_ready: Callable[[], None]) -> None:
@@ -84,17 +65,6 @@ def start_process(home: Home) -> NodeProcess:
     return NodeProcess(load_parts(home, DevelopmentKey()), make_api)
 
 
-def anchor(network: Network, number: int) -> bytes:
-    now_ms = time.time_ns() // 1_000_000
-    body = TransactionBody(
-        network.genesis.content.chain_id,
-        "hk-bureau",
-        now_ms + 60_000,
-        (AnchorBatch(number.to_bytes(32, "big"), 1, "hk.credit-report", None),),
-    )
-    return Transaction.sign(body, development_key("hk-bureau", "member")).encoded
-
-
 async def settle(process: NodeProcess, *encoded: bytes) -> list[Submission]:
     return await process.node.submit(encoded, wait_ms=15_000)
 
@@ -107,22 +77,24 @@ def test_four_nodes_agree_over_tls_one_leaves_and_catches_up(tmp_path: Path) -> 
         for process in processes.values():
             await process.start()
         try:
-            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            (first,) = await settle(processes["sz-operator"], numbered_anchor(network, 1))
             assert first.state == FINAL
-            (again,) = await settle(processes["hk-bureau"], anchor(network, 1))
+            (again,) = await settle(processes["hk-bureau"], numbered_anchor(network, 1))
             assert again.state == REFUSED
             assert again.error is not None
             assert again.error.code == "already-recorded"
 
             await processes.pop("hk-operator").stop()
-            results = await settle(processes["mainland-bank"], *(anchor(network, n) for n in range(2, 12)))
+            results = await settle(
+                processes["mainland-bank"], *(numbered_anchor(network, n) for n in range(2, 12))
+            )
             assert {result.state for result in results} == {FINAL}
 
             back = processes["hk-operator"] = start_process(network.homes["hk-operator"])
             await back.start()
             heights = [result.height for result in results if result.height is not None]
             await asyncio.wait_for(back.node.wait_for_height(max(heights)), 15)
-            (last,) = await settle(back, anchor(network, 99))
+            (last,) = await settle(back, numbered_anchor(network, 99))
             assert last.state == FINAL
         finally:
             for process in processes.values():
@@ -182,12 +154,12 @@ def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
         for process in processes.values():
             await process.start()
         try:
-            (first,) = await settle(processes["sz-operator"], anchor(network, 1))
+            (first,) = await settle(processes["sz-operator"], numbered_anchor(network, 1))
             assert first.height is not None
             observer = processes["auditor"] = start_process(network.homes["auditor"])
             await observer.start()
             await asyncio.wait_for(observer.node.wait_for_height(first.height), 15)
-            (second,) = await settle(observer, anchor(network, 2))
+            (second,) = await settle(observer, numbered_anchor(network, 2))
             assert second.state == FINAL
             assert not observer.node.status().is_voting
             assert sorted(processes) == sorted(members)

@@ -14,9 +14,10 @@ from ledger.rules.transactions import Transaction, TransactionBody
 from node.api.server import Api
 from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.files.keyfiles import DevelopmentKey
-from node.home.consortium import Network, new_network
+from node.home.consortium import NODES_COUNT, Network, new_network
 from node.home.development import development_key
 from node.run import NodeProcess, load_parts
+from tests.support.ports import take_ports
 
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 REPORT = "hk.credit-report"
@@ -48,6 +49,25 @@ def sign(
 def fresh_anchor() -> AnchorBatch:
     """Return the anchor of a batch that nobody anchored before."""
     return AnchorBatch(secrets.token_bytes(32), 1, REPORT, None)
+
+
+def make_network(directory: Path) -> Network:
+    """Return a development network in a directory: homes on disk, of which none runs."""
+    (base_port, *_) = take_ports(2 * NODES_COUNT)
+    return new_network(
+        directory,
+        development=True,
+        passphrase=None,
+        base_port=base_port,
+        random=secrets.token_bytes,
+        now_ms=now_ms(),
+        scenarios=load_scenarios(scenarios_directory()),
+    )
+
+
+def numbered_anchor(network: Network, number: int) -> bytes:
+    """Return the encoded transaction with which the bureau anchors a batch that a number stands for."""
+    return sign(network, "hk-bureau", AnchorBatch(number.to_bytes(32, "big"), 1, REPORT, None)).encoded
 
 
 @dataclass(slots=True)
@@ -87,16 +107,7 @@ async def run_network(
     directory: Path, members: tuple[str, ...] = VALIDATORS
 ) -> AsyncIterator[RunningNetwork]:
     """Found a network in a directory, run nodes of it, and check in the end that none of them failed."""
-    network = new_network(
-        directory,
-        development=True,
-        passphrase=None,
-        base_port=None,
-        random=secrets.token_bytes,
-        now_ms=now_ms(),
-        scenarios=load_scenarios(scenarios_directory()),
-    )
-    running = RunningNetwork(network)
+    running = RunningNetwork(make_network(directory))
     try:
         for member in members:
             await running.start(member)

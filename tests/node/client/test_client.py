@@ -31,7 +31,7 @@ from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.home.consortium import Network
 from node.home.development import development_key
 from node.run import NodeProcess, load_parts
-from tests.node.test_run import VALIDATORS, anchor, make_network
+from tests.support.running_network import VALIDATORS, make_network, numbered_anchor
 
 ISSUER, BANK = "hk-bureau", "mainland-bank"
 
@@ -248,8 +248,8 @@ def test_a_refused_transaction_says_why_and_the_rest_of_the_batch_goes_on(tmp_pa
         processes = await start_all(network)
         try:
             async with Client.connect(url_of(network, "sz-operator")) as client:
-                good = Transaction.decode(anchor(network, 5))
-                signed = anchor(network, 6)
+                good = Transaction.decode(numbered_anchor(network, 5))
+                signed = numbered_anchor(network, 6)
                 forged = Transaction.decode(signed[:-1] + bytes([signed[-1] ^ 1]))
                 results = await client.submit([good, forged])
                 assert [result.state for result in results] == ["final", "refused"]

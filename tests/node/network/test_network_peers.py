@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from node.home.consortium import free_ports
 from node.network.connection import CLOSE_TIMED_REFUSAL
 from node.network.limits import INBOX_COUNT_MAX, MESSAGE_SIZE_MAX, REFUSAL_S_MAX
 from node.network.peers import PeerNetwork
@@ -28,6 +27,7 @@ from tests.support.network_world import (
     with_addresses,
     world,
 )
+from tests.support.ports import take_ports
 
 
 def test_two_nodes_connect_and_exchange_messages() -> None:
@@ -352,7 +352,7 @@ def test_statuses_name_every_peer_once() -> None:
 
 
 def test_a_failed_dial_is_told_once_by_its_cause(caplog: pytest.LogCaptureFixture) -> None:
-    (port,) = free_ports(1)
+    (port,) = take_ports(1)
     absent = Peer(IDENTITIES["bureau"].certificate, f"127.0.0.1:{port}", PeerKind.VALIDATOR)
     caplog.set_level(logging.INFO, "node.network.peers")
 
