@@ -197,6 +197,22 @@ class Report:
         if not is_thick or result.faults < FAULTS_MIN:
             self.thin.append(result.seed)
 
+    def merge(self, other: "Report") -> None:
+        """Take up what another part of the campaign gave."""
+        self.seeds_count += other.seeds_count
+        self.failures += other.failures
+        self.sometimes += other.sometimes
+        self.heights += other.heights
+        self.transactions += other.transactions
+        self.faults += other.faults
+        self.events_count += other.events_count
+        self.first_finality_max_ms = max(self.first_finality_max_ms, other.first_finality_max_ms)
+        self.healed_max_ms = max(self.healed_max_ms, other.healed_max_ms)
+        self.converged_max_ms = max(self.converged_max_ms, other.converged_max_ms)
+        self.sizes += other.sizes
+        self.thin += other.thin
+        self.seconds += other.seconds
+
     def never(self) -> list[str]:
         """Return the rare situations that a campaign of this size should have met and did not."""
         if self.seeds_count < CAMPAIGN_SIZE_MIN:

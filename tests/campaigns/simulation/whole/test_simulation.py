@@ -11,44 +11,60 @@ from tests.campaigns.simulation.whole.byzantine import ACTORS
 from tests.campaigns.simulation.whole.campaign import (
     Report,
     command_for,
-    jobs_of_machine,
-    run_campaign,
     run_seed,
     seeds_of_commit,
 )
+from tests.campaigns.simulation.whole.parts import Part, divide, report_of
 from tests.campaigns.simulation.whole.schedule import Schedule, plan
 from tests.campaigns.simulation.whole.shards import covered_digest, load, tell
 from tests.campaigns.simulation.whole.world import run
-from tests.conftest import SUMMARIES
+from tests.conftest import SUMMARIES, folder_of_run
 from tests.support.sources import ROOT
 
-FIXED_COUNT = 150
-OF_COMMIT_COUNT = 150
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def report() -> Report:
-    seeds = [*range(FIXED_COUNT), *seeds_of_commit(OF_COMMIT_COUNT)]
-    report = run_campaign(seeds, jobs=jobs_of_machine())
+def parts_of(config: pytest.Config) -> list[Part]:
+    """Return as many fixed seeds as `--seeds` says, and as many that are this commit's own."""
+    count: int = config.getoption("--seeds")
+    return [*divide(range(count)), *divide(seeds_of_commit(count))]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "part" in metafunc.fixturenames:
+        parts = parts_of(metafunc.config)
+        # Named by their places: the seeds of a commit would give its tests other names with every commit.
+        metafunc.parametrize("part", parts, ids=[f"{number}" for number in range(len(parts))])
+
+
+@pytest.mark.slow
+def test_no_history_breaks_an_invariant(part: Part, tmp_path_factory: pytest.TempPathFactory) -> None:
+    report = report_of(part, folder_of_run(tmp_path_factory))
+    assert not report.failures, "\n".join(str(failure) for failure in report.failures)
+
+
+@pytest.mark.slow
+def test_every_history_is_long_and_stormy_enough(
+    part: Part, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    report = report_of(part, folder_of_run(tmp_path_factory))
+    assert not report.thin, [command_for(seed) for seed in report.thin]
+
+
+@pytest.mark.slow
+@pytest.mark.last
+def test_every_rare_situation_occurred(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    report = Report()
+    for part in parts_of(pytestconfig):
+        report.merge(report_of(part, folder_of_run(tmp_path_factory)))
     SUMMARIES["simulation of whole nodes"] = [
         *report.counters(),
         report.line(),
         *(f"campaign: {line}" for line in tell(load(), covered_digest())),
     ]
-    return report
-
-
-def test_no_history_breaks_an_invariant(report: Report) -> None:
-    assert not report.failures, "\n".join(str(failure) for failure in report.failures)
-
-
-def test_every_rare_situation_occurred(report: Report) -> None:
     assert report.never() == []
-
-
-def test_every_history_is_long_and_stormy_enough(report: Report) -> None:
-    assert not report.thin, [command_for(seed) for seed in report.thin]
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
