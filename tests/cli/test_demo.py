@@ -15,6 +15,8 @@ from cli.exits import FINE, INTERRUPTED
 from cli.processes import find_nodes
 from tests.support.sources import ROOT
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120.0
 
 

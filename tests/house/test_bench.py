@@ -24,6 +24,7 @@ from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", present_names())
 def test_every_benchmark_runs_and_prints_a_valid_report(name: str) -> None:
     report = run(name, is_quick=True)
@@ -120,6 +121,7 @@ def test_a_table_that_no_manifest_names_is_not_shared(tmp_path: Path) -> None:
     assert not (target / "MANIFEST-000004").samefile(source / "MANIFEST-000004")
 
 
+@pytest.mark.slow
 def test_a_settled_database_has_nothing_left_to_merge(tmp_path: Path) -> None:
     for value in range(3):  # Each opening makes a table of what the one before wrote.
         with closing(LevelDatabase.open(tmp_path)) as database:
@@ -144,6 +146,7 @@ def test_a_benchmark_whose_node_ended_says_so_at_once(tmp_path: Path) -> None:
         check_running(process, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     program = (

@@ -22,6 +22,8 @@ from tests.support.running_network import key_of, now_ms, run_network
 from tests.support.sources import ROOT
 from tests.support.story import Story, tell
 
+pytestmark = pytest.mark.slow
+
 
 def blocks_of(page: str) -> list[str]:
     """Return the Python that a page shows."""

@@ -13,6 +13,8 @@ from ledger.trust import trusted_root_to_json
 from tests.support.sources import ROOT
 from tests.support.story import Story, tell
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

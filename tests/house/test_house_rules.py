@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sources import ROOT, closure, imported
+from tests.support.sources import ROOT, closure, imported, tree_of
 
 # Each package with those of ours that it may import.
 MAY_IMPORT = {"ledger": {"ledger"}, "node": {"ledger", "node"}, "cli": {"ledger", "node", "cli"}}
@@ -133,7 +133,7 @@ def test_no_module_is_named_after_nothing() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     for path in sources("ledger", "node", "cli", "tests"):
-        assert ast.get_docstring(ast.parse(path.read_text())), name_of(path)
+        assert ast.get_docstring(tree_of(path)), name_of(path)
 
 
 def test_packages_hold_no_logic() -> None:
@@ -170,10 +170,8 @@ def find_unused(module: str, source: str, used_elsewhere: set[str]) -> set[str]:
 
 
 def test_nothing_is_named_that_nobody_uses() -> None:
-    trees = [
-        ast.parse(path.read_text()) for path in sources("ledger", "node", "cli", "tests", "bench", "examples")
-    ]
-    used = {name for tree in trees for name in imported(tree)}
+    files = sources("ledger", "node", "cli", "tests", "bench", "examples")
+    used = {name for path in files for name in imported(tree_of(path))}
     for path in sources("ledger", "node", "cli"):
         module = name_of(path.with_suffix("")).replace("/", ".")
         assert find_unused(module, path.read_text(), used) == set(), name_of(path)

@@ -15,6 +15,8 @@ import pytest
 from node.consent.scenarios import scenarios_directory
 from tests.support.sources import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUP = PROJECT["tool"]["setuptools"]
 

@@ -90,6 +90,7 @@ def test_a_hasher_says_what_the_root_of_the_whole_is(size: int) -> None:
         assert hasher.finish() == Content(*content_root([document]))
 
 
+@pytest.mark.slow
 def test_a_large_document_is_verified_in_constant_memory() -> None:
     script = (
         "import resource, sys\n"

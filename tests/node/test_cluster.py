@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from cli.processes import LOG_FILE, start_node, stop_node
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
@@ -16,6 +18,8 @@ from node.errors import ClientError
 from node.home.consortium import Network
 from node.home.development import development_key
 from tests.support.running_network import VALIDATORS, make_network
+
+pytestmark = pytest.mark.slow
 
 KILLS = 12
 TRANSACTIONS = 2_400

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from pathlib import Path
 
+import pytest
+
 from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Propose, next_key_commitment
 from ledger.rules.proposals import AddMember, Change, ChangeValidators, NodeRegistration
@@ -18,6 +20,8 @@ from node.network.tls import make_identity, registrable
 from node.run import NodeProcess, load_parts
 from tests.support.ports import take_ports
 from tests.support.running_network import VALIDATORS, RunningNetwork, fresh_anchor, now_ms, run_network, sign
+
+pytestmark = pytest.mark.slow
 
 NEW = "hk-second-bank"
 

@@ -3,10 +3,17 @@
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST_SIZE = 16
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, which nobody changes."""
+    return ast.parse(path.read_text())
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

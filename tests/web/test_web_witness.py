@@ -41,6 +41,7 @@ def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_page_answers_every_vector_as_the_library_does(witness: Page) -> None:
     answers = dict(zip(QUESTIONS, witness.answer(list(QUESTIONS.values())), strict=True))
@@ -53,6 +54,7 @@ def test_the_page_answers_every_vector_as_the_library_does(witness: Page) -> Non
     assert answers.keys() == expected.keys()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_page_answers_random_questions_as_the_library_does(witness: Page) -> None:
     compared = compare(witness, range(600))
@@ -71,6 +73,7 @@ DEFECTS = {
 }
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_the_questions_find_a_page_with_a_defect(tmp_path: Path, defect: str) -> None:

@@ -7,6 +7,8 @@ finality is asserted here, and the ninety-ninth percentile by `make abuse`.
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.campaigns.abuse.__main__ import FINALITY_S, RSS_MAX_MIB
 from tests.campaigns.abuse.floods import FLOODS
 from tests.campaigns.abuse.measure import Bench, Cost
@@ -23,6 +25,7 @@ KINDS = (
 )
 
 
+@pytest.mark.alone
 def test_floods_leave_finality_of_others_under_a_second_and_memory_bounded(tmp_path: Path) -> None:
     async def live() -> list[Cost]:
         async with Bench(tmp_path) as bench:

@@ -3,7 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.campaigns.chaos.soak import Soak
+
+pytestmark = pytest.mark.slow
 
 SEED = 20_260_728
 FAULTS_MIN = 19

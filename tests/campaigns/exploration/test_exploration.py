@@ -26,6 +26,7 @@ def explore(scope: Scope) -> Report:
     return explored(scope).report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byzantine", [0, 1])
 def test_one_view_is_safe_and_left_by_all_whatever_happens(byzantine: int) -> None:
     report = explore(Scope(1, byzantine, crashes=1))
@@ -35,6 +36,7 @@ def test_one_view_is_safe_and_left_by_all_whatever_happens(byzantine: int) -> No
     assert all(report.rare.values()), report.rare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("byzantine", "crashes"), [(0, 1), (1, 0)])
 def test_gluing_silent_steps_loses_nothing_that_is_said(byzantine: int, crashes: int) -> None:
     whole, glued = (explored(Scope(1, byzantine, crashes=crashes, glued=glued)) for glued in (False, True))
@@ -42,6 +44,7 @@ def test_gluing_silent_steps_loses_nothing_that_is_said(byzantine: int, crashes:
     assert whole.spoken_together() == glued.spoken_together()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byzantine", [0, 1])
 def test_verifying_at_once_loses_nothing_that_is_said(byzantine: int) -> None:
     late, at_once = (explored(Scope(1, byzantine, answers_at_once=answers)) for answers in (False, True))

@@ -17,6 +17,8 @@ from tests.campaigns.exploration.properties import Violation
 from tests.campaigns.exploration.replay import parse_trace, replay, write_trace
 from tests.campaigns.exploration.scope import Scope
 
+pytestmark = pytest.mark.slow
+
 ONE_VIEW = Scope(1, 1)
 ONE_VIEW_WITH_CRASH = Scope(1, 1, crashes=1)
 TWO_VIEWS = Scope(2, 2, answers_at_once=True, glued=True, states_max=20_000)

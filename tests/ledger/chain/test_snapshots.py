@@ -271,6 +271,7 @@ def rebuild(description: Description, chunks: list[bytes]) -> None:
     rebuilding.check(description)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_small_snapshot_is_refused(disk: Disk) -> None:
     disk.grow(4)
     description = disk.finish()

@@ -81,6 +81,7 @@ def find_foreign_one_by_one(text: str) -> str | None:
     return None
 
 
+@pytest.mark.slow
 def test_the_expression_finds_what_the_list_says_of_every_code_point() -> None:
     for point in range(sys.maxunicode + 1):
         assert find_foreign(chr(point)) == find_foreign_one_by_one(chr(point)), f"U+{point:04X}"

@@ -245,6 +245,7 @@ def test_a_lost_or_stale_page_below_is_refused_by_its_path() -> None:
 # Strict decoding
 
 
+@pytest.mark.slow
 def test_a_page_with_bytes_after_it_or_missing_is_refused() -> None:
     pages = stored(KEYS)
     for path, page in list(pages.items()):
@@ -327,6 +328,7 @@ def test_the_walk_yields_every_key_in_order(keys: set[bytes]) -> None:
     assert check_pages(pages, pages.root, list(pages)) == len(keys)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_every_page_is_found() -> None:
     pages = stored(KEYS[:24])
     for path, page in list(pages.items()):

@@ -40,6 +40,8 @@ from node.files.keyfiles import Passphrase
 from node.messages import WantBlock, WantFinal, WantTransactions, encode_peer_message
 from tests.support.running_network import REPORT, RunningNetwork, key_of, now_ms, run_network
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 8
 DAY_MS = 86_400_000
 ISSUER, BANK, URL_OF = "hk-bureau", "mainland-bank", "sz-operator"

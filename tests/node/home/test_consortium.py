@@ -121,6 +121,7 @@ def test_a_development_network_has_the_published_genesis_and_a_home_for_each_mem
         assert (home.path / "genesis.json").read_bytes() == GENESIS_FILE.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_key_of_a_new_network_is_the_one_its_genesis_names(tmp_path: Path) -> None:
     network = make(tmp_path / "net", development=False, passphrase=PASSPHRASE)
     for member in network.genesis.content.members:

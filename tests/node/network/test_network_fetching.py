@@ -190,6 +190,7 @@ def test_a_pair_is_whole_at_once_whoever_learns_of_a_replaced_certificate_first(
     asyncio.run(scenario(bank_first=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_emptied", [False, True], ids=["down meanwhile", "chain lost"])
 def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path, is_emptied: bool) -> None:
     """Real nodes: one is down while its own certificate is replaced, or loses its chain afterwards."""
@@ -214,6 +215,7 @@ def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path,
     asyncio.run(live())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_own_replaced", [False, True], ids=["others", "all"])
 def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(
     tmp_path: Path, is_own_replaced: bool

@@ -24,6 +24,7 @@ def current_view(cluster: Cluster) -> int:
     return max(node.core.current_view for node in cluster.honest if node.core is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
 def test_random_worlds_stay_safe_and_move_again_once_calm(first: int) -> None:
     for seed in range(first, first + 10):
@@ -34,6 +35,7 @@ def test_random_worlds_stay_safe_and_move_again_once_calm(first: int) -> None:
             raise
 
 
+@pytest.mark.slow
 def test_the_random_worlds_reach_the_rare_situations() -> None:
     seen: Counter[str] = Counter()
     for seed in range(SEEDS, SEEDS + 60):
@@ -60,6 +62,7 @@ def test_one_seed_gives_one_history() -> None:
         assert run_seed(seed).trace_hash == run_seed(seed).trace_hash
 
 
+@pytest.mark.slow
 def test_an_idle_network_is_quiet_for_hours() -> None:
     cluster = Cluster(1)
     cluster.start()
@@ -71,6 +74,7 @@ def test_an_idle_network_is_quiet_for_hours() -> None:
     cluster.check()
 
 
+@pytest.mark.slow
 def test_an_idle_network_with_a_dead_validator_skips_its_views_only() -> None:
     cluster = Cluster(2)
     cluster.dead.add(1)

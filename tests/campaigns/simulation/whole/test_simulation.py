@@ -67,16 +67,19 @@ def test_every_rare_situation_occurred(
     assert report.never() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
 def test_what_failed_once_holds(path: Path) -> None:
     run(Schedule.load(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 7, 31])
 def test_one_seed_is_one_history(seed: int) -> None:
     assert run(plan(seed)).trace_hash == run(plan(seed)).trace_hash
 
 
+@pytest.mark.slow
 def test_a_history_does_not_depend_on_the_process_that_runs_it() -> None:
     program = "import sys; from tests.campaigns.simulation.whole.schedule import plan; "
     program += "from tests.campaigns.simulation.whole.world import run; print(run(plan(3)).trace_hash)"

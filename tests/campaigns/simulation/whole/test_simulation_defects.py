@@ -8,6 +8,8 @@ from tests.campaigns.simulation.whole.defects import DEFECTS, injected
 from tests.campaigns.simulation.whole.schedule import plan
 from tests.campaigns.simulation.whole.world import run
 
+pytestmark = pytest.mark.slow
+
 FIRST_SEED = 5_000
 
 
