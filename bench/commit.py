@@ -12,10 +12,11 @@ import shutil
 
 import click
 
-from bench.cluster import VALIDATORS, running_cluster, synced_writes
+from bench.cluster import running_cluster, synced_writes
 from bench.etcd import etcd_rate
 from bench.load import drive, rate_on_all_cores, sign_transactions
 from bench.report import Report, progress
+from bench.stored_chain import VALIDATORS
 from node.client.client import Client
 
 VALUE_SIZE = 210

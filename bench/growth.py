@@ -13,10 +13,10 @@ from typing import Final
 
 import click
 
-from bench.cluster import VALIDATORS, Cluster, resident_bytes, running_cluster, start, stop, wait_until_ready
+from bench.cluster import Cluster, resident_bytes, running_cluster, start, stop, wait_until_ready
 from bench.load import drive, sign_transactions
 from bench.report import Report, progress
-from bench.stored_chain import Shape, StoredChain, spread
+from bench.stored_chain import VALIDATORS, Shape, StoredChain, spread
 from node.home.consortium import Network
 from node.home.repair import CHAIN
 

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -181,9 +182,7 @@ class SimulatedNode:
         arrival_ms = self.free_ms + self._world.round_trip_ms / 2
         for target, data in self._outgoing:
             node = self._world.nodes[target]
-            self._world.at(
-                arrival_ms, node, lambda node=node, data=data: node.driver.receive(self.member, data)
-            )  # type: ignore[misc]
+            self._world.at(arrival_ms, node, partial(node.driver.receive, self.member, data))
         self._outgoing.clear()
         due_ms = float(self.driver.next_deadline_ms())
         if self._timer_ms is None or due_ms < self._timer_ms:

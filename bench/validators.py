@@ -87,7 +87,8 @@ def _loaded(
 def main(transactions: int, quick: bool, as_json: bool) -> None:
     """Measure networks of 4, 7, 10 and 13 validators."""
     del as_json
-    counts, lone_count = COUNTS, LONE_COUNT
+    counts: tuple[int, ...] = COUNTS
+    lone_count = LONE_COUNT
     if quick:
         counts, transactions, lone_count = (4,), 80, 1
     found: dict[str, object] = {}

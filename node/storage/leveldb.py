@@ -17,7 +17,7 @@ if sys.version_info >= (3, 13):
     # The fork with wheels there, of the same interface under a name of its own.
     import plyvel_next as plyvel
 else:
-    import plyvel
+    import plyvel as plyvel
 
 from node.storage.database import DatabaseError, DatabaseLocked, Reader, WriteBatch
 

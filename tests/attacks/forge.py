@@ -79,6 +79,7 @@ from tests.support.consortium import (
     make_terms,
     member_key_of,
 )
+from tests.support.forging import with_fields
 
 ISSUER: Final = "hk-bureau"
 BANK: Final = "mainland-bank"
@@ -311,36 +312,36 @@ class Shown:
 
     def proof_with(self, **changes: object) -> "Shown":
         """Change fields of the proof."""
-        return replace(self, proof=replace(self.proof, **changes))
+        return replace(self, proof=with_fields(self.proof, **changes))
 
     def evidence_with(self, **changes: object) -> "Shown":
         """Change fields of the evidence."""
-        return self.proof_with(evidence=replace(self.proof.evidence, **changes))
+        return self.proof_with(evidence=with_fields(self.proof.evidence, **changes))
 
     def path_with(self, **changes: object) -> "Shown":
         """Change fields of the trust path."""
-        return self.evidence_with(trust_path=replace(self.proof.evidence.trust_path, **changes))
+        return self.evidence_with(trust_path=with_fields(self.proof.evidence.trust_path, **changes))
 
     def opening_with(self, **changes: object) -> "Shown":
         """Change fields of the opening."""
-        return self.proof_with(opening=replace(self.proof.opening, **changes))
+        return self.proof_with(opening=with_fields(self.proof.opening, **changes))
 
     def metadata_with(self, **changes: object) -> "Shown":
         """Change fields of the metadata inside the opening."""
-        metadata = replace(self.proof.opening.decoded_metadata(), **changes)
+        metadata = with_fields(self.proof.opening.decoded_metadata(), **changes)
         return self.opening_with(metadata=pack(metadata))
 
     def consent_with(self, **changes: object) -> "Shown":
         """Change fields of the consent's evidence."""
         consent = self.proof.evidence.consent
         assert consent is not None
-        return self.evidence_with(consent=replace(consent, **changes))
+        return self.evidence_with(consent=with_fields(consent, **changes))
 
     def presentation_with(self, **changes: object) -> "Shown":
         """Change fields of the presentation."""
         presentation = self.proof.presentation
         assert presentation is not None
-        return self.proof_with(presentation=replace(presentation, **changes))
+        return self.proof_with(presentation=with_fields(presentation, **changes))
 
     def value_with(self, edit: Callable[[list[Any]], object]) -> "Shown":
         """Edit the decoded proof as plain lists: what no record would encode. Items follow docs/formats.md."""
@@ -348,9 +349,19 @@ class Shown:
         edit(lists)
         return replace(self, raw=PROOF_MAGIC + msgpack.packb(lists, use_bin_type=True))
 
-    def present(self, *, holder: PrivateKey | None = HOLDER, **changes: object) -> "Shown":
+    def present(
+        self,
+        *,
+        holder: PrivateKey | None = HOLDER,
+        consent: PrivateKey = CONSENT_KEY,
+        consent_id: bytes | None = None,
+        **changes: object,
+    ) -> "Shown":
         """Sign the presentation anew, for a body in which some fields are changed."""
-        return self.proof_with(presentation=present(self.proof, self.request, holder=holder, **changes))
+        presentation = present(
+            self.proof, self.request, holder=holder, consent=consent, consent_id=consent_id, **changes
+        )
+        return self.proof_with(presentation=presentation)
 
 
 @lru_cache(maxsize=32)
@@ -658,7 +669,7 @@ def presented_body(shown: Shown) -> bytes:
 
 def header_with(encoded_header: EncodedHeader, **changes: object) -> EncodedHeader:
     """Return a header of which some fields are forged."""
-    return EncodedHeader.encode(replace(encoded_header.header, **changes))
+    return EncodedHeader.encode(with_fields(encoded_header.header, **changes))
 
 
 def flipped(data: bytes, place: int = 0) -> bytes:

@@ -48,7 +48,14 @@ def test_one_document_is_verified_and_an_altered_one_refused(
     story: Story, folder: Path, program: str
 ) -> None:
     files = [folder / name for name in ("trust.json", "request", "report.pdf", "report.pdf.proof")]
-    command = ["-W", "error", "-m", f"examples.{program.removesuffix('.py')}", *files, f"{story.now_ms}"]
+    command: list[str | Path] = [
+        "-W",
+        "error",
+        "-m",
+        f"examples.{program.removesuffix('.py')}",
+        *files,
+        f"{story.now_ms}",
+    ]
     code, said = call(sys.executable, *command)
     assert code == 0 and "consumer-credit.loan" in said
     (folder / "report.pdf").write_bytes(story.document[:-1])
@@ -59,7 +66,13 @@ def test_one_document_is_verified_and_an_altered_one_refused(
 def test_a_folder_of_documents_is_verified(story: Story, folder: Path) -> None:
     shutil.copy(folder / "report.pdf.proof", folder / "other.pdf.proof")
     (folder / "other.pdf").write_bytes(b"another document")
-    command = ["-m", "examples.verify_many", folder / "trust.json", folder / "request", folder]
+    command: list[str | Path] = [
+        "-m",
+        "examples.verify_many",
+        folder / "trust.json",
+        folder / "request",
+        folder,
+    ]
     code, said = call(sys.executable, *command, f"{story.now_ms}")
     assert code == 1
     assert [line.split()[1:] for line in said.splitlines()] == [

@@ -227,7 +227,7 @@ def forged(payload: dict[str, Json], disclosures: list[Json], header: dict[str, 
     jwt = _sign(header or HEADER, payload, ISSUER_KEY)
     sd_jwt = SdJwt(jwt, ISSUER_KEY.public, CLAIMS, (), (), "")
     text = "~".join((jwt, *texts, ""))
-    binding = {
+    binding: dict[str, Json] = {
         "iat": NOW_MS // 1000,
         "aud": BANK,
         "nonce": NONCE.hex(),

@@ -21,6 +21,7 @@ from tests.support.consortium import (
     make_anchor,
     make_transaction,
 )
+from tests.support.forging import with_fields
 
 NEXT = ValidatorSet(
     tuple(
@@ -138,4 +139,4 @@ def test_every_field_of_a_seal_counts() -> None:
             continue  # The first two have one value; the others are the leader's choice within bounds.
         changed = {int: 7, bytes: b"\x07" * 32, str: "hk-bank"}[type(value)]
         with pytest.raises(BlockError):
-            check(parent, replace(seal.header, **{field.name: changed}), seal)
+            check(parent, with_fields(seal.header, **{field.name: changed}), seal)

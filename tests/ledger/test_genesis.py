@@ -73,7 +73,7 @@ def member(name: str) -> GenesisMember:
 
 
 def node_with(name: str, **changes: object) -> tuple[GenesisMember, ...]:
-    return with_member(name, node=replace(member(name).node, **changes))  # type: ignore[arg-type,type-var]
+    return with_member(name, node=replace(member(name).node, **changes))  # type: ignore[type-var]
 
 
 def test_a_signed_genesis_reads_back_from_its_file() -> None:

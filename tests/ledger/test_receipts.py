@@ -39,6 +39,7 @@ from node.consent.scenarios import scenarios_directory
 from node.files.configfile import ConfigError
 from node.home.home import Home
 from tests.support.consortium import START_MS, key_of, make_genesis
+from tests.support.forging import with_fields
 from tests.support.office import BANK, ISSUER, Office, make_homes, make_request, open_office, present
 
 KEY = key_of("receipt consent")
@@ -163,7 +164,7 @@ def test_one_change_anywhere_is_another_receipt(request_: Request, texts: Receip
     for field in fields(ConsentReceipt):
         if field.name in ("version", "standard"):
             continue
-        changed = replace(file.receipt, **{field.name: altered(getattr(file.receipt, field.name))})
+        changed = with_fields(file.receipt, **{field.name: altered(getattr(file.receipt, field.name))})
         with pytest.raises(LedgerError) as refused:
             check_receipt_of(replace(file, receipt=changed), consent)
         assert refused.value.code == "receipt", field.name
@@ -501,7 +502,15 @@ def test_the_receipt_of_a_consent_is_erased_with_it(office: Office) -> None:
     assert receipt.exists()
     assert run(["consent", "withdraw", "--consent", str(consent), "--url", office.url]) == FINE
     assert run(["consent", "withdraw", "--consent", str(office.path("consent")), "--url", office.url]) == FINE
-    arguments = ["--wallet", office.path("wallet"), "--consent", consent, "--url", office.url, "--yes"]
+    arguments: list[str | Path] = [
+        "--wallet",
+        office.path("wallet"),
+        "--consent",
+        consent,
+        "--url",
+        office.url,
+        "--yes",
+    ]
     assert erase(office, *arguments) == FINE
     assert not receipt.exists() and not consent.exists()
 

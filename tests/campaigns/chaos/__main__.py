@@ -45,11 +45,12 @@ def main() -> None:
         say=lambda line: print(line, flush=True),
     )
     began, source = time.monotonic(), covered_digest()
-    least_s = 60 * arguments.minutes
+    least_s: float = 60 * arguments.minutes
+    faults_min: int = arguments.faults
 
     def is_over(seconds: float, faults_count: int) -> bool:
         # A machine that is slow today takes longer, but not forever.
-        return seconds >= least_s and (faults_count >= arguments.faults or seconds >= 2 * least_s)
+        return seconds >= least_s and (faults_count >= faults_min or seconds >= 2 * least_s)
 
     figures = asyncio.run(soak.run(is_over))
     line = describe(arguments, figures, soak, (time.monotonic() - began) / 60, source)

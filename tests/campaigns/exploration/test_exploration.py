@@ -11,7 +11,7 @@ from tests.campaigns.exploration.node import proposal_of
 from tests.campaigns.exploration.process import CoreStopped
 from tests.campaigns.exploration.properties import Public, Violation, check
 from tests.campaigns.exploration.replay import parse_trace, replay, write_trace
-from tests.campaigns.exploration.scope import Report, Scope
+from tests.campaigns.exploration.scope import Report, Scope, TraceStep
 
 
 @cache
@@ -107,7 +107,7 @@ def test_an_ordinary_state_satisfies_all_claims() -> None:
 
 
 def test_a_trace_reads_back_and_repeats() -> None:
-    steps = [step for kind in ("tick", "build") for step in [(1, (kind, None, 1, False), None)]]
+    steps: list[TraceStep] = [(1, (kind, None, 1, False), None) for kind in ("tick", "build")]
     steps += [(2, ("propose", BLOCK, 0, False), None), (2, ("verify", BLOCK, 1, False), 2)]
     assert parse_trace(write_trace(steps)) == steps
     nodes = replay(steps, 0, answers_at_once=False)

@@ -23,7 +23,6 @@ from tests.campaigns.fuzz.random_changes import find_failure
 from tests.campaigns.fuzz.results import (
     JOURNAL,
     RESULT,
-    ROOT,
     Slice,
     append_slice,
     describe_age,
@@ -31,6 +30,7 @@ from tests.campaigns.fuzz.results import (
     read_slices,
     write_result,
 )
+from tests.support.sources import ROOT
 
 FINDINGS = Path(__file__).with_name("findings")
 GROWN = Path(__file__).with_name("grown")

@@ -35,6 +35,7 @@ from node.consensus.journal import CertificateHeld, VoteCast, encode_record
 from node.consensus.messages import (
     CertificateMessage,
     LatestVoteRequest,
+    Message,
     StatusMessage,
     VoteMessage,
     encode_message,
@@ -46,6 +47,7 @@ from node.messages import (
     FinalBlocks,
     Gossip,
     NotHeld,
+    PeerMessage,
     SnapshotChunk,
     SnapshotOffer,
     StoredBlock,
@@ -196,7 +198,9 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     yield "validators", "four", pack(SETS[0])
     yield "member", "issuer", shown.proof.evidence.issuer.value
     yield "anchor", "anchor", shown.proof.evidence.anchor.value
-    yield "consent", "consent", shown.proof.evidence.consent.consent.value
+    consent_evidence = shown.proof.evidence.consent
+    assert consent_evidence is not None
+    yield "consent", "consent", consent_evidence.consent.value
     yield "request", "request", shown.request.encode()
     consent = grant_consent(
         shown.request,
@@ -214,7 +218,7 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     yield "json", "mixed", b'{"a": [1, null, "\\u00e9", {"b": false}], "c": -1.5e3}'
     vote = Vote(Subject(FINALIZE, 0, 3, 2, hash_of("block")), 1, bytes(64))
     nullify = replace(vote, subject=Subject(NULLIFY, 0, 3, None, None))
-    messages = {
+    messages: dict[str, Message] = {
         "vote": VoteMessage(vote),
         "nullify": VoteMessage(nullify),
         "certificate": CertificateMessage(certificate),
@@ -233,7 +237,7 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     )
     yield "snapshot-chunk", "two-leaves", chunk
     block = StoredBlock(header, (transactions["anchor"].encoded,))
-    peer_messages = {
+    peer_messages: dict[str, PeerMessage] = {
         "consensus": Consensus(carried),
         "proposal": BlockProposal(carried, header, (hash_of("transaction"),)),
         "want-transactions": WantTransactions((hash_of("transaction"),)),

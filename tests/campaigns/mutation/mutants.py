@@ -150,8 +150,8 @@ def _expression_changes(node: ast.expr) -> Iterator[Change]:
 
                 yield node, "operands exchanged", exchange
             elif type(operator) in OTHER_OPERATOR:
-                other = OTHER_OPERATOR[type(operator)]
-                yield node, "other operator", lambda: setattr(node, "op", other())
+                exchanged = OTHER_OPERATOR[type(operator)]()
+                yield node, "other operator", lambda: setattr(node, "op", exchanged)
         case ast.Constant(value=int(number)) if not isinstance(number, bool):
             yield node, "one more", lambda: setattr(node, "value", number + 1)
             if number > 0:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ledger.encoding.codec import INTEGER_MAX, Value, decode, encode
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC
 from ledger.proofs import PROOF_MAGIC
@@ -24,7 +25,7 @@ JUNK: Final = (
     " ", "\n", "\t", "\x0b", "\u00a0", "\u2028", "\ufeff", "\0", ",", '"', "0", "-", "null", "true",
     "{}", "[]", "9" * 30, "\\u0041", "\\ud800", '"__proto__":1,',
 )  # fmt: skip
-ODD_VALUES: Final = (
+ODD_VALUES: Final[tuple[Json, ...]] = (
     0, 1, -1, 2**53 - 1, 2**53, INTEGER_MAX, INTEGER_MAX + 1, 1.5, True, None, [], {}, "", "x", "hk-bank",
     "00" * 32, "A0" * 32,
 )  # fmt: skip

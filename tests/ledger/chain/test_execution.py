@@ -38,6 +38,7 @@ from tests.support.consortium import (
     make_transaction,
     make_withdrawal,
 )
+from tests.support.forging import with_fields
 
 BUREAU, RELAY, BANK = "hk-bureau", "sz-operator", "mainland-bank"
 # What a header may say instead, and the field that its refusal names.
@@ -74,7 +75,7 @@ def execute(ledger: Ledger, block: Block) -> Executed:
 
 
 def with_header(block: Block, **changes: object) -> Block:
-    header = replace(block.header, **changes)  # type: ignore[arg-type]
+    header = with_fields(block.header, **changes)
     return Block(EncodedHeader.encode(header), block.transactions)
 
 
@@ -111,7 +112,7 @@ def test_every_altered_header_field_is_refused_and_named(field: str) -> None:
     block = make_block(ledger).block
     if field in ("version", "suite"):
         with pytest.raises(EncodingError, match=field):
-            EncodedHeader.decode(pack(replace(block.header, **{field: 2})))
+            EncodedHeader.decode(pack(with_fields(block.header, **{field: 2})))
         return
     value, named = ALTERATIONS[field]
     with pytest.raises(BlockError, match=named) as caught:
@@ -136,7 +137,9 @@ def test_a_header_has_every_field_listed_here() -> None:
 
 
 def test_the_largest_header_fits() -> None:
-    largest = Header(1, 1, CHAIN_ID, *([2**53 - 1] * 4), *([bytes(32)] * 5), bytes(32), "m" * 32)
+    most, any_hash = 2**53 - 1, bytes(32)
+    numbers, hashes = (most, most, most, most), (any_hash, any_hash, any_hash, any_hash, any_hash)
+    largest = Header(1, 1, CHAIN_ID, *numbers, *hashes, any_hash, "m" * 32)
     encoded = EncodedHeader.encode(largest).encoded
     assert EncodedHeader.decode(encoded).header == largest
     with pytest.raises(EncodingError, match=f"at most {HEADER_SIZE_MAX} bytes"):

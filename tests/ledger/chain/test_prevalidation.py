@@ -46,7 +46,8 @@ class InTurn:
 @pytest.fixture(scope="module")
 def chain() -> tuple[MemoryChain, Blocks]:
     made = MemoryChain()
-    source, blocks = random.Random("ahead"), []
+    source = random.Random("ahead")
+    blocks: Blocks = []
     for _ in range(40):
         made.extend(ISSUER, AnchorBatch(source.randbytes(32), 1, "hk.credit-report", None))
         blocks.append((made.block, made.certificate()))

@@ -92,8 +92,8 @@ def plain(base: Hashable, rule: object) -> st.SearchStrategy[object]:
         case Items():
             (item, *_) = get_args(base)
             most = min(rule.maximum, rule.minimum + 2)
-            found = st.lists(fitting(item), min_size=rule.minimum, max_size=most)
-            return found.map(sorted_once if rule.increasing else tuple)
+            items = st.lists(fitting(item), min_size=rule.minimum, max_size=most)
+            return items.map(sorted_once if rule.increasing else tuple)
         case _:
             raise AssertionError(f"a rule: {rule}")
 
@@ -139,7 +139,7 @@ def build(hint: Hashable, value: object) -> object:
         return None if value is None else build(chosen, value)
     assert isinstance(hint, type)
     assert isinstance(value, tuple)
-    made = object.__new__(hint)
+    made: object = object.__new__(hint)
     parts = value if tag_of(hint) is None else value[1:]
     for (name, inner), part in zip(hints_of(hint).items(), parts, strict=True):
         object.__setattr__(made, name, build(inner, part))
@@ -187,8 +187,9 @@ def test_code_writes_no_field_that_does_not_fit(shape: type[Record]) -> None:
 
 
 def test_what_does_not_fit_is_a_misfit_and_no_other_error() -> None:
+    misfits: tuple[object, ...] = (None, 1, (), (None,) * 3, [1], {})
     for shape in SHAPES:
-        for value in (None, 1, (), (None,) * 3, [1], {}):
+        for value in misfits:
             with pytest.raises(Misfit):
                 reader_of(shape)(value)
             with pytest.raises(Misfit):

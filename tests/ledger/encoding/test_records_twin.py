@@ -128,7 +128,7 @@ def test_many_hashes_at_once_are_read_and_written_as_one_by_one(items: list[obje
 
 
 def naive_hashes(items: list[object]) -> object:
-    is_refused = len(items) > 64 or any(type(item) is not bytes or len(item) != 32 for item in items)  # type: ignore[arg-type]
+    is_refused = len(items) > 64 or any(type(item) is not bytes or len(item) != 32 for item in items)
     return "refused" if is_refused else tuple(items)
 
 

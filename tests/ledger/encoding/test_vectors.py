@@ -41,9 +41,9 @@ def encode(value: Any) -> bytes:  # noqa: ANN401
     if isinstance(value, int):
         if value < 0x80:
             return bytes([value])
-        for head, size in ((0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8)):
+        for code, size in ((0xCC, 1), (0xCD, 2), (0xCE, 4), (0xCF, 8)):
             if value < 1 << 8 * size:
-                return bytes([head]) + value.to_bytes(size, "big")
+                return bytes([code]) + value.to_bytes(size, "big")
     if isinstance(value, bytes):
         head = b"\xc4" if len(value) < 256 else b"\xc5" if len(value) < 65_536 else b"\xc6"
         return head + len(value).to_bytes({0xC4: 1, 0xC5: 2, 0xC6: 4}[head[0]], "big") + value

@@ -62,7 +62,7 @@ def page_codes(section: str = SECTION) -> set[str]:
 def raised_codes(source: str) -> set[str]:
     """Return every code that a module refuses with."""
     return {
-        keyword.value.value
+        str(keyword.value.value)
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         for keyword in node.keywords

@@ -108,9 +108,10 @@ def test_the_list_of_operations_is_the_union_that_a_transaction_holds() -> None:
 
 
 def test_the_signed_bodies_are_the_only_bytes_of_variable_size() -> None:
+    classes: tuple[type, ...] = OPERATION_CLASSES
     variable = {
         (operation_class, name)
-        for operation_class in OPERATION_CLASSES
+        for operation_class in classes
         for name, hint in hints_of(operation_class).items()
         for rule in get_args(hint)[1:]
         if isinstance(rule, Octets) and rule.minimum != rule.maximum

@@ -57,7 +57,7 @@ def test_a_change_that_passes_leaves_the_pending_set(ledger: Ledger) -> None:
     assert not ledger.tip.header.is_seal, "the next block is the seal"
     ledger.record()
     assert ledger.tip.header.is_seal
-    assert require_validators(ledger.tip.state) == Validators(1, after.pending, None)  # type: ignore[arg-type]
+    assert require_validators(ledger.tip.state) == Validators(1, after.pending, None)
 
 
 def test_a_second_change_does_not_apply_while_one_is_pending(ledger: Ledger) -> None:

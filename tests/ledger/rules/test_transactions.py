@@ -128,8 +128,11 @@ def test_a_transaction_holds_operations_to_the_limit_and_no_more() -> None:
         with pytest.raises(EncodingError, match="1 to 1000 items"):
             make_transaction("hk-bureau", *anchors(count))
     encoded = make_transaction("hk-bureau", *anchors(OPERATIONS_MAX)).body_bytes
-    chain, sender, until, operations = decode(encoded)  # type: ignore[misc]
-    longer = encode((chain, sender, until, (*operations, operations[0])))  # type: ignore[misc]
+    body = decode(encoded)
+    assert isinstance(body, tuple)
+    *before, operations = body
+    assert isinstance(operations, tuple)
+    longer = encode((*before, (*operations, operations[0])))
     with pytest.raises(EncodingError, match="1 to 1000 items"):
         Transaction.decode(encode((longer, bytes(64))))
 

@@ -106,6 +106,8 @@ TERMS: dict[str, dict[str, object]] = {
 }
 
 Op: TypeAlias = tuple[str, *tuple[str | int, ...]]
+ConsentName: TypeAlias = tuple[str, str, int]
+"""Holder, terms and deadline."""
 
 
 @cache
@@ -157,8 +159,8 @@ class Model:
 
     anchors: dict[tuple[str, int], str] = field(default_factory=dict)
     revocations: set[tuple[str, int]] = field(default_factory=set)
-    consents: dict[Op, Agreed] = field(default_factory=dict)
-    records: dict[tuple[Op, int], tuple[str, str]] = field(default_factory=dict)
+    consents: dict[ConsentName, Agreed] = field(default_factory=dict)
+    records: dict[tuple[ConsentName, int], tuple[str, str]] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SIDES, 0))
 
     def require(self, member: str, role: str | None) -> None:
@@ -193,19 +195,19 @@ class Model:
                 if self.anchors[sender, number] == "revoked":
                     raise No("already-recorded")
                 self.anchors[sender, number] = "revoked"
-            case ("grant", *what):
-                return self.grant(("consent", *what), now)
-            case ("withdraw", *what):
+            case ("grant", str(holder), str(terms), int(late)):
+                return self.grant((holder, terms, late), now)
+            case ("withdraw", str(holder), str(terms), int(late)):
                 consent = self.consents.setdefault(
-                    ("consent", *what), {"granted": False, "ended": None, "used": 0}
+                    (holder, terms, late), {"granted": False, "ended": None, "used": 0}
                 )
                 if consent["ended"] is not None:
                     return False
                 consent["ended"] = "holder"
-            case ("close", *what):
-                self.close(("consent", *what), sender)
+            case ("close", str(holder), str(terms), int(late)):
+                self.close((holder, terms, late), sender)
             case ("record", str(holder), str(terms), int(late), int(slot), str(outcome)):
-                self.record(("consent", holder, terms, late), sender, slot, outcome, now)
+                self.record((holder, terms, late), sender, slot, outcome, now)
             case ("rotate", int(sequence), str(how)):
                 self.require(sender, None)
                 if sequence == self.keys[sender] and how == "":
@@ -217,15 +219,15 @@ class Model:
                 self.keys[sender] = sequence
         return True
 
-    def grant(self, name: Op, now: int) -> bool:
-        _, _, terms_name, late = name
+    def grant(self, name: ConsentName, now: int) -> bool:
+        _, terms_name, late = name
         known = self.consents.get(name)
         if known is not None and known["granted"]:
             return False
         if known is not None:
             raise No("withdrawn")
-        terms = make_terms(**TERMS[str(terms_name)])
-        if now > deadline_ms(int(late)):
+        terms = make_terms(**TERMS[terms_name])
+        if now > deadline_ms(late):
             raise No("expired")
         starts = max(now, terms.from_ms)
         if not starts < terms.until_ms <= starts + 366 * DAY_MS:
@@ -245,26 +247,26 @@ class Model:
         self.consents[name] = {"granted": True, "ended": None, "used": 0}
         return True
 
-    def own_consent(self, name: Op, sender: str) -> Agreed:
+    def own_consent(self, name: ConsentName, sender: str) -> Agreed:
         consent = self.consents.get(name)
         if consent is None or not consent["granted"]:
             raise No("unknown-consent")
-        if make_terms(**TERMS[str(name[2])]).recipient != sender:
+        if make_terms(**TERMS[name[1]]).recipient != sender:
             raise No("forbidden")
         return consent
 
-    def close(self, name: Op, sender: str) -> None:
+    def close(self, name: ConsentName, sender: str) -> None:
         consent = self.own_consent(name, sender)
         if consent["ended"] is not None:
             raise No("already-recorded")
         consent["ended"] = "recipient"
 
-    def record(self, name: Op, sender: str, slot: int, outcome: str, now: int) -> None:
+    def record(self, name: ConsentName, sender: str, slot: int, outcome: str, now: int) -> None:
         self.require(sender, "recipient")
         if self.records.get((name, slot)) == (sender, outcome):
             raise No("already-recorded")
         consent = self.own_consent(name, sender)
-        terms = make_terms(**TERMS[str(name[2])])
+        terms = make_terms(**TERMS[name[1]])
         if consent["ended"] is not None:
             raise No("consent-ended")
         if not terms.from_ms <= now <= terms.until_ms:
@@ -293,7 +295,7 @@ class Sent:
         operations = [real(op, self.sender) for op in self.ops]
         until = max(0, now + self.valid_for_min * MINUTE_MS)
         changes = {"chain_id": bytes(32)} if self.is_foreign else {}
-        return make_transaction(self.sender, *operations, valid_until_ms=until, key=key, **changes)  # type: ignore[arg-type]
+        return make_transaction(self.sender, *operations, valid_until_ms=until, key=key, **changes)
 
     def judged(self, model: Model, parent_keys: dict[str, int], transaction: Transaction, now: int) -> Model:
         """Return the model after this transaction. Raises No; the model itself never changes."""
@@ -443,15 +445,15 @@ def check_same(ledger: Ledger, leaves: dict[bytes, bytes], model: Model) -> None
         assert anchor is not None and (anchor.revoked is not None) == (standing == "revoked")
     for issuer, number in model.revocations:
         assert find(state, Revocation, revocation_key(issuer, hash_of(f"document {number}"))) is not None
-    for (_, *name), expected in model.consents.items():
-        grant = grant_of(*name)  # type: ignore[arg-type]
+    for name, expected in model.consents.items():
+        grant = grant_of(*name)
         consent = find(state, Consent, consent_key(grant.decoded().consent_key, grant.consent_id))
         assert consent is not None
         ended = None if consent.ended is None else consent.ended.by
         found = {"granted": consent.granted is not None, "ended": ended, "used": consent.used}
         assert found == expected
-    for ((_, *name), slot), (sender, outcome) in model.records.items():
-        grant = grant_of(*name)  # type: ignore[arg-type]
+    for (name, slot), (sender, outcome) in model.records.items():
+        grant = grant_of(*name)
         key = verification_key(grant.decoded().consent_key, grant.consent_id, slot)
         record = find(state, Verification, key)
         assert record is not None and (record.recipient, record.outcome) == (sender, outcome)

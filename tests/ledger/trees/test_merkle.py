@@ -414,11 +414,12 @@ def test_later_leaves_find_their_paths_with_a_frontiers_subtrees() -> None:
 @pytest.mark.parametrize("index", [-1, 5, 6])
 def test_there_is_no_path_of_a_leaf_that_the_tree_does_not_have(index: int) -> None:
     tree = Tree(LEAVES[:5])
-    for find_path in (
+    found: tuple[Callable[[], object], ...] = (
         lambda: tree.path(index),
         lambda: inclusion_path(LEAVES[:5], index),
         lambda: inclusion_path_from_nodes(index, 5, tree.node),
-    ):
+    )
+    for find_path in found:
         with pytest.raises(ProofError, match="the index of one of 5 leaves"):
             find_path()
 

@@ -378,12 +378,13 @@ def test_a_refusal_of_another_size_names_what_has_it(size: int) -> None:
     wrong = bytes(size)
     beside_short_key = replace(absence, other=OtherLeaf(wrong, EMPTY))
     beside_short_value = replace(absence, other=OtherLeaf(with_bits(1), wrong))
-    for where, call in {
+    calls: dict[str, Callable[[], None]] = {
         "state key": lambda: verify_present(EMPTY, wrong, b"", presence),
         "state root": lambda: verify_absent(wrong, BASE, absence),
         "absence.other.key": lambda: verify_absent(EMPTY, BASE, beside_short_key),
         "absence.other.value_hash": lambda: verify_absent(EMPTY, BASE, beside_short_value),
-    }.items():
+    }
+    for where, call in calls.items():
         with pytest.raises(ProofError, match=f"^{where}: expected 32 bytes, found {size} bytes"):
             call()
     with pytest.raises(ProofError, match=r"^state key: expected 32 bytes"):

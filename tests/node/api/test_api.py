@@ -12,7 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from ledger.encoding.records import pack, unpack
+from ledger.encoding.records import Json, pack, unpack
 from ledger.errors import LedgerError
 from ledger.proofs import Evidence
 from ledger.rules.certificates import QuorumCertificate
@@ -132,7 +132,7 @@ def spoiled(body: dict[str, Any]) -> dict[str, bytes]:
         rest = {other: kept for other, kept in body.items() if other != key}
         faults[f"{key} missing"] = json.dumps(rest)
         faults[f"{key} twice"] = json.dumps(body)[:-1] + f', "{key}": {json.dumps(value)}}}'
-        for wrong in (
+        wrongs: tuple[Json, ...] = (
             None,
             True,
             -1,
@@ -148,7 +148,8 @@ def spoiled(body: dict[str, Any]) -> dict[str, bytes]:
             ["0 0 "],
             ["00\n"],
             [[]],
-        ):
+        )
+        for wrong in wrongs:
             faults[f"{key} = {wrong!r}"] = json.dumps({**body, key: wrong})
     return {name: text.encode() for name, text in faults.items()}
 
@@ -682,7 +683,7 @@ def test_events_arrive_as_blocks_become_final() -> None:
 
 
 def node_events_waiting(node: MemoryNode) -> int:
-    return len(node.changed._waiters)  # type: ignore[attr-defined]
+    return len(node.changed._waiters)
 
 
 def test_subscribers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -778,7 +779,7 @@ def test_an_answer_keeps_no_frame_that_holds_what_was_sent() -> None:
     assert error.__cause__ is not None and error.__traceback__ is not None
     answer = Submission(b"", REFUSED, error=error)
     assert answer.error is error and str(error) == said
-    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
+    assert all(kept is None for kept in (error.__cause__, error.__context__, error.__traceback__))
 
 
 async def wait_for_metric(session: aiohttp.ClientSession, url: str, line: str) -> None:

@@ -125,14 +125,14 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             assert (verdict.consent.recipient, verdict.consent.used) == (BANK, 0)
 
             bank_key = development_key(BANK, "member")
-            recorded = await record_verification(
+            used = await record_verification(
                 client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
             )
-            assert recorded is not None
-            again = await record_verification(
+            assert used is not None
+            used_again = await record_verification(
                 client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
             )
-            assert again is None, "it is on record, and uses up nothing more"
+            assert used_again is None, "it is on record, and uses up nothing more"
             after = await refresh(client, presented, consent)
             verdict = verifier.verify(report.read_bytes(), after.encode(), request=request, at_ms=now_ms())
             assert verdict.consent.used == 1

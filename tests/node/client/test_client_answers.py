@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
@@ -11,11 +12,12 @@ from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import Json
 from ledger.proofs import EvidenceRequest
 from node.client import client as client_module
-from node.client.client import Client
+from node.client.client import Client, Result
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 from tests.support.consortium import make_anchor, make_grant, make_transaction
 from tests.support.memory_node import MemoryNode, serve
 
+T = TypeVar("T")
 KEY = PrivateKey.from_seed(bytes(32)).public
 REQUEST = EvidenceRequest("hk-bureau", bytes(32), bytes(32), None, None, 0)
 TRANSACTION = make_transaction("hk-bureau", make_anchor())
@@ -26,8 +28,12 @@ async def follow_one(client: Client) -> None:
         return
 
 
+def submit_one(client: Client) -> Awaitable[list[Result]]:
+    return client.submit([TRANSACTION], wait_ms=0)
+
+
 CALLS: dict[str, Callable[[Client], Awaitable[object]]] = {
-    "submit": lambda client: client.submit([TRANSACTION], wait_ms=0),
+    "submit": submit_one,
     "relay": lambda client: client.relay([make_grant()], wait_ms=0),
     "evidence": lambda client: client.evidence(REQUEST),
     "member": lambda client: client.member("hk-bureau"),
@@ -51,7 +57,8 @@ def answer(value: Json, status: int = 200) -> bytes:
 
 
 def refusal(**changes: Json) -> Json:
-    return {"error": {"code": "c", "where": "w", "expected": "e", "found": "f", "cure": "do it"} | changes}
+    error: dict[str, Json] = {"code": "c", "where": "w", "expected": "e", "found": "f", "cure": "do it"}
+    return {"error": {**error, **changes}}
 
 
 RESULT: dict[str, Json] = {
@@ -127,8 +134,8 @@ async def liar(data: bytes) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
 
 
-def ask(data: bytes, call: Callable[[Client], Awaitable[object]]) -> object:
-    async def whole() -> object:
+def ask(data: bytes, call: Callable[[Client], Awaitable[T]]) -> T:
+    async def whole() -> T:
         async with liar(data) as url, Client.connect(url) as client:
             return await call(client)
 
@@ -151,17 +158,18 @@ def test_an_answer_that_no_node_gives_is_an_error_of_the_client(fault: str) -> N
 
 def test_a_result_for_another_transaction_is_not_believed() -> None:
     other = {**RESULT, "id": "11" * 32}
-    for wrong in (
+    wrongs: tuple[dict[str, Json], ...] = (
         other,
         {**RESULT, "id": ""},
         {**RESULT, "height": None},
         {**RESULT, "height": True},
         {**RESULT, "state": "refused"},
         {**RESULT, "error": {"code": "c"}},
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(BadAnswer):
             ask(answer({"results": [wrong]}), CALLS["submit"])
-    (result,) = ask(answer({"results": [RESULT]}), CALLS["submit"])  # type: ignore[misc]
+    (result,) = ask(answer({"results": [RESULT]}), submit_one)
     assert (result.id, result.height) == (TRANSACTION.id, 1)
 
 

@@ -142,7 +142,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> Capture:
         writer: WebSocketWriter, message: bytes, opcode: int, compress: int | None = None
     ) -> None:
         (capture.messages if opcode == WSMsgType.BINARY else capture.control).append(bytes(message))
-        await send_frame(writer, message, opcode, compress)  # type: ignore[arg-type]
+        await send_frame(writer, message, opcode, compress)
 
     monkeypatch.setattr(WebSocketWriter, "send_frame", note_and_send)
     return capture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ledger.encoding.keys import PrivateKey, PublicKey
-from node.client import wallet as wallet_module
 from node.client.wallet import (
     CONSENT,
     COST_EXPONENT,
@@ -79,7 +78,7 @@ def test_a_key_that_is_not_in_the_wallet_is_refused(wallet: Wallet) -> None:
 def test_every_key_has_randomness_of_its_own(wallet: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = [bytes([number]) * 32 for number in range(3)]
     given = iter([item for seed in seeds for item in (seed, bytes(12))])
-    monkeypatch.setattr(wallet_module.secrets, "token_bytes", lambda size: next(given))
+    monkeypatch.setattr("node.client.wallet.secrets.token_bytes", lambda size: next(given))
     made = [wallet.derive_holder_key(), wallet.new_consent_key(), wallet.derive_holder_key()]
     assert made == [PrivateKey.from_seed(seed).public for seed in seeds]
 
@@ -110,7 +109,7 @@ def test_a_key_whose_write_failed_is_not_issued_and_the_old_file_stays(path: Pat
 
 @pytest.mark.parametrize("loss", Loss)
 def test_a_power_cut_during_a_save_leaves_the_old_wallet_or_the_new(tmp_path: Path, loss: Loss) -> None:
-    sizes = set()
+    sizes: set[int] = set()
     for step in range(1, 20):
         path = tmp_path / f"wallet{step}"
         with create(path) as wallet:

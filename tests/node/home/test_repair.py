@@ -17,8 +17,8 @@ from node.consensus.startup import Participation
 from node.errors import StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock
-from node.home.home import Home
-from node.home.repair import CHAIN, KEYS, NODE_LOCK, SNAPSHOTS, VOTES, find_chain_damage, repair
+from node.home.home import KEYS, Home
+from node.home.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES, find_chain_damage, repair
 from node.home.settings import HomeSettings
 from node.storage import toppages as top_pages
 from node.storage.database import WriteBatch
@@ -333,7 +333,12 @@ async def check_stops_on_damage(
     """Check that a node which meets damage while it runs stops, and names the command that heals it."""
     process = await running.start("sz-operator")
     page = next(path for path, _ in process.store.pages())
-    process._guarded(lambda: process.driver.chain.tree.tip.state.load_page(page) and refuse_page(page))
+
+    def meet_damage() -> None:
+        process.driver.chain.tree.tip.state.load_page(page)
+        refuse_page(page)
+
+    process._guarded(meet_damage)
     assert isinstance(process.failed.result(), StoreError)
     assert f"luohu node repair --home {home.path}" in caplog.text
     await running.stop("sz-operator")

@@ -26,9 +26,10 @@ class LeftSocket(web.WebSocketResponse):
 
     is_tried = False
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         if self.is_tried:
-            return None
+            # As aiohttp does: what failed to be prepared has no writer, whatever its type says.
+            return None  # type: ignore[return-value]
         self.is_tried = True
         raise ClientConnectionResetError("Cannot write to closing transport")
 

@@ -238,9 +238,14 @@ def test_a_call_that_means_two_things_is_usage(
 def test_processes_give_the_same_answers_in_the_same_order(folder: Folder) -> None:
     pairs = [("report.pdf", "request"), ("altered.pdf", "request"), ("report.pdf", "other")]
     rows = [
-        Row(number, *map(str, (folder.path / pairs[number % 3][0], folder.path / "report.pdf.proof")), *rest)
+        Row(
+            number,
+            str(folder.path / pairs[number % 3][0]),
+            str(folder.path / "report.pdf.proof"),
+            str(folder.path / pairs[number % 3][1]),
+            3_600_000,
+        )
         for number in range(3 * CHUNK_ROWS + 1)
-        for rest in [(str(folder.path / pairs[number % 3][1]), 3_600_000)]
     ]
     settings = BulkSettings(folder.story.trust, folder.story.now_ms)
     alone = list(answer_rows(rows, settings, jobs=1))

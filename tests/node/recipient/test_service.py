@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def parts_of(story: Story, **changes: bytes | str | None) -> dict[str, bytes | s
     return {name: part for name, part in {**honest, **changes}.items() if part is not None}
 
 
-def form_of(parts: dict[str, bytes | str]) -> aiohttp.FormData:
+def form_of(parts: Mapping[str, bytes | str]) -> aiohttp.FormData:
     data = aiohttp.FormData()
     for name, part in parts.items():
         data.add_field(name, part, filename=name if isinstance(part, bytes) else None)
@@ -459,12 +459,17 @@ def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -
 
 
 def test_chosen_fields_have_a_route_of_their_own() -> None:
+    from ledger.sdjwt import select
     from tests.attacks.forge import NOW_MS
-    from tests.ledger.test_disclosure import CHOSEN, NAMED, bound, made, select, shown_for
+    from tests.ledger.test_disclosure import CHOSEN, NAMED, bound, made, shown_for
 
     text = bound(select(made(), CHOSEN))
     shown = shown_for(made().jwt)
-    parts = {"shown": text.encode(), "proof": shown.proof_bytes, "request": shown.request.encode()}
+    parts: dict[str, bytes] = {
+        "shown": text.encode(),
+        "proof": shown.proof_bytes,
+        "request": shown.request.encode(),
+    }
 
     async def main() -> None:
         service = RecipientService(shown.trust, fields_of=lambda _schema: NAMED)
@@ -476,8 +481,8 @@ def test_chosen_fields_have_a_route_of_their_own() -> None:
                 assert (status, answer["verdict"]) == (200, "verified")
                 assert answer["disclosed"]["shown"]["accounts[1].balance"] == 1250000
                 assert "subject.identity_document" in answer["disclosed"]["withheld"]
-                unbound = {**parts, "shown": text.rpartition("~")[0].encode() + b"~", "at_ms": f"{NOW_MS}"}
-                status, answer = await post(session, url, form_of(unbound))
+                unbound = {**parts, "shown": text.rpartition("~")[0].encode() + b"~"}
+                status, answer = await post(session, url, form_of({**unbound, "at_ms": f"{NOW_MS}"}))
                 assert (status, answer["code"]) == (422, "disclosure-binding")
                 for name in ("shown", "proof", "request"):
                     fewer = {other: part for other, part in parts.items() if other != name}

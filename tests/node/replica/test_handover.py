@@ -27,7 +27,7 @@ from node.consensus.messages import (
 from node.consensus.startup import Participation
 from node.messages import Consensus, FinalBlocks, decode_peer_message, encode_peer_message
 from node.storage.store import Store
-from node.storage.votelog import PAGE_SIZE
+from node.storage.voteframes import PAGE_SIZE
 from tests.support.node_world import FIVE, START_MS, VALIDATORS, World, anchor_transaction, make_genesis, sign
 
 
@@ -139,8 +139,9 @@ def find_finalize_vote(data: bytes) -> Vote | None:
     if not isinstance(message, Consensus):
         return None
     inner = decode_message(message.message)
-    is_finalize = isinstance(inner, VoteMessage) and inner.vote.subject.kind == FINALIZE
-    return inner.vote if is_finalize else None
+    if not isinstance(inner, VoteMessage) or inner.vote.subject.kind != FINALIZE:
+        return None
+    return inner.vote
 
 
 def lose_finalize_votes(world: World, until_view: int) -> None:
@@ -248,7 +249,11 @@ def test_whoever_stands_in_an_ended_epoch_is_told_its_seal_once_in_a_second(worl
         return data
 
     world.meddle = note
-    says_where = (StatusMessage(0, 1, 2, "idle"), CertificateRequest(0, 1, FINALIZE), LatestVoteRequest(0))
+    says_where: tuple[Message, ...] = (
+        StatusMessage(0, 1, 2, "idle"),
+        CertificateRequest(0, 1, FINALIZE),
+        LatestVoteRequest(0),
+    )
     for message in says_where:
         for _ in range(20):
             node.driver.receive("hk-bureau", encode_peer_message(Consensus(encode_message(message))))
@@ -257,7 +262,12 @@ def test_whoever_stands_in_an_ended_epoch_is_told_its_seal_once_in_a_second(worl
         world.run(1_000)
     # These say nothing of where their sender stands; and of an epoch that lasts there is no seal.
     vote = Vote(handover.seal.certificate.subject, 0, bytes(64))
-    says_nothing = (seal, VoteMessage(vote), LatestVoteAnswer(0, (), ()), StatusMessage(1, 1, 2, "idle"))
+    says_nothing: tuple[Message, ...] = (
+        seal,
+        VoteMessage(vote),
+        LatestVoteAnswer(0, (), ()),
+        StatusMessage(1, 1, 2, "idle"),
+    )
     for message in says_nothing:
         node.driver.receive("hk-bureau", encode_peer_message(Consensus(encode_message(message))))
         world.run(1_000)

@@ -20,8 +20,8 @@ from node.chain.chain import Chain
 from node.errors import StoreError
 from node.storage import store as store_module
 from node.storage import toppages as top_pages
-from node.storage.database import Database, DatabaseError, WriteBatch
-from node.storage.leveldb import plyvel
+from node.storage.database import DatabaseError, WriteBatch
+from node.storage.leveldb import LevelDatabase, plyvel
 from node.storage.store import SCHEMA_VERSION, Store
 from node.storage.tables import number_key
 from tests.support.node_world import START_MS, VALIDATORS, anchor_transaction, make_genesis, private_key
@@ -183,7 +183,7 @@ def test_a_commit_that_does_not_follow_the_tip_is_our_own_fault(store: Store) ->
 def test_a_flipped_byte_in_a_table_is_an_error_and_never_a_missing_record(path: Path) -> None:
     store = Store.open(path, GENESIS)
     grow(store, 40)
-    store._database._database.compact_range()
+    leveldb_of(store).compact_range()
     store.close()
     tables = sorted(path.glob("*.ldb"))
     assert tables, "the test needs a table on disk"
@@ -218,14 +218,17 @@ def read_everything(path: Path) -> int:
         store.close()
 
 
-class FullDisk:
+def leveldb_of(store: Store) -> plyvel.DB:
+    """Return what LevelDB opened for a store."""
+    assert isinstance(store._database, LevelDatabase)
+    return store._database._database
+
+
+class FullDisk(LevelDatabase):
     """A database that takes no writes."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.database, name)
+    def __init__(self, database: LevelDatabase) -> None:
+        super().__init__(database._database)
 
     def write(self, batch: WriteBatch, *, is_synced: bool) -> None:
         raise DatabaseError("IO error: No space left on device")
@@ -257,7 +260,8 @@ def look_everything_up(path: Path) -> None:
 
 def first_key(database: plyvel.DB, table: bytes) -> bytes:
     with database.iterator(prefix=table, include_value=False) as found:
-        return next(found)
+        key: bytes = next(found)
+        return key
 
 
 EDITS: dict[str, Callable[[plyvel.DB], object]] = {
@@ -323,7 +327,7 @@ def test_damage_is_not_mistaken_for_a_lock_whatever_the_path_is_called(tmp_path:
     path = tmp_path / "blocks" / "LOCK" / "chain"
     store = Store.open(path, GENESIS)
     grow(store, 3)
-    store._database._database.compact_range()
+    leveldb_of(store).compact_range()
     store.close()
     for table in path.glob("*.ldb"):
         table.unlink()
@@ -349,10 +353,12 @@ def test_an_unknown_storage_version_is_refused(path: Path) -> None:
 def test_after_a_failed_write_the_store_takes_nothing_more(store: Store) -> None:
     chain = Chain(store)
     executed = build(chain, 1)
-    store._database = full = FullDisk(store._database)
+    database = store._database
+    assert isinstance(database, LevelDatabase)
+    store._database = FullDisk(database)
     with pytest.raises(StoreError, match="No space left"):
         store.put_pending(1, bytes(32), b"a block")
-    store._database = full.database
+    store._database = database
     with pytest.raises(StoreError, match="Restart"):
         store.put_pending(1, bytes(32), b"a block")
     with pytest.raises(StoreError, match="Restart"):

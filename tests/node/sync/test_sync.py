@@ -953,15 +953,15 @@ def test_a_node_fetches_from_peers_that_it_cannot_pin_and_never_votes_with_them(
     sent: list[PeerMessage] = []
     receive = node.driver.receive
 
-    def send(peer: str, data: bytes) -> bool:
-        assert is_unpinned(peer)
+    def send(peer_id: str, data: bytes) -> bool:
+        assert is_unpinned(peer_id)
         sent.append(decode_peer_message(data))
-        world.deliver(SLEEPER, registered(peer), data)
+        world.deliver(SLEEPER, registered(peer_id), data)
         return True
 
     # A peer that is not pinned is none that a broadcast reaches; what comes from it comes by its own name.
     node.send = send  # type: ignore[method-assign]
-    node.broadcast = lambda _data: 0  # type: ignore[method-assign]
+    node.broadcast = lambda data: 0  # type: ignore[method-assign]
     node.driver.receive = lambda peer, data: receive(unpinned(peer), data)  # type: ignore[method-assign]
     world.nodes[SLEEPER] = node
     node.driver.start()

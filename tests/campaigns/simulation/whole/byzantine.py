@@ -452,7 +452,7 @@ class SnapshotForger(Byzantine):
                 place = self.chance.randrange(len(message.chunk))
                 flipped = bytes([message.chunk[place] ^ 1])
                 chunk = message.chunk[:place] + flipped + message.chunk[place + 1 :]
-                forged = [
+                forged: list[PeerMessage] = [
                     replace(message, chunk=chunk),
                     replace(message, siblings=message.siblings[1:]),
                     replace(message, index=message.index + 1),

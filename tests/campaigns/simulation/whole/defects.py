@@ -33,6 +33,7 @@ from ledger.rules.certificates import (
 from ledger.rules.standing import BlockContext, Refused
 from ledger.rules.state import Anchor, L, Revocation, StateView
 from ledger.rules.transactions import Transaction
+from ledger.rules.transition import apply_transaction
 from node.chain.blocktree import Candidate
 from node.chain.chain import Chain
 from node.consensus.admission import Admission
@@ -392,7 +393,7 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
     put(patches, Store, "find_transaction", lambda self, transaction_id: None)
     put(patches, Mempool, "remove", lambda self, ids: None)
     put(patches, Chain, "ids_above_tip", lambda self, block_hash: set())
-    find = ledger.rules.transition.find
+    find = ledger.rules.state.find
 
     def forgetful(state: StateView, shape: type[L], key: bytes) -> L | None:
         return None if shape in (Anchor, Revocation) else find(state, shape, key)
@@ -403,7 +404,7 @@ def what_is_final_is_recorded_again(patches: ExitStack) -> None:
 @defect("I13", byzantine="repeater")
 def a_repetition_is_taken_as_done(patches: ExitStack) -> None:
     """What was recorded before changes nothing, instead of being refused: a proposer may repeat it."""
-    apply = ledger.chain.execution.apply_transaction
+    apply = apply_transaction
 
     def lenient(transaction: Transaction, state: StateView, context: BlockContext) -> dict[bytes, bytes]:
         try:

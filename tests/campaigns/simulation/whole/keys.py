@@ -15,6 +15,7 @@ import ledger.rules.state
 import node.replica.inbox
 from ledger.encoding.digests import tagged
 from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.encoding.records import unpack
 from ledger.errors import SignatureError
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.transactions import Transaction
@@ -50,9 +51,7 @@ def _share_decoding(patches: ExitStack) -> None:
     for name in ("decode_peer_message", "decode_message"):
         shared = lru_cache(8_192)(getattr(node.replica.inbox, name))
         patches.enter_context(mock.patch.object(node.replica.inbox, name, shared))
-    patches.enter_context(
-        mock.patch.object(ledger.rules.state, "unpack", lru_cache(8_192)(ledger.rules.state.unpack))
-    )
+    patches.enter_context(mock.patch.object(ledger.rules.state, "unpack", lru_cache(8_192)(unpack)))
     for record in (Transaction, EncodedHeader):
         shared = lru_cache(8_192)(record.decode)
         patches.enter_context(mock.patch.object(record, "decode", staticmethod(shared)))

@@ -733,10 +733,10 @@ class Oracle:
             floor = previous[1] if previous[0] == place[0] else 0
             at = place[1]
             while at > floor:
-                subject = self.notarized.get((place[0], at))
-                self.require(subject is not None, f"I4: no block in view {at}, on the way from {place}")
-                assert subject is not None and subject.parent_view is not None
-                at = subject.parent_view
+                found = self.notarized.get((place[0], at))
+                self.require(found is not None, f"I4: no block in view {at}, on the way from {place}")
+                assert found is not None and found.parent_view is not None
+                at = found.parent_view
             self.require(at == floor, f"I5: final {place} does not extend final {previous}")
             previous = place
 
