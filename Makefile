@@ -5,13 +5,39 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip --quiet --disable-pip-version-check install
 
-.PHONY: demo test check lock simulate soak abuse explore mutate stale large fuzz witness bench clean
+# Tests in as many processes as pay here (tests/conftest.py), each given one test at a time, the slow ones first.
+PARALLEL := $(BIN)/pytest -n auto --maxschedchunk 1
+
+.PHONY: demo quick test long check coverage lock simulate soak abuse explore mutate stale large fuzz witness bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
 
+# After every edit: the house's rules, and the unit tests of rules and core. Under a minute on two quiet cores.
+quick: $(VENV)/installed check
+	$(PARALLEL) -m "not slow and not alone" tests/house tests/ledger tests/attacks tests/node/consensus
+
+# Everything that guards a merge: make test [SEEDS=150], so many fixed histories of whole nodes and so many of the commit.
 test: $(VENV)/installed check
-	$(BIN)/pytest
+	$(PARALLEL) -m "not alone" --durations 15 $(if $(SEEDS),--seeds $(SEEDS))
+	$(BIN)/pytest -m alone
+
+# The rest, each part within a bound: more than an hour. The last part needs Chromium.
+long: $(VENV)/installed large
+	$(MAKE) simulate SEEDS=$(or $(SEEDS),500) START=$(or $(START),10000)
+	$(MAKE) explore VIEWS=2 MINUTES=10
+	$(MAKE) soak MINUTES=10
+	$(MAKE) abuse
+	$(BIN)/python -m tests.campaigns.fuzz --minutes 0.2
+	$(MAKE) witness
+
+# How much of the code the unit tests reach, by package; it fails more than a point below what pyproject.toml says.
+coverage: $(VENV)/installed
+	rm -rf build/coverage
+	$(BIN)/coverage run -m pytest -n auto --maxschedchunk 1 -m "not slow and not alone" \
+		tests/ledger tests/node tests/cli tests/attacks
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m tests.support.coveragereport
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check ledger node cli tests bench examples
@@ -47,10 +73,8 @@ lock:
 	$(LOCK) --group renewal --output-file requirements/renewal.lock
 
 # SEEDS histories from seed START on, in JOBS processes; OUT=file appends the figures, for campaigns in shards.
-SEEDS ?= 100
-START ?= 0
 simulate: $(VENV)/installed
-	$(BIN)/python -m tests.campaigns.simulation.whole --seeds $(SEEDS) --start $(START) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m tests.campaigns.simulation.whole --seeds $(or $(SEEDS),100) --start $(or $(START),0) $(if $(JOBS),--jobs $(JOBS)) $(if $(OUT),--out $(OUT))
 
 # Every schedule of the consensus core in a small world: make explore VIEWS=1|2|3 [MINUTES=…] (docs/exploration.md)
 explore: $(VENV)/installed

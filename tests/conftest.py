@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from tests.support.machine import jobs_of_machine
+
 SUMMARIES: Final[dict[str, list[str]]] = {}
 """Lines to print at the end, by title. Tests add to it, in whichever process they run."""
 _SENT: Final = "summaries"
@@ -24,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take how much the simulation of whole nodes plays."""
     text = "how many fixed histories of whole nodes to play, and as many that are the commit's own"
     parser.addoption("--seeds", type=int, default=150, help=text)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one process more than there are processors: some tests only wait for nodes that they started."""
+    return jobs_of_machine() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,13 +12,13 @@ from tests.campaigns.simulation.whole.campaign import (
     Report,
     command_for,
     commit_of,
-    jobs_of_machine,
     run_campaign,
 )
 from tests.campaigns.simulation.whole.schedule import Schedule, plan
 from tests.campaigns.simulation.whole.shards import covered_digest
 from tests.campaigns.simulation.whole.shrinking import shrink
 from tests.campaigns.simulation.whole.world import Outcome, run
+from tests.support.machine import jobs_of_machine
 
 TELL_EVERY = 25
 

@@ -8,7 +8,6 @@ FAULTS_MIN faults.
 """
 
 import multiprocessing
-import os
 import subprocess
 import time
 import traceback
@@ -289,8 +288,3 @@ def commit_of() -> str:
     """Return the commit that is checked out, or nothing outside a repository."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return git.stdout.strip() if git.returncode == 0 else ""
-
-
-def jobs_of_machine() -> int:
-    """Return how many processes to use."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1))
