@@ -45,6 +45,14 @@ def test_sentences_are_short(page: str) -> None:
     assert sizes[len(sizes) * 9 // 10] <= 26
 
 
+def test_the_files_that_a_change_goes_through_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    text = page.partition("\n## How to add…\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`((?:ledger|node|cli|tests|docs)/[\w/.]+)`", text))
+    assert "ledger/rules/operations.py" in named
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
 def test_the_searches_would_notice() -> None:
     assert find_broken_links("SECURITY.md", "[a](docs/none.md#b) [c](README.md) [d](https://x)") == [
         "docs/none.md"
