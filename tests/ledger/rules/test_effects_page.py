@@ -67,6 +67,7 @@ def raised_codes(source: str) -> set[str]:
         if isinstance(node, ast.Call)
         for keyword in node.keywords
         if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+        if isinstance(keyword.value.value, str)
     }
 
 
