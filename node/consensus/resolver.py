@@ -13,7 +13,8 @@ from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, QuorumCertifi
 from node.consensus.config import Config
 from node.consensus.effects import Effect, RequestBlock, Send
 from node.consensus.messages import CertificateMessage, CertificateRequest
-from node.consensus.rounds import Certification, Rounds
+from node.consensus.rounds import Rounds
+from node.consensus.viewstates import Certification
 
 WANTED_MAX: Final = 64
 WANTED_BLOCKS_MAX: Final = 64

@@ -17,7 +17,8 @@ from node.consensus.journal import (
     JournalRecord,
     VoteCast,
 )
-from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
+from node.consensus.rounds import FinalizedTip, Round, Rounds
+from node.consensus.viewstates import Certification
 from node.consensus.votebook import KINDS
 
 

@@ -5,8 +5,8 @@ Rule 2: a round exists for a view that a vote in the admission window or a verif
 is dropped RETENTION_VIEWS below finality. Nullifications above finality are never dropped.
 """
 
-import enum
 from dataclasses import dataclass, field
+from typing import Final
 
 from ledger.rules.certificates import (
     FINALIZE,
@@ -19,16 +19,17 @@ from ledger.rules.certificates import (
 )
 from ledger.rules.leaders import leader_index
 from node.consensus.config import RETENTION_VIEWS
+from node.consensus.viewstates import Certification, Said, Slot, ViewClock
 from node.consensus.votebook import VoteBook
 
-
-class Certification(enum.Enum):
-    """How far certifying a notarized block has come."""
-
-    NONE = "none"
-    PENDING = "pending"
-    VALID = "valid"
-    INVALID = "invalid"
+_SAID: Final = {
+    frozenset[str](): Said.NOTHING,
+    frozenset({NOTARIZE}): Said.NOTARIZE,
+    frozenset({NULLIFY}): Said.NULLIFY,
+    frozenset({NOTARIZE, NULLIFY}): Said.NOTARIZE_NULLIFY,
+    frozenset({FINALIZE}): Said.FINALIZE,
+    frozenset({NOTARIZE, FINALIZE}): Said.NOTARIZE_FINALIZE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class FinalizedTip:
 
 @dataclass(slots=True)
 class Round:
-    """One view, seen from here."""
+    """One view, seen from here. `viewstates` lists which combinations of all this there are."""
 
     view: int
     leader: int
@@ -64,6 +65,27 @@ class Round:
     advance_deadline_ms: int | None = None
     retry_at_ms: int | None = None
     latched: str | None = None
+
+    @property
+    def slot(self) -> Slot:
+        """How far the proposal has come on its way to this node's vote."""
+        if self.proposal is None:
+            return Slot.EMPTY if self.built_on is None else Slot.BUILDING
+        if self.is_verified:
+            return Slot.VERIFIED
+        return Slot.CHECKING if self.is_verify_requested else Slot.PROPOSED
+
+    @property
+    def said(self) -> Said:
+        """What this node signed in this view."""
+        return _SAID[frozenset(self.own)]
+
+    @property
+    def clock(self) -> ViewClock:
+        """What the clock waits for."""
+        if self.clock_started_ms is None:
+            return ViewClock.STOPPED
+        return ViewClock.ADVANCE if self.leader_deadline_ms is None else ViewClock.LEADER
 
     @property
     def is_nullified(self) -> bool:

@@ -35,8 +35,9 @@ from node.consensus.messages import CertificateMessage
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.resend import own_message, stuck_messages
 from node.consensus.resolver import find_missing_ancestry
-from node.consensus.rounds import Certification, Round, Rounds
+from node.consensus.rounds import Round, Rounds
 from node.consensus.startup import Startup
+from node.consensus.viewstates import Certification, Slot
 from node.consensus.votebook import KINDS
 
 NO_BLOCK: Final = "no-block-built"
@@ -121,13 +122,12 @@ class Voter:
         found = self._rounds.find(view)
         if found is None or view != self._rounds.current_view or not self._may_vote:
             return
-        parent_view = found.built_on
-        if parent_view is None or found.proposal is not None or NULLIFY in found.own:
+        if found.slot is not Slot.BUILDING or NULLIFY in found.own:
             return
         if block_hash is None:
             found.latch(NO_BLOCK)
             return
-        found.propose(Subject(NOTARIZE, self._rounds.epoch, view, parent_view, block_hash))
+        found.propose(Subject(NOTARIZE, self._rounds.epoch, view, found.built_on, block_hash))
         found.is_verified = found.is_verify_requested = found.is_block_available = True
         self._pacemaker.note_block(now_ms)
 
@@ -254,11 +254,12 @@ class Voter:
 
     def _check_proposal(self, current: Round) -> None:
         """C4: what is missing is fetched, only what can never be right is refused."""
-        subject = current.proposal
-        if subject is None or current.is_verify_requested or NOTARIZE in current.certificates:
+        if current.slot is not Slot.PROPOSED or NOTARIZE in current.certificates:
             return
         if self._me is None or NULLIFY in current.own:
             return
+        subject = current.proposal
+        assert subject is not None, "a proposal stands in the slot"
         assert subject.parent_view is not None, "a proposal names its parent"
         assert subject.block_hash is not None, "a proposal names a block"
         if not self._rounds.finalized.view <= subject.parent_view < current.view:
@@ -274,9 +275,7 @@ class Voter:
         self._emission.emit(Verify(current.view, subject.block_hash, parent_hash, current.leader))
 
     def _build(self, current: Round, now_ms: int) -> None:
-        if current.leader != self._me or current.built_on is not None or current.proposal is not None:
-            return
-        if NULLIFY in current.own:
+        if current.leader != self._me or current.slot is not Slot.EMPTY or NULLIFY in current.own:
             return
         propose_at_ms = self._pacemaker.propose_at_ms(now_ms)
         if propose_at_ms is None or now_ms < propose_at_ms:
@@ -288,11 +287,12 @@ class Voter:
         self._emission.emit(Build(current.view, parent_view, self._rounds.block_at(parent_view)))
 
     def _notarize(self, current: Round) -> bool:
-        subject = current.proposal
-        if subject is None or not current.is_verified or current.is_equivocated:
+        if current.slot is not Slot.VERIFIED or current.is_equivocated:
             return False
         if NOTARIZE in current.own or NULLIFY in current.own:
             return False
+        subject = current.proposal
+        assert subject is not None, "a verified proposal stands in the slot"
         assert subject.parent_view is not None, "a proposal names its parent"
         if subject.parent_view < self._rounds.finalized.view:
             return False

@@ -10,7 +10,8 @@ from node.consensus.effects import Broadcast, Effect, Persist
 from node.consensus.emission import Emission
 from node.consensus.journal import Floor, JournalRecord
 from node.consensus.pacemaker import Pacemaker
-from node.consensus.rounds import Certification, Rounds
+from node.consensus.rounds import Rounds
+from node.consensus.viewstates import Certification
 from node.consensus.votebook import VoteBook
 from tests.campaigns.simulation.core.byzantine import TEMPERS
 from tests.campaigns.simulation.core.network import Weather

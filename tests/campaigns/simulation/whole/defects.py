@@ -41,8 +41,9 @@ from node.consensus.core import Simplex
 from node.consensus.effects import Broadcast, Effect, Persist
 from node.consensus.emission import Emission
 from node.consensus.pacemaker import Pacemaker
-from node.consensus.rounds import Certification, FinalizedTip, Round, Rounds
+from node.consensus.rounds import FinalizedTip, Round, Rounds
 from node.consensus.startup import Startup
+from node.consensus.viewstates import Certification
 from node.consensus.votebook import VoteBook
 from node.consensus.voter import Voter
 from node.messages import BUSY, Gossip, NotHeld
