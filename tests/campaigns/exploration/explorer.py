@@ -10,6 +10,7 @@ Rule 4: whatever is cut is counted and reported; a search that ran out of time o
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ledger.rules.certificates import NOTARIZE, NULLIFY, Subject
 from tests.campaigns.exploration.node import QUORUM, VALIDATORS_COUNT, Node, leader_of, name_of
@@ -77,6 +78,8 @@ class Explorer:
     # Local states.
 
     def _intern(self, node: Node) -> int:
+        if node.wrong_view is not None and not self.scope.judges_views:
+            node = replace(node, wrong_view=None)
         key = self._key(node)
         found = self._ids.get(key)
         if found is None:
@@ -254,7 +257,8 @@ class Explorer:
                         continue
                     path = (*paths[at], (action, point))
                     is_silent = self.said[following] == self.said[local] and point is None
-                    if is_silent and self._claim(self.judged[following], *others) is None:
+                    is_sound = self.nodes[following].wrong_view is None
+                    if is_silent and is_sound and self._claim(self.judged[following], *others) is None:
                         paths[following] = path
                         waiting.append(following)
                     else:
@@ -350,8 +354,10 @@ class Explorer:
 
     def _check(self, state: State) -> None:
         claim = self._claim(*(self.judged[local] for local in unpack(state)))
-        if claim is not None:
-            raise Violation(claim)
+        wrong_views = (self.nodes[local].wrong_view for local in unpack(state))
+        wrong = claim or next((each for each in wrong_views if each is not None), None)
+        if wrong is not None:
+            raise Violation(wrong)
 
     def _claim(self, *publics: int) -> str | None:
         """Return the claim that does not hold for three validators, if any."""

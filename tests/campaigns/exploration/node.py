@@ -114,6 +114,7 @@ class Node:
     certificates: frozenset[Subject]
     position_key: tuple[object, ...]
     round_keys: tuple[RoundKey, ...]
+    wrong_view: str | None = None
 
     def key(self, *, may_crash: bool, views: int) -> tuple[object, ...]:
         """Return what later behaviour depends on. Validators with the same views to lead share keys."""
@@ -121,7 +122,7 @@ class Node:
         journal = (
             journal_key(self.journal, self.finalized_view) if may_crash and not self.has_crashed else None
         )
-        flags = (self.has_crashed, self.accuses_honest)
+        flags = (self.has_crashed, self.accuses_honest, self.wrong_view)
         # Beyond the last view explored nobody acts any more.
         rounds = tuple(found for found in self.round_keys if found[0] <= views)
         pending = frozenset(item for item in self.pending if item[1] <= views)

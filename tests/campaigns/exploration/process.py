@@ -49,6 +49,7 @@ from tests.campaigns.exploration.node import (
     position_key,
     round_keys,
 )
+from tests.campaigns.exploration.views import find_wrong_steps, views_of
 from tests.campaigns.simulation.core.signatures import signature_of, verify
 
 # Longer than every timeout with its backoff, and shorter than the leader timeout, respectively.
@@ -75,6 +76,7 @@ class Process:
         self.said = set(node.said)
         self.pending = set(node.pending)
         self.accuses_honest = node.accuses_honest
+        self.wrong_view = node.wrong_view
         self.crash_points = [(tuple(self.journal), frozenset(self.said))]
 
     @classmethod
@@ -148,10 +150,15 @@ class Process:
 
     def handle(self, event: Event) -> None:
         """Give the core one event and perform what it asks for."""
+        before, _ = views_of(self.core)
         try:
             effects = self.core.handle(event, self.clock_ms)
         except Exception as error:
             raise CoreStopped(f"the core stopped: {type(error).__name__}: {error}") from error
+        after, wrong = views_of(self.core)
+        if wrong is None and not isinstance(event, Started):
+            wrong = find_wrong_steps(before, after)
+        self.wrong_view = self.wrong_view or wrong
         for effect in effects:
             self._perform(effect)
             self.crash_points.append((tuple(self.journal), frozenset(self.said)))
@@ -217,6 +224,7 @@ class Process:
             certificates=held_certificates(self.core),
             position_key=position_key(self.core),
             round_keys=round_keys(self.core),
+            wrong_view=self.wrong_view,
         )
 
 

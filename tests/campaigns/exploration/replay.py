@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ledger.rules.certificates import FINALIZE, NULLIFY, Subject
 from tests.campaigns.exploration.node import EPOCH, VALIDATORS_COUNT, Node, name_of, proposal_of
 from tests.campaigns.exploration.process import Action, Process, run
-from tests.campaigns.exploration.properties import Public, check
+from tests.campaigns.exploration.properties import Public, Violation, check
 from tests.campaigns.exploration.scope import TraceStep
 
 
@@ -18,13 +18,18 @@ def honest_indices(byzantine: int) -> list[int]:
     return [index for index in range(VALIDATORS_COUNT) if index != byzantine]
 
 
-def replay(steps: Iterable[TraceStep], byzantine: int, *, answers_at_once: bool) -> list[Node]:
+def replay(
+    steps: Iterable[TraceStep], byzantine: int, *, answers_at_once: bool, judges_views: bool = True
+) -> list[Node]:
     """Repeat a trace on fresh cores and check every claim on the way. Raises Violation or CoreStopped."""
     nodes = {index: Process.boot(index, byzantine) for index in honest_indices(byzantine)}
     for index, action, point in steps:
         process = run(nodes[index], action, byzantine, answers_at_once=answers_at_once)
         nodes[index] = process.freeze() if point is None else process.restart(point)
         check([Public(node.said, node.certificates, node.accuses_honest) for node in nodes.values()])
+        wrong = nodes[index].wrong_view
+        if wrong is not None and judges_views:
+            raise Violation(wrong)
     return list(nodes.values())
 
 

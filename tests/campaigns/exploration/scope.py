@@ -24,6 +24,7 @@ class Scope:
     seconds_max: float | None = None
     congruence_every: int = 97
     completion_every: int = 53
+    judges_views: bool = True
 
     def within(self, seconds_max: float | None) -> "Scope":
         """Return the same scope, to be given up after a time."""
