@@ -1,4 +1,4 @@
-"""Snapshots: the state after one block, in chunks under one root (docs/sync.md).
+"""Snapshots: the state after one block, in chunks under one root (docs/sync.md; docs/decisions/0005).
 
 Rule 1: a snapshot is made after every block whose height is a multiple of SNAPSHOT_INTERVAL. Its bytes follow from the
 state alone: leaves in order of their state keys, cut greedily into chunks of at most CHUNK_LEAVES_SIZE bytes.

@@ -1,4 +1,4 @@
-"""The HTTP API for clients, under /v1 on loopback.
+"""The HTTP API for clients, under /v1 on loopback (docs/decisions/0002).
 
 Rule 1: what clients can make the node hold is bounded: connections, bodies at once, waiting, subscribers.
 Rule 2: every request is answered in time, a stream of events excepted.

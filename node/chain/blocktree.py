@@ -1,4 +1,4 @@
-"""The blocks above the finalized tip: candidates, their bodies, and what executing them gave.
+"""The blocks above the finalized tip: candidates, their bodies, and what executing them gave (docs/decisions/0007).
 
 Rule 1: a block is executed only on an executed parent or the finalized tip.
 Rule 2: at most CANDIDATES_MAX blocks are held; a proposer past its share in a view is refused, unless the block

@@ -1,4 +1,4 @@
-"""The transactions of the blocks that are not final, by block and by id.
+"""The transactions of the blocks that are not final, by block and by id (docs/decisions/0007).
 
 Rule 1: a block names its transactions first; their bodies come later, from anywhere, each kept with every block
 that names it.

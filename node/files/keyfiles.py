@@ -1,4 +1,4 @@
-"""Private keys on disk, and the passphrases that protect them.
+"""Private keys on disk, and the passphrases that protect them (docs/decisions/0001).
 
 Rule 1: a key file is PKCS#8 in PEM, encrypted with a passphrase. A key in the clear is written or read only
 where the caller says `DevelopmentKey`, which no address but loopback accepts.

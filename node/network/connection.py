@@ -1,4 +1,4 @@
-"""One established WebSocket to one peer.
+"""One established WebSocket to one peer (docs/decisions/0002).
 
 Rule 1: a message is one binary frame of 1 to MESSAGE_SIZE_MAX bytes. Text, an empty or a larger message is
 an offence, and so is a flood of pings.

@@ -1,4 +1,4 @@
-"""TLS between nodes: who is at the other end is decided by exact certificate bytes.
+"""TLS between nodes: exact certificate bytes decide who is at the other end (docs/decisions/0009).
 
 Rule 1: TLS 1.3 only, and both sides show a certificate.
 Rule 2: a peer's identity is the exact DER of the certificate that the registry holds for it. Names, dates

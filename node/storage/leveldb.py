@@ -1,4 +1,4 @@
-"""The database in LevelDB.
+"""The database in LevelDB (docs/decisions/0002).
 
 Rule 1: a directory that holds data of a database without its CURRENT file is refused: LevelDB would begin an
 empty database there and delete the files.

@@ -1,4 +1,4 @@
-"""The register: an issuer's own durable list of what it issued, off chain (docs/issuing.md).
+"""The register: an issuer's own durable list of what it issued, off chain (docs/issuing.md; docs/decisions/0013).
 
 Rule 1: a document is in the register, salt and all, before anything of it is sent anywhere.
 Rule 2: every change is one transaction, on the disk when the call returns: a crash leaves it whole or absent.
