@@ -26,7 +26,7 @@ from node.storage.leveldb import LevelDatabase
 from node.storage.quarantine import keep_aside
 from node.storage.votelog import VoteLog
 from tests.node.home.test_home import create
-from tests.node.sync.test_sync import check_whole, grow, is_level, memory, run_until
+from tests.support.catching_up import check_whole, grow, is_level, memory, run_until
 from tests.support.node_world import FIVE, VALIDATORS, World, make_genesis
 from tests.support.running_network import RunningNetwork, fresh_anchor, run_network, sign
 

@@ -10,7 +10,7 @@ from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, Vote
 from node.consensus.messages import BlockProposalMessage, LatestVoteAnswer, VoteMessage, decode_message
 from node.consensus.startup import Participation
 from node.messages import BlockProposal, Consensus, decode_peer_message
-from tests.node.sync.test_sync import is_level, memory, run_until
+from tests.support.catching_up import is_level, memory, run_until
 from tests.support.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction
 
 __all__ = ("memory",)

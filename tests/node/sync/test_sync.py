@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,7 +17,6 @@ from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.state import Anchor, require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.merkle import Tree
-from ledger.trees.statepages import check_pages
 from ledger.trust import Handover, TrustPath
 from node.chain.chain import Chain
 from node.consensus.startup import Participation
@@ -44,31 +42,21 @@ from node.sync.host import SyncTuning
 from node.sync.prevalidation import ANSWER_MS
 from node.sync.snapshot import Phase
 from tests.node.replica.test_handover import change_validators
+from tests.support.catching_up import check_whole, grow, is_level, memory, run_until
 from tests.support.node_world import (
     FIVE,
-    START_MS,
     VALIDATORS,
     World,
     WorldNode,
-    anchor_transaction,
     make_genesis,
 )
+
+__all__ = ("memory",)
 
 SLEEPER = "hk-operator"
 LATE_MS = 300
 TUNING = SyncTuning(span=4, snapshot_distance=7, offers_ms=1_000)
 Meddle = Callable[[PeerMessage], PeerMessage | None]
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: what is tested here is not the disk's speed."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir():
-        yield tmp_path
-        return
-    with TemporaryDirectory(dir=shared, prefix="luohu-") as directory:
-        yield Path(directory)
 
 
 @pytest.fixture
@@ -99,42 +87,12 @@ def is_single_block(_source: str, target: str, data: bytes) -> bool:
     return target == SLEEPER and isinstance(decode_peer_message(data), StoredBlock)
 
 
-def grow(world: World, count: int, *, first: int = 0) -> None:
-    """Make about as many blocks final on those who are up."""
-    node = world.nodes["sz-operator"]
-    height = node.store.tip().header.height + count
-    number = first
-    while node.store.tip().header.height < height:
-        node.submit(anchor_transaction(world.genesis, 1_000 * height + number, START_MS + world.now_ms))
-        number += 1
-        world.run(120)
-
-
 def sleep_and_wake(world: World, blocks: int, *, empty: bool = False) -> WorldNode:
     world.kill(SLEEPER)
     grow(world, blocks)
     if empty:
         shutil.rmtree(world.directory / SLEEPER)
     return world.start(SLEEPER)
-
-
-def run_until(world: World, is_done: Callable[[], bool], *, milliseconds: int = 60_000) -> None:
-    for _ in range(milliseconds // 100):
-        if is_done():
-            return
-        world.run(100)
-    raise AssertionError("not in time")
-
-
-def is_level(world: World) -> bool:
-    tips = {node.store.tip().encoded_header.hash for node in world.nodes.values()}
-    return len(tips) == 1
-
-
-def check_whole(node: WorldNode) -> None:
-    """Check that a node's state is the state of its tip, page by page."""
-    root = node.store.tip().header.state_root
-    check_pages(node.store, root, [path for path, _ in node.store.pages()])
 
 
 def meddle_with(world: World, meddle: Meddle, *liars: str, towards: str = SLEEPER) -> None:
