@@ -38,6 +38,11 @@ def test_links_lead_somewhere_and_lines_fit(page: str) -> None:
     assert [line for line in text.splitlines() if len(line) > WIDTH_MAX] == []
 
 
+def test_links_of_the_page_about_tests_lead_somewhere() -> None:
+    page = "tests/README.md"
+    assert find_broken_links(page, (ROOT / page).read_text("utf-8")) == []
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_sentences_are_short(page: str) -> None:
     sizes = find_sizes((ROOT / page).read_text("utf-8"))

@@ -12,6 +12,7 @@ from cli.serve import serve
 from tests.support.sources import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+GUIDES = (ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md")
 # A command goes up to the end of its code span, of its line, or to the remark behind it.
 TYPED = re.compile(r"(?<![\w/.-])luohu ((?:[^`\n\\]|\\\n)+)")
 REMARK = re.compile(r"(?<! ) {3,}")
@@ -66,7 +67,7 @@ def test_every_command_is_named_in_a_page() -> None:
 
 def test_every_target_and_module_that_a_page_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for page in PAGES:
+    for page in (*PAGES, *GUIDES):
         text = page.read_text("utf-8")
         for target in re.findall(r"`make ([a-z]+)|^make ([a-z]+)", text, re.MULTILINE):
             assert "".join(target) in targets, f"{page.name}: make {''.join(target)}"
