@@ -2,18 +2,26 @@
 
 Rule 1: what is marked `slow` starts first, so that no process is left alone with it, and `last` comes last.
 Rule 2: every process of a run collects the same tests in the same order.
+Rule 3: how slow the machine is fails no test: what Hypothesis draws has no deadline.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.machine import jobs_of_machine
 
 SUMMARIES: Final[dict[str, list[str]]] = {}
 """Lines to print at the end, by title. Tests add to it, in whichever process they run."""
 _SENT: Final = "summaries"
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def folder_of_run(factory: pytest.TempPathFactory) -> Path:
@@ -58,8 +66,20 @@ def pytest_testnodedown(node: object) -> None:
     SUMMARIES.update(getattr(node, "workeroutput", {}).get(_SENT, {}))
 
 
+def seconds_by_folder(reports: Iterable[object]) -> list[str]:
+    """Return what the tests of each folder took together, in all processes."""
+    found: defaultdict[str, float] = defaultdict(float)
+    for report in reports:
+        if isinstance(report, pytest.TestReport):
+            found[report.nodeid.partition("::")[0].rpartition("/")[0]] += report.duration
+    return [f"{seconds:>9.1f}  {folder}" for folder, seconds in sorted(found.items())]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the summaries."""
+    """Print the summaries, and what each folder took where there are several."""
+    took = seconds_by_folder(chain.from_iterable(terminalreporter.stats.values()))
+    if len(took) > 1:
+        SUMMARIES["seconds by folder"] = took
     for title, lines in SUMMARIES.items():
         terminalreporter.section(title)
         for line in lines:
