@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Hashable
 from functools import cache
-from typing import Final, get_type_hints
+from typing import ClassVar, Final, Protocol, TypeVar, get_type_hints
 
 from ledger.encoding.codec import INTEGER_MAX
 
@@ -55,6 +55,14 @@ class Items:
     minimum: int = 0
     increasing: bool = False
 
+
+class Record(Protocol):
+    """Any record class."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
+R = TypeVar("R", bound=Record)
 
 NOTHING: Final[object] = type(None)
 

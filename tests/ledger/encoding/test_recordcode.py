@@ -18,9 +18,21 @@ from hypothesis import strategies as st
 
 import ledger
 import node
+from ledger.encoding.arrayform import walk_from_value, walk_to_value
 from ledger.encoding.recordcode import Misfit, reader_of, writer_of
-from ledger.encoding.records import Record, from_value, to_value, walk_from_value, walk_to_value
-from ledger.encoding.shapes import NOTHING, Code, Identifier, Items, Octets, Text, Uint, hints_of, tag_of
+from ledger.encoding.records import from_value, to_value
+from ledger.encoding.shapes import (
+    NOTHING,
+    Code,
+    Identifier,
+    Items,
+    Octets,
+    Record,
+    Text,
+    Uint,
+    hints_of,
+    tag_of,
+)
 from ledger.errors import LedgerError
 
 

@@ -8,19 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ledger.encoding.arrayform import walk_from_value, walk_to_value, walk_union_from_value
 from ledger.encoding.codec import decode, encode
-from ledger.encoding.records import (
-    Identifier,
-    R,
-    Text,
-    Uint,
-    pack,
-    unpack,
-    unpack_union,
-    walk_from_value,
-    walk_to_value,
-    walk_union_from_value,
-)
+from ledger.encoding.records import Identifier, Text, Uint, pack, unpack, unpack_union
+from ledger.encoding.shapes import R
 from ledger.errors import EncodingError
 from ledger.rules.operations import AnchorBatch, Grant
 from ledger.rules.state import Anchor, Member, Schema, anchor_key, member_key, schema_key
