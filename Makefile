@@ -8,7 +8,7 @@ PIP_INSTALL := -m pip --quiet --disable-pip-version-check install
 # Tests in as many processes as pay here (tests/conftest.py), each given one test at a time, the slow ones first.
 PARALLEL := $(BIN)/pytest -n auto --maxschedchunk 1
 
-.PHONY: demo quick test long check coverage lock simulate soak abuse explore mutate stale large fuzz witness bench clean
+.PHONY: demo quick test long check coverage records lock simulate soak abuse explore mutate stale large fuzz witness bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/luohu demo
@@ -43,6 +43,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check ledger node cli tests bench examples
 	$(BIN)/ruff check ledger node cli tests bench examples
 	$(BIN)/mypy
+
+# Generate the code that reads and writes each record, from the shapes in the record classes (docs/decisions/0019).
+records: $(VENV)/installed
+	$(BIN)/python -m tests.support.recordgenerator
 
 # Chaos over real node processes: make soak MINUTES=60 [FAULTS=500] [SEED=1] [NODES=4] [OUT=figures.txt]
 soak: $(VENV)/installed

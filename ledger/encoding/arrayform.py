@@ -60,6 +60,11 @@ def part_to_value(shape: Hashable) -> Callable[[object], Value]:
     return _part(shape).write
 
 
+def part_from_value(shape: Hashable) -> Callable[[object], object]:
+    """Return the function that reads one part of a record, of any shape. It raises EncodingError."""
+    return _part(shape).read
+
+
 def mismatch(expected: str, found: object) -> EncodingError:
     """Return the error for a part that is something else, whose place is not known yet."""
     return EncodingError(where="", expected=expected, found=_describe(found))

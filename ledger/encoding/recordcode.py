@@ -1,27 +1,33 @@
-"""Readers and writers of records as straight-line code, made once for each shape.
+"""The code that reads and writes records fast: where it is found, and what it calls.
 
-Rule 1: what is made here decides nothing of its own. It passes what the walk of `ledger.encoding.records` passes, with
-the same result, and raises Misfit for all else; then the walk is asked, which says where it is wrong and what was
-expected.
-Rule 2: code is made of shapes, which are part of the program, and never of data.
+Rule 1: this code decides nothing of its own. It passes what the walk of `ledger.encoding.arrayform` passes, with the
+same result, and raises Misfit for all else; then the walk is asked, which says where it is wrong.
+Rule 2: the code of the records that a module declares is generated from their shapes into a module that is checked in
+(`make records`): that of `ledger.rules.blocks` is `ledger.generated.rules_blocks_records`. It is loaded when a record
+of it is first asked for, since it imports the record classes. A record for which none was generated is walked over.
 """
 
-import dataclasses
 import re
 import types
-from collections.abc import Callable, Hashable
-from functools import cache, lru_cache, partial
-from itertools import pairwise
-from typing import Annotated, Final, Union, cast, get_args, get_origin
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache, lru_cache
+from importlib import import_module
+from itertools import islice
+from operator import lt
+from typing import Final, Union, cast, get_args, get_origin
 
+from ledger.encoding.arrayform import classes_by_tag, part_from_value, part_to_value
 from ledger.encoding.codec import Value
-from ledger.encoding.shapes import NOTHING, Code, Identifier, Items, Octets, Text, Uint, hints_of, tag_of
+from ledger.encoding.shapes import hints_of
 from ledger.encoding.textcharacters import find_foreign
 from ledger.errors import EncodingError
 
 IDENTIFIERS_CACHED_MAX: Final = 4_096
 
 Convert = Callable[[object], object]
+
+_readers: Final[dict[type, Convert]] = {}
+_writers: Final[dict[type, Convert]] = {}
 
 
 class Misfit(EncodingError):
@@ -33,178 +39,90 @@ class Misfit(EncodingError):
 
 @cache
 def reader_of(hint: Hashable) -> Convert:
-    """Return the function that takes an array form to what it stands for. It raises Misfit."""
-    return _make(hint, is_reading=True)
+    """Return the function that takes an array form to what it stands for. It raises EncodingError."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return union_reader({tag: reader_of(each) for tag, each in classes_by_tag(get_args(hint)).items()})
+    record_class = cast(type, hint)
+    _load_code_of(record_class.__module__)
+    return _readers.get(record_class) or part_from_value(hint)
 
 
 @cache
-def writer_of(hint: Hashable) -> Callable[[object], Value]:
-    """Return the function that takes a record to its array form. It raises Misfit."""
-    return cast(Callable[[object], Value], _make(hint, is_reading=False))
+def writer_of(record_class: type) -> Callable[[object], Value]:
+    """Return the function that takes a record to its array form. It raises EncodingError."""
+    _load_code_of(record_class.__module__)
+    return cast(Callable[[object], Value], _writers.get(record_class) or part_to_value(record_class))
 
 
-def _make(hint: Hashable, *, is_reading: bool) -> Convert:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return (_reader if is_reading else _writer)(hint)
-    function = _Function(is_reading=is_reading)
-    function.convert("x", hint)
-    return function.compile("return x")
-
-
-def _reader(record_class: type) -> Convert:
-    function, tag = _Function(is_reading=True), tag_of(record_class)
-    names = [f"x{place}" for place in range(len(hints_of(record_class)))]
-    targets = names if tag is None else ["tag", *names]
-    function.require(f"type(x) is tuple and len(x) == {len(targets)}")
-    function.add(f"{', '.join(targets)}, = x")
-    if tag is not None:
-        function.require(f"tag == {tag!r}")
-    for name, hint in zip(names, hints_of(record_class).values(), strict=True):
-        function.convert(name, hint)
-    return function.compile(function.construct(record_class, names))
-
-
-def _writer(record_class: type) -> Convert:
-    function, tag = _Function(is_reading=False), tag_of(record_class)
-    function.require(f"type(x) is {function.bind(record_class)}")
-    names = []
-    for place, (field, hint) in enumerate(hints_of(record_class).items()):
-        names.append(f"x{place}")
-        function.add(f"x{place} = x.{field}")
-        function.convert(f"x{place}", hint)
-    return function.compile(
-        f"return ({''.join(f'{item}, ' for item in ([] if tag is None else [repr(tag)]) + names)})"
-    )
-
-
-class _Function:
-    """The source of a function of `x`, line by line, and the objects that it names."""
-
-    def __init__(self, *, is_reading: bool) -> None:
-        self._is_reading = is_reading
-        self._lines: list[str] = []
-        self._indent = 1
-        self._names: dict[str, object] = {"Misfit": Misfit, "pairwise": pairwise}
-
-    def compile(self, last: str) -> Convert:
-        self.add(last)
-        source = "\n".join(("def convert(x):", *self._lines))
-        # Compiled first: exec of a text that an interruption falls into ends the process by that signal, caught or not.
-        exec(compile(source, "<record>", "exec"), self._names)
-        return cast(Convert, self._names["convert"])
-
-    def add(self, line: str) -> None:
-        self._lines.append("    " * self._indent + line)
-
-    def require(self, condition: str) -> None:
-        self.add(f"if not ({condition}): raise Misfit")
-
-    def bind(self, value: object) -> str:
-        """Return the name under which the code finds an object."""
-        name = f"o{len(self._names)}"
-        self._names[name] = value
-        return name
-
-    def construct(self, record_class: type, names: list[str]) -> str:
-        """Return the line that makes a record of variables, in the order of its fields."""
-        if hasattr(record_class, "__post_init__"):
-            return f"return {self.bind(record_class)}({', '.join(names)})"
-        # What the class's own __init__ does, but for looking each field up again: half its time.
-        self.add(f"made = {self.bind(object.__new__)}({self.bind(record_class)})")
-        for field, name in zip(hints_of(record_class), names, strict=True):
-            slot = record_class.__dict__[field]
-            assert isinstance(slot, types.MemberDescriptorType), (
-                f"{record_class.__name__}: records have slots"
-            )
-            self.add(f"{self.bind(slot.__set__)}(made, {name})")
-        return "return made"
-
-    def convert(self, name: str, hint: Hashable) -> None:
-        """Check the variable `name` against a shape, and make of it what the shape says."""
-        if get_origin(hint) is Annotated:
-            base, rule = get_args(hint)
-            if isinstance(rule, Items):
-                self._convert_items(name, get_args(base)[0], rule)
-            else:
-                self.require(self._plain(name, rule))
-        elif get_origin(hint) in (Union, types.UnionType):
-            self._convert_union(name, get_args(hint))
-        elif dataclasses.is_dataclass(hint):
-            self.add(f"{name} = {self._converter(hint)}({name})")
-        else:
-            raise TypeError(f"a record field needs a rule: {hint!r}")
-
-    def _plain(self, name: str, rule: object) -> str:
-        match rule:
-            case Uint():
-                return f"type({name}) is int and {rule.minimum} <= {name} <= {rule.maximum}"
-            case Octets():
-                return f"type({name}) is bytes and {_size_within(name, rule)}"
-            case Identifier():
-                fits = self.bind(_identifier_check(rule.pattern))
-                return f"type({name}) is str and len({name}) <= {rule.size_max} and {fits}({name})"
-            case Code():
-                return f"type({name}) is str and {name} in {self.bind(frozenset(rule.allowed))}"
-            case Text():
-                return f"type({name}) is str and {self.bind(partial(_is_text, rule.size_max))}({name})"
-            case _:
-                raise TypeError(f"unknown field rule {rule!r}")
-
-    def _convert_items(self, name: str, item: Hashable, rule: Items) -> None:
-        self.require(f"type({name}) is tuple and {rule.minimum} <= len({name}) <= {rule.maximum}")
-        before = name
-        is_octets = get_origin(item) is Annotated and isinstance(get_args(item)[1], Octets)
-        if is_octets and get_args(item)[1].minimum == get_args(item)[1].maximum:
-            # Of one size, hashes mostly: looked at all at once.
-            kinds, sizes = self.bind(frozenset({bytes})), self.bind(frozenset({get_args(item)[1].minimum}))
-            self.require(f"set(map(type, {name})) <= {kinds} and set(map(len, {name})) <= {sizes}")
-        else:
-            before, made = f"{name}_before", self._converter(item)
-            self.add(f"{before} = {name}")
-            self.add(f"{name} = tuple([{made}(item) for item in {name}])")
-        if rule.increasing:
-            encoded = before if self._is_reading else name
-            self.require(f"all([low < high for low, high in pairwise({encoded})])")
-
-    def _convert_union(self, name: str, options: tuple[Hashable, ...]) -> None:
-        others = tuple(option for option in options if option is not NOTHING)
-        if len(others) < len(options):
-            self.add(f"if {name} is not None:")
-            self._indent += 1
-            self.convert(name, others[0] if len(others) == 1 else Union[others])  # noqa: UP007 - made of data
-            self._indent -= 1
-            return
-        classes = [cast(type, option) for option in others]
-        if self._is_reading:
-            by_tag = self.bind({tag_of(each): self._lazy(each) for each in classes})
-            self.require(
-                f"type({name}) is tuple and {name} and type({name}[0]) is str and {name}[0] in {by_tag}"
-            )
-            self.add(f"{name} = {by_tag}[{name}[0]]()({name})")
-        else:
-            by_class = self.bind({each: self._lazy(each) for each in classes})
-            self.require(f"type({name}) in {by_class}")
-            self.add(f"{name} = {by_class}[type({name})]()({name})")
-
-    def _lazy(self, hint: Hashable) -> Callable[[], Convert]:
-        return cast("Callable[[], Convert]", partial(reader_of if self._is_reading else writer_of, hint))
-
-    def _converter(self, hint: Hashable) -> str:
-        return self.bind(reader_of(hint) if self._is_reading else writer_of(hint))
-
-
-def _size_within(name: str, rule: Octets) -> str:
-    if rule.minimum == rule.maximum:
-        return f"len({name}) == {rule.minimum}"
-    return f"{rule.minimum} <= len({name}) <= {rule.maximum}"
+def generated_name(module: str) -> str:
+    """Return the name of the module with the code of the records that `module` declares."""
+    room, _, name = module.partition(".")
+    return f"{room}.generated.{name.replace('.', '_')}_records"
 
 
 @cache
-def _identifier_check(pattern: str) -> Callable[[str], bool]:
-    """Identifiers are few and come again and again. Whoever asks has bounded their size."""
+def _load_code_of(module: str) -> None:
+    name = generated_name(module)
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        # What is missing may be something that the code itself imports: that is a fault.
+        if error.name is None or not name.startswith(error.name):
+            raise
+
+
+# What generated code calls.
+
+new: Final = object.__new__
+
+
+def register(record_class: type, read: Convert, write: Convert) -> None:
+    """Take the functions of a record class."""
+    _readers[record_class], _writers[record_class] = read, write
+
+
+def setters_of(record_class: type) -> tuple[Callable[[object, object], None], ...]:
+    """Return the functions that set each field of a new record, which is frozen for all others."""
+    slots = [record_class.__dict__[field] for field in hints_of(record_class)]
+    assert all(isinstance(slot, types.MemberDescriptorType) for slot in slots), "records have slots"
+    return tuple(slot.__set__ for slot in slots)
+
+
+def union_reader(readers: Mapping[str, Convert]) -> Convert:
+    """Return the function that reads a record by its tag."""
+
+    def read(array: object) -> object:
+        if not (type(array) is tuple and array and type(array[0]) is str and array[0] in readers):
+            raise Misfit
+        return readers[array[0]](array)
+
+    return read
+
+
+def union_writer(writers: Mapping[type, Convert]) -> Convert:
+    """Return the function that writes a record by its class."""
+
+    def write(record: object) -> object:
+        if type(record) not in writers:
+            raise Misfit
+        return writers[type(record)](record)
+
+    return write
+
+
+@cache
+def identifier_check(pattern: str) -> Callable[[str], bool]:
+    """Return the function that says whether a text fits. Identifiers are few; callers have bounded their size."""
     matches = re.compile(pattern, re.ASCII).fullmatch
     return lru_cache(IDENTIFIERS_CACHED_MAX)(lambda text: matches(text) is not None)
 
 
-def _is_text(size_max: int, text: str) -> bool:
+def is_text(text: str, size_max: int) -> bool:
+    """Say whether a text has 1 to `size_max` bytes, of the characters that text may hold."""
     return 1 <= len(text.encode("utf-8", "replace")) <= size_max and find_foreign(text) is None
+
+
+def is_increasing(items: tuple[object, ...]) -> bool:
+    """Say whether each item is above the one before it. Callers have checked that all are of one kind."""
+    ordered = cast("tuple[bytes, ...]", items)
+    return all(map(lt, ordered, islice(ordered, 1, None)))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from ledger.encoding.recordcode import generated_name
+
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST_SIZE = 16
 
@@ -38,6 +40,8 @@ def closure(*modules: str, root: Path = ROOT) -> set[str]:
         path = path_of(name, root)
         if path.is_file():
             pending += imported(ast.parse(path.read_text()))
+            # The code of a module's records is loaded by its name (ledger.encoding.recordcode).
+            pending.append(generated_name(name))
     return found
 
 

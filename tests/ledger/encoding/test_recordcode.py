@@ -1,23 +1,16 @@
-"""The code made for each shape is held to the walk over it, on every shape that the program has."""
+"""The code generated for each shape is held to the walk over it, on every shape that the program has."""
 
 import dataclasses
-import importlib
-import os
-import pkgutil
 import re
-import subprocess
-import sys
 import types
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Union, cast, get_args, get_origin
+from typing import Annotated, ClassVar, Union, cast, get_args, get_origin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ledger
-import node
 from ledger.encoding.arrayform import walk_from_value, walk_to_value
 from ledger.encoding.recordcode import Misfit, reader_of, writer_of
 from ledger.encoding.records import from_value, to_value
@@ -33,42 +26,11 @@ from ledger.encoding.shapes import (
     hints_of,
     tag_of,
 )
-from ledger.errors import LedgerError
+from ledger.errors import EncodingError, LedgerError
+from tests.support.recordgenerator import generate, record_classes, stale_files
+from tests.support.sources import path_of
 
-
-def record_classes() -> Iterator[type]:
-    """Every class of the program whose annotations are a shape."""
-    for package in (ledger, node):
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            module = importlib.import_module(found.name)
-            for value in vars(module).values():
-                if isinstance(value, type) and value.__module__ == found.name and is_record(value):
-                    yield value
-
-
-def is_record(value: type) -> bool:
-    if not dataclasses.is_dataclass(value) or not hints_of_safely(value):
-        return False
-    return all(has_rule(hint) for hint in hints_of_safely(value).values())
-
-
-def hints_of_safely(value: type) -> dict[str, Hashable]:
-    try:
-        return hints_of(value)
-    except NameError:
-        # An annotation that only the type checker imports: no shape.
-        return {}
-
-
-def has_rule(hint: Hashable) -> bool:
-    if get_origin(hint) is Annotated:
-        return True
-    if get_origin(hint) in (Union, types.UnionType):
-        return all(option is NOTHING or has_rule(option) for option in get_args(hint))
-    return isinstance(hint, type) and is_record(hint)
-
-
-SHAPES = sorted(set(record_classes()), key=lambda each: (each.__module__, each.__name__))
+SHAPES = tuple(record_classes())
 
 ODD = st.sampled_from(
     (None, True, -1, 0, 2**64, 1.0, "", "A", "a b", "\u0001", "x" * 70, b"", bytes(31), bytes(33), (), ((),))
@@ -168,6 +130,7 @@ def answer(function: object, *arguments: object) -> object:
 
 def test_the_program_has_these_shapes() -> None:
     names = {shape.__name__ for shape in SHAPES}
+    assert len(SHAPES) == len(set(SHAPES)), "each has one place"
     assert {"TransactionBody", "Member", "Header", "Proof", "Grant", "FinalBlocks", "VoteCast"} <= names
 
 
@@ -208,22 +171,60 @@ def test_what_does_not_fit_is_a_misfit_and_no_other_error() -> None:
                 writer_of(shape)(value)
 
 
-INTERRUPTED_WHILE_MADE = """
-import sys
-from ledger.encoding.recordcode import _Function
-
-function = _Function(is_reading=True)
-function.add("return x")
-function._lines.append("raise KeyboardInterrupt")
-try:
-    function.compile("# what comes last")
-except KeyboardInterrupt:
-    sys.exit(7)
-"""
+def test_the_code_that_is_checked_in_is_what_the_shapes_give() -> None:
+    texts = generate(SHAPES)
+    assert stale_files(texts) == set()
+    for name, text in texts.items():
+        assert path_of(name).read_text(encoding="utf-8") == text, f"{name}: make records"
 
 
-def test_an_interruption_while_code_is_made_is_one_that_can_be_caught(tmp_path: Path) -> None:
-    (tmp_path / "interrupted.py").write_text(INTERRUPTED_WHILE_MADE)
-    command, paths = [sys.executable, "-m", "interrupted"], os.pathsep.join((str(tmp_path), *sys.path))
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False, timeout=60)
-    assert ended.returncode == 7
+@dataclasses.dataclass(frozen=True, slots=True)
+class Crate:
+    """A record that no module of the program declares."""
+
+    TAG: ClassVar[str] = "crate"
+
+    weight: Annotated[int, Uint(9, minimum=3)]
+    contents: Annotated[tuple[Annotated[bytes, Octets(1, 4)], ...], Items(3, increasing=True)]
+
+
+def test_another_shape_is_other_code() -> None:
+    wider = dataclasses.make_dataclass(
+        "Crate",
+        [("weight", Annotated[int, Uint(10, minimum=3)]), ("contents", hints_of(Crate)["contents"])],
+        namespace={"TAG": "crate", "__module__": __name__},
+        frozen=True,
+        slots=True,
+    )
+    (text,), (other,) = generate([Crate]).values(), generate([wider]).values()
+    assert "3 <= weight <= 9" in text and "3 <= weight <= 10" in other
+
+
+def test_a_record_without_generated_code_is_walked_over() -> None:
+    value = ("crate", 3, (b"a", b"b"))
+    assert to_value(from_value(Crate, value)) == value == writer_of(Crate)(Crate(3, (b"a", b"b")))
+    with pytest.raises(EncodingError, match=r"contents: expected items in strictly increasing order"):
+        reader_of(Crate)(("crate", 3, (b"b", b"a")))
+
+
+@pytest.mark.parametrize("missing", ["broken_on_purpose", "another"])
+def test_code_that_cannot_be_loaded_is_a_fault(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / missing / "generated"
+    folder.mkdir(parents=True)
+    (folder / "boxes_records.py").write_text(f"import {missing}.generated.what_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    declared = dataclasses.make_dataclass(
+        "Box", [("size", hints_of(Crate)["weight"])], namespace={"__module__": f"{missing}.boxes"}
+    )
+    with pytest.raises(ModuleNotFoundError, match="what_is_not_there"):
+        reader_of(declared)
+
+
+def test_a_field_that_would_hide_what_the_code_calls_is_refused() -> None:
+    hiding = dataclasses.make_dataclass(
+        "Hiding", [("len", hints_of(Crate)["weight"])], namespace={"__module__": __name__}
+    )
+    with pytest.raises(AssertionError, match="hide"):
+        generate([hiding])
