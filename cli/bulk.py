@@ -10,11 +10,11 @@ same call goes on from there. A journal of another manifest, trusted root or que
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
-import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from cli.files import read_file, refuse_existing
 from cli.output import Progress
 from cli.times import parse_duration
 from ledger.encoding.records import Json, pack
+from node.files.durablefile import POSIX_FILES, write_file
 from node.recipient.bulk import COLUMNS, BulkSettings, Row, RowAnswer, answer_rows
 
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
@@ -34,6 +35,8 @@ JOURNAL_SUFFIX: Final = ".partial"
 COLUMNS_MIN: Final = 1
 COLUMNS_MAX: Final = 4
 SYNC_ROWS: Final = 1_000
+OUTPUT_MODE: Final = 0o666
+PIECE_SIZE: Final = 256 * 1024
 
 _VERDICT: Final = COLUMNS.index("verdict")
 _CODE: Final = COLUMNS.index("code")
@@ -161,7 +164,7 @@ class Journal:
         self._rows_count += 1
         if self._rows_count % SYNC_ROWS == 0:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            POSIX_FILES.sync(self._file.fileno())
 
     def answers(self) -> Iterator[list[str]]:
         """Yield the cells of every answer, in order."""
@@ -246,28 +249,31 @@ def _answer_rest(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: i
 def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BulkSummary:
     verdicts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
-    partial = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
-    try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for cells in kept.answers():
-                writer.writerow(cells)
-                verdicts[cells[_VERDICT]] += 1
-                if cells[_CODE]:
-                    codes[cells[_CODE]] += 1
-            file.flush()
-            os.fsync(file.fileno())
+
+    def count(answers: Iterable[list[str]]) -> Iterator[list[str]]:
+        for cells in answers:
+            verdicts[cells[_VERDICT]] += 1
+            if cells[_CODE]:
+                codes[cells[_CODE]] += 1
+            yield cells
+        # Once more, before the file takes its name: the answers took their time.
         refuse_existing(out)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    directory = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+
+    write_file(POSIX_FILES, out, _csv_pieces(count(kept.answers())), mode=OUTPUT_MODE)
     return BulkSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
+
+
+def _csv_pieces(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for cells in rows:
+        writer.writerow(cells)
+        if buffer.tell() >= PIECE_SIZE:
+            yield buffer.getvalue().encode()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue().encode()
 
 
 def summary_json(summary: BulkSummary) -> dict[str, Json]:

@@ -6,7 +6,6 @@ Rule 3: a file whose loss would hurt (a consent holds its withdrawal) is never o
 """
 
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,8 @@ from ledger.presentation import (
 )
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
+from node.files import durablefile
+from node.files.durablefile import POSIX_FILES, SHARED_MODE
 
 FILE: Final = click.Path(path_type=Path)
 
@@ -90,28 +91,9 @@ def refuse_existing(path: Path) -> None:
         )
 
 
-def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_file(path: Path, content: bytes, *, mode: int = SHARED_MODE) -> None:
     """Write a file whole, in place of any earlier one, and sync it. Raises CommandError."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial") if path.name else path
     try:
-        try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync_directory(path.parent)
+        durablefile.write_file(POSIX_FILES, path, content, mode=mode)
     except OSError as error:
         raise unreadable(str(path), error) from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

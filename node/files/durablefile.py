@@ -1,9 +1,10 @@
-"""Files that survive a power cut: written, synced, renamed, and their directory synced.
+"""Files that survive a power cut: written, synced, renamed, and their directory synced. No other module does this.
 
 Rule 1: a sync that failed is never repeated. After a failed fsync the kernel may mark the lost pages clean,
 so a second fsync succeeds over data that is gone. Callers stop using the file.
 Rule 2: a file is replaced whole: a new one beside it, synced, renamed over the old, directory synced. A crash
-at any step leaves the old content or the new.
+at any step leaves the old content or the new. A power cut may leave the new one beside the old; the holder of a lock
+removes it with the next write.
 Rule 3: a private file is a regular file that nobody but its owner may read; anything else is refused.
 Rule 4: one process holds a lock. The lock is a file of its own, never replaced or removed: a lock on a file
 that gets renamed over would protect an inode that nobody opens any more.
@@ -15,6 +16,7 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,6 +25,7 @@ from ledger.errors import LuohuError
 from node.errors import SetupError
 
 PRIVATE_MODE: Final = 0o600
+SHARED_MODE: Final = 0o644
 EXPOSED_BITS: Final = 0o077
 
 
@@ -46,8 +49,8 @@ class FileOperations(Protocol):
     def lock(self, path: Path) -> Lock:
         """Take the lock at `path` without waiting. Raises FileLocked, or OSError where it cannot be made."""
 
-    def create(self, path: Path) -> int:
-        """Create a file that does not exist, mode 0600, and return its descriptor."""
+    def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
+        """Create a file that does not exist, of a mode that the umask narrows, and return its descriptor."""
 
     def open(self, path: Path) -> int:
         """Open an existing file for reading and writing and return its descriptor."""
@@ -100,9 +103,9 @@ class PosixFiles:
     def lock(self, path: Path) -> "FileLock":
         return FileLock(path)
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, PRIVATE_MODE)
+        return os.open(path, flags, mode)
 
     def open(self, path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -156,7 +159,7 @@ POSIX_FILES: Final = PosixFiles()
 
 
 def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
-    """Make `content` the whole content of `path`, durably; raises OSError with the old file in place.
+    """Make `content` the whole content of a private file, durably; raises OSError with the old file in place.
 
     The caller holds a lock: two writers would share the name of the new file.
     """
@@ -166,27 +169,55 @@ def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
     files.sync_directory(path.parent)
 
 
-def write_fresh(files: FileOperations, path: Path, content: bytes) -> None:
-    """Write a synced file at `path`, in place of a leftover of a crash. Its name is not synced yet."""
-    files.remove(path)
-    descriptor = files.create(path)
-    try:
-        files.write_at(descriptor, content, 0)
-        files.sync(descriptor)
-    finally:
-        files.close(descriptor)
+def write_file(
+    files: FileOperations, path: Path, content: bytes | Iterable[bytes], *, mode: int = SHARED_MODE
+) -> None:
+    """Make `content`, whole or in pieces, the whole content of a file, durably. It needs no lock.
+
+    Raises OSError, and whatever the pieces raise, with the old file in place.
+    """
+    _write_beside(files, path, content, mode, give_name=files.rename)
 
 
 def create_file(files: FileOperations, path: Path, content: bytes) -> None:
-    """Make a new durable file, whole or not at all. Raises FileExistsError where there is one, or OSError."""
+    """Make a new private file, whole or not at all. Raises FileExistsError where there is one, or OSError."""
     # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    _write_beside(files, path, content, PRIVATE_MODE, give_name=files.link)
+
+
+def _write_beside(
+    files: FileOperations,
+    path: Path,
+    content: bytes | Iterable[bytes],
+    mode: int,
+    *,
+    give_name: Callable[[Path, Path], None],
+) -> None:
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
-        write_fresh(files, fresh, content)
-        files.link(fresh, path)
+        write_fresh(files, fresh, content, mode=mode)
+        give_name(fresh, path)
     finally:
         files.remove(fresh)
     files.sync_directory(path.parent)
+
+
+def write_fresh(
+    files: FileOperations, path: Path, content: bytes | Iterable[bytes], *, mode: int = PRIVATE_MODE
+) -> None:
+    """Write a synced file at `path`, in place of a leftover of a crash. Its name is not synced yet."""
+    files.remove(path)
+    descriptor = files.create(path, mode)
+    try:
+        size = 0
+        for piece in (content,) if isinstance(content, bytes) else content:
+            files.write_at(descriptor, piece, size)
+            size += len(piece)
+        files.sync(descriptor)
+    finally:
+        files.close(descriptor)
 
 
 class PrivateFileError(SetupError):

@@ -219,9 +219,9 @@ class Home:
             retired = keys / f"member-retired-{sequence - 1}.pem"
             if not retired.exists():
                 retired.hardlink_to(current)
-            following.replace(current)
+            POSIX_FILES.rename(following, current)
         if after.exists() and not following.exists():
-            after.replace(following)
+            POSIX_FILES.rename(after, following)
             is_moving = True
         POSIX_FILES.sync_directory(keys)
         return is_moving
@@ -350,7 +350,7 @@ def fresh_directory(path: Path) -> Iterator[Path]:
     try:
         yield fresh
         POSIX_FILES.sync_directory(fresh)
-        fresh.rename(path)
+        POSIX_FILES.rename(fresh, path)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise

@@ -50,6 +50,8 @@ IMPURE = {
 IMPURE_CALLS = {"open", "print", "input", "id", "hash", "exec", "eval", "__import__", "breakpoint"}
 # Loads the generated code of a module's records when one is first asked for (docs/decisions/0019).
 MAY_LOAD_CODE = {"ledger/encoding/recordcode.py": ["importlib", "importlib.import_module"]}
+# One module makes files durable and gives them their names: where fsync is not enough, it is so for all.
+DURABLE = "node/files/durablefile.py"
 HOMELESS = {"utils", "util", "common", "helpers", "helper", "manager", "handler", "base", "misc"}
 # The verifier is what a bank reads and installs: neither execution nor anything of the node.
 VERIFIER_NEVER = {
@@ -141,6 +143,41 @@ def test_packages_hold_no_logic() -> None:
         if path.name == "__init__.py":
             kinds = {type(node) for node in ast.parse(path.read_text()).body}
             assert kinds <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}, name_of(path)
+
+
+def find_renames_and_syncs(source: str) -> list[str]:
+    """Return the calls that rename a file or sync one. Path.replace takes one argument, str.replace two."""
+    found = []
+    for call in (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Call)):
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="replace" | "rename" | "renames")):
+                found.append(ast.unparse(call.func))
+            case ast.Call(func=ast.Attribute(attr="fsync" | "fdatasync")):
+                found.append(ast.unparse(call.func))
+            case ast.Call(func=ast.Attribute(attr="replace" | "rename"), args=[_], keywords=[]):
+                found.append(ast.unparse(call.func))
+            case _:
+                pass
+    return found
+
+
+def test_one_module_gives_files_their_names_and_syncs_them() -> None:
+    found = {
+        name_of(path): find_renames_and_syncs(path.read_text()) for path in sources("ledger", "node", "cli")
+    }
+    # It replaces the values of an overlay.
+    assert found.pop("node/storage/store.py") == ["self._values.replace"]
+    assert set(found.pop(DURABLE)) == {"os.fdatasync", "source.replace", "os.fsync"}
+    assert {name: calls for name, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["os.replace(a, b)", "os.rename(a, b)", "os.fsync(1)", "fresh.replace(path)", "fresh.rename(path)"],
+)
+def test_the_search_for_renames_would_notice(source: str) -> None:
+    assert find_renames_and_syncs(source)
+    assert find_renames_and_syncs("text.replace(a, b); files.rename(a, b); replace(record, a=1)") == []
 
 
 def find_definitions(tree: ast.Module) -> set[str]:

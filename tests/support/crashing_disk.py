@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from node.files.durablefile import FileLock, PosixFiles
+from node.files.durablefile import PRIVATE_MODE, FileLock, PosixFiles
 
 _NUMBERS = itertools.count()
 
@@ -60,9 +60,9 @@ class CrashingDisk:
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
         return self._disk.read_at(descriptor, size, offset)
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
         self._step("create")
-        descriptor = self._disk.create(path)
+        descriptor = self._disk.create(path, mode)
         self._remember(descriptor)
         self._undo_names.append(lambda: path.unlink(missing_ok=True))
         return descriptor

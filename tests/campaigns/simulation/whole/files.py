@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from node.files.durablefile import FileLocked
+from node.files.durablefile import PRIVATE_MODE, FileLocked
 
 SECTOR_SIZE = 512
 
@@ -154,7 +154,7 @@ class SimulatedFiles:
             raise FileLocked(where=f"{path}", expected="to be the only user", found="another process")
         return _Lock()
 
-    def create(self, path: Path) -> int:
+    def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
         self._disk.write("create")
         if path in self._tree.names:
             raise FileExistsError(errno.EEXIST, "File exists", str(path))
