@@ -74,11 +74,6 @@ def read_consent(path: Path) -> ConsentFile:
     return ConsentFile.decode(read_file(path, size_max=len(CONSENT_MAGIC) + CONSENT_FILE_SIZE_MAX))
 
 
-def default_proof_path(document: Path) -> Path:
-    """Return where a document's proof is looked for: beside it, with `.proof` added to its name."""
-    return document.with_name(document.name + ".proof") if document.name else document
-
-
 def refuse_existing(path: Path) -> None:
     """Check that nothing would be overwritten. Raises CommandError with exit code 2."""
     if os.path.lexists(path):

@@ -14,18 +14,17 @@ import click
 
 from cli.bulk import BulkQuestion, BulkSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
-from cli.files import FILE, default_proof_path, read_file, read_proof, read_request, read_trusted_root
+from cli.files import FILE, read_request, read_trusted_root
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
-from ledger.bundles import is_archive, is_proof, open_bundle
 from ledger.errors import LedgerError
 from ledger.presentation import Request
 from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Document, Verifier
 from node.recipient.bulk import JOBS_MAX, BulkSettings
+from node.recipient.presented import tell_files
 
-FIRST_SIZE = 64
 UNCHECKED = "neither consent nor presentation was checked"
 
 
@@ -190,27 +189,12 @@ class Question:
 
 
 def _verify(path: Path, proof_path: Path | None, question: Question) -> AnchorVerdict | Verdict:
-    """Verify a document with its proof, or both in one archive; which file is which is told by content."""
-    beside = default_proof_path(path) if proof_path is None else proof_path
-    start = _first_bytes(path)
+    """Verify a document with its proof, in whichever files they come."""
     try:
-        if is_archive(start) and proof_path is None and not beside.exists():
-            with path.open("rb") as archive:
-                bundle = open_bundle(archive)
-                return question.answer(bundle.document(), bundle.proof)
-        document, proof = path, beside
-        if is_proof(start) and proof_path is not None and not is_proof(_first_bytes(beside)):
-            document, proof = proof, document
-        content = read_proof(proof)
-        with document.open("rb") as file:
-            return question.answer(file, content)
+        with tell_files(path, proof_path).opened(lambda named: named.open("rb")) as (document, proof):
+            return question.answer(document, proof)
     except OSError as error:
         raise unreadable(str(error.filename or path), error) from error
-
-
-def _first_bytes(path: Path) -> bytes:
-    # What comes through a pipe can be read once; it is taken for what it was named as.
-    return read_file(path, size_max=FIRST_SIZE) if path.is_file() else b""
 
 
 def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from ledger.trust import TrustPath
 
 PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"
 PROOF_SIZE_MAX: Final = 1024 * 1024
+PROOF_SUFFIX: Final = ".proof"
 EVIDENCE_SIZE_MAX: Final = 1024 * 1024
 
 

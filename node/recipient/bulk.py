@@ -3,8 +3,8 @@
 Rule 1: a row that cannot be verified is an answer, never the end of the rest: what is refused, malformed or
 unreadable is so in its own row.
 Rule 2: every answer has the same columns; those that do not apply are empty.
-Rule 3: a ZIP is taken for document and proof in one only where no proof is named and none stands beside it: a document
-may be a ZIP itself, as those of office programs are. The answer then names the archive as the proof.
+Rule 3: which file is the proof is decided where all ways in are (`node.recipient.presented`). The answer of a bundle
+names the archive as the proof.
 Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however many rows there are.
 """
 
@@ -17,24 +17,24 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
+from pathlib import Path
 from typing import BinaryIO, Final
 
-from ledger.bundles import ARCHIVE_MAGIC, is_archive, open_bundle
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
+from ledger.proofs import PROOF_SUFFIX
 from ledger.trust import TrustedRoot
 from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
+from node.recipient.presented import PresentedFiles, tell_files
 
 CHUNK_ROWS: Final = 16
 WINDOW_PER_JOB: Final = 4
 JOBS_MAX: Final = 64
 
-PROOF_SUFFIX: Final = ".proof"
 UNREADABLE: Final = "unreadable"
 
 _AXES: Final = (
@@ -65,7 +65,7 @@ COLUMNS: Final = (
 class Row:
     """One document to verify: the line it stands on, its files, and how old its proof may be.
 
-    `proof` is None where none was named: it stands beside the document, or in one archive with it (ledger.bundles).
+    `proof` is None where none was named: it stands beside the document, or in one archive with it.
     `request` is None where the anchor alone is verified.
     """
 
@@ -75,20 +75,15 @@ class Row:
     request: str | None
     max_age_ms: int
 
-    def proof_path(self) -> str:
-        """Return where the proof is: as named, or beside the document."""
-        return f"{self.document}{PROOF_SUFFIX}" if self.proof is None else self.proof
+    def files(self) -> PresentedFiles:
+        """Return which files are document and proof."""
+        return tell_files(Path(self.document), None if self.proof is None else Path(self.proof))
 
-    def is_bundle(self) -> bool:
-        """Say whether the file is taken for an archive of both: a ZIP that has no proof of its own."""
-        if self.proof is not None or os.path.lexists(self.proof_path()):
-            return False
-        try:
-            with _open(self.document) as file:
-                return is_archive(file.read(len(ARCHIVE_MAGIC)))
-        except (OSError, ValueError):
-            # Who reads it says what is wrong with it.
-            return False
+    def shown_proof(self, files: PresentedFiles) -> str:
+        """Return what the answer names as the proof: what the row named, what stands beside it, or the archive."""
+        if self.proof is not None:
+            return self.proof
+        return self.document if files.proof is None else f"{self.document}{PROOF_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +119,10 @@ class BulkVerification:
     def answer(self, row: Row) -> RowAnswer:
         """Return what holds of one row."""
         at_ms = self._clock.wall_ms() if self._at_ms is None else self._at_ms
-        is_bundle = row.is_bundle()
+        files = row.files()
         try:
-            value = self._verify(row, at_ms, is_bundle=is_bundle)
+            with files.opened(_open) as (document, proof):
+                value = self._judge(row, document, proof, at_ms)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -135,23 +131,16 @@ class BulkVerification:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
             value = _refusal(UNREADABLE, "path", where, "a readable file", reason)
-        return _row_answer(row, at_ms, value, proof=row.document if is_bundle else row.proof_path())
-
-    def _verify(self, row: Row, at_ms: int, *, is_bundle: bool) -> dict[str, Json]:
-        if is_bundle:
-            with _open(row.document) as file:
-                bundle = open_bundle(file)
-                return self._judge(row, bundle.document(), bundle.proof, at_ms)
-        proof = _read(row.proof_path(), size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
-        with _open(row.document) as file:
-            return self._judge(row, file, proof, at_ms)
+        return _row_answer(row, at_ms, value, proof=row.shown_proof(files))
 
     def _judge(self, row: Row, document: Document, proof: bytes, at_ms: int) -> dict[str, Json]:
         max_age_ms = row.max_age_ms
         if row.request is None:
             anchored = self._verifier.verify_anchor(document, proof, at_ms=at_ms, max_age_ms=max_age_ms)
             return verdict_to_json(anchored, at_ms=at_ms)
-        request = Request.decode(_read(row.request, size_max=len(REQUEST_MAGIC) + REQUEST_SIZE_MAX))
+        with _open(Path(row.request)) as file:
+            # One byte past its limit: the decoder refuses a longer one by its own rule.
+            request = Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
         verdict = self._verifier.verify(document, proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms)
         return verdict_to_json(verdict, at_ms=at_ms)
 
@@ -198,19 +187,13 @@ def _answer_part(part: Sequence[Row]) -> list[RowAnswer]:
     return [_worker.answer(row) for row in part]
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     # Without blocking: a pipe that is named by mistake would hold its worker for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(0, "not a regular file", path)
+        raise OSError(0, "not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
-
-
-def _read(path: str, *, size_max: int) -> bytes:
-    """Return a file's content, cut one byte past `size_max`: its decoder refuses a longer one by its own rule."""
-    with _open(path) as file:
-        return file.read(size_max + 1)
 
 
 def _refusal(verdict: str, code: str, where: str, expected: str, found: str) -> dict[str, Json]:

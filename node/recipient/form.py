@@ -15,8 +15,8 @@ from aiohttp import hdrs, web
 from ledger.trees.merkle import Content, ContentHasher
 from node.api.route import PartField, RouteError
 from node.recipient.multipart import FormError, FormReader, PartHead
+from node.recipient.presented import DOCUMENT_PART
 
-DOCUMENT: Final = "document"
 STALL_S: Final = 20.0
 FORM_S: Final = 900.0
 
@@ -60,13 +60,13 @@ async def _read_parts(reader: FormReader, shape: Mapping[str, PartField]) -> For
     while (head := await reader.next_part()) is not None:
         name = head.name
         _check_head(head, shape)
-        if name in found or (name == DOCUMENT and document is not None):
+        if name in found or (name == DOCUMENT_PART and document is not None):
             raise _fault(400, "encoding", name, "each part once", "it twice")
-        if name == DOCUMENT:
+        if name == DOCUMENT_PART:
             document = await _hash_part(reader, shape[name])
         else:
             found[name] = await _read_part(reader, name, shape[name])
-    present = {*found, *([] if document is None else [DOCUMENT])}
+    present = {*found, *([] if document is None else [DOCUMENT_PART])}
     missing = [name for name, field in shape.items() if field.is_required and name not in present]
     if missing:
         raise _fault(400, "encoding", "body", f"the parts {', '.join(missing)} too", "none of that name")
@@ -86,7 +86,7 @@ async def _hash_part(reader: FormReader, field: PartField) -> Content:
     async for piece in reader.pieces():
         hasher.update(piece)
         if hasher.size > field.size_max:
-            raise _too_large(DOCUMENT, field)
+            raise _too_large(DOCUMENT_PART, field)
     return hasher.finish()
 
 

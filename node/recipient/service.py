@@ -5,7 +5,7 @@ an Origin): what it reads is not for others, and it has no credentials to tell c
 Rule 2: 200 is given to a document that verified, to nothing else. A refused one is 422 with its reason, so that a
 caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
 Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
-Rule 4: document and proof in one ZIP come as `pair`, by that name: a `document` that is a ZIP is a document.
+Rule 4: the parts of a form say by their names which is the proof (`node.recipient.presented`).
 Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one.
 Rule 6: nothing is remembered. The caller accepts each nonce once.
 """
@@ -25,7 +25,7 @@ from ledger.disclosure import verify_disclosure
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
+from ledger.proofs import PROOF_SIZE_MAX
 from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot
@@ -36,7 +36,16 @@ from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.openapi import describe
 from node.api.route import Answer, PartField, Route, RouteError, refusal, require_number, respond
 from node.clock import Clock, SystemClock
-from node.recipient.form import DOCUMENT, Form, read_form
+from node.recipient.form import Form, read_form
+from node.recipient.presented import (
+    BUNDLE_PART,
+    DOCUMENT_PART,
+    EITHER,
+    PROOF_FILE_SIZE_MAX,
+    PROOF_PART,
+    PartsError,
+    tell_parts,
+)
 
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
@@ -73,24 +82,23 @@ _REQUESTS: Final[Mapping[str, PartField]] = {
         False,
     ),
 }
-_PROOF: Final = PartField("The content of its proof file.", len(PROOF_MAGIC) + PROOF_SIZE_MAX)
+_PROOF: Final = PartField("The content of its proof file.", PROOF_FILE_SIZE_MAX)
 _ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
-    DOCUMENT: PartField(
+    DOCUMENT_PART: PartField(
         "The document's bytes. Of any size: they are hashed as they come.",
         DOCUMENT_SIZE_MAX,
         is_required=False,
     ),
-    "proof": PartField(_PROOF.meaning, _PROOF.size_max, is_required=False),
-    "pair": PartField(
+    PROOF_PART: PartField(_PROOF.meaning, _PROOF.size_max, is_required=False),
+    BUNDLE_PART: PartField(
         "Instead of document and proof: a plain ZIP of exactly these two.", BUNDLE_SIZE_MAX, is_required=False
     ),
     **_TIMES,
 }
-_EITHER: Final = ((DOCUMENT, "proof"), ("pair",))
 _PARTS: Final[Mapping[str, PartField]] = {**_ANCHOR_PARTS, **_REQUESTS}
 _SHOWN_PARTS: Final[Mapping[str, PartField]] = {
     "shown": PartField("The file with the fields that the holder chose.", SDJWT_SIZE_MAX),
-    "proof": _PROOF,
+    PROOF_PART: _PROOF,
     **_TIMES,
     **_REQUESTS,
 }
@@ -160,7 +168,7 @@ class RecipientService:
                 "Verify a document that was presented for your request. 200 only where it verified.",
                 self._verify,
                 parts=_PARTS,
-                either=_EITHER,
+                either=EITHER,
                 answers=_ANSWERS,
             ),
             Route(
@@ -169,7 +177,7 @@ class RecipientService:
                 "Verify a document and its anchor alone: neither consent nor presentation is checked.",
                 self._verify_anchor,
                 parts=_ANCHOR_PARTS,
-                either=_EITHER,
+                either=EITHER,
                 answers=_ANSWERS,
             ),
             Route(
@@ -210,7 +218,7 @@ class RecipientService:
         verdict = verify_disclosure(
             self._verifier,
             form.parts["shown"],
-            form.parts["proof"],
+            form.parts[PROOF_PART],
             request=asked,
             named_fields=named,
             **times,
@@ -226,7 +234,7 @@ class RecipientService:
         self._forms_count += 1
         try:
             form = await read_form(request, shape)
-            if "pair" in shape:
+            if BUNDLE_PART in shape:
                 form = await _unpacked(form)
         finally:
             self._forms_count -= 1
@@ -321,23 +329,23 @@ def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
 def _sources(form: Form) -> tuple[Content, bytes]:
     """Return document and proof, which came as two parts or, unpacked already, as a bundle."""
     assert form.document is not None, "checked when the form was read"
-    return form.document, form.parts["proof"]
+    return form.document, form.parts[PROOF_PART]
 
 
 async def _unpacked(form: Form) -> Form:
     """Return a form with document and proof, whichever way they came. Raises RouteError, or BundleError."""
-    named = {*form.parts, *([] if form.document is None else [DOCUMENT])} & {DOCUMENT, "proof", "pair"}
-    if named not in [set(names) for names in _EITHER]:
-        found = ", ".join(sorted(named)) or "none of them"
-        raise _fault("body", "either document and proof, or pair", found)
-    if "pair" not in named:
+    try:
+        is_bundle = tell_parts({*form.parts, *([] if form.document is None else [DOCUMENT_PART])})
+    except PartsError as error:
+        raise _fault("body", "either document and proof, or pair", f"{error}") from error
+    if not is_bundle:
         return form
-    bundle, hasher = open_bundle(io.BytesIO(form.parts["pair"])), ContentHasher()
+    bundle, hasher = open_bundle(io.BytesIO(form.parts[BUNDLE_PART])), ContentHasher()
     for piece in bundle.document():
         hasher.update(piece)
         # It may unpack to two hundred times its size: others have their turn in between.
         await asyncio.sleep(0)
-    return Form(hasher.finish(), {**form.parts, "proof": bundle.proof})
+    return Form(hasher.finish(), {**form.parts, PROOF_PART: bundle.proof})
 
 
 def _fault(where: str, expected: str, found: str) -> RouteError:

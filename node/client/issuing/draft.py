@@ -14,11 +14,11 @@ from typing import Final
 from ledger.commitments import Metadata, Opening, day_of
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack
+from ledger.proofs import PROOF_SUFFIX
 from ledger.trees.merkle import CHUNK_SIZE, Content, content_root
 
 REFERENCE_SIZE_MAX: Final = 256
 SALT_SIZE: Final = 32
-PROOF_SUFFIX: Final = ".proof"
 
 _MEDIA_TYPES: Final = mimetypes.MimeTypes()
 

@@ -293,6 +293,14 @@ def test_a_row_may_name_a_zip_of_document_and_proof(folder: Folder) -> None:
     assert all(each["proof"] == each["file"] for each in answers)
 
 
+def test_a_row_that_names_document_and_proof_the_wrong_way_round_is_verified(folder: Folder) -> None:
+    folder.manifest.write_text("report.pdf.proof,report.pdf,request\n")
+    assert run(folder.arguments()) == FINE
+    (answer,) = folder.answers()
+    assert answer["verdict"] == "verified"
+    assert answer["file"].endswith("report.pdf.proof") and answer["proof"].endswith("report.pdf")
+
+
 def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_pair(folder: Folder) -> None:
     proof = folder.story.proof.encode()
     inner = zipped(("a", folder.story.document), ("b", proof))
