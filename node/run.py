@@ -360,7 +360,7 @@ class NodeProcess:
         self._snapshot_store.close()
         self.store.close()
         self._lock.release()
-        logger.info("node.stopped member=%s", self._parts.member)
+        logger.info("node.ended member=%s", self._parts.member)
 
     async def _receive_forever(self) -> None:
         turn_ends_ms = 0
@@ -416,7 +416,7 @@ class NodeProcess:
             error = StoreError(expected=f"an intact {error.where}", found=error.found, cure=REPAIR)
         logger.critical("node.failed error=%r", error)
         if isinstance(error, StoreError) and error.cure == REPAIR:
-            logger.critical("node.damaged cure=luohu node repair --home %s", self._parts.data.parent)
+            logger.critical("node.damaged cure=%s", f"luohu node repair --home {self._parts.data.parent}")
         self.failed.set_result(error)
 
 
