@@ -131,6 +131,7 @@ def status(url: str, as_json: bool) -> int:
     found = report.status
     rows = [
         ("member", f"{found.member} ({found.kind})"),
+        ("version", found.version),
         ("block", f"{found.height} {found.block_hash}"),
         ("epoch", f"{found.epoch}"),
         ("time", show_time(found.time_ms)),

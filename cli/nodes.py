@@ -82,6 +82,7 @@ def report_json(url: str, report: NodeReport) -> dict[str, Json]:
         "url": url,
         "is_ready": report.waits_for is None,
         "waits_for": report.waits_for,
+        "version": status.version,
         "member": status.member,
         "kind": status.kind,
         "epoch": status.epoch,

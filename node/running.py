@@ -43,6 +43,7 @@ from node.consensus.startup import Participation
 from node.errors import MempoolError, NotReady
 from node.replica.driver import Driver
 from node.storage.store import Store
+from node.version import release
 
 WAITING_MAX: Final = 20_000
 ADMITTED_PER_TURN_MAX: Final = 32
@@ -90,6 +91,7 @@ class RunningNode:
         self._find_member_key = find_member_key
         self._peers_connected = peers_connected
         self._on_damage = on_damage
+        self._version = release()
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
         self._turns = Turns()
         self._height_changed = asyncio.Condition()
@@ -308,6 +310,7 @@ class RunningNode:
         first, end = self._store.gap()
         core = self._driver.core
         return Status(
+            version=self._version,
             member=self._member,
             kind=OBSERVER if self._driver.engine.me is None else VALIDATOR,
             epoch=self._driver.engine.epoch,

@@ -55,8 +55,9 @@ class ProvenValue:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an operator asks first."""
+    """What an operator asks first. `version` is the release that the node runs."""
 
+    version: str
     member: MemberId
     kind: str
     epoch: Height

@@ -87,8 +87,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """Where a node stands."""
+    """Where a node stands, and which release it runs."""
 
+    version: str
     member: str
     kind: str
     epoch: int
@@ -258,6 +259,7 @@ class Client:
         answer = await self._get("/v1/status")
         peers = _list(answer, "peers_connected")
         return NodeStatus(
+            version=_text(answer, "version"),
             member=_text(answer, "member"),
             kind=_text(answer, "kind"),
             epoch=_number(answer, "epoch"),

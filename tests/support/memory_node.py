@@ -34,6 +34,7 @@ from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
 from node.errors import NotReady
 from node.running import Revoked, UnknownLeaf
+from node.version import release
 from tests.support.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
 
 RELAY = "hk-operator"
@@ -94,6 +95,7 @@ class MemoryNode:
     def status(self) -> Status:
         header = self.ledger.tip.header
         return Status(
+            version=release(),
             member=RELAY,
             kind="validator",
             epoch=header.epoch,

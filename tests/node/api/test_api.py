@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from node.api.service import REFUSED, Submission
 from node.errors import NodeStopped, VoteLogError
 from node.files.configfile import ConfigError
 from node.storage.tables import damaged
+from node.version import release
 from tests.support.consortium import (
     REPORT,
     VALIDATORS,
@@ -566,6 +568,7 @@ def test_reads_answer_with_proofs_of_one_version() -> None:
         assert (await read("/v1/genesis"))["content"]["network"] == make_content().network
         status = await read("/v1/status")
         assert status["height"] == 1 and status["chain_id"] == make_content().chain_id.hex()
+        assert status["version"] == release()
         assert (await read("/v1/health"), await read("/v1/ready")) == ({"health": "up"}, {"ready": True})
         blocks = (await read("/v1/blocks"))["blocks"]
         assert blocks == [await read("/v1/blocks/0"), await read("/v1/blocks/1")]
@@ -619,6 +622,41 @@ def test_the_description_lists_exactly_what_is_served() -> None:
                 set(route.body) if route.body else None
             )
             assert (route.method == "POST") == (route.path in BODIES)
+
+    run(scenario)
+
+
+JSON_TYPES: dict[str, type] = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+    "null": type(None),
+}
+
+
+def fits(value: object, schema: dict[str, Any]) -> bool:
+    """Say whether a value has the JSON type that a schema names, and matches its pattern or list."""
+    if "enum" in schema:
+        return value in schema["enum"]
+    named = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    is_of_type = type(value) in [JSON_TYPES[name] for name in named]
+    return is_of_type and ("pattern" not in schema or bool(re.search(schema["pattern"], cast(str, value))))
+
+
+def test_the_description_has_every_field_of_the_status() -> None:
+    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        _, description = await ask(session, "GET", f"{url}/v1/openapi.json")
+        _, status = await ask(session, "GET", f"{url}/v1/status")
+        answer = description["paths"]["/v1/status"]["get"]["responses"]["200"]
+        schema = answer["content"]["application/json"]["schema"]
+        assert set(schema["required"]) == set(schema["properties"]) == set(status)
+        assert {
+            name: status[name] for name in status if not fits(status[name], schema["properties"][name])
+        } == {}
+        assert not fits(1, schema["properties"]["version"])
+        assert not fits("x", schema["properties"]["chain_id"])
 
     run(scenario)
 

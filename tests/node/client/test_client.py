@@ -31,6 +31,7 @@ from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.home.consortium import Network
 from node.home.development import development_key
 from node.run import NodeProcess, load_parts
+from node.version import release
 from tests.support.running_network import VALIDATORS, make_network, numbered_anchor
 
 ISSUER, BANK = "hk-bureau", "mainland-bank"
@@ -153,6 +154,7 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             assert (await client.member(ISSUER)).id == ISSUER
             status = await client.status()
             assert status.member == "hk-operator"
+            assert status.version == release()
             assert status.is_voting
             seen = [event async for event in _first(client, 3)]
             assert [event["height"] for event in seen] == [1, 2, 3]
