@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from ledger.chain.overlays import Executed
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import Genesis
@@ -26,9 +28,11 @@ from node.errors import SetupError, StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked
 from node.files.keyfiles import Protection
+from node.histograms import measure_into
 from node.home.home import Home
 from node.home.repair import CHAIN, CORE_LOG, NODE_LOCK, SNAPSHOTS, VOTES
 from node.home.settings import NODE_FILE, NodeSettings
+from node.looppauses import watch_pauses
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
 from node.registered import LOST_CURE, IdentityMissing, Registered
@@ -156,6 +160,9 @@ class NodeProcess:
         self._pump: asyncio.Task[None] | None = None
         self._connected: set[str] = set()
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._registry = CollectorRegistry()
+        self._measurements = measure_into(self._registry)
+        self._pauses: asyncio.Task[None] | None = None
         self._checkers = Checkers(self._signatures_checked)
         self._core_log = CoreLog(
             parts.data / CORE_LOG,
@@ -199,6 +206,7 @@ class NodeProcess:
                 ),
                 on_installed=self._was_installed,
                 core_log=self._core_log,
+                measurements=self._measurements,
             )
             self._check_engine()
         except BaseException:
@@ -220,9 +228,11 @@ class NodeProcess:
             driver=self.driver,
             store=self.store,
             clock=self._clock,
+            registry=self._registry,
             find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
             on_damage=self._fail,
+            measurements=self._measurements,
         )
         self._api = make_api(self.node)
 
@@ -333,7 +343,9 @@ class NodeProcess:
         """Listen for peers and clients, and take part."""
         listen, api = self._parts.settings.listen, self._parts.settings.api
         await self._network.start(host=listen.host, port=listen.port)
-        self._pump = asyncio.get_running_loop().create_task(self._receive_forever())
+        loop = asyncio.get_running_loop()
+        self._pump = loop.create_task(self._receive_forever())
+        self._pauses = loop.create_task(watch_pauses(self._clock, self._measurements.loop_pause))
         self._guarded(self.driver.start)
         await self._api.start(api.host, api.port)
         logger.info(
@@ -350,9 +362,10 @@ class NodeProcess:
         await self._checkers.close()
         if self._timer is not None:
             self._timer.cancel()
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
+        started = [task for task in (self._pump, self._pauses) if task is not None]
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
         await self._network.close()
         self._engines.close()
         self.driver.close()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+from prometheus_client import CollectorRegistry
+
 from ledger.chain.overlays import Executed, State
 from ledger.encoding.codec import decode
 from ledger.encoding.keys import PrivateKey
@@ -41,6 +43,7 @@ from node.api.turns import Turns
 from node.clock import Clock
 from node.consensus.startup import Participation
 from node.errors import MempoolError, NotReady
+from node.measurements import NOT_MEASURED, Measurements
 from node.replica.driver import Driver
 from node.storage.store import Store
 from node.version import release
@@ -79,15 +82,19 @@ class RunningNode:
         driver: Driver,
         store: Store,
         clock: Clock,
+        registry: CollectorRegistry,
         find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
         on_damage: Callable[[Exception], None] = lambda _error: None,
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._genesis = genesis
         self._member = member
         self._driver = driver
         self._store = store
         self._clock = clock
+        self.registry = registry
+        self._measurements = measurements
         self._find_member_key = find_member_key
         self._peers_connected = peers_connected
         self._on_damage = on_damage
@@ -140,6 +147,7 @@ class RunningNode:
                     some = transactions[start : start + ADMITTED_PER_TURN_MAX]
                     results += [self._admit(encoded, admitted) for encoded in some]
                     spent_ms = self._clock.monotonic_ms() - began_ms
+                    self._measurements.client_signatures(spent_ms / 1000)
                     # Where plenty waits, whoever brings more waits for longer (node/replica/intake.py, rule 4).
                     await asyncio.sleep(self._driver.rest_factor * spent_ms / 1000)
         finally:

@@ -18,6 +18,7 @@ from node.clock import Clock
 from node.consensus.effects import Build, Certify, Verify
 from node.consensus.events import Built, Certified, Event, Verified
 from node.errors import NodeStopped
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import WantBlock, WantTransactions
 from node.replica.blockbudget import BlockBudget
 from node.replica.blockrequests import BlockRequests
@@ -49,6 +50,7 @@ class BlockExecutor:
         block_requests: BlockRequests,
         clock: Clock,
         report: Callable[[Event], None],
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._member = member
         self._chain = chain
@@ -56,6 +58,7 @@ class BlockExecutor:
         self._block_requests = block_requests
         self._clock = clock
         self._report = report
+        self._measurements = measurements
         self._budget = BlockBudget()
         self.begin(engine)
 
@@ -149,7 +152,9 @@ class BlockExecutor:
             now_ms=self._clock.wall_ms(),
         )
         assert built is not None, "the parent is executed"
-        self._budget.note(len(candidates), self._clock.monotonic_ms() - began_ms)
+        spent_ms = self._clock.monotonic_ms() - began_ms
+        self._measurements.block_building(spent_ms / 1000)
+        self._budget.note(len(candidates), spent_ms)
         executed, refused = built
         for transaction, _ in refused:
             self._intake.note_refused(transaction, executed.block.header.height - 1)
@@ -246,7 +251,9 @@ class BlockExecutor:
                 first=candidate.encoded_header.header.proposer,
             )
             return False
+        began_ms = self._clock.monotonic_ms()
         self._chain.execute(candidate)
+        self._measurements.block_execution((self._clock.monotonic_ms() - began_ms) / 1000)
         return True
 
     def _validators_but_me(self) -> list[str]:

@@ -53,6 +53,7 @@ from node.consensus.messages import (
     Message,
     encode_message,
 )
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import (
     BlockProposal,
     Consensus,
@@ -97,6 +98,7 @@ class Driver:
         sync: SyncParts,
         on_installed: Callable[[], None] = lambda: None,
         core_log: CoreRecorder = NO_CORE_LOG,
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._engines = engines
         self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
@@ -116,6 +118,7 @@ class Driver:
             broadcast=self._messenger.broadcast,
             note_offence=self._messenger.note_offence,
             on_refused=on_refused,
+            measurements=measurements,
         )
         self._executor = BlockExecutor(
             member=member,
@@ -125,6 +128,7 @@ class Driver:
             block_requests=self._block_requests,
             clock=clock,
             report=self._events.append,
+            measurements=measurements,
         )
         self._finality = Finality(
             engine=self.engine,
@@ -138,7 +142,7 @@ class Driver:
         """Who misbehaved, and what shows it, until somebody takes it to report it."""
         self._on_installed = on_installed
         self._ticked_ms = clock.monotonic_ms()
-        self.sync = Sync(chain, sync.snapshot_store, sync.pins, self, sync.tuning, sync.checker)
+        self.sync = Sync(chain, sync.snapshot_store, sync.pins, self, sync.tuning, sync.checker, measurements)
         self._sync_server = SyncServer(chain, sync.snapshot_store)
         self._inbox = Inbox(
             engine=self.engine,

@@ -19,6 +19,7 @@ from ledger.rules.transactions import Transaction, transaction_id
 from node.chain.chain import Chain
 from node.clock import Clock
 from node.errors import MempoolError
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import Gossip
 from node.replica.gossipqueue import GossipQueue
 from node.replica.mempool import Mempool
@@ -46,6 +47,7 @@ class Intake:
         broadcast: Callable[[Gossip], None],
         note_offence: Callable[[str, LedgerError], None],
         on_refused: Callable[[Transaction, LedgerError], None],
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._chain = chain
         self.mempool = mempool
@@ -53,8 +55,11 @@ class Intake:
         self._broadcast = broadcast
         self._note_offence = note_offence
         self._on_refused = on_refused
+        self._measurements = measurements
         self.gossip_queue = GossipQueue()
         self._rests_until_ms = 0
+        # When what waits was first admitted here from a client. All of it is in the mempool, which bounds it.
+        self._admitted_ms: dict[bytes, int] = {}
         # What was submitted here and waits, in order.
         self._spread: dict[bytes, None] = {}
         self._spread_again_at_ms = 0
@@ -69,7 +74,10 @@ class Intake:
         Raises LedgerError or MempoolError.
         """
         is_new = self._take(transaction)
-        if not is_new and self.mempool.find(transaction.id) is not None:
+        is_waiting = is_new or self.mempool.find(transaction.id) is not None
+        if is_waiting:
+            self._admitted_ms.setdefault(transaction.id, self._clock.monotonic_ms())
+        if is_waiting and not is_new:
             # It came by gossip from a node that may have lost it since; the client asks for it here.
             self._spread[transaction.id] = None
         return is_new
@@ -103,6 +111,7 @@ class Intake:
             return False
         self._look_at_some()
         ended_ms = self._clock.monotonic_ms()
+        self._measurements.peer_signatures((ended_ms - began_ms) / 1000)
         self._rests_until_ms = ended_ms + self.rest_factor * (ended_ms - began_ms)
         return True
 
@@ -184,7 +193,9 @@ class Intake:
     def became_final(self, final_ids: list[bytes], tip: Header) -> None:
         """Drop what is final; refuse what can be recorded no longer, and what does not apply on the tip."""
         self.mempool.remove(final_ids)
+        self._measure_finality(final_ids)
         for transaction in self.mempool.expire(tip.time_ms):
+            self._admitted_ms.pop(transaction.id, None)
             expected, found = (
                 f"a block until {transaction.body.valid_until_ms}",
                 f"a final one of {tip.time_ms}",
@@ -196,6 +207,13 @@ class Intake:
             if height <= tip.height:
                 del self._refused_above[identity]
                 self._judge(identity, tip)
+
+    def _measure_finality(self, final_ids: list[bytes]) -> None:
+        now_ms = self._clock.monotonic_ms()
+        for identity in final_ids:
+            admitted_ms = self._admitted_ms.pop(identity, None)
+            if admitted_ms is not None:
+                self._measurements.finality((now_ms - admitted_ms) / 1000)
 
     def _judge(self, identity: bytes, tip: Header) -> None:
         """Refuse what did not apply above the tip and does not on it: the block above may have been abandoned."""
@@ -209,6 +227,7 @@ class Intake:
                 # The next block is the seal, after which it may apply: others keep it as well.
                 return
             self.mempool.remove([identity])
+            self._admitted_ms.pop(identity, None)
             self._on_refused(waiting, error)
 
     def clear(self) -> None:
@@ -217,4 +236,5 @@ class Intake:
         Whether the blocks that were passed over hold any of these cannot be seen here: nothing is said of them.
         """
         self._refused_above.clear()
+        self._admitted_ms.clear()
         self.mempool.clear()

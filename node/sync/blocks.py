@@ -20,6 +20,7 @@ from ledger.rules.transactions import Transaction
 from ledger.trees.statepages import StatePageError
 from ledger.trust import Pins, TrustPath, verify_header
 from node.chain.chain import Chain
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import BUSY, FinalBlocks, NotHeld, StoredBlock, WantFinal
 from node.sync.host import SyncHost, SyncTuning
 from node.sync.prevalidation import (
@@ -61,6 +62,7 @@ class _Applying:
 
     piece: _Piece
     tip: Tip
+    began_ms: int
     path: list[Executed] = field(default_factory=list)
     values: dict[bytes, bytes] = field(default_factory=dict)
     pages: dict[bytes, bytes | None] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class BlockFetch:
         host: SyncHost,
         tuning: SyncTuning,
         checker: Checker | None = None,
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._chain = chain
         self._pins = pins
@@ -114,6 +117,7 @@ class BlockFetch:
         self._host = host
         self._tuning = tuning
         self._checker = checker
+        self._measurements = measurements
         self._asked: dict[int, _Asked] = {}
         self._pieces: dict[int, _Piece] = {}
         self._applying: _Applying | None = None
@@ -256,6 +260,7 @@ class BlockFetch:
             assert message.history is not None, "an answer has one of the two"
             proof = message.history.newer.certificate
         self._host.commit_final(applying.path, message.certificate, proof)
+        self._measurements.sync_span((now_ms - applying.began_ms) / 1000)
         return True
 
     def _begin(self, now_ms: int, tip: Tip) -> bool:
@@ -267,7 +272,7 @@ class BlockFetch:
         except LedgerError as error:
             self._refuse(piece, now_ms, error)
             return False
-        self._applying = _Applying(piece, tip)
+        self._applying = _Applying(piece, tip, now_ms)
         return False
 
     def _verify(self, piece: _Piece, tip: Tip) -> None:

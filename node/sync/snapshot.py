@@ -19,6 +19,7 @@ from ledger.rules.state import require_validators
 from ledger.trees.merkle import Frontier
 from ledger.trust import Pins, verify_header
 from node.chain.chain import Chain
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import BUSY, CHUNK, NotHeld, SnapshotChunk, SnapshotOffer, WantChunk, WantSnapshot
 from node.storage.snapshotstore import Entry, SnapshotStore
 from node.storage.stagingstate import StagingState
@@ -81,6 +82,7 @@ class SnapshotFetch:
         sources: Sources,
         host: SyncHost,
         tuning: SyncTuning,
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._chain = chain
         self._snapshot_store = snapshot_store
@@ -88,7 +90,9 @@ class SnapshotFetch:
         self._sources = sources
         self._host = host
         self._tuning = tuning
+        self._measurements = measurements
         self.phase = Phase.NONE
+        self._began_ms = 0
         self._due_ms = 0
         # From whom an offer is awaited, and from which epoch its path is to lead.
         self._awaited: dict[str, int] = {}
@@ -103,6 +107,7 @@ class SnapshotFetch:
     def begin(self, now_ms: int) -> None:
         """Ask everybody for their newest snapshot."""
         self.phase = Phase.OFFERS
+        self._began_ms = now_ms
         self._due_ms = now_ms + self._tuning.offers_ms
         self._offers = {}
         self._awaited = {}
@@ -379,6 +384,7 @@ class SnapshotFetch:
         self._chain.store.install(install.staging, description, fetch.offer.certificate, handovers)
         self._snapshot_store.finish(fetch.entry)
         logger.info("sync.snapshot_installed height=%d", fetch.height)
+        self._measurements.sync_snapshot((now_ms - self._began_ms) / 1000)
         self._stop()
         self._host.installed()
 

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from ledger.errors import LedgerError
 from ledger.trust import Pins
 from node.chain.chain import Chain
+from node.measurements import NOT_MEASURED, Measurements
 from node.messages import (
     BLOCKS,
     BUSY,
@@ -46,13 +47,16 @@ class Sync:
         host: SyncHost,
         tuning: SyncTuning,
         checker: Checker | None = None,
+        measurements: Measurements = NOT_MEASURED,
     ) -> None:
         self._chain = chain
         self._host = host
         self._tuning = tuning
         self._sources = Sources(host.disconnect)
-        self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning, checker)
-        self._snapshot = SnapshotFetch(chain, snapshot_store, pins, self._sources, host, self._tuning)
+        self._blocks = BlockFetch(chain, pins, self._sources, host, self._tuning, checker, measurements)
+        self._snapshot = SnapshotFetch(
+            chain, snapshot_store, pins, self._sources, host, self._tuning, measurements
+        )
         self._offers_due_ms = 0
         self._asked_ms = 0
         self._probe_due_ms = 0

@@ -29,6 +29,7 @@ IMPURE = {
     "platform",
     "plyvel",
     "plyvel_next",
+    "prometheus_client",
     "queue",
     "random",
     "secrets",

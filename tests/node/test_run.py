@@ -65,6 +65,13 @@ def start_process(home: Home) -> NodeProcess:
     return NodeProcess(load_parts(home, DevelopmentKey()), make_api)
 
 
+def measured_count(process: NodeProcess, name: str) -> float:
+    """Return how often a node measured something."""
+    count = process.node.registry.get_sample_value(f"luohu_{name}_seconds_count")
+    assert count is not None, name
+    return count
+
+
 async def settle(process: NodeProcess, *encoded: bytes) -> list[Submission]:
     return await process.node.submit(encoded, wait_ms=15_000)
 
@@ -96,6 +103,13 @@ def test_four_nodes_agree_over_tls_one_leaves_and_catches_up(tmp_path: Path) -> 
             await asyncio.wait_for(back.node.wait_for_height(max(heights)), 15)
             (last,) = await settle(back, numbered_anchor(network, 99))
             assert last.state == FINAL
+            # Each counts in a registry of its own what clients submitted to it and saw final.
+            counts = {member: measured_count(each, "finality") for member, each in processes.items()}
+            assert counts == {"sz-operator": 1, "hk-bureau": 0, "mainland-bank": 10, "hk-operator": 1}
+            assert measured_count(processes["mainland-bank"], "block_execution") > 0
+            async with asyncio.timeout(15):
+                while measured_count(back, "loop_pause") == 0:
+                    await asyncio.sleep(0.01)
         finally:
             for process in processes.values():
                 await process.stop()

@@ -27,6 +27,7 @@ from node.chain.chain import Chain
 from node.consensus.config import Config
 from node.consensus.journal import JournalRecord
 from node.home.repair import CORE_LOG
+from node.measurements import NOT_MEASURED, Measurements
 from node.replica.corelog import NO_CORE_LOG, CoreLog
 from node.replica.driver import Driver
 from node.replica.engine import Engines
@@ -124,6 +125,8 @@ class World:
     segment_size_max: int | None = None
     # Who checks signatures ahead for nodes that start from here on.
     checker: Checker | None = None
+    # Who is told what nodes that start from here on measure.
+    measurements: Measurements = NOT_MEASURED
     # Messages that a test changes or drops on the wire: source, target, data to data or None.
     meddle: Callable[[str, str, bytes], bytes | None] = lambda _source, _target, data: data
     # Messages that the wire loses, whatever is meddled with.
@@ -233,6 +236,7 @@ class WorldNode:
                 checker=world.checker,
             ),
             core_log=self.core_log or NO_CORE_LOG,
+            measurements=world.measurements,
         )
         self.reporter = Reporter(
             member=member,

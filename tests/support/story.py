@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from prometheus_client import CollectorRegistry
+
 from ledger.commitments import Metadata, Opening
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
@@ -74,6 +76,7 @@ def running(world: World) -> RunningNode:
         driver=node.driver,
         store=node.store,
         clock=node,
+        registry=CollectorRegistry(),
         find_member_key=lambda: None,
         peers_connected=tuple,
     )
