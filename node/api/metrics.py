@@ -1,41 +1,87 @@
-"""Metrics in Prometheus' text format.
+"""Metrics for Prometheus: where the node stands, what it answered, and what its process takes (docs/operators.md).
 
 Rule 1: labels come from closed sets (routes of the route table, statuses and codes of our own), so that no
 client can make the series grow.
+Rule 2: all that says where the node stands is read from one status.
 """
 
-from collections import Counter
+import platform
+from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from node.api.events import Events
+from node.api.route import Route
 from node.api.service import NodeService
+from node.api.turns import Turns
 
 NO_ROUTE: Final = "none"
-_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Counts requests, and shows where the node stands."""
+    """Counts requests, and shows what is in the node's registry."""
+
+    def __init__(self, node: NodeService, events: Events) -> None:
+        self._turns = Turns()
+        self._registry = node.registry
+        self._requests = Counter(
+            "luohu_requests_total",
+            "Requests answered.",
+            ("route", "status", "code"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "luohu_request_seconds",
+            "Answering a request, with the time that its client let it wait.",
+            ("route",),
+            buckets=REQUEST_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._registry.register(_Standing(node, events))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def count(self, route: Route | None, status: int, code: str, seconds: float) -> None:
+        """Count an answered request; `code` is that of its refusal, or empty.
+
+        A stream lasts as long as its subscriber likes: it is counted, and not timed.
+        """
+        name = NO_ROUTE if route is None else route.name
+        self._requests.labels(name, f"{status}", code).inc()
+        if route is None or not route.is_stream:
+            self._seconds.labels(name).observe(seconds)
+
+    async def show(self, _request: web.Request) -> web.StreamResponse:
+        """Answer with all metrics."""
+        async with self._turns.turn():
+            response = web.Response(body=generate_latest(self._registry))
+        response.headers["Content-Type"] = CONTENT_TYPE_PLAIN_0_0_4
+        return response
+
+
+class _Standing(Collector):
+    """Where the node stands, at the moment of asking."""
 
     def __init__(self, node: NodeService, events: Events) -> None:
         self._node = node
         self._events = events
-        self._requests: Counter[tuple[str, int, str]] = Counter()
 
-    def count(self, route: str, status: int, code: str) -> None:
-        """Count an answered request; `code` is that of its refusal, or empty."""
-        self._requests[(route, status, code)] += 1
-
-    async def show(self, _request: web.Request) -> web.StreamResponse:
-        """Answer with all metrics."""
-        response = web.Response(text=self.text())
-        response.headers["Content-Type"] = _CONTENT_TYPE
-        return response
-
-    def text(self) -> str:
-        """Return all metrics."""
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of one status."""
         status = self._node.status()
         gauges = (
             ("luohu_height", "Height of the newest final block.", status.height),
@@ -49,13 +95,7 @@ class Metrics:
             ("luohu_ready", "Whether this node can serve.", int(self._node.is_ready() is None)),
             ("luohu_event_subscribers", "Subscribers to events.", self._events.subscribers_count),
         )
-        lines: list[str] = []
+        build = {"version": status.version, "python": platform.python_version()}
+        yield InfoMetricFamily("luohu_build", "The release that this node runs.", build)
         for name, meaning, value in gauges:
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value}"]
-        name = "luohu_requests_total"
-        lines += [f"# HELP {name} Requests answered.", f"# TYPE {name} counter"]
-        lines += [
-            f'{name}{{route="{route}",status="{answered}",code="{code}"}} {count}'
-            for (route, answered, code), count in sorted(self._requests.items())
-        ]
-        return "\n".join(lines) + "\n"
+            yield GaugeMetricFamily(name, meaning, value)

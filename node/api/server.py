@@ -17,7 +17,7 @@ from node.api.connection import IDLE_S
 from node.api.decisions import Decisions
 from node.api.events import Events
 from node.api.loopback import LoopbackListener, check_host, refuse_http
-from node.api.metrics import NO_ROUTE, Metrics
+from node.api.metrics import Metrics
 from node.api.queries import Queries
 from node.api.route import (
     BODY_S,
@@ -42,7 +42,7 @@ from node.errors import MempoolError, NodeStopped, NotReady, StoreError, VoteLog
 BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
 
-_ROUTE: Final = web.RequestKey("route", str)
+_ROUTE: Final = web.RequestKey("route", Route)
 _ABSENT: Final = frozenset(("unknown", "not-held"))
 _BUSY: Final = frozenset({"busy", "mempool-full", "mempool-share"})
 
@@ -61,7 +61,8 @@ class Api:
         self._node = node
         self._events = Events(node)
         self._metrics = Metrics(node, self._events)
-        submissions = Submissions(node, clock or SystemClock())
+        self._clock = clock or SystemClock()
+        submissions = Submissions(node, self._clock)
         self.routes = make_routes(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         application[PARSING] = Turns()
@@ -81,7 +82,7 @@ class Api:
 
     def _answer_of(self, route: Route) -> Answer:
         async def answer(request: web.Request) -> web.StreamResponse:
-            request[_ROUTE] = route.name
+            request[_ROUTE] = route
             route.check_query(request)
             if route.is_stream:
                 return await route.answer(request)
@@ -113,6 +114,7 @@ class Api:
     def _middleware(self) -> Middleware:
         @web.middleware
         async def answer_every(request: web.Request, handler: Handler) -> web.StreamResponse:
+            began_ms = self._clock.monotonic_ms()
             try:
                 response = await _answer_or_refuse(request, handler)
             except StoreError as error:
@@ -122,7 +124,8 @@ class Api:
             except (VoteLogError, NodeStopped):
                 # A client's request was what made the node write: the driver said why, and the node ends.
                 response = _refuse_stopping()
-            self._metrics.count(request.get(_ROUTE, NO_ROUTE), response.status, response.get(CODE, ""))
+            seconds = (self._clock.monotonic_ms() - began_ms) / 1000
+            self._metrics.count(request.get(_ROUTE), response.status, response.get(CODE, ""), seconds)
             return response
 
         return answer_every

@@ -7,7 +7,7 @@ caller's time is up; until then nothing is claimed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 from ledger.encoding.records import Hash, Height, MemberId, Milliseconds, Octets
 from ledger.errors import LedgerError
@@ -20,6 +20,10 @@ from ledger.trees.statetree import AbsenceProof
 from ledger.trust import FinalizedHeader, TrustPath
 from node.errors import MempoolError
 from node.progress import SyncProgress
+
+if TYPE_CHECKING:
+    # What a client reads of this module works without a node's extra.
+    from prometheus_client import CollectorRegistry
 
 FINAL: Final = "final"
 PENDING: Final = "pending"
@@ -88,6 +92,11 @@ class NodeService(Protocol):
 
     @property
     def genesis(self) -> Genesis: ...
+
+    @property
+    def registry(self) -> "CollectorRegistry":
+        """Where this node's metrics are registered, those of its API with them."""
+        ...
 
     def status(self) -> Status: ...
 

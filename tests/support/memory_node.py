@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+from prometheus_client import CollectorRegistry
+
 from ledger.encoding.codec import decode
 from ledger.encoding.records import union_from_value
 from ledger.errors import LedgerError
@@ -33,6 +35,7 @@ from ledger.trust import FinalizedHeader, TrustPath
 from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
 from node.errors import NotReady
+from node.histograms import measure_into
 from node.running import Revoked, UnknownLeaf
 from node.version import release
 from tests.support.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
@@ -69,6 +72,7 @@ class MemoryNode:
     submissions: dict[bytes, Submission] = field(default_factory=dict)
     requests: list[object] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     @property
     def genesis(self) -> Genesis:
@@ -213,7 +217,9 @@ class MemoryNode:
 
 @asynccontextmanager
 async def serve(node: MemoryNode, *, idle_s: float = 20.0) -> AsyncIterator[str]:
-    """Serve a node on a free loopback port, and yield its URL."""
+    """Serve a node on a free loopback port, and yield its URL. Each time it counts from nothing, like a process."""
+    node.registry = CollectorRegistry()
+    measure_into(node.registry)
     api = Api(node, clock=node.clock, idle_s=idle_s)
     port = await api.start("127.0.0.1", 0)
     try:
