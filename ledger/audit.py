@@ -38,6 +38,7 @@ from ledger.rules.operations import (
 from ledger.rules.proposals import Proposal, proposal_key
 from ledger.rules.state import find, require_validators
 from ledger.rules.transactions import VerifiedTransactions
+from ledger.selftest import require_fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class Audit:
     """One replay. Give it the blocks above genesis in order, then what the node stores as its state."""
 
     def __init__(self, genesis: Genesis) -> None:
+        require_fit()
         """Start from a genesis, which is verified. Raises LedgerError."""
         genesis.verify()
         start = genesis_block(genesis.content)

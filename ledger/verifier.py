@@ -37,6 +37,7 @@ from ledger.rules.state import (
     member_key,
     revocation_key,
 )
+from ledger.selftest import require_fit
 from ledger.trees.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
 from ledger.trees.statetree import verify_absent, verify_present
 from ledger.trust import Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
@@ -100,7 +101,8 @@ class Verifier:
     def __init__(
         self, trust: TrustedRoot, *, suspended_issuer: SuspendedIssuer = SuspendedIssuer.REFUSE
     ) -> None:
-        """Take a trusted root. Raises LedgerError where it is not one."""
+        """Take a trusted root. Raises LedgerError where it is not one, UnfitEnvironment where libraries here err."""
+        require_fit()
         trust.check()
         self._pins = Pins(trust)
         self._suspended_issuer = suspended_issuer

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from ledger.chain.overlays import Executed
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import Genesis
+from ledger.selftest import require_fit
 from ledger.trees.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain.chain import Chain
@@ -144,7 +145,7 @@ class NodeProcess:
         clock: Clock | None = None,
         delay_ms: float = 0.0,
     ) -> None:
-        """Open store, vote log and core. Raises StartRefused, StoreError or VoteLogError.
+        """Open store, vote log and core. Raises StartRefused, UnfitEnvironment, StoreError or VoteLogError.
 
         `delay_ms` holds back every message to a peer; it exists for measurement on loopback only.
         """
@@ -243,6 +244,7 @@ class NodeProcess:
                 found="python -O, which removes them",
                 cure="Start without -O and PYTHONOPTIMIZE.",
             )
+        require_fit()
         genesis_ms, now_ms = self._parts.genesis.content.time_ms, self._clock.wall_ms()
         if now_ms < genesis_ms - CLOCK_TOLERANCE_MS:
             expected = f"a clock at or after the genesis time {genesis_ms}"

@@ -21,6 +21,7 @@ from ledger.errors import EncodingError
 
 Value: TypeAlias = int | bytes | str | tuple["Value", ...] | None
 
+CODEC_LIBRARY: Final = f"msgpack {'.'.join(map(str, msgpack.version))}"
 INTEGER_MAX: Final = 2**64 - 1
 ENCODED_SIZE_MAX: Final = 8 * 1024 * 1024
 ARRAY_ITEMS_MAX: Final = 16_384

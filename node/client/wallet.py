@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from ledger.encoding.records import Code, Hash, Items, Octets, pack, unpack
 from ledger.errors import EncodingError
+from ledger.selftest import require_fit
 from node.errors import SetupError
 from node.files.durablefile import (
     POSIX_FILES,
@@ -128,10 +129,11 @@ class Wallet:
         cost_exponent: int = COST_EXPONENT,
         files: FileOperations = POSIX_FILES,
     ) -> "Wallet":
-        """Make an empty wallet in a new file, durably, and open it. Raises WalletError.
+        """Make an empty wallet in a new file, durably, and open it. Raises WalletError or UnfitEnvironment.
 
         `cost_exponent` is log2 of scrypt's N; each step doubles time and memory (17: 128 MiB).
         """
+        require_fit()
         lock = _take_lock(path)
         try:
             salt = secrets.token_bytes(_SALT_SIZE)
@@ -155,7 +157,8 @@ class Wallet:
 
     @classmethod
     def load(cls, path: Path, passphrase: Passphrase, *, files: FileOperations = POSIX_FILES) -> "Wallet":
-        """Open a wallet. Raises WalletError."""
+        """Open a wallet. Raises WalletError, or UnfitEnvironment where libraries here err."""
+        require_fit()
         if not path.exists():
             # Checked before the lock, which would leave a file beside a mistyped name.
             raise WalletError(

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.node import node as node_commands
+from ledger.selftest import UnfitEnvironment, require_fit
 from node.api.service import FINAL, REFUSED, Submission
 from node.consensus.effects import Finalized
 from node.errors import NodeStopped
@@ -216,3 +217,16 @@ def test_a_node_reads_the_clock_that_it_is_given_and_refuses_one_before_genesis(
     with pytest.raises(StartRefused, match="clock"):
         asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS - 1)))
     asyncio.run(live(WrongClock(genesis_ms - CLOCK_TOLERANCE_MS)))
+
+
+def test_a_node_does_not_start_where_a_library_errs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = load_parts(make_network(tmp_path / "network").homes["sz-operator"], DevelopmentKey())
+
+    async def live() -> None:
+        NodeProcess(parts, make_api)
+
+    require_fit.cache_clear()
+    monkeypatch.setattr("nacl.bindings.crypto_core_ed25519_is_valid_point", lambda _key: True)
+    with pytest.raises(UnfitEnvironment, match="PyNaCl"):
+        asyncio.run(live())
+    assert not parts.data.exists() or not any(parts.data.iterdir()), "nothing was opened or written"
