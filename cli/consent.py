@@ -7,15 +7,15 @@ Rule 2: a consent file is never overwritten: it holds the withdrawal.
 
 import asyncio
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from cli.agreement import require_yes
 from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
-from cli.output import fields, json_option, print_answer, printable
+from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.times import now_ms, show_time, to_moment
@@ -160,9 +160,9 @@ def grant(
 ) -> None:
     """Resident: consent to a bank's request. The file written also holds your withdrawal, ready to be used.
 
-    At a terminal you are shown the terms first and asked. OUT.receipt.json beside it says what you agreed to;
-    `luohu consent receipt show` makes it readable. Give the bank a copy of that one, and keep a copy of OUT apart
-    from your phone. If the command was cut short, call it again with the same --out.
+    You are shown the terms first and asked; without a terminal to ask at, say --yes. OUT.receipt.json beside it
+    says what you agreed to; `luohu consent receipt show` makes it readable. Give the bank a copy of that one, and
+    keep a copy of OUT apart from your phone. If the command was cut short, call it again with the same --out.
 
     \b
     Example:
@@ -179,11 +179,9 @@ def grant(
     texts = load_receipt_texts(scenarios_directory())
 
     def ask(told: ConsentReceipt) -> None:
-        if yes or not sys.stdin.isatty():
-            return
-        for line in fields(told_rows(told, language)):
-            click.echo(printable(line), err=True)
-        click.confirm({"en": "Do you agree?"}.get(language, "您同意吗？ / 您同意嗎？"), abort=True, err=True)
+        question = {"en": "Do you agree?"}.get(language, "您同意吗？ / 您同意嗎？")
+        shown = fields(told_rows(told, language))
+        require_yes(question, yes=yes, command="luohu consent grant", shown=shown)
 
     async def submit() -> tuple[ConsentFile, int | None]:
         async with connect(url) as client:

@@ -5,7 +5,6 @@ Rule 2: the answer lists what remains on the ledger, which nothing here can remo
 """
 
 import asyncio
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.agreement import require_yes
 from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_proof
 from cli.output import fields, json_option, print_answer
@@ -117,7 +117,12 @@ def erase(
             plan = plan_issuer_erasure(proof, named.files())
             register = _open_register(stack, home_path)
         if not yes:
-            _confirm([*map(str, plan.files), *map(str, plan.keys)])
+            require_yes(
+                "Destroy these? It cannot be undone.",
+                yes=yes,
+                command="luohu erase",
+                shown=[f"  {each}" for each in (*plan.files, *plan.keys)],
+            )
         remains = _remains(proof, consent)
         was_registered = erase_all(plan, wallet, register)
     value: dict[str, Json] = {
@@ -172,19 +177,6 @@ def _is_over(consent: ConsentFile, url: str | None) -> bool:
             return await client.consent(consent.consent_key, consent.consent_id)
 
     return asyncio.run(ask()).ended is not None
-
-
-def _confirm(what: list[str]) -> None:
-    if not sys.stdin.isatty():
-        raise wrong_usage(
-            "luohu erase",
-            expected="--yes, or a terminal to ask at",
-            found="neither",
-            cure="Give --yes where you are sure: it cannot be undone.",
-        )
-    for each in what:
-        click.echo(f"  {each}", err=True)
-    click.confirm("Destroy these? It cannot be undone.", abort=True, err=True)
 
 
 def _remains(proof: Proof, consent: ConsentFile | None) -> list[tuple[str, str]]:

@@ -10,6 +10,8 @@ from typing import Final
 
 import click
 
+from cli.agreement import require_yes
+from cli.changes import change_rows, change_title
 from cli.exits import wrong_usage
 from cli.files import FILE
 from cli.homes import SigningMember, open_member
@@ -37,12 +39,21 @@ governance.add_command(propose)
 @click.argument("choice", metavar="yes|no", type=click.Choice((YES, NO)))
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the governor, who signs.")
 @click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@click.option("--yes", is_flag=True, help="You know what the proposal changes: do not ask.")
 @passphrase_option
 @json_option
 def vote(
-    proposal: str, choice: str, home_path: Path, url: str, passphrase_file: Path | None, as_json: bool
+    proposal: str,
+    choice: str,
+    home_path: Path,
+    url: str,
+    yes: bool,
+    passphrase_file: Path | None,
+    as_json: bool,
 ) -> None:
-    """Vote on a proposal. A vote is final; the one that passes a proposal also puts it into force.
+    """Vote on a proposal, after you were shown what it changes. A vote is final.
+
+    The vote that passes a proposal also puts it into force. Without a terminal to ask at, say --yes.
 
     \b
     Example:
@@ -56,7 +67,13 @@ def vote(
 
     async def submit(member: SigningMember) -> tuple[Result | None, Proposal, str]:
         async with connect(url) as client:
-            await read_proposal(client, identity, chain_id=member.chain_id)
+            before = await read_proposal(client, identity, chain_id=member.chain_id)
+            require_yes(
+                f"Vote {choice} as {member.id}? A vote is final.",
+                yes=yes,
+                command="luohu governance vote",
+                shown=proposal_lines(*before),
+            )
             result = await cast_vote(
                 client,
                 identity,
@@ -165,24 +182,16 @@ def proposal_lines(proposal: Proposal, status: str) -> list[str]:
     named = named_member(proposal.change)
     if named is not None:
         rows.append(("about", f"{named}, version {proposal.expected_version}, which has no vote"))
-    rows += [(name, _show(value)) for name, value in to_json(proposal.change).items() if name != "type"]
+    rows += change_rows(proposal.change)
     rows += [
         ("vote", f"{each.choice} by {each.governor} in block {each.height}") for each in proposal.ballots
     ]
     if proposal.decision is not None:
         rows.append((proposal.decision.status, f"in block {proposal.decision.height}"))
-    return [f"{proposal.change.TAG.replace('_', ' ')}", *fields(rows)]
+    return [change_title(proposal.change), *fields(rows)]
 
 
 def _headline(proposal: Proposal) -> str:
     change = proposal.change
     named = named_member(change) or getattr(change, "code", getattr(change, "id", ""))
-    return f"{change.TAG.replace('_', ' ')} {named}".strip() + f", {len(proposal.ballots)} votes"
-
-
-def _show(value: Json) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_show(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(_show(each) for each in value)
-    return "none" if value is None else f"{value}"
+    return f"{change_title(change)} {named}".strip() + f", {len(proposal.ballots)} votes"

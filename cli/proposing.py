@@ -14,6 +14,8 @@ from typing import Final, TypeVar, cast
 
 import click
 
+from cli.agreement import require_yes
+from cli.changes import change_rows, change_title
 from cli.exits import wrong_usage
 from cli.files import FILE, read_file
 from cli.homes import open_member
@@ -55,6 +57,7 @@ class Proposing:
     url: str
     expires_ms: int | None
     is_voting: bool
+    yes: bool
     passphrase_file: Path | None
     as_json: bool
 
@@ -72,11 +75,12 @@ def _options(command: F) -> F:
         url: str,
         expires: int | None,
         without_vote: bool,
+        yes: bool,
         passphrase_file: Path | None,
         as_json: bool,
         **arguments: object,
     ) -> object:
-        how = Proposing(home_path, url, expires, not without_vote, passphrase_file, as_json)
+        how = Proposing(home_path, url, expires, not without_vote, yes, passphrase_file, as_json)
         return command(how=how, **arguments)
 
     collected.__doc__ = command.__doc__
@@ -85,6 +89,7 @@ def _options(command: F) -> F:
     for option in (
         json_option,
         passphrase_option,
+        click.option("--yes", is_flag=True, help="You know what it changes and vote for it: do not ask."),
         click.option("--without-vote", is_flag=True, help="Propose only; do not vote for it."),
         click.option(
             "--expires", type=to_moment, metavar="DATE", help="Until when votes count.  [default: 14 days]"
@@ -366,6 +371,13 @@ def _propose(how: Proposing, change: Change) -> None:
         raise _wrong(error.where, error.expected, error.found) from error
     member = open_member(how.home, how.passphrase_file)
     expires_ms = how.expires_ms or end_of_day(now_ms() + PROPOSAL_MS)
+    if how.is_voting:
+        require_yes(
+            f"Propose this and vote for it as {member.id}? A vote is final.",
+            yes=how.yes,
+            command="luohu governance propose",
+            shown=[change_title(change), *rows_of(change_rows(change))],
+        )
 
     async def run() -> tuple[bytes, Result | None]:
         async with connect(how.url) as client:
@@ -392,7 +404,7 @@ def _propose(how: Proposing, change: Change) -> None:
             "change": to_json(change),
         },
         lines=[
-            f"{said}: {change.TAG.replace('_', ' ')}",
+            f"{said}: {change_title(change)}",
             *rows_of([("id", identity.hex()), ("open until", show_time(expires_ms))]),
             f"  others vote: luohu governance vote {identity.hex()} yes --home HOME --url URL",
         ],

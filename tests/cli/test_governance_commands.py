@@ -10,7 +10,7 @@ import pytest
 
 import cli.governance
 import cli.proposing
-from cli.exits import FINE, NO, UNREACHABLE, USAGE
+from cli.exits import FINE, INTERRUPTED, NO, UNREACHABLE, USAGE
 from cli.program import run
 from ledger.encoding.records import to_json
 from ledger.rules.operations import next_key_commitment
@@ -40,6 +40,7 @@ from node.network.tls import encode_certificate_pem, make_identity, registrable
 from tests.support.consortium import CHAIN_ID, PARAMETERS, VALIDATORS, key_of, make_genesis, member_key_of
 from tests.support.governors import proposal_of, proposing, register_validator, soon, suspend
 from tests.support.memory_node import MemoryNode, serve
+from tests.support.terminal import Terminal
 
 GOVERNOR = "hk-operator"
 KEY, NEXT = key_of("some key").public, next_key_commitment(key_of("some next key").public)
@@ -69,8 +70,10 @@ class Desk:
             protection=DevelopmentKey(),
         )
 
-    def call(self, *arguments: str, signs: bool = True) -> tuple[int, dict[str, Any]]:
+    def call(self, *arguments: str, signs: bool = True, yes: bool = True) -> tuple[int, dict[str, Any]]:
         """Run a command against the node; return its exit code and what it printed as JSON."""
+        if signs and yes:
+            arguments = (*arguments, "--yes")
 
         async def served() -> int:
             async with serve(self.node) as url:
@@ -175,9 +178,56 @@ def test_what_cannot_be_proposed_is_refused_with_a_reason(
     assert require_governance(desk.node.ledger.tip.state) == before
 
 
+def test_without_a_terminal_and_without_yes_nobody_votes(desk: Desk) -> None:
+    before = require_governance(desk.node.ledger.tip.state)
+    code, answer = desk.call("governance", "propose", "schema", "hk.land-record", yes=False)
+    assert (code, answer["error"]["expected"]) == (USAGE, "--yes, or a terminal to ask at")
+    assert require_governance(desk.node.ledger.tip.state) == before
+    code, answer = desk.call("governance", "propose", "schema", "hk.land-record", "--without-vote", yes=False)
+    assert code == FINE, "what only asks others binds nobody"
+    identity = answer["proposal"]
+    code, answer = desk.call("governance", "vote", identity, "yes", yes=False)
+    assert (code, answer["error"]["code"]) == (USAGE, "usage")
+    assert proposal_of(desk.node.ledger, bytes.fromhex(identity)).ballots == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "votes"), [("y\n", FINE, 1), ("n\n", INTERRUPTED, 0), ("", INTERRUPTED, 0)]
+)
+def test_a_governor_is_shown_what_a_vote_changes_and_asked(
+    desk: Desk,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    code: int,
+    votes: int,
+) -> None:
+    _, proposed = desk.call("governance", "propose", "schema", "hk.land-record", "--without-vote")
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+
+    async def vote() -> int:
+        async with serve(desk.node) as url:
+            words = [
+                "governance",
+                "vote",
+                proposed["proposal"],
+                "yes",
+                "--home",
+                str(desk.home),
+                "--url",
+                url,
+            ]
+            return await asyncio.to_thread(run, words)
+
+    assert asyncio.run(vote()) == code
+    shown = capsys.readouterr().err
+    assert "add schema" in shown and "hk.land-record" in shown, "what it changes"
+    assert len(proposal_of(desk.node.ledger, bytes.fromhex(proposed["proposal"])).ballots) == votes
+
+
 def test_a_node_that_is_away_is_said_to_be(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     home = ("--home", str(desk.home), "--url", "http://127.0.0.1:1", "--json")
-    assert run(["governance", "propose", "purpose", "x.y", *home]) == UNREACHABLE
+    assert run(["governance", "propose", "purpose", "x.y", *home, "--yes"]) == UNREACHABLE
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "unreachable"
 
 

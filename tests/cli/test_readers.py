@@ -256,7 +256,7 @@ class FileReader:
 VERIFY = "verify {f}/report.pdf --proof {f}/report.pdf.proof --trust {f}/trust.json --request {f}/request --at {at}"
 PRESENT = "proof present {f}/report.pdf.proof --request {f}/request --consent {f}/consent --wallet {f}/wallet"
 RECORD = "record {f}/report.pdf.proof --request {f}/request --outcome verified --home {home} --url {url}"
-GRANT = "consent grant --request {f}/request --wallet {f}/wallet --url {url} --out {f}/new"
+GRANT = "consent grant --request {f}/request --wallet {f}/wallet --url {url} --out {f}/new --yes"
 ASK = (
     "consent request --issuer hk-bureau --schema hk.credit-report --purpose consumer-credit.loan "
     "--until 2099-12-31 --home {home} --out {f}/new"

@@ -1,6 +1,5 @@
 """Consent receipts: what the holder was told, bound to the ledger to the last character, in three languages."""
 
-import io
 import json
 import re
 import shutil
@@ -41,6 +40,7 @@ from node.home.home import Home
 from tests.support.consortium import START_MS, key_of, make_genesis
 from tests.support.forging import with_fields
 from tests.support.office import BANK, ISSUER, Office, make_homes, make_request, open_office, present
+from tests.support.terminal import Terminal
 
 KEY = key_of("receipt consent")
 NOW_MS = START_MS + 3_600_000
@@ -370,7 +370,7 @@ def grant(office: Office, name: str = "new") -> Path:
     office.path("asked").write_bytes(make_request(trust, office.now_ms, nonce=b"request nonce 02").encode())
     out = office.path(name)
     command = ["consent", "grant", "--request", office.path("asked"), "--wallet", office.path("wallet")]
-    arguments = [*command, "--url", office.url, "--out", out, "--language", "en"]
+    arguments = [*command, "--url", office.url, "--out", out, "--language", "en", "--yes"]
     assert run([str(each) for each in arguments]) == FINE
     return out
 
@@ -425,12 +425,6 @@ def test_at_a_terminal_the_terms_are_shown_before_anything_is_signed(
     answer: str,
     exit_code: int,
 ) -> None:
-    class Terminal(io.StringIO):
-        """A terminal at which the answer is typed."""
-
-        def isatty(self) -> bool:
-            return True
-
     trust = TrustedRoot(1, make_genesis(), ())
     office.path("asked").write_bytes(make_request(trust, office.now_ms, nonce=b"request nonce 02").encode())
     wallet = office.path("wallet").read_bytes()
@@ -443,6 +437,21 @@ def test_at_a_terminal_the_terms_are_shown_before_anything_is_signed(
     is_given = exit_code == FINE
     assert office.path("new").exists() == office.path("new.receipt.json").exists() == is_given
     assert (office.path("wallet").read_bytes() != wallet) == is_given, "no key is made without consent"
+
+
+def test_without_a_terminal_and_without_yes_nobody_consents(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trust = TrustedRoot(1, make_genesis(), ())
+    office.path("asked").write_bytes(make_request(trust, office.now_ms, nonce=b"request nonce 02").encode())
+    wallet, before = office.path("wallet").read_bytes(), office.snapshot()
+    command = ["consent", "grant", "--request", office.path("asked"), "--wallet", office.path("wallet")]
+    assert run([str(each) for each in (*command, "--url", office.url, "--out", office.path("new"))]) == USAGE
+    assert "--yes" in capsys.readouterr().err
+    assert office.path("wallet").read_bytes() == wallet, "no key is made without consent"
+    assert {name for name in office.snapshot() if ".lock" not in name} == {
+        name for name in before if ".lock" not in name
+    }
 
 
 # -- erasure --------------------------------------------------------------------------------------------

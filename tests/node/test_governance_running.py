@@ -45,7 +45,8 @@ class Commands:
         height = max(node.status().height for node in nodes)
         for node in nodes:
             await node.wait_for_height(height)
-        code = await asyncio.to_thread(run, [*arguments, "--json"])
+        binds = ("--yes",) if arguments[:2] in {("governance", "propose"), ("governance", "vote")} else ()
+        code = await asyncio.to_thread(run, [*arguments, *binds, "--json"])
         printed = self._capsys.readouterr().out
         assert code == expected, printed
         answer: Answer = json.loads(printed)
