@@ -8,6 +8,7 @@ Rule 4: block 0 follows from the content alone.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, ClassVar, Final
@@ -15,6 +16,7 @@ from typing import Annotated, ClassVar, Final
 from ledger.chain.overlays import Executed, Overlay, Tip
 from ledger.encoding.digests import digest
 from ledger.encoding.keys import SUITE, PrivateKey, PublicKey
+from ledger.encoding.lookalikes import skeleton
 from ledger.encoding.records import (
     Code,
     Hash,
@@ -36,6 +38,7 @@ from ledger.encoding.records import (
 from ledger.errors import LedgerError
 from ledger.rules.blocks import HEADER_VERSION, NO_HASH, Block, EncodedHeader, Header, transactions_root
 from ledger.rules.certificates import VALIDATORS_MAX, Validator, ValidatorSet
+from ledger.rules.names import find_unseen
 from ledger.rules.proposals import GOVERNORS_MAX, Governance
 from ledger.rules.state import (
     GOVERNOR,
@@ -134,6 +137,7 @@ class GenesisContent:
         repeated = [key for key, count in keys.items() if count > 1]
         if repeated:
             raise GenesisError(where="genesis keys", expected="each key once", found=f"{repeated[0]} twice")
+        _check_names(self.members)
         for side in (MAINLAND, HONG_KONG):
             count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
             if count < GOVERNORS_PER_SIDE_MIN:
@@ -326,6 +330,24 @@ def _check_member(member: GenesisMember) -> None:
         raise GenesisError(
             where=f"node of {member.id}", expected=expected, found=f"{member.node.kind} {named}"
         )
+
+
+def _check_names(members: Sequence[GenesisMember]) -> None:
+    """Check that no two members look the same (ledger/rules/names.py). Raises GenesisError."""
+    owners: dict[str, str] = {}
+    for member in members:
+        names = (member.name_zh_hans, member.name_zh_hant, member.name_en)
+        unseen = find_unseen(names)
+        if unseen is not None:
+            expected = "something to read, and single spaces inside"
+            raise GenesisError(where=f"names of {member.id}", expected=expected, found=ascii(unseen))
+        for name in names:
+            owner = owners.setdefault(skeleton(name), member.id)
+            if owner != member.id:
+                expected = "names that look like nobody else's"
+                raise GenesisError(
+                    where=f"names of {member.id}", expected=expected, found=f"that of {owner}: {name}"
+                )
 
 
 def _check_order(where: str, names: list[str]) -> None:

@@ -9,6 +9,7 @@ Rule 4: a suspension is only ever widened, and what was distrusted stays so afte
 from dataclasses import replace
 from typing import Final, assert_never
 
+from ledger.rules.names import check_names, names_of
 from ledger.rules.proposals import (
     GOVERNORS_MAX,
     AddMember,
@@ -57,7 +58,7 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
     match change:
         case SuspendMember() | ReinstateMember() | ChangeRoles() | ChangeNames() | SetMemberKeys():
             member = _require_version(change.member, version, changes)
-            changed = _changed_member(change, member, context)
+            changed = _changed_member(change, member, context, changes)
             changes.put(replace(changed, version=member.version + 1))
             _list_governor(changed, changes)
             check_sides(changes)
@@ -106,6 +107,7 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
     )
     changes.put(member)
     _list_member(member, changes)
+    check_names(member.id, names_of(member), changes)
     _list_governor(member, changes)
     if change.node is not None:
         register_node(change.id, change.node, changes)
@@ -124,6 +126,7 @@ def _changed_member(
     change: SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys,
     member: Member,
     context: BlockContext,
+    changes: Changes,
 ) -> Member:
     match change:
         case SuspendMember():
@@ -139,6 +142,7 @@ def _changed_member(
                 name_zh_hant=change.name_zh_hant,
                 name_en=change.name_en,
             )
+            check_names(member.id, names_of(changed), changes)
         case SetMemberKeys():
             change.key.check_prime_order()
             return replace(

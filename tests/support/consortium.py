@@ -99,6 +99,17 @@ PARAMETERS = Parameters(
 )
 
 
+def names_for(member: str) -> tuple[str, str, str]:
+    """Return a member's names: in simplified Chinese, in traditional Chinese, in English."""
+    return f"测试成员 {member}", f"測試成員 {member}", f"Test member {member}"
+
+
+def named(member: GenesisMember, identity: str) -> GenesisMember:
+    """Return a member under another id, with the names that go with it."""
+    zh_hans, zh_hant, en = names_for(identity)
+    return replace(member, id=identity, name_zh_hans=zh_hans, name_zh_hant=zh_hant, name_en=en)
+
+
 def genesis_member(member: str) -> GenesisMember:
     """Return a member as the genesis holds it."""
     node = GenesisNode(
@@ -107,11 +118,12 @@ def genesis_member(member: str) -> GenesisMember:
         next_validator_key=next_key_commitment(key_of(f"{member} next validator").public),
         tls_certificate=b"TLS certificate of " + member.encode(),
     )
+    zh_hans, zh_hant, en = names_for(member)
     return GenesisMember(
         id=member,
-        name_zh_hans=f"测试成员 {member}",
-        name_zh_hant=f"測試成員 {member}",
-        name_en=f"Test member {member}",
+        name_zh_hans=zh_hans,
+        name_zh_hant=zh_hant,
+        name_en=en,
         jurisdiction=SIDES[member],
         roles=ROLES[member],
         key=member_key_of(member).public,

@@ -53,6 +53,7 @@ from tests.support.consortium import (
     make_rotation,
     make_transaction,
     member_key_of,
+    named,
 )
 from tests.support.governors import (
     EXPIRES_MS,
@@ -283,12 +284,7 @@ def test_governors_are_bounded_at_genesis() -> None:
     content = make_content()
     first = genesis_member("sz-operator")
     more = [
-        replace(
-            first,
-            id=f"x{number:03}",
-            key=key_of(f"x{number}").public,
-            node=None,
-        )
+        replace(named(first, f"x{number:03}"), key=key_of(f"x{number}").public, node=None)
         for number in range(GOVERNORS_MAX)
     ]
     members = sorted((*content.members, *more[: GOVERNORS_MAX - 4]), key=lambda member: member.id)

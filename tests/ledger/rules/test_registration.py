@@ -6,7 +6,7 @@ import pytest
 
 from ledger.encoding.records import from_json, from_value, pack, to_json, to_value, unpack
 from ledger.rules.operations import CastVote, Propose, next_key_commitment
-from ledger.rules.proposals import AddMember, NodeRegistration, SetNode, require_governance
+from ledger.rules.proposals import AddMember, ChangeNames, NodeRegistration, SetNode, require_governance
 from ledger.rules.state import (
     MEMBERS_MAX,
     Member,
@@ -28,6 +28,7 @@ from tests.support.consortium import (
     make_anchor,
     make_transaction,
     member_key_of,
+    names_for,
 )
 from tests.support.governors import (
     EXPIRES_MS,
@@ -151,10 +152,56 @@ def test_a_member_comes_with_its_node(ledger: Ledger) -> None:
 
 def test_there_are_no_more_members_than_the_limit(ledger: Ledger) -> None:
     ids = sorted((*SIDES, *(f"x{number:03}" for number in range(MEMBERS_MAX - len(SIDES) - 1))))
+    some = member_of(ledger, "auditor")
+    for other in set(ids) - set(SIDES):
+        zh_hans, zh_hant, en = names_for(other)
+        put(ledger, replace(some, id=other, name_zh_hans=zh_hans, name_zh_hant=zh_hant, name_en=en))
     put(ledger, Members(tuple(ids)))
     propose(ledger, adding())
     put(ledger, Members(tuple(sorted((*ids, "y")))))
     assert refusal(ledger, adding(), by="mainland-bank") == "too-many-members"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Test registry",
+        "TEST REGISTRY",
+        "Test-Registry",
+        "Testregistry",
+        "Tést regıstry",
+        "Te5t reg1stry",
+        "Ｔｅｓｔ ｒｅｇｉｓｔｒｙ",
+    ],
+)
+def test_a_name_that_looks_like_another_members_is_refused(ledger: Ledger, name: str) -> None:
+    enact(ledger, adding())
+    for change in (
+        ChangeNames("hk-bank", "测试银行", "測試銀行", name),
+        # One name of three is enough, in whichever language it stands.
+        ChangeNames("hk-bank", name, "測試銀行", "Test bank"),
+    ):
+        assert refusal(ledger, change, 0) == "name-taken"
+    same = replace(adding(), id="hk-second", key=member_key_of("hk-second").public, name_en=name)
+    assert refusal(ledger, same) == "name-taken"
+
+
+def test_chinese_characters_that_look_alike_are_told(ledger: Ledger) -> None:
+    enact(ledger, ChangeNames("hk-bank", "土地银行", "土地銀行", "Land Bank"), 0)
+    assert refusal(ledger, ChangeNames("auditor", "士地银行", "審計", "Audit"), 0) == "name-taken"
+    enact(ledger, ChangeNames("auditor", "水利银行", "水利銀行", "Water Bank"), 0)
+
+
+@pytest.mark.parametrize("name", [" Bank", "Bank ", "Test  bank", "...", "·", " "])
+def test_a_name_with_what_no_reader_sees_is_refused(ledger: Ledger, name: str) -> None:
+    assert refusal(ledger, ChangeNames("hk-bank", "测试银行", "測試銀行", name), 0) == "name-unclear"
+    assert refusal(ledger, replace(adding(), name_en=name)) == "name-unclear"
+
+
+def test_a_member_keeps_what_looks_like_its_own_name(ledger: Ledger) -> None:
+    before = member_of(ledger, "hk-bank")
+    enact(ledger, ChangeNames("hk-bank", before.name_zh_hans, before.name_zh_hant, before.name_en.upper()), 0)
+    assert member_of(ledger, "hk-bank").name_en == before.name_en.upper()
 
 
 # Nodes
