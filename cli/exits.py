@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ledger.errors import LedgerError, LuohuError
+from ledger.errors import LedgerError, LuohuError, UnfitEnvironment
 from ledger.verdicts import VerificationError
 from node.errors import BadAnswer, ClientError, NotReady, RefusedByNode, SetupError, Unreachable
 
@@ -43,7 +43,15 @@ class CommandError(LuohuError):
         self.exit_code = exit_code
 
 
-ERROR_FAMILIES: Final = (CommandError, LedgerError, SetupError, ClientError, NotReady, OSError)
+ERROR_FAMILIES: Final = (
+    CommandError,
+    LedgerError,
+    UnfitEnvironment,
+    SetupError,
+    ClientError,
+    NotReady,
+    OSError,
+)
 """Whatever a command may end with. Anything else is a fault of ours."""
 
 
@@ -108,7 +116,7 @@ def explain(error: Exception) -> CommandError:
             return _of_error(UNREACHABLE, error)
         case LedgerError() | RefusedByNode():
             return _of_error(NO, error)
-        case SetupError():
+        case SetupError() | UnfitEnvironment():
             return _of_error(USAGE, error)
         case ConnectionError() | TimeoutError():
             found = str(error) or type(error).__name__

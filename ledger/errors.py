@@ -34,6 +34,7 @@ Rule 3: an error is made with keywords alone, and only `LuohuError` keeps its pa
         NotHeld                 a block that this node does not hold: a snapshot stood in for it
         CoreLogError            a core log that cannot be replayed
         TimingError             timing that would make the protocol stall by itself
+      UnfitEnvironment          a library here answers otherwise than the rules demand
       NodeError                 what a user meets at a node, at its files or at its client; it has a cure
         SetupError              the user's own set-up is wrong
           ConfigError           a home, configuration or scenario that cannot be used
@@ -124,3 +125,9 @@ class ProofError(LedgerError):
     """A Merkle or state proof that does not lead to the expected root."""
 
     code = "proof"
+
+
+class UnfitEnvironment(LuohuError):
+    """A library here answers otherwise than the rules demand. Nothing may be verified, signed or voted for."""
+
+    code = "unfit-environment"

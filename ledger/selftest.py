@@ -18,7 +18,7 @@ from ledger.encoding.digests import digest, keyed_digest, tagged_digest
 from ledger.encoding.keys import ED25519, KEY_LIBRARY, PrivateKey, PublicKey, is_accepted
 from ledger.encoding.signaturevectors import KEYS, SIGNATURES
 from ledger.encoding.textcharacters import RANGES, find_foreign
-from ledger.errors import EncodingError, LedgerError, SignatureError
+from ledger.errors import EncodingError, LedgerError, SignatureError, UnfitEnvironment
 from ledger.trees.merkle import Tree
 
 INTERPRETER: Final = f"Python {sys.version.split()[0]}"
@@ -69,12 +69,6 @@ _REFUSED: Final = {
     "an end too soon": "c40200",
     "seventeen levels": "91" * 17 + "00",
 }
-
-
-class UnfitEnvironment(LedgerError):
-    """A library here answers otherwise than the rules demand. Nothing may be verified, signed or voted for."""
-
-    code = "unfit-environment"
 
 
 @cache
@@ -142,4 +136,5 @@ def _word(is_accepted: bool) -> str:
 
 def _require(is_right: bool, where: str, expected: str, found: str, library: str) -> None:
     if not is_right:
-        raise UnfitEnvironment(where=f"{library}, {where}", expected=expected, found=found)
+        cure = "Install the releases that requirements/library.lock names: they were tried. Then start again."
+        raise UnfitEnvironment(where=f"{library}, {where}", expected=expected, found=found, cure=cure)

@@ -3,12 +3,13 @@
 import pytest
 
 from cli.exits import ERROR_FAMILIES, NO, UNREACHABLE, USAGE, explain, own_configuration, wrong_usage
-from ledger.errors import EncodingError, LuohuError
+from ledger.errors import EncodingError, LuohuError, UnfitEnvironment
 from ledger.verdicts import VerificationError
 from node.errors import BadAnswer, NodeStopped, NotReady, RefusedByNode, SetupError, Unreachable, VoteLogError
 
 SETUP = SetupError(where="node.toml", expected="a port", found="none", cure="add one")
 VOTES = VoteLogError(where="votes", expected="room", found="none", cure="compact it")
+UNFIT = UnfitEnvironment(where="PyNaCl", expected="refused", found="accepted", cure="install another")
 REFUSED = EncodingError(where="", expected="an array", found="text")
 
 
@@ -25,6 +26,7 @@ def of_client(kind: type[Unreachable] | type[RefusedByNode] | type[BadAnswer]) -
         (ConnectionRefusedError("refused"), UNREACHABLE, "unreachable"),
         (of_client(RefusedByNode), NO, "busy"),
         (REFUSED, NO, "encoding"),
+        (UNFIT, USAGE, "unfit-environment"),
         (SETUP, USAGE, "configuration"),
         (VOTES, USAGE, "configuration"),
         (FileNotFoundError(2, "No such file", "a.pdf"), USAGE, "path"),

@@ -13,7 +13,8 @@ from ledger import selftest
 from ledger.audit import Audit
 from ledger.encoding import codec, keys
 from ledger.encoding.signaturevectors import KEYS, SIGNATURES
-from ledger.selftest import UnfitEnvironment, require_fit
+from ledger.errors import UnfitEnvironment
+from ledger.selftest import require_fit
 from ledger.verifier import Verifier
 from node.client.wallet import Wallet
 from node.files.keyfiles import Passphrase

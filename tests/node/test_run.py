@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.node import node as node_commands
-from ledger.selftest import UnfitEnvironment, require_fit
+from ledger.errors import UnfitEnvironment
+from ledger.selftest import require_fit
 from node.api.service import FINAL, REFUSED, Submission
 from node.consensus.effects import Finalized
 from node.errors import NodeStopped
