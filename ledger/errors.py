@@ -69,6 +69,7 @@ Rule 3: an error is made with keywords alone, and only `LuohuError` keeps its pa
 
 Signals that one module of the node gives to another are plain exceptions. Users see neither parts nor a cure of them.
 
+    PartsError                  a form whose parts are neither document and proof nor a bundle
     NodeStopped                 the node met its own broken invariant, and stops
     ConflictingCertificates     two certificates that cannot both exist under the assumed faults
     NotOnRecord                 the core wants a signature that its log does not hold

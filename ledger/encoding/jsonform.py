@@ -62,9 +62,9 @@ def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
         ) from error
 
 
-def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def _unique_keys(members: list[tuple[str, Json]]) -> dict[str, Json]:
     found: dict[str, Json] = {}
-    for key, value in pairs:
+    for key, value in members:
         if key in found:
             raise EncodingError(where="JSON object", expected="each key once", found=f"{key!r} twice")
         found[key] = value

@@ -6,10 +6,11 @@ Rule 3: no change leaves a side of the border without an active governor.
 Rule 4: a suspension is only ever widened, and what was distrusted stays so after reinstatement.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
-from ledger.rules.names import check_names, names_of
+from ledger.rules.names import find_shared, find_unseen
 from ledger.rules.proposals import (
     GOVERNORS_MAX,
     AddMember,
@@ -107,10 +108,37 @@ def _add_member(change: AddMember, version: int | None, changes: Changes) -> Non
     )
     changes.put(member)
     _list_member(member, changes)
-    check_names(member.id, names_of(member), changes)
+    _check_names(member.id, _names_of(member), changes)
     _list_governor(member, changes)
     if change.node is not None:
         register_node(change.id, change.node, changes)
+
+
+def _check_names(member: str, names: Sequence[str], state: StateView) -> None:
+    """Check the names of a member against all others. Raises Refused."""
+    unseen = find_unseen(names)
+    if unseen is not None:
+        raise Refused(
+            code="name-unclear",
+            where=f"names of {member}",
+            expected="something to read, and single spaces inside",
+            found=ascii(unseen),
+        )
+    for other in require_members(state).ids:
+        if other != member:
+            shared = find_shared(names, _names_of(require_member(state, other)))
+            if shared is not None:
+                raise Refused(
+                    code="name-taken",
+                    where=f"names of {member}",
+                    expected="names that look like nobody else's",
+                    found=f"that of {other}: {shared}",
+                )
+
+
+def _names_of(member: Member) -> tuple[str, str, str]:
+    """Return a member's names: in simplified Chinese, in traditional Chinese, in English."""
+    return member.name_zh_hans, member.name_zh_hant, member.name_en
 
 
 def _list_member(member: Member, changes: Changes) -> None:
@@ -142,7 +170,7 @@ def _changed_member(
                 name_zh_hant=change.name_zh_hant,
                 name_en=change.name_en,
             )
-            check_names(member.id, names_of(changed), changes)
+            _check_names(member.id, _names_of(changed), changes)
         case SetMemberKeys():
             change.key.check_prime_order()
             return replace(

@@ -12,8 +12,6 @@ punctuation, and with look-alikes for one another.
 from collections.abc import Iterable, Sequence
 
 from ledger.encoding.lookalikes import skeleton
-from ledger.rules.standing import Refused, require_member
-from ledger.rules.state import Member, StateView, require_members
 
 
 def find_unseen(names: Iterable[str]) -> str | None:
@@ -25,30 +23,3 @@ def find_shared(names: Sequence[str], others: Iterable[str]) -> str | None:
     """Return the first of `others` that looks like one of `names` (rule 2); None where none does."""
     seen = {skeleton(name) for name in names}
     return next((other for other in others if skeleton(other) in seen), None)
-
-
-def check_names(member: str, names: Sequence[str], state: StateView) -> None:
-    """Check the names of a member against all others. Raises Refused."""
-    unseen = find_unseen(names)
-    if unseen is not None:
-        raise Refused(
-            code="name-unclear",
-            where=f"names of {member}",
-            expected="something to read, and single spaces inside",
-            found=ascii(unseen),
-        )
-    for other in require_members(state).ids:
-        if other != member:
-            shared = find_shared(names, names_of(require_member(state, other)))
-            if shared is not None:
-                raise Refused(
-                    code="name-taken",
-                    where=f"names of {member}",
-                    expected="names that look like nobody else's",
-                    found=f"that of {other}: {shared}",
-                )
-
-
-def names_of(member: Member) -> tuple[str, str, str]:
-    """Return a member's names: in simplified Chinese, in traditional Chinese, in English."""
-    return member.name_zh_hans, member.name_zh_hant, member.name_en

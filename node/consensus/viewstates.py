@@ -147,7 +147,7 @@ CLOCK_STEPS: Final = frozenset(
         (ViewClock.STOPPED, ViewClock.LEADER),
         (ViewClock.STOPPED, ViewClock.ADVANCE),
         (ViewClock.LEADER, ViewClock.ADVANCE),
-        # The reasons vanished before a proposal came (rule 12).
+        # The reasons vanished before a proposal came (C12).
         (ViewClock.LEADER, ViewClock.STOPPED),
     }
 )

@@ -2,7 +2,7 @@
 
 Rule 1: to a peer that no register names goes what fetching needs, and nothing else.
 Rule 2: an offence costs its author the connection for OFFENCE_S. With four validators a ban for good could cost the
-quorum (docs/consensus.md, rule 19).
+quorum (docs/consensus.md, C19).
 """
 
 import logging

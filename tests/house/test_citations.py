@@ -3,7 +3,7 @@
 Rule 1: an own rule is cited as `rule 3`; one of another module with its path, `node/replica/intake.py, rule 4`.
 Rule 2: a rule of docs/consensus.md is cited as `C14`, everywhere. Rules of other pages are not cited by number.
 Rule 3: a page is cited with its path; a heading follows after a comma: `docs/formats.md, State tree`. Pages link.
-Rule 4: a claim of the campaigns (E, I, L, R with a number) is one of docs/exploration.md or docs/reliability.md, and
+Rule 4: a claim of the campaigns (E, I, L, R, S with a number) is one of docs/exploration.md or docs/reliability.md, and
 is cited in tests and pages only.
 """
 
@@ -56,7 +56,7 @@ def consensus_rules() -> frozenset[int]:
 def claims() -> frozenset[str]:
     rows = re.findall(r"^\| ((?:[ILR]\d+(?:, )?)+) \|", read("docs/reliability.md"), re.MULTILINE)
     explored = read("docs/exploration.md").partition("\n## Claims\n")[2].partition("\n## ")[0]
-    return frozenset(", ".join(rows).split(", ")) | frozenset(re.findall(r"\b[EL]\d+\b", explored))
+    return frozenset(", ".join(rows).split(", ")) | frozenset(re.findall(r"\b[ELS]\d+\b", explored))
 
 
 @functools.cache

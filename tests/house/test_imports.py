@@ -1,4 +1,4 @@
-"""What the doors of the house load when they are opened: no engine behind the client, none behind the API."""
+"""What the entrances of the house load: no engine behind the client, none behind the API."""
 
 import ast
 import subprocess
@@ -11,8 +11,8 @@ from tests.support.sources import ROOT, imported, path_of
 # Says what a module loads: a process of its own has loaded nothing else.
 PROGRAM = "import sys, {modules}; print(*sys.modules)"
 DATABASE = ("plyvel", "plyvel_next")
-# Each door with something that is behind it, and with the rooms that are not.
-DOORS = {
+# Each entrance with something that is behind it, and with the rooms that are not.
+ENTRANCES = {
     "node.client.client": ("node.errors", ("node.replica", "node.sync", "node.storage", *DATABASE)),
     "node.api.server": (
         "node.api.service",
@@ -33,9 +33,9 @@ def within(loaded: set[str], rooms: tuple[str, ...]) -> set[str]:
     return {name for name in loaded for room in rooms if name == room or name.startswith(f"{room}.")}
 
 
-@pytest.mark.parametrize("module", list(DOORS))
-def test_a_door_opens_into_its_own_rooms_alone(module: str) -> None:
-    behind, never = DOORS[module]
+@pytest.mark.parametrize("module", list(ENTRANCES))
+def test_an_entrance_opens_into_its_own_rooms_alone(module: str) -> None:
+    behind, never = ENTRANCES[module]
     loaded = loaded_by(module)
     assert behind in loaded
     assert within(loaded, never) == set()
