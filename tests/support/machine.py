@@ -1,6 +1,9 @@
-"""What the machine under the tests offers."""
+"""What the machine under the tests offers, and how long they wait for it."""
 
 import os
+
+PATIENCE_S = 120.0
+"""How long a test waits for what must happen. Where all is well it is never waited out, however slow the machine."""
 
 
 def jobs_of_machine() -> int:

@@ -15,13 +15,12 @@ from node.network.limits import Timing
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind
 from node.network.tls import TlsIdentity, make_client_context, make_identity
+from tests.support.machine import PATIENCE_S
 
 CHAIN = b"c" * 32
 OTHER_CHAIN = b"d" * 32
 IDS = ("bank", "bureau", "hk-operator", "sz-operator")
 IDENTITIES: Mapping[str, TlsIdentity] = {node_id: make_identity(node_id) for node_id in (*IDS, "stranger")}
-PATIENCE_S = 10.0
-"""How long a test waits for what must happen; it is never waited out where all is well."""
 QUICK = Timing(
     handshake_s=2.0,
     hello_s=2.0,

@@ -41,6 +41,7 @@ from tests.support.consortium import (
     make_transaction,
     make_withdrawal,
 )
+from tests.support.machine import PATIENCE_S
 from tests.support.memory_node import MemoryNode, serve
 
 TEXTS = {"code", "where", "expected", "found", "cure"}
@@ -63,7 +64,7 @@ def run(
         ):
             await scenario(node, session, url)
 
-    asyncio.run(asyncio.wait_for(whole(), 20))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_S))
 
 
 async def ask(
@@ -787,7 +788,7 @@ def test_a_client_that_goes_away_within_its_body_is_no_failure_of_ours(
             await asyncio.sleep(0.1)
             writer.transport.abort()
             line = 'luohu_requests_total{code="encoding",route="POST /v1/transactions",status="400"} 1.0'
-            await asyncio.wait_for(wait_for_metric(session, url, line), 10)
+            await asyncio.wait_for(wait_for_metric(session, url, line), PATIENCE_S)
 
     asyncio.run(scenario())
     assert "api.failure" not in caplog.text and "Traceback" not in caplog.text

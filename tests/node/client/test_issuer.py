@@ -32,6 +32,7 @@ from tests.node.client.test_issuing import (
 )
 from tests.support.consortium import REPORT, START_MS, member_key_of
 from tests.support.crashing_disk import PowerCut
+from tests.support.machine import PATIENCE_S
 from tests.support.memory_node import MemoryNode
 from tests.support.office import served
 
@@ -90,7 +91,7 @@ def run(bureau: Bureau, story: Callable[[Issuer, Pauses], Awaitable[None]], **pa
     async def play(register: Register) -> None:
         pauses = Pauses(bureau.node)
         async with opening(bureau, register, pauses, **pacing) as issuer:
-            await asyncio.wait_for(story(issuer, pauses), timeout=60)
+            await asyncio.wait_for(story(issuer, pauses), timeout=PATIENCE_S)
 
     with opened(bureau) as register:
         asyncio.run(play(register))
