@@ -13,13 +13,12 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from ledger.encoding.keys import PublicKey
 from ledger.errors import LedgerError
 from ledger.presentation import ConsentFile
 from ledger.proofs import Proof
-from node.client.issuing.register import Register
 from node.client.wallet import Wallet
 from node.files.durablefile import POSIX_FILES, FileOperations
 
@@ -30,6 +29,14 @@ class ErasureRefused(LedgerError):
     """Something stands against erasing: nothing was erased."""
 
     code = "erasure"
+
+
+class Erasable(Protocol):
+    """Where an issuer keeps what opens its documents; `node.client.issuing.register.Register` is one."""
+
+    def erase(self, commitment: bytes) -> bool:
+        """Erase what opens a document, durably; say whether it was held."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def plan_holder_erasure(
 def erase(
     erasure: Erasure,
     wallet: Wallet | None = None,
-    register: Register | None = None,
+    register: Erasable | None = None,
     *,
     files: FileOperations = POSIX_FILES,
 ) -> bool:
