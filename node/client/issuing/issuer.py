@@ -2,7 +2,7 @@
 
 Rule 1: a document is in the register when `issue` returns: whatever crashes then, `open` goes on with it.
 Rule 2: documents that come within `wait_ms` of the first, up to `documents_max`, share an anchor.
-Rule 3: at most `waiting_max` documents wait for their anchors here; whoever brings more waits for room.
+Rule 3: at most `waiting_max` documents wait for their anchors here (`node.client.issuing.waitingroom`).
 Rule 4: what no quorum takes is tried again after a pause that doubles up to `pause_max_ms`; nothing is dropped.
 Rule 5: what the ledger refuses fails the documents concerned with its reason, stays in the register, and is tried
 again when the issuer is opened again.
@@ -17,7 +17,9 @@ from typing import Final, TypeVar
 from ledger.proofs import Proof
 from node.client.issuing.draft import Draft
 from node.client.issuing.outbox import Outbox
+from node.client.issuing.pendingproofs import PendingProofs
 from node.client.issuing.register import Batch, Due, Issued
+from node.client.issuing.waitingroom import WaitingRoom
 from node.clock import Clock
 from node.errors import RefusedByNode, Unreachable
 
@@ -69,14 +71,10 @@ class Issuer:
         self._clock = clock
         self._pacing = pacing
         self._sleep = sleep
-        self._futures: dict[int, asyncio.Future[Proof]] = {}
-        self._asked: list[int] = []
+        self._pending = PendingProofs()
         self._refused: dict[bytes, RefusedByNode] = {}
-        self._room = asyncio.Condition()
-        self._waiting_count = 0
-        self._reserved_count = 0
+        self._room = WaitingRoom(self._count_waiting, count_max=pacing.waiting_max)
         self._unwritable: set[int] = set()
-        self._broken: BaseException | None = None
         self._work = asyncio.Event()
         self._full = asyncio.Event()
         self._proving = asyncio.Event()
@@ -98,8 +96,7 @@ class Issuer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for future in issuer._futures.values():
-                future.cancel()
+            issuer._pending.cancel_all()
 
     # -- what a bureau asks -----------------------------------------------------------------------------
 
@@ -112,11 +109,11 @@ class Issuer:
 
     async def issue_many(self, drafts: Sequence[Draft]) -> list[Issuance]:
         """Take documents, all or none, in one durable write."""
-        await self._take_room(len(drafts))
+        await self._room.take(len(drafts))
         try:
             issued = await asyncio.to_thread(self._register.collect, drafts, now_ms=self._clock.wall_ms())
         finally:
-            await self._give_room(len(drafts))
+            await self._leave_room(len(drafts))
         return [self._follow(each) for each in issued]
 
     async def correct(self, reference: str, draft: Draft) -> Issuance:
@@ -124,12 +121,12 @@ class Issuer:
 
         The proof comes when both are on the ledger. Raises RegisterError or LedgerError.
         """
-        await self._take_room(1)
+        await self._room.take(1)
         try:
             now_ms = self._clock.wall_ms()
             issued = await asyncio.to_thread(self._register.supersede, reference, draft, now_ms=now_ms)
         finally:
-            await self._give_room(1)
+            await self._leave_room(1)
         return self._follow(issued)
 
     async def revoke(self, reference: str, reason: str) -> None:
@@ -150,10 +147,7 @@ class Issuer:
 
     async def settled(self) -> None:
         """Return once nothing waits: every document anchored, every revocation recorded, every proof given."""
-        async with self._room:
-            await self._room.wait_for(self._is_settled)
-        if self._broken is not None:
-            raise self._broken
+        await self._room.wait_for(self._is_settled)
 
     async def erase(self, reference: str) -> bool:
         """Erase salt, opening and reference of the standing document; say whether there was one.
@@ -165,9 +159,7 @@ class Issuer:
             # It may be an erasure tried again: another program began to read before the log was cut.
             await asyncio.to_thread(self._register.cut_log)
             return False
-        future = self._futures.pop(issued.id, None)
-        if future is not None:
-            future.cancel()
+        self._pending.cancel(issued.id)
         return await asyncio.to_thread(self._register.erase, issued.commitment)
 
     # -- anchoring --------------------------------------------------------------------------------------
@@ -180,10 +172,10 @@ class Issuer:
                 await asyncio.to_thread(self._register.form_batches, self._pacing.documents_max)
             for batch in self._waiting_batches():
                 await self._try(batch.root, lambda batch=batch: self._outbox.anchor(batch))  # type: ignore[misc]
-                await self._recount()
+                await self._room.recount()
             for due in self._due_revocations():
                 await self._try(due.commitment, lambda due=due: self._outbox.revoke(due))  # type: ignore[misc]
-            await self._recount()
+            await self._room.recount()
             self._proving.set()
 
     async def _gather(self) -> bool:
@@ -239,22 +231,20 @@ class Issuer:
                 ready = map(self._ready, unproven[first : first + PROOFS_AT_ONCE])
                 await asyncio.gather(*(self._prove(issued) for issued in ready if issued is not None))
                 await asyncio.sleep(0)  # looking up those that are not ready must not hold up the others
-            await self._notify()
+            await self._room.notify()
 
     async def _prove(self, issued: Issued) -> None:
         try:
             proof = await self._reach(lambda: self._outbox.deliver(issued))
         except (RefusedByNode, OSError) as error:
             self._unwritable.add(issued.id)
-            self._fail(issued.id, error)
+            self._pending.fail(issued.id, error)
             return
-        future = self._futures.pop(issued.id, None)
-        if future is not None and not future.done():
-            future.set_result(proof)
+        self._pending.resolve(issued.id, proof)
 
     def _unproven(self) -> list[int]:
         undelivered = [each for each in self._register.undelivered_ids() if each not in self._unwritable]
-        return list(dict.fromkeys([*self._futures, *undelivered]))
+        return list(dict.fromkeys([*self._pending.ids(), *undelivered]))
 
     def _ready(self, identity: int) -> Issued | None:
         """Return a document whose proof can be had now. One that was refused is told so."""
@@ -276,77 +266,39 @@ class Issuer:
         error = self._refused.get(name)
         if error is not None:
             self._unwritable.add(issued.id)
-            self._fail(issued.id, error)
+            self._pending.fail(issued.id, error)
 
     # -- bookkeeping ------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
-        self._waiting_count = self._count_waiting()
+        self._room.count()
         self._work.set()
         self._proving.set()
 
     def _follow(self, issued: Issued) -> Issuance:
-        future = self._futures.get(issued.id)
-        if future is None or future.done():
-            future = self._futures[issued.id] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_look_at)
-        if self._broken is not None:
-            future.set_exception(self._broken)
+        future = self._pending.future_of(issued.id)
+        if self._room.error is not None:
+            self._pending.fail(issued.id, self._room.error)
         (self._proving if issued.height is not None else self._work).set()
         return Issuance(issued.reference, issued.commitment, future)
-
-    def _fail(self, identity: int, error: BaseException) -> None:
-        future = self._futures.pop(identity, None)
-        if future is not None and not future.done():
-            future.set_exception(error)
 
     def _abandon(self, task: "asyncio.Task[None]") -> None:
         """Tell everybody who waits when a task broke: the disk failed, or we are wrong."""
         if task.cancelled():
             return
-        self._broken = task.exception()
-        assert self._broken is not None, "the tasks end by cancellation alone"
-        for identity in tuple(self._futures):
-            self._fail(identity, self._broken)
-        self._told = asyncio.ensure_future(self._notify())
+        error = self._room.error = task.exception()
+        assert error is not None, "the tasks end by cancellation alone"
+        self._pending.fail_all(error)
+        self._told = asyncio.ensure_future(self._room.notify())
 
-    async def _take_room(self, count: int) -> None:
-        def has_room() -> bool:
-            waiting = self._waiting_count + self._reserved_count
-            return self._broken is not None or waiting == 0 or waiting + count <= self._pacing.waiting_max
-
-        async with self._room:
-            await self._room.wait_for(has_room)
-            if self._broken is not None:
-                raise self._broken
-            self._reserved_count += count
-
-    async def _give_room(self, count: int) -> None:
-        self._reserved_count -= count
-        await self._recount()
+    async def _leave_room(self, count: int) -> None:
+        await self._room.leave(count)
         if self._register.collected_count() >= self._pacing.documents_max:
             self._full.set()
-
-    async def _recount(self) -> None:
-        self._waiting_count = self._count_waiting()
-        await self._notify()
-
-    async def _notify(self) -> None:
-        async with self._room:
-            self._room.notify_all()
 
     def _count_waiting(self) -> int:
         waiting = sum(batch.leaf_count for batch in self._waiting_batches())
         return waiting + self._register.collected_count()
 
     def _is_settled(self) -> bool:
-        if self._broken is not None:
-            return True
-        is_waiting = self._waiting_count + self._reserved_count > 0 or self._due_revocations()
-        return not is_waiting and not self._unproven()
-
-
-def _look_at(future: "asyncio.Future[Proof]") -> None:
-    """A caller may leave a future alone: its failure stays in the register, so nobody is warned."""
-    if not future.cancelled():
-        future.exception()
+        return self._room.is_empty and not self._due_revocations() and not self._unproven()
