@@ -1,6 +1,7 @@
 """The API's description, made from the route table that serves it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.encoding.records import Json
@@ -23,13 +24,30 @@ _ERROR: Final[dict[str, Json]] = {
 _REFUSED: Final[dict[str, Json]] = {"$ref": "#/components/responses/Refused"}
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A route's answer, and the schemas of the parts of its path by name."""
+
+    answer: dict[str, Json]
+    path: Mapping[str, Json] = field(default_factory=dict)
+
+
 def describe(
-    routes: Sequence[Route], *, title: str = "Luohu node", schemas: Mapping[str, Json] | None = None
+    routes: Sequence[Route],
+    *,
+    title: str = "Luohu node",
+    schemas: Mapping[str, Json] | None = None,
+    described: Mapping[str, Described] | None = None,
 ) -> dict[str, Json]:
-    """Return the OpenAPI 3.1 description of the routes; `schemas` are what their answers refer to."""
+    """Return the OpenAPI 3.1 description of the routes.
+
+    `described` has answers and parts of paths by the name of a route; `schemas` are what answers refer to.
+    """
     paths: dict[str, dict[str, Json]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, (described or {}).get(route.name)
+        )
     refused: dict[str, Json] = {
         "description": "Refused, or not ready: what was expected and found, and the cure.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -42,20 +60,22 @@ def describe(
     }
 
 
-def _operation(route: Route) -> dict[str, Json]:
+def _operation(route: Route, described: Described | None) -> dict[str, Json]:
+    parts = {} if described is None else described.path
     parameters: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": parts.get(name, {"type": "string"})}
         for name in route.path_names
     ]
     parameters += [
         {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
         for name, meaning in (route.query or {}).items()
     ]
+    content: dict[str, Json] = {route.media_type: {} if described is None else {"schema": described.answer}}
     operation: dict[str, Json] = {
         "summary": route.summary,
         "parameters": parameters,
         "responses": {
-            **(route.answers or {"200": {"description": "The answer.", "content": {route.media_type: {}}}}),
+            **(route.answers or {"200": {"description": "The answer.", "content": content}}),
             "4XX": _REFUSED,
             "503": _REFUSED,
         },

@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from ledger.encoding.records import Json
+from node.api.answers import DESCRIBED, SCHEMAS
 from node.api.decisions import RECORDS_MAX, Decisions
 from node.api.events import Events
 from node.api.metrics import Metrics
@@ -88,5 +89,5 @@ def make_routes(
         Route("GET", "/v1/openapi.json", "This description.", openapi),
         Route("GET", "/metrics", "Metrics for Prometheus.", metrics.show, media_type="text/plain"),
     )
-    description: dict[str, Json] = describe(routes)
+    description: dict[str, Json] = describe(routes, schemas=SCHEMAS, described=DESCRIBED)
     return routes
