@@ -134,6 +134,7 @@ def test_the_program_has_these_shapes() -> None:
     assert {"TransactionBody", "Member", "Header", "Proof", "Grant", "FinalBlocks", "VoteCast"} <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda each: each.__qualname__)
 def test_code_reads_and_writes_what_the_walk_reads_and_writes(shape: type[Record]) -> None:
     @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -148,6 +149,7 @@ def test_code_reads_and_writes_what_the_walk_reads_and_writes(shape: type[Record
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda each: each.__qualname__)
 def test_code_writes_no_field_that_does_not_fit(shape: type[Record]) -> None:
     @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -226,6 +226,7 @@ def test_json_is_as_large_as_its_limit_and_no_larger() -> None:
         parse_json("[1]", size_max=2)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
 def test_any_json_value_is_refused_cleanly(value: Json) -> None:
     with pytest.raises(EncodingError):

@@ -49,6 +49,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(ANYTHING)
 def test_no_value_gets_past_a_shape_that_the_codec_refuses(value: object) -> None:
     data = msgpack.packb(value, use_bin_type=True)

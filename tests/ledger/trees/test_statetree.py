@@ -149,6 +149,7 @@ def test_the_published_roots_come_out(count: int) -> None:
     assert update(Pages(), EMPTY, leaves).root.hex() == PUBLISHED_ROOTS[count]
 
 
+@pytest.mark.slow
 @given(batches)
 @settings(max_examples=120, deadline=None)
 def test_any_history_leads_to_the_root_of_its_contents_alone(
@@ -164,6 +165,7 @@ def test_any_history_leads_to_the_root_of_its_contents_alone(
     assert pages == stored(contents)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(cluster_keys, values, max_size=14), st.lists(cluster_keys, max_size=8))
 @settings(max_examples=120, deadline=None)
 def test_every_key_is_proven_present_or_absent_and_never_both(

@@ -96,6 +96,7 @@ def test_an_error_of_leveldb_leaves_as_our_own_with_its_text(tmp_path: Path) -> 
         LevelDatabase.open(path)
 
 
+@pytest.mark.slow
 def test_an_iteration_over_a_flipped_byte_is_an_error_and_never_a_shorter_one(tmp_path: Path) -> None:
     path = tmp_path / "database"
     database = LevelDatabase.open(path)
