@@ -1,5 +1,7 @@
 """Metrics for Prometheus: where the node stands, what it answered, and what its process takes (docs/operators.md).
 
+Decision 17 says why a library writes them.
+
 Rule 1: labels come from closed sets (routes of the route table, statuses and codes of our own), so that no
 client can make the series grow.
 Rule 2: all that says where the node stands is read from one status.
