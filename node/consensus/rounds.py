@@ -146,7 +146,7 @@ class Rounds:
         return leader_index(epoch=self.epoch, view=view, validators_count=len(self.validators))
 
     def at(self, view: int) -> Round:
-        """Return the round of a view, new if need be. Callers have bounded the view (C2)."""
+        """Return the round of a view, new if need be. Callers have bounded the view (rule 2)."""
         assert view >= self.finalized.view - RETENTION_VIEWS, "a pruned round"
         found = self._rounds.get(view)
         if found is None:
