@@ -69,6 +69,8 @@ _SYNC: Final = closed_object(
 )
 _STATUS: Final = closed_object(
     {
+        # The release that the node runs.
+        "version": _TEXT,
         "member": _MEMBER,
         "kind": _TEXT,
         "epoch": _HEIGHT,

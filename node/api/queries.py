@@ -16,8 +16,6 @@ from ledger.genesis import genesis_to_json
 from ledger.proofs import EvidenceRequest
 from ledger.rules.blocks import Block
 from ledger.rules.state import (
-    OBSERVER,
-    VALIDATOR,
     Consent,
     Leaf,
     Member,
@@ -42,46 +40,6 @@ BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
 MEMBER_ID_SIZE_MAX: Final = 32
 EVIDENCE_BODY: Final = {"request": BodyField(dict, {"type": "object"})}
-
-_TEXT: Final[Json] = {"type": "string"}
-_WHOLE: Final[Json] = {"type": "integer", "minimum": 0}
-_FLAG: Final[Json] = {"type": "boolean"}
-_HASH: Final[Json] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_STATUS: Final[dict[str, Json]] = {
-    "version": {"type": "string", "description": "The release of Luohu that the node runs."},
-    "member": _TEXT,
-    "kind": {"enum": [VALIDATOR, OBSERVER]},
-    "epoch": _WHOLE,
-    "chain_id": _HASH,
-    "height": _WHOLE,
-    "block_hash": _HASH,
-    "state_root": _HASH,
-    "time_ms": _WHOLE,
-    "view": _WHOLE,
-    "finalized_view": _WHOLE,
-    "is_voting": _FLAG,
-    "is_amnesiac": _FLAG,
-    "peers_connected": {"type": "array", "items": _TEXT},
-    "sync": {
-        "type": ["object", "null"],
-        "description": "How far catching up is; null where there is nothing to.",
-    },
-    "missing_blocks": {
-        "type": ["array", "null"],
-        "items": _WHOLE,
-        "description": "The first height that a snapshot stood in for, and the one after the last.",
-    },
-    "mempool_count": _WHOLE,
-    "mempool_size": _WHOLE,
-}
-STATUS_ANSWERS: Final[dict[str, Json]] = {
-    "200": {
-        "description": "The node's status.",
-        "content": {
-            "application/json": {"schema": {"type": "object", "required": [*_STATUS], "properties": _STATUS}}
-        },
-    }
-}
 
 
 class Queries:

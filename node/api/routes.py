@@ -10,7 +10,7 @@ from node.api.decisions import RECORDS_MAX, Decisions
 from node.api.events import Events
 from node.api.metrics import Metrics
 from node.api.openapi import describe
-from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, STATUS_ANSWERS, Queries
+from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, Queries
 from node.api.route import Route, respond
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
 
@@ -74,7 +74,7 @@ def make_routes(
         Route("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
         Route("GET", "/v1/blocks/{height}", "One final block.", queries.block),
         Route("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),
-        Route("GET", "/v1/status", "Where the node stands.", queries.status, answers=STATUS_ANSWERS),
+        Route("GET", "/v1/status", "Where the node stands.", queries.status),
         Route("GET", "/v1/health", "The process is up.", queries.health),
         Route("GET", "/v1/ready", "The node can serve, or what it waits for (503).", queries.ready),
         Route(
