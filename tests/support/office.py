@@ -75,6 +75,7 @@ def served(node: MemoryNode) -> Iterator[str]:
             urls.append(url)
             ready.set()
             await stopping.wait()
+        await loop.shutdown_default_executor()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
     thread.start()

@@ -1,7 +1,7 @@
 """The issuer for code without a loop: the same calls, from any thread, on a loop of its own.
 
 Rule 1: every call does what the asynchronous one does and raises what it raises.
-Rule 2: leaving ends the loop and its thread; what was taken is in the register.
+Rule 2: leaving ends the loop and its threads; what was taken is in the register.
 """
 
 import asyncio
@@ -68,6 +68,8 @@ class BlockingIssuer:
             yield cls(loop, asyncio.run_coroutine_threadsafe(enter(), loop).result())
         finally:
             asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+            # The loop's own threads look names up. Closing it tells them to end, and waits for none.
+            asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
