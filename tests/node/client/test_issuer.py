@@ -192,6 +192,7 @@ def test_more_than_there_is_room_for_at_all_is_taken_when_nothing_waits(tmp_path
     run(bureau, story, waiting_max=10, documents_max=11)
 
 
+@pytest.mark.alone
 def test_without_a_quorum_pauses_double_up_to_a_limit_and_then_all_goes_through(tmp_path: Path) -> None:
     bureau = Bureau(tmp_path, MemoryNode(is_holding=True))
 
