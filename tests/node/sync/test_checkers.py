@@ -116,11 +116,14 @@ def test_a_process_is_given_neither_the_environment_nor_open_files(
 ) -> None:
     monkeypatch.setenv("LUOHU_PASSPHRASE", "secret")
     shown = tmp_path / "shown"
+    # Each process of the pool tells it, and the pool may end one that is still writing: told whole, or not at all.
     program = (
         "import os, sys\n"
-        "open(sys.argv[1], 'w').write(' '.join(sorted(os.environ)) + '|' + ' '.join("
+        "told = sys.argv[1] + str(os.getpid())\n"
+        "with open(told, 'w') as file: file.write(' '.join(sorted(os.environ)) + '|' + ' '.join("
         "sorted(os.readlink(f'/dev/fd/{each}') for each in os.listdir('/dev/fd')"
         " if os.path.exists(f'/dev/fd/{each}'))))\n"
+        "os.replace(told, sys.argv[1])\n"
     )
     with (tmp_path / "open-file-of-the-node").open("w"):
         run(_asks_in_vain, (sys.executable, "-c", program, str(shown)))
