@@ -64,12 +64,12 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One document with its presented proof, the request that it answers, and the time asked about."""
+    """One document with its presented proof, the request that it answers, and the present."""
 
     document: bytes
     proof: bytes
     request: Request
-    at_ms: int
+    now_ms: int
 
 
 def issue(chain: MemoryChain, count: int, source: random.Random) -> list[Copy]:
@@ -217,7 +217,7 @@ def verifications_per_second(verifier: Verifier, cases: list[Case]) -> float:
     """Verify each case once, in processor time."""
     start = time.process_time()
     for case in cases:
-        verifier.verify(case.document, case.proof, request=case.request, at_ms=case.at_ms)
+        verifier.verify(case.document, case.proof, request=case.request, now_ms=case.now_ms)
     return len(cases) / (time.process_time() - start)
 
 
@@ -225,8 +225,8 @@ def measure_in_turn(trust: TrustedRoot, cold: list[Case], warm: list[Case]) -> l
     """Return the rates of each slice; every case is verified once."""
     colds, warms, rates = Verifier(trust), Verifier(trust), []
     # The header of the warm cases was seen before.
-    colds.verify(cold[0].document, cold[0].proof, request=cold[0].request, at_ms=cold[0].at_ms)
-    warms.verify(warm[0].document, warm[0].proof, request=warm[0].request, at_ms=warm[0].at_ms)
+    colds.verify(cold[0].document, cold[0].proof, request=cold[0].request, now_ms=cold[0].now_ms)
+    warms.verify(warm[0].document, warm[0].proof, request=warm[0].request, now_ms=warm[0].now_ms)
     for first in range(1, len(cold), SLICE_DOCUMENTS):
         part = slice(first, first + SLICE_DOCUMENTS)
         rates.append(

@@ -269,11 +269,11 @@ async def tell_northbound(stage: Stage, client: Client, wallet: Wallet, files: t
     )
     stage.add("On chain: one commitment to its every character, that only its holders can open.")
     verdict = Verifier(stage.trust).verify(
-        story.document.read_bytes(), story.proof.encode(), request=story.request, at_ms=now_ms()
+        story.document.read_bytes(), story.proof.encode(), request=story.request, now_ms=now_ms()
     )
     with stage.timed("verification offline"):
         Verifier(stage.trust).verify(
-            story.document.read_bytes(), story.proof.encode(), request=story.request, at_ms=now_ms()
+            story.document.read_bytes(), story.proof.encode(), request=story.request, now_ms=now_ms()
         )
     stage.say(
         f"The bank verifies offline, from two files and its trusted root, in "
@@ -328,7 +328,7 @@ def must_refuse(
 ) -> VerificationError:
     """Return the refusal of a verification. Raises CommandError where it is not refused."""
     try:
-        Verifier(stage.trust).verify(document, proof, request=request, at_ms=now_ms() + later_ms)
+        Verifier(stage.trust).verify(document, proof, request=request, now_ms=now_ms() + later_ms)
     except VerificationError as error:
         stage.refusals[name] = error.code
         return error
@@ -343,7 +343,9 @@ async def tell_southbound(stage: Stage, client: Client, wallet: Wallet) -> None:
     _write_samples(stage, [document])
     anchored = await anchor(stage, client, case, wallet, [document])
     story = await consent_and_present(stage, client, case, wallet, document, request, anchored)
-    Verifier(stage.trust).verify(document.read_bytes(), story.proof.encode(), request=request, at_ms=now_ms())
+    Verifier(stage.trust).verify(
+        document.read_bytes(), story.proof.encode(), request=request, now_ms=now_ms()
+    )
     stage.say("Southbound as well: a mainland credit report, verified by a Hong Kong bank, the same way.")
 
 

@@ -22,8 +22,8 @@ from cli.files import (
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.times import now_ms, show_time, to_duration, to_moment
-from cli.verify import print_refusal
-from ledger.disclosure import DisclosureVerdict, verify_disclosure
+from cli.verify import past_rows, print_refusal, time_asked
+from ledger.disclosure import DisclosureVerdict
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
@@ -31,6 +31,7 @@ from ledger.sdjwt import JWT_SIZE_MAX, SDJWT_SIZE_MAX, decode, open_fields
 from ledger.verdictjson import disclosure_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
+from node.recipient.question import TimeAsked, ask_disclosure
 
 JWT_SUFFIX = ".jwt"
 
@@ -195,7 +196,7 @@ def show(file: Path, as_json: bool) -> None:
     metavar="DURATION",
     help="How old proof and choice may be.  [default: 24h]",
 )
-@click.option("--at", type=to_moment, metavar="TIME", help="The time asked about.  [default: now]")
+@click.option("--at", type=to_moment, metavar="TIME", help="A past time asked about.  [default: the present]")
 @json_option
 def verify(
     shown_path: Path,
@@ -214,30 +215,30 @@ def verify(
     """
     from node.consent.scenarios import load_scenarios, scenarios_directory
 
+    time = time_asked(at, max_age)
     trust, request = read_trusted_root(trust_path), read_request(request_path)
-    at_ms = now_ms() if at is None else at
     scenarios = load_scenarios(scenarios_directory())
     named = [field for schema in request.decoded().schemas for field in scenarios.fields_of(schema)]
     try:
-        verdict = verify_disclosure(
+        verdict = ask_disclosure(
             Verifier(trust),
             read_file(shown_path, size_max=SDJWT_SIZE_MAX),
             read_proof(proof_path),
-            request=request,
-            at_ms=at_ms,
-            max_age_ms=max_age,
+            request,
+            time,
             named_fields=named,
         )
     except VerificationError as error:
         print_refusal(error, is_anchor_only=False, as_json=as_json)
         return NO
-    _print_verdict(verdict, at_ms=at_ms, as_json=as_json)
+    _print_verdict(verdict, time, as_json=as_json)
     return 0
 
 
-def _print_verdict(verdict: DisclosureVerdict, *, at_ms: int, as_json: bool) -> None:
+def _print_verdict(verdict: DisclosureVerdict, time: TimeAsked, *, as_json: bool) -> None:
     document = verdict.document
     rows = [
+        *past_rows(time),
         ("issuer", f"{document.issuer.name_en} / {document.issuer.name_zh_hans} ({document.issuer.member})"),
         ("kind", document.anchored.schema),
         ("status", f"not revoked as of block {document.status.height}, {show_time(document.status.time_ms)}"),
@@ -247,7 +248,7 @@ def _print_verdict(verdict: DisclosureVerdict, *, at_ms: int, as_json: bool) -> 
         *((f"withholds {each}", "") for each in verdict.withheld),
         ("withheld", f"{verdict.withheld_count} digests stay closed, decoys among them"),
     ]
-    value = disclosure_to_json(verdict, at_ms=at_ms)
+    value = disclosure_to_json(verdict, at_ms=time.at_ms)
     print_answer(as_json=as_json, value=value, lines=["VERIFIED, with chosen fields", *fields(rows)])
 
 

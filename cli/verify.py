@@ -3,10 +3,10 @@
 Rule 1: the first line says the verdict. With `--anchor-only` it says that neither consent nor presentation
 was checked.
 Rule 2: a refusal names code and step, expected and found, and what a clerk can say and do, in three languages.
+Rule 3: without `--at` the present is asked about, by this machine's clock. With it a past time: one to come is refused.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +21,10 @@ from ledger.errors import LedgerError
 from ledger.presentation import Request
 from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
-from ledger.verifier import MAX_AGE_MS, Document, Verifier
+from ledger.verifier import MAX_AGE_MS, Verifier
 from node.recipient.bulk import JOBS_MAX, BulkSettings
 from node.recipient.presented import tell_files
+from node.recipient.question import TimeAsked, ask
 
 UNCHECKED = "neither consent nor presentation was checked"
 
@@ -61,7 +62,7 @@ class _VerifyCommand(click.Command):
     "--at",
     type=to_moment,
     metavar="TIME",
-    help="The time asked about; a date alone is its end in UTC+8.  [default: now]",
+    help="A past time asked about; a date alone is its end in UTC+8.  [default: the present]",
 )
 @click.option(
     "--manifest", type=FILE, metavar="CSV", help="Rows of file, proof, request, max-age; instead of FILE."
@@ -103,6 +104,7 @@ def verify(
       luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
     _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs)
+    time = time_asked(at, max_age)
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
         question = BulkQuestion(BulkSettings(trust, at), request_path, anchor_only, max_age)
@@ -110,16 +112,28 @@ def verify(
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
     request = None if request_path is None else read_request(request_path)
-    at_ms = now_ms() if at is None else at
     try:
-        verdict = _verify(document, proof_path, Question(Verifier(trust), request, at_ms, max_age))
+        verdict = _verify(document, proof_path, Verifier(trust), request, time)
     except VerificationError as error:
         print_refusal(error, is_anchor_only=request is None, as_json=as_json)
         return NO
     except LedgerError as error:
         raise refused(error) from error
-    _print_verdict(verdict, at_ms=at_ms, as_json=as_json)
+    _print_verdict(verdict, time, as_json=as_json)
     return 0
+
+
+def time_asked(at: int | None, max_age: int) -> TimeAsked:
+    """Return the time that a command asks about. Raises CommandError for a time to come."""
+    time = TimeAsked(now_ms(), at, max_age)
+    if time.is_to_come:
+        raise wrong_usage(
+            "--at",
+            expected=f"a past time; this machine's clock says {show_time(time.now_ms)}",
+            found=show_time(time.at_ms),
+            cure="Leave --at out to ask about the present, or name an earlier time; a date alone is its end.",
+        )
+    return time
 
 
 def _check_call(
@@ -170,29 +184,13 @@ def _print_summary(summary: BulkSummary, out: Path, *, is_anchor_only: bool, as_
     return 0 if verified_count == summary.rows_count else NO
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of one document, whatever files it comes in."""
-
-    verifier: Verifier
-    request: Request | None
-    at_ms: int
-    max_age_ms: int
-
-    def answer(self, document: Document, proof: bytes) -> AnchorVerdict | Verdict:
-        """Return the verdict. Raises VerificationError."""
-        if self.request is None:
-            return self.verifier.verify_anchor(document, proof, at_ms=self.at_ms, max_age_ms=self.max_age_ms)
-        return self.verifier.verify(
-            document, proof, request=self.request, at_ms=self.at_ms, max_age_ms=self.max_age_ms
-        )
-
-
-def _verify(path: Path, proof_path: Path | None, question: Question) -> AnchorVerdict | Verdict:
+def _verify(
+    path: Path, proof_path: Path | None, verifier: Verifier, request: Request | None, time: TimeAsked
+) -> AnchorVerdict | Verdict:
     """Verify a document with its proof, in whichever files they come."""
     try:
         with tell_files(path, proof_path).opened(lambda named: named.open("rb")) as (document, proof):
-            return question.answer(document, proof)
+            return ask(verifier, document, proof, request, time)
     except OSError as error:
         raise unreadable(str(error.filename or path), error) from error
 
@@ -215,14 +213,19 @@ def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bo
     print_answer(as_json=as_json, value=value, lines=lines)
 
 
-def _print_verdict(verdict: AnchorVerdict | Verdict, *, at_ms: int, as_json: bool) -> None:
+def _print_verdict(verdict: AnchorVerdict | Verdict, time: TimeAsked, *, as_json: bool) -> None:
     is_anchor_only = isinstance(verdict, AnchorVerdict)
     first = f"ANCHOR VERIFIED ONLY: {UNCHECKED}" if is_anchor_only else "VERIFIED"
-    rows = _anchor_rows(verdict)
+    rows = [*past_rows(time), *_anchor_rows(verdict)]
     if isinstance(verdict, Verdict):
         rows += _consent_rows(verdict)
-    value = verdict_to_json(verdict, at_ms=at_ms)
+    value = verdict_to_json(verdict, at_ms=time.at_ms)
     print_answer(as_json=as_json, value=value, lines=[first, *fields(rows)])
+
+
+def past_rows(time: TimeAsked) -> list[tuple[str, str]]:
+    """Return the row that says that a past time was asked about, where one was."""
+    return [] if time.past_ms is None else [("asked about", f"{show_time(time.at_ms)}, not the present")]
 
 
 def _anchor_rows(verdict: AnchorVerdict | Verdict) -> list[tuple[str, str]]:

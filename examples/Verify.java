@@ -26,6 +26,7 @@ public class Verify {
         form.file("proof", Path.of(arguments[2]));
         form.file("request", Path.of(arguments[3]));
         if (arguments.length > 4) {
+            // A past time. Without this part the service asks about the present.
             form.text("at_ms", arguments[4]);
         }
         var request = HttpRequest.newBuilder(URI.create(arguments[0] + "/v1/verify"))

@@ -1,6 +1,6 @@
 """Verify a folder of documents with their proofs in all cores, and print one line for each.
 
-python examples/verify_many.py trust.json request folder
+python examples/verify_many.py trust.json request folder [PAST_MS]
 """
 
 import sys
@@ -13,6 +13,7 @@ from node.recipient.bulk import COLUMNS, BulkSettings, Row, answer_rows
 # Worker processes import this file: what it does stands under this condition.
 if __name__ == "__main__":
     trust_path, request_path, folder = map(Path, sys.argv[1:4])
+    # None asks about the present, row by row. A time that is given is a past one.
     at_ms = int(sys.argv[4]) if len(sys.argv) > 4 else None
     proofs = sorted(folder.glob("*.proof"))
     rows = [

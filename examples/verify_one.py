@@ -1,6 +1,6 @@
 """Verify one document: the library alone, without node or network.
 
-python examples/verify_one.py trust.json request report.pdf report.pdf.proof
+python examples/verify_one.py trust.json request report.pdf report.pdf.proof [PAST_MS]
 """
 
 import sys
@@ -14,7 +14,6 @@ from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 
 trust_path, request_path, document_path, proof_path = map(Path, sys.argv[1:5])
-at_ms = int(sys.argv[5]) if len(sys.argv) > 5 else time.time_ns() // 1_000_000
 
 # Once, when your program starts: the verifier holds no state, and threads may share it.
 verifier = Verifier(parse_trusted_root(trust_path.read_bytes()))
@@ -27,7 +26,13 @@ except LedgerError as error:
 
 try:
     with document_path.open("rb") as document:
-        verdict = verifier.verify(document, proof_path.read_bytes(), request=request, at_ms=at_ms)
+        proof = proof_path.read_bytes()
+        if len(sys.argv) > 5:
+            # A past time is another question, with a call of its own: what was recorded since does not count.
+            verdict = verifier.verify_as_of(document, proof, request=request, at_ms=int(sys.argv[5]))
+        else:
+            now_ms = time.time_ns() // 1_000_000
+            verdict = verifier.verify(document, proof, request=request, now_ms=now_ms)
 except VerificationError as error:
     print(f"refused at the step {error.step}: {error.code}")
     print(f"expected {error.expected}, found {error.found}")

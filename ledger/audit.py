@@ -15,7 +15,9 @@ from typing import Final
 from ledger.chain.execution import execute_block
 from ledger.chain.overlays import Executed, Tip
 from ledger.chain.prevalidation import Pool, prevalidated
+from ledger.encoding.arguments import require_instance
 from ledger.encoding.codec import decode
+from ledger.encoding.records import pack
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.rules.blocks import Block
@@ -176,8 +178,10 @@ class Audit:
     """One replay. Give it the blocks above genesis in order, then what the node stores as its state."""
 
     def __init__(self, genesis: Genesis) -> None:
+        """Start from a genesis, which is verified. Raises LedgerError, UnfitEnvironment where libraries here err."""
+        require_instance("genesis", genesis, Genesis, cure="Give parse_genesis(Path(path).read_bytes()).")
         require_fit()
-        """Start from a genesis, which is verified. Raises LedgerError."""
+        pack(genesis)
         genesis.verify()
         start = genesis_block(genesis.content)
         self.report = AuditReport(genesis.content.chain_id, genesis.content.network)
@@ -194,6 +198,10 @@ class Audit:
 
     def replay(self, block: Block, certificate: QuorumCertificate | None) -> bool:
         """Replay the next block; say whether the audit can go on."""
+        require_instance("block", block, Block, cure="Give a block as `Client.block` returns it.")
+        if certificate is not None:
+            cure = "Give the block's own certificate, or None where it has none."
+            require_instance("certificate", certificate, QuorumCertificate, cure=cure)
         validators = require_validators(self._state).current
         self._sets[block.header.epoch] = validators
         try:

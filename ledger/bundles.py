@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NoReturn
 
+from ledger.documents import require_archive
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.verdicts import STEP_FILES, Refusal, Sentence, VerificationError
 
@@ -105,7 +106,8 @@ def is_archive(start: bytes) -> bool:
 
 
 def open_bundle(file: BinaryIO) -> Bundle:
-    """Open an archive with a document and its proof. `file` can be sought in. Raises BundleError."""
+    """Open an archive with a document and its proof. `file` can be sought in. Raises BundleError, or WrongCall."""
+    require_archive(file)
     entries = _read_entries(file)
     proofs = [is_proof(_first_bytes(file, entry)) for entry in entries]
     if sum(proofs) != 1:

@@ -4,8 +4,8 @@ Rule 1: the document is the issuer-signed JWT, byte for byte: it verifies like e
 its consent and its presentation, before anything of its fields is believed.
 Rule 2: what the JWT says of issuer, kind, holder and time agrees with the metadata that was anchored. It is signed by
 the issuer's registered key, or, where that was rotated since, by the key that the anchored bytes name.
-Rule 3: the key binding is by that holder, to this recipient, for this request's nonce, and not older than the
-proof may be.
+Rule 3: the key binding is by that holder, to this recipient, for this request's nonce, not older than the
+proof may be, and at most CLOCK_SKEW_MS later than the time asked about. Whose clock is wrong then, nobody can tell.
 Rule 4: what is withheld is counted, and named where the kind of document names its fields.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.commitments import Metadata
+from ledger.encoding.arguments import require_bytes, require_each, require_instance
 from ledger.encoding.records import Json, unpack
 from ledger.errors import LedgerError
 from ledger.presentation import Request, RequestBody
@@ -21,11 +22,9 @@ from ledger.proofs import Proof
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Member
 from ledger.sdjwt import Binding, SdJwt, Shown, decode, open_fields, verify_binding
 from ledger.verdicts import Refusal, Sentence, Verdict, VerificationError
-from ledger.verifier import MAX_AGE_MS, Verifier
+from ledger.verifier import CLOCK_SKEW_MS, MAX_AGE_MS, Verifier
 
 STEP_DISCLOSURE: Final = "disclosure"
-# A holder's clock may run ahead of the bank's by this much.
-CLOCK_SKEW_MS: Final = 60_000
 
 _AGAIN: Final = Sentence(
     "Ask the holder to choose the fields again, with the wallet that received the report, for this request.",
@@ -73,6 +72,20 @@ DISCLOSURE_REFUSALS: Final[dict[str, Refusal]] = {
         ),
         _AGAIN,
     ),
+    "disclosure-clock": Refusal(
+        STEP_DISCLOSURE,
+        Sentence(
+            "By the holder's clock, the fields were chosen later than the time asked about.",
+            "按持有人的时钟，字段的选择晚于所询时间。",
+            "按持有人的時鐘，欄位的選擇晚於所詢時間。",
+        ),
+        Sentence(
+            "Check this computer's clock, then verify again; if it is right, ask the holder to set theirs and choose"
+            " again.",
+            "请先核对本机时钟并重新验证；如本机时钟无误，请持有人校准其时钟后重新选择字段。",
+            "請先核對本機時鐘並重新驗證；如本機時鐘無誤，請持有人校準其時鐘後重新選擇欄位。",
+        ),
+    ),
 }
 
 
@@ -107,22 +120,69 @@ def verify_disclosure(
     proof: bytes,
     *,
     request: Request,
+    now_ms: int,
+    max_age_ms: int = MAX_AGE_MS,
+    named_fields: Sequence[str] = (),
+) -> DisclosureVerdict:
+    """Return what holds now of a report of which the holder shows chosen fields.
+
+    `shown` is the content of the file with the JWT, the chosen disclosures and the key binding. The document is
+    verified first: its reasons are told before those of its fields. Raises what `Verifier.verify` raises.
+    """
+    handed = _take(verifier, shown, proof, named_fields)
+    verdict = verifier.verify(handed.jwt, handed.proof, request=request, now_ms=now_ms, max_age_ms=max_age_ms)
+    at_ms = max(now_ms, verdict.status.time_ms)
+    return _verify_fields(handed, verdict, request.decoded(), at_ms, max_age_ms)
+
+
+def verify_disclosure_as_of(
+    verifier: Verifier,
+    shown: bytes,
+    proof: bytes,
+    *,
+    request: Request,
     at_ms: int,
     max_age_ms: int = MAX_AGE_MS,
     named_fields: Sequence[str] = (),
 ) -> DisclosureVerdict:
-    """Return what holds of a report of which the holder shows chosen fields. Raises VerificationError.
+    """Return what held of it at a past time, as `Verifier.verify_as_of` does."""
+    handed = _take(verifier, shown, proof, named_fields)
+    verdict = verifier.verify_as_of(
+        handed.jwt, handed.proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms
+    )
+    return _verify_fields(handed, verdict, request.decoded(), at_ms, max_age_ms)
 
-    `shown` is the content of the file with the JWT, the chosen disclosures and the key binding.
-    """
-    jwt = shown.partition(b"~")[0]
-    verdict = verifier.verify(jwt, proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms)
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """What was handed over, of the right kinds."""
+
+    shown: bytes
+    proof: bytes
+    named_fields: tuple[str, ...]
+
+    @property
+    def jwt(self) -> bytes:
+        """The document: what stands before the first `~`."""
+        return self.shown.partition(b"~")[0]
+
+
+def _take(verifier: object, shown: object, proof: object, named_fields: object) -> _Handed:
+    require_instance("verifier", verifier, Verifier, cure="Give Verifier(trust), made once.")
+    cure = "Give the content of the file: Path(path).read_bytes()."
+    names = require_each("named_fields", named_fields, str, cure="Give the names of fields in a list.")
+    return _Handed(require_bytes("shown", shown, cure=cure), require_bytes("proof", proof, cure=cure), names)
+
+
+def _verify_fields(
+    handed: _Handed, verdict: Verdict, request: RequestBody, at_ms: int, max_age_ms: int
+) -> DisclosureVerdict:
     try:
-        sd_jwt = decode(shown)
+        sd_jwt = decode(handed.shown)
     except LedgerError as error:
         raise _refused("disclosure-malformed", error) from error
-    _check_issuer(sd_jwt, Proof.decode(proof))
-    _check_binding(sd_jwt, request.decoded(), at_ms, max_age_ms)
+    _check_issuer(sd_jwt, Proof.decode(handed.proof))
+    _check_binding(sd_jwt, request, at_ms, max_age_ms)
     try:
         opened = open_fields(sd_jwt)
     except LedgerError as error:
@@ -132,7 +192,7 @@ def verify_disclosure(
         fields=opened.fields,
         shown=opened.values,
         withheld_count=opened.closed_count,
-        withheld=_withheld(opened, named_fields),
+        withheld=_withheld(opened, handed.named_fields),
         bound_ms=verify_binding(sd_jwt).issued_s * 1000,
     )
 
@@ -176,12 +236,18 @@ def _check_binding(sd_jwt: SdJwt, request: RequestBody, at_ms: int, max_age_ms: 
                 code="disclosure-binding", where=where, expected=expected, found=ascii(found)[:120]
             )
     age_ms = at_ms - binding.issued_s * 1000
-    if not -CLOCK_SKEW_MS <= age_ms <= max_age_ms:
-        expected = f"made at most {max_age_ms} ms before the time asked about, or {CLOCK_SKEW_MS} ms after it"
+    if age_ms < -CLOCK_SKEW_MS:
+        raise DisclosureError(
+            code="disclosure-clock",
+            where="key binding iat",
+            expected=f"made at most {CLOCK_SKEW_MS} ms after the time asked about",
+            found=f"{-age_ms} ms after it",
+        )
+    if age_ms > max_age_ms:
         raise DisclosureError(
             code="disclosure-binding",
             where="key binding iat",
-            expected=expected,
+            expected=f"made at most {max_age_ms} ms before the time asked about",
             found=f"{age_ms} ms before it",
         )
 

@@ -3,6 +3,9 @@
 Rule 1: every refusal of an input is a `LedgerError` with a stable code, what was expected and what was found.
 Rule 2: a broken invariant of our own is an `assert`, never one of these.
 Rule 3: an error is made with keywords alone, and only `LuohuError` keeps its parts.
+Rule 4: a call that no input could make right is a `WrongCall`: a path where bytes belong, a float for a time. It is
+raised before anything is looked at, for whoever wrote the call; it is no `LedgerError`, so that nobody who catches
+refusals tells a holder that a document was refused.
 
     LuohuError                  something is not as it must be
       LedgerError               an input was refused
@@ -35,6 +38,7 @@ Rule 3: an error is made with keywords alone, and only `LuohuError` keeps its pa
         CoreLogError            a core log that cannot be replayed
         TimingError             timing that would make the protocol stall by itself
       UnfitEnvironment          a library here answers otherwise than the rules demand
+      WrongCall                 an argument that no input could make right; also a `TypeError`
       NodeError                 what a user meets at a node, at its files or at its client; it has a cure
         SetupError              the user's own set-up is wrong
           ConfigError           a home, configuration or scenario that cannot be used
@@ -132,3 +136,9 @@ class UnfitEnvironment(LuohuError):
     """A library here answers otherwise than the rules demand. Nothing may be verified, signed or voted for."""
 
     code = "unfit-environment"
+
+
+class WrongCall(LuohuError, TypeError):
+    """An argument that no input could make right. `where` is the argument, `cure` the words to write instead."""
+
+    code = "wrong-call"

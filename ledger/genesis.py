@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
 from ledger.chain.overlays import Executed, Overlay, Tip
+from ledger.encoding.arguments import require_json_text
 from ledger.encoding.digests import digest
 from ledger.encoding.keys import SUITE, PrivateKey, PublicKey
 from ledger.encoding.lookalikes import skeleton
@@ -222,9 +223,11 @@ def genesis_from_json(value: Json) -> Genesis:
     return genesis
 
 
-def parse_genesis(text: bytes) -> Genesis:
-    """Return the verified genesis of a genesis.json. Raises LedgerError."""
-    return genesis_from_json(parse_json(text, size_max=GENESIS_FILE_SIZE_MAX))
+def parse_genesis(text: str | bytes) -> Genesis:
+    """Return the verified genesis of a genesis.json, given by its content. Raises LedgerError."""
+    cure = "Give the content of genesis.json: Path(path).read_bytes()."
+    content = require_json_text("genesis", text, cure=cure)
+    return genesis_from_json(parse_json(content, size_max=GENESIS_FILE_SIZE_MAX))
 
 
 def genesis_to_json(genesis: Genesis) -> dict[str, Json]:

@@ -10,6 +10,7 @@ take the withdrawal away.
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
+from ledger.encoding.arguments import require_bytes
 from ledger.encoding.codec import encode, encode_checked
 from ledger.encoding.digests import keyed_digest, tagged_digest
 from ledger.encoding.keys import PrivateKey, PublicKey
@@ -107,7 +108,8 @@ class Request:
 
     def decoded(self) -> RequestBody:
         """Return the decoded body. Raises EncodingError."""
-        return unpack(RequestBody, self.body, size_max=REQUEST_SIZE_MAX)
+        body = require_bytes("request body", self.body, cure="Make a request by decode or sign.")
+        return unpack(RequestBody, body, size_max=REQUEST_SIZE_MAX)
 
     def verify(self, recipient_key: PublicKey) -> None:
         """Check the recipient's signature. Raises SignatureError."""
@@ -238,7 +240,8 @@ def request_id(request: Request) -> bytes:
     return tagged_digest(REQUEST_ID_TAG, pack(request))
 
 
-def _without_magic(data: bytes, magic: bytes, what: str) -> bytes:
+def _without_magic(given: object, magic: bytes, what: str) -> bytes:
+    data = require_bytes(what, given, cure="Give the content of the file: Path(path).read_bytes().")
     if not data.startswith(magic[:-1]):
         raise EncodingError(
             where=what, expected=f"a file that starts with {magic[:-1].decode()}", found=f"{data[:16]!a}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from ledger.commitments import Opening
+from ledger.encoding.arguments import require_bytes
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Hash, Height, MemberId, Octets, pack, unpack
 from ledger.errors import EncodingError
@@ -95,6 +96,9 @@ class Proof:
     @classmethod
     def decode(cls, data: bytes) -> "Proof":
         """Decode the content of a proof file. Raises LedgerError."""
+        data = require_bytes(
+            "proof file", data, cure="Give the content of the file: Path(path).read_bytes()."
+        )
         if not data.startswith(PROOF_MAGIC[:-1]):
             raise EncodingError(
                 where="proof file",

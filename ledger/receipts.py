@@ -8,7 +8,8 @@ Rule 3: what a receipt says in words agrees with the codes of the request that i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from ledger.encoding.digests import tagged_digest
+from ledger.encoding.arguments import require_bytes, require_instance, require_json_text
+from ledger.encoding.digests import HASH_SIZE, tagged_digest
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import (
     Code,
@@ -160,9 +161,12 @@ class ReceiptFile:
     consent_id: Hash
 
 
-def parse_receipt(text: bytes) -> ReceiptFile:
-    """Return the receipt in a file, its JSON form. Raises EncodingError."""
-    return from_json(ReceiptFile, parse_json(text, size_max=RECEIPT_FILE_SIZE_MAX))
+def parse_receipt(text: str | bytes) -> ReceiptFile:
+    """Return the receipt in a file, given by its content, its JSON form. Raises EncodingError."""
+    content = require_json_text(
+        "receipt", text, cure="Give the content of the file: Path(path).read_bytes()."
+    )
+    return from_json(ReceiptFile, parse_json(content, size_max=RECEIPT_FILE_SIZE_MAX))
 
 
 def check_receipt(file: ReceiptFile, request: Request, terms: ConsentTerms, *, consent_id: bytes) -> None:
@@ -170,6 +174,10 @@ def check_receipt(file: ReceiptFile, request: Request, terms: ConsentTerms, *, c
 
     `terms` and `consent_id` are the consent's, as the ledger or the consent file has them.
     """
+    require_instance("receipt", file, ReceiptFile, cure="Give what parse_receipt returns.")
+    require_instance("request", request, Request, cure="Give Request.decode(Path(path).read_bytes()).")
+    require_instance("terms", terms, ConsentTerms, cure="Give the terms of the consent that was granted.")
+    require_bytes("consent_id", consent_id, cure="Give the consent's id.", size=HASH_SIZE)
     _require("consent id", consent_id, file.consent_id)
     _check_words(file.receipt, request, terms)
     opened = terms_commitment(request.body, salt=file.terms_salt, receipt_hash=file.receipt.digest())
@@ -178,6 +186,9 @@ def check_receipt(file: ReceiptFile, request: Request, terms: ConsentTerms, *, c
 
 def check_receipt_of(file: ReceiptFile, consent: ConsentFile) -> None:
     """Check that a receipt is the one of a consent file. Raises ReceiptError."""
+    require_instance("receipt", file, ReceiptFile, cure="Give what parse_receipt returns.")
+    cure = "Give ConsentFile.decode(Path(path).read_bytes())."
+    require_instance("consent", consent, ConsentFile, cure=cure)
     grant = consent.grant.decoded()
     _require("record id", grant.nonce, file.receipt.record_id)
     _require("principal", grant.consent_key, file.receipt.principal)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.encoding.arguments import require_bytes
 from ledger.encoding.digests import digest
 from ledger.encoding.keys import ED25519, PrivateKey, PublicKey
 from ledger.encoding.records import Json, parse_json
@@ -186,6 +187,7 @@ def text_hash(sd_jwt: SdJwt) -> str:
 
 def decode(data: bytes) -> SdJwt:
     """Return the SD-JWT in a file; the issuer's signature verifies under the key that it names. Raises LedgerError."""
+    data = require_bytes("SD-JWT", data, cure="Give the content of the file: Path(path).read_bytes().")
     if len(data) > SDJWT_SIZE_MAX:
         raise EncodingError(
             where="SD-JWT", expected=f"at most {SDJWT_SIZE_MAX} bytes", found=f"{len(data)} bytes"

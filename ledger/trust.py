@@ -17,6 +17,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
+from ledger.encoding.arguments import require_instance, require_json_text, require_time
 from ledger.encoding.records import (
     Hash,
     Height,
@@ -26,6 +27,7 @@ from ledger.encoding.records import (
     Octets,
     Uint,
     from_json,
+    pack,
     parse_json,
     to_json,
 )
@@ -73,6 +75,7 @@ class TrustedRoot:
 
     def check(self) -> None:
         """Check genesis, its signatures and the order of the checkpoints. Raises LedgerError."""
+        pack(self)
         self.genesis.verify()
         heights = [checkpoint.height for checkpoint in self.checkpoints]
         if heights != sorted(set(heights)):
@@ -100,7 +103,7 @@ class TrustedRoot:
 
     def newest_pin(self, at_ms: int) -> Pin:
         """Return the newest pin, which a consent request names."""
-        newest = Pins(self).at(at_ms)[-1]
+        newest = Pins(self).at(require_time("at_ms", at_ms))[-1]
         return Pin(newest.epoch, newest.height, newest.block_hash)
 
 
@@ -174,10 +177,14 @@ class TrustPath:
 
 @dataclass(frozen=True, slots=True)
 class TrustedHeader:
-    """A header that the trusted root reaches, and the pin that it was reached from."""
+    """A header that the trusted root reaches, and the pin that it was reached from.
+
+    `newest_ms` is the time of the newest header on the way: its own, or that of the one whose history it stands in.
+    """
 
     encoded_header: EncodedHeader
     pin: Checkpoint
+    newest_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +212,7 @@ def verify_header(
     encoded_header = EncodedHeader.decode(header)
     signed_by = _walk(trusted, start, path.handovers)
     _check_recent(trusted, signed_by.number)
+    newest = encoded_header
     if path.history is None:
         if certificate is None:
             raise TrustError(where="trust path", expected="a certificate or a history", found="neither")
@@ -212,9 +220,9 @@ def verify_header(
     else:
         if certificate is not None:
             raise TrustError(where="trust path", expected="a certificate or a history", found="both")
-        newer = EncodedHeader.decode(path.history.newer.header)
-        _check_certified(trusted, newer, path.history.newer.certificate, signed_by)
-        _check_history(encoded_header, newer, path.history.path)
+        newest = EncodedHeader.decode(path.history.newer.header)
+        _check_certified(trusted, newest, path.history.newer.certificate, signed_by)
+        _check_history(encoded_header, newest, path.history.path)
         if encoded_header.header.chain_id != trusted.chain_id:
             raise TrustError(
                 where="header",
@@ -222,7 +230,7 @@ def verify_header(
                 found=encoded_header.header.chain_id.hex(),
             )
         _check_pinned(trusted, encoded_header)
-    return TrustedHeader(encoded_header, start)
+    return TrustedHeader(encoded_header, start, max(encoded_header.header.time_ms, newest.header.time_ms))
 
 
 def _require_start(pins: tuple[Checkpoint, ...], from_epoch: int) -> Checkpoint:
@@ -317,13 +325,16 @@ def _check_pinned(trusted: Pins, encoded_header: EncodedHeader) -> None:
             )
 
 
-def parse_trusted_root(text: bytes) -> TrustedRoot:
-    """Return the checked trusted root of a trust.json. Raises LedgerError."""
-    root = from_json(TrustedRoot, parse_json(text, size_max=TRUST_FILE_SIZE_MAX))
+def parse_trusted_root(text: str | bytes) -> TrustedRoot:
+    """Return the checked trusted root of a trust.json, given by its content. Raises LedgerError."""
+    cure = "Give the content of trust.json: Path(path).read_bytes()."
+    content = require_json_text("trusted root", text, cure=cure)
+    root = from_json(TrustedRoot, parse_json(content, size_max=TRUST_FILE_SIZE_MAX))
     root.check()
     return root
 
 
 def trusted_root_to_json(root: TrustedRoot) -> dict[str, Json]:
-    """Return the JSON form of a trusted root."""
+    """Return the JSON form of a trusted root. Raises EncodingError where it holds what no trusted root does."""
+    pack(require_instance("trusted root", root, TrustedRoot, cure="Give what parse_trusted_root returns."))
     return to_json(root)

@@ -80,6 +80,11 @@ _PRESENT: Final = Sentence(
     "请持有人使用领取文件的钱包，针对本次请求重新出示。",
     "請持有人使用領取文件的錢包，針對本次請求重新出示。",
 )
+_CLOCK: Final = Sentence(
+    "Set this computer's clock, then verify again; the document itself may be in order.",
+    "请校准本机时钟后重新验证；文件本身可能并无问题。",
+    "請校準本機時鐘後重新驗證；文件本身可能並無問題。",
+)
 _OPERATOR: Final = Sentence(
     "Check the trusted root with the network operator.",
     "请与网络运营方核对信任根文件。",
@@ -178,6 +183,15 @@ REFUSALS: Final[dict[str, Refusal]] = {
             "證明未能顯示該文件未被撤銷。",
         ),
         _REFRESH,
+    ),
+    "clock-behind": Refusal(
+        STEP_STATUS,
+        Sentence(
+            "This computer's clock is slow: the proof is of a later time than the clock shows.",
+            "本机时钟过慢：证明的时间晚于本机显示的时间。",
+            "本機時鐘過慢：證明的時間晚於本機顯示的時間。",
+        ),
+        _CLOCK,
     ),
     "not-yet-anchored": Refusal(
         STEP_STATUS,

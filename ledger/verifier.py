@@ -1,26 +1,33 @@
 """The verifier: what a bank calls, offline, with a document, its proof and a trusted root.
 
-    verdict = Verifier(trust).verify(document, proof, request=request, at_ms=now_ms)
+    verdict = Verifier(trust).verify(document, proof, request=request, now_ms=now_ms)
 
 Rule 1: every step must hold, in this order: files, trust, document, anchor, issuer, status, consent,
-presentation, age. The first that does not raises a VerificationError with its code.
+presentation, age. The first that does not raises a VerificationError with its code: of two reasons the one that
+less can mend is told (docs/formats.md, Verification).
 Rule 2: consent, recipient, purpose and nonce are compared with the bank's own request. Whoever wants less
 calls `verify_anchor`, by that name.
-Rule 3: the library has no clock. Where `at_ms` is after the header, the proof's age is limited by
-`max_age_ms`; where it is before, recorded times are compared. A revocation counts at all times.
+Rule 3: the library has no clock, and the present is not a past time. `verify` takes the present, `now_ms`: it is no
+earlier than the newest header that the proof shows, and a clock that is further behind than CLOCK_SKEW_MS is refused.
+All that the header shows counts then. `verify_as_of` takes a past time, `at_ms`: where it is before the header,
+recorded times are compared. A revocation counts at all times. Age is limited where the time is after the header.
 Rule 4: the verifier remembers nothing of what was presented. The bank accepts each request's nonce once.
 Rule 5: a header that was trusted is trusted again for the same bytes, certificate, path and pins in force, and for
 nothing else: many proofs of a day stand under one header.
+Rule 6: a call with an argument of another kind raises WrongCall before anything is looked at.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import BinaryIO, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from ledger.commitments import Metadata
+from ledger.documents import Document as Document
+from ledger.documents import content_of, open_document
+from ledger.encoding.arguments import require_bytes, require_duration, require_instance, require_time
 from ledger.errors import LedgerError
 from ledger.presentation import PRESENTATION_TAG, Presentation, Request, RequestBody, presentation_body
 from ledger.proofs import Evidence, Proof, ProvenLeaf
@@ -38,7 +45,7 @@ from ledger.rules.state import (
     revocation_key,
 )
 from ledger.selftest import require_fit
-from ledger.trees.merkle import CHUNK_SIZE, Content, content_root, verify_inclusion
+from ledger.trees.merkle import Content, verify_inclusion
 from ledger.trees.statetree import verify_absent, verify_present
 from ledger.trust import Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
 from ledger.verdicts import (
@@ -55,6 +62,8 @@ from ledger.verdicts import (
 )
 
 MAX_AGE_MS: Final = 24 * 3_600_000
+CLOCK_SKEW_MS: Final = 60_000
+"""How far the clock of a bank may be behind that of the network, or of a holder."""
 HEADERS_REMEMBERED_MAX: Final = 64
 HANDOVERS_REMEMBERED_MAX: Final = 16
 LEAVES_REMEMBERED_MAX: Final = 256
@@ -64,12 +73,6 @@ _ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notic
 
 _Trusting: TypeAlias = tuple[bytes, QuorumCertificate | None, TrustPath, tuple[int, ...]]
 """What a header was trusted by: its bytes, certificate and path, and the heights of the pins in force."""
-
-Document: TypeAlias = bytes | BinaryIO | Iterable[bytes] | Content
-"""A document: its bytes, a binary file open at its start, or its pieces in order. Read once, in pieces.
-
-Or the Content that a ContentHasher made of its bytes as they came, for callers that receive them piece by piece.
-"""
 
 L = TypeVar("L", bound=Leaf)
 
@@ -82,8 +85,26 @@ class SuspendedIssuer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """The time asked about: the present by the caller's clock, or a past one; and how old a proof may be then."""
+
+    time_ms: int
+    is_present: bool
+    max_age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """What was handed over, of the right kinds: the document as it will be read, and the proof file's content."""
+
+    document: Content | Iterator[object]
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Facts:
     header: TrustedHeader
+    at_ms: int
     metadata: Metadata
     anchor: Anchor
     issuer: Member
@@ -102,6 +123,11 @@ class Verifier:
         self, trust: TrustedRoot, *, suspended_issuer: SuspendedIssuer = SuspendedIssuer.REFUSE
     ) -> None:
         """Take a trusted root. Raises LedgerError where it is not one, UnfitEnvironment where libraries here err."""
+        require_instance(
+            "trust", trust, TrustedRoot, cure="Give parse_trusted_root(Path(path).read_bytes())."
+        )
+        cure = "Give SuspendedIssuer.REFUSE, or SuspendedIssuer.ACCEPT_ANCHORS_BEFORE_DISTRUST."
+        require_instance("suspended_issuer", suspended_issuer, SuspendedIssuer, cure=cure)
         require_fit()
         trust.check()
         self._pins = Pins(trust)
@@ -115,27 +141,66 @@ class Verifier:
         proof: bytes,
         *,
         request: Request,
-        at_ms: int,
+        now_ms: int,
         max_age_ms: int = MAX_AGE_MS,
     ) -> Verdict:
-        """Return what holds of a document that was presented for the bank's own `request`.
+        """Return what holds now of a document that was presented for the bank's own `request`.
 
-        `document` is read once, to its end. `proof` is the content of the proof file, at most 1 MiB; `at_ms` the time
-        asked about, in milliseconds of the Unix epoch, UTC; `max_age_ms` how much older than that the proof's header
-        may be. In the verdict sizes are in bytes, times in milliseconds of the Unix epoch, hashes 32 bytes.
+        `document` is read once, to its end. `proof` is the content of the proof file, at most 1 MiB; `now_ms` the
+        present by the caller's clock, in milliseconds of the Unix epoch, UTC; `max_age_ms` how much older than that
+        the proof's header may be. In the verdict sizes are in bytes, times in milliseconds of the Unix epoch, hashes
+        32 bytes.
 
         Raises VerificationError and nothing else for any document and proof; what reading a document raises passes
-        through.
+        through. Raises WrongCall for arguments of other kinds, LedgerError for a request that does not decode.
 
         The request's own signature is not checked: it tells the holder who asks, while the bank knows its own file,
         whose key may have rotated since.
         """
-        decoded = _decode_proof(proof)
-        facts = self._verify_anchor(document, decoded, at_ms)
-        body = request.decoded()
-        consent = _verify_consent(decoded.evidence, facts, body, decoded.presentation, at_ms)
+        asked = _Asked(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
+        return self._verify(_take(document, proof), _body_of(request), asked)
+
+    def verify_as_of(
+        self,
+        document: Document,
+        proof: bytes,
+        *,
+        request: Request,
+        at_ms: int,
+        max_age_ms: int = MAX_AGE_MS,
+    ) -> Verdict:
+        """Return what held at a past time, `at_ms`, as far as the proof shows it. Otherwise like `verify`.
+
+        A consent that ended or was used up later than that held then, where the header is later than the end. Where
+        the header is older than `at_ms`, it shows nothing of the time between: it may be `max_age_ms` older. Whoever
+        has a clock refuses a time to come before it asks, as `luohu verify --at` does.
+        """
+        asked = _Asked(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
+        return self._verify(_take(document, proof), _body_of(request), asked)
+
+    def verify_anchor(
+        self, document: Document, proof: bytes, *, now_ms: int, max_age_ms: int = MAX_AGE_MS
+    ) -> AnchorVerdict:
+        """Return what holds now of a document and its anchor alone: neither consent nor presentation is checked.
+
+        Raises what `verify` raises.
+        """
+        asked = _Asked(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
+        return self._verify_anchor_alone(_take(document, proof), asked)
+
+    def verify_anchor_as_of(
+        self, document: Document, proof: bytes, *, at_ms: int, max_age_ms: int = MAX_AGE_MS
+    ) -> AnchorVerdict:
+        """Return what held of a document and its anchor alone at a past time, as `verify_as_of` does."""
+        asked = _Asked(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
+        return self._verify_anchor_alone(_take(document, proof), asked)
+
+    def _verify(self, handed: _Handed, body: RequestBody, asked: _Asked) -> Verdict:
+        decoded = _decode_proof(handed.proof)
+        facts = self._verify_anchor(handed.document, decoded, asked)
+        consent = _verify_consent(decoded.evidence, facts, body, decoded.presentation)
         presented = _verify_presentation(decoded, facts, body)
-        anchored = self._anchor_verdict(decoded, facts, at_ms, max_age_ms)
+        anchored = self._anchor_verdict(decoded, facts, asked.max_age_ms)
         return Verdict(
             integrity=anchored.integrity,
             issuer=anchored.issuer,
@@ -146,19 +211,13 @@ class Verifier:
             trust=anchored.trust,
         )
 
-    def verify_anchor(
-        self, document: Document, proof: bytes, *, at_ms: int, max_age_ms: int = MAX_AGE_MS
-    ) -> AnchorVerdict:
-        """Return what holds of a document and its anchor alone: neither consent nor presentation is checked.
+    def _verify_anchor_alone(self, handed: _Handed, asked: _Asked) -> AnchorVerdict:
+        decoded = _decode_proof(handed.proof)
+        facts = self._verify_anchor(handed.document, decoded, asked)
+        return self._anchor_verdict(decoded, facts, asked.max_age_ms)
 
-        Raises VerificationError and nothing else for any document and proof.
-        """
-        decoded = _decode_proof(proof)
-        facts = self._verify_anchor(document, decoded, at_ms)
-        return self._anchor_verdict(decoded, facts, at_ms, max_age_ms)
-
-    def _verify_anchor(self, document: Document, proof: Proof, at_ms: int) -> _Facts:
-        header = self._verify_trust(proof, at_ms)
+    def _verify_anchor(self, document: Content | Iterator[object], proof: Proof, asked: _Asked) -> _Facts:
+        header = self._verify_trust(proof, asked.time_ms)
         metadata = _verify_document(document, proof)
         commitment = proof.opening.commitment()
         anchor = _verify_anchored(proof, header, metadata, commitment)
@@ -167,8 +226,9 @@ class Verifier:
         )
         self._check_issuer(issuer, anchor)
         _check_status(proof, header, anchor, commitment)
+        at_ms = _judged_at(asked, header)
         _check_times(metadata, anchor, at_ms)
-        return _Facts(header, metadata, anchor, issuer, commitment)
+        return _Facts(header, at_ms, metadata, anchor, issuer, commitment)
 
     def _verify_trust(self, proof: Proof, at_ms: int) -> TrustedHeader:
         evidence = proof.evidence
@@ -213,9 +273,9 @@ class Verifier:
                 found=f"suspended at height {suspended_at}",
             )
 
-    def _anchor_verdict(self, proof: Proof, facts: _Facts, at_ms: int, max_age_ms: int) -> AnchorVerdict:
+    def _anchor_verdict(self, proof: Proof, facts: _Facts, max_age_ms: int) -> AnchorVerdict:
         header = facts.header.encoded_header.header
-        age_ms = max(0, at_ms - header.time_ms)
+        age_ms = max(0, facts.at_ms - header.time_ms)
         if age_ms > max_age_ms:
             raise VerificationError(
                 code="stale-proof",
@@ -245,6 +305,16 @@ class Verifier:
         )
 
 
+def _take(document: object, proof: object) -> _Handed:
+    cure = "Give the content of the proof file: Path(path).read_bytes(), or proof.encode()."
+    return _Handed(open_document(document), require_bytes("proof", proof, cure=cure))
+
+
+def _body_of(request: object) -> RequestBody:
+    cure = "Give Request.decode(Path(path).read_bytes()); verify_anchor asks for less, without a request."
+    return require_instance("request", request, Request, cure=cure).decoded()
+
+
 def _decode_proof(proof: bytes) -> Proof:
     try:
         return Proof.decode(proof)
@@ -256,17 +326,8 @@ def _refused(code: str, error: LedgerError) -> VerificationError:
     return VerificationError(code=code, where=error.where, expected=error.expected, found=error.found)
 
 
-def _content(document: Document) -> Content:
-    if isinstance(document, Content):
-        return document
-    if isinstance(document, bytes):
-        return Content(*content_root((document,)))
-    read = getattr(document, "read", None)
-    return Content(*content_root(iter(lambda: read(CHUNK_SIZE), b"") if read is not None else document))
-
-
-def _verify_document(document: Document, proof: Proof) -> Metadata:
-    content = _content(document)
+def _verify_document(document: Content | Iterator[object], proof: Proof) -> Metadata:
+    content = content_of(document)
     opening = proof.opening
     if content.size != opening.size:
         found = f"{content.size} bytes"
@@ -349,6 +410,21 @@ def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitmen
         raise _refused("revocation-unproven", error) from error
 
 
+def _judged_at(asked: _Asked, header: TrustedHeader) -> int:
+    """Return the time that all is judged by. The present is no earlier than the newest header (rule 3)."""
+    if not asked.is_present:
+        return asked.time_ms
+    behind_ms = header.newest_ms - asked.time_ms
+    if behind_ms > CLOCK_SKEW_MS:
+        raise VerificationError(
+            code="clock-behind",
+            where="clock",
+            expected=f"at least {header.newest_ms - CLOCK_SKEW_MS}, a minute before the newest header of the proof",
+            found=f"{asked.time_ms}, {behind_ms} ms before that header",
+        )
+    return max(asked.time_ms, header.newest_ms)
+
+
 def _check_times(metadata: Metadata, anchor: Anchor, at_ms: int) -> None:
     if at_ms < anchor.time_ms or at_ms < metadata.issued_ms:
         expected = f"a time from {max(anchor.time_ms, metadata.issued_ms)}"
@@ -369,7 +445,6 @@ def _verify_consent(
     facts: _Facts,
     request: RequestBody,
     presentation: Presentation | None,
-    at_ms: int,
 ) -> ConsentStanding:
     _check_request(facts, request)
     if presentation is None:
@@ -406,7 +481,7 @@ def _verify_consent(
             expected="active",
             found="suspended",
         )
-    _check_active(consent, consent.granted, facts, at_ms)
+    _check_active(consent, consent.granted, facts)
     terms = consent.granted.terms
     return ConsentStanding(
         consent_id=consent.consent_id,
@@ -480,8 +555,8 @@ def _show(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else f"{value}"
 
 
-def _check_active(consent: Consent, granted: Granted, facts: _Facts, at_ms: int) -> None:
-    header = facts.header.encoded_header.header
+def _check_active(consent: Consent, granted: Granted, facts: _Facts) -> None:
+    header, at_ms = facts.header.encoded_header.header, facts.at_ms
     terms = granted.terms
     retrospective = at_ms < header.time_ms
     ended = consent.ended

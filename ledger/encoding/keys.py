@@ -16,6 +16,7 @@ import nacl
 import nacl.bindings
 from nacl.exceptions import BadSignatureError
 
+from ledger.encoding.arguments import require_bytes, require_instance
 from ledger.encoding.digests import tagged
 from ledger.encoding.records import Octets, Uint
 from ledger.errors import EncodingError, SignatureError
@@ -54,6 +55,7 @@ class PublicKey:
     @classmethod
     def from_text(cls, text: str) -> "PublicKey":
         """Parse `ed25519:` and 64 lower case hexadecimal digits. Raises EncodingError."""
+        require_instance("public key", text, str, cure="Give the text of the key, like ed25519:0a1b….")
         digits = text.removeprefix(_PREFIXES[ED25519])
         if digits == text or not _KEY_DIGITS.fullmatch(digits):
             expected = "ed25519: and 64 lower case hexadecimal digits"
@@ -101,6 +103,7 @@ class PrivateKey:
     @classmethod
     def from_seed(cls, seed: bytes) -> "PrivateKey":
         """Return the key of a 32-byte seed. Raises EncodingError for another size."""
+        seed = require_bytes("private key seed", seed, cure="Give the 32 bytes of the seed.")
         if len(seed) != SEED_SIZE:
             raise EncodingError(
                 where="private key seed", expected=f"{SEED_SIZE} bytes", found=f"{len(seed)} bytes"

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
+from ledger.encoding.arguments import describe, find_view, require_bytes, require_whole
 from ledger.encoding.digests import HASH_SIZE, digest, running_digest
 from ledger.encoding.records import Hash, Integer, Items
-from ledger.errors import ProofError
+from ledger.errors import ProofError, WrongCall
 
 TREE_SIZE_MAX: Final = 2**64 - 1
 SIBLINGS_MAX: Final = 64
@@ -148,10 +149,15 @@ def tree_root(leaves: Iterable[bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a document's bytes come to: their size, and the root over their chunks."""
+    """What a document's bytes come to: their size, and the root over their chunks. Raises WrongCall for other parts."""
 
     size: int
     root: bytes
+
+    def __post_init__(self) -> None:
+        cure = "Let a ContentHasher make it."
+        require_whole("content size", self.size, maximum=TREE_SIZE_MAX, unit="bytes", cure=cure)
+        require_bytes("content root", self.root, cure=cure, size=HASH_SIZE)
 
 
 class ContentHasher:
@@ -167,10 +173,13 @@ class ContentHasher:
         """How many bytes were read."""
         return self._size
 
-    def update(self, piece: bytes) -> None:
-        """Read the next bytes of the document."""
-        self._size += len(piece)
-        view = memoryview(piece)
+    def update(self, piece: bytes | bytearray | memoryview) -> None:
+        """Read the next bytes of the document. Raises WrongCall where they are none, and reads nothing."""
+        view = find_view("piece", piece)
+        if view is None:
+            cure = "Give the bytes as they come: a text is text.encode(), a file is read in binary mode."
+            raise WrongCall(where="piece", expected="bytes", found=describe(piece), cure=cure)
+        self._size += len(view)
         while len(view) >= CHUNK_SIZE - self._filled:
             taken = CHUNK_SIZE - self._filled
             self._chunk.update(view[:taken])

@@ -17,9 +17,17 @@ from typing import Final, TypeVar
 
 import aiohttp
 
+from ledger.encoding.arguments import (
+    describe,
+    require_bytes,
+    require_duration,
+    require_each,
+    require_instance,
+)
+from ledger.encoding.digests import HASH_SIZE
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json, from_json, pack, parse_json, to_json, unpack
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, WrongCall
 from ledger.genesis import Genesis, genesis_from_json
 from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
 from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, Block, EncodedHeader
@@ -125,6 +133,7 @@ class Client:
     @asynccontextmanager
     async def connect(cls, url: str) -> AsyncIterator["Client"]:
         """Open a client for a node's URL, like http://127.0.0.1:7100."""
+        require_instance("url", url, str, cure="Give the URL of one node; Nodes.connect takes a list.")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             yield cls(url, session)
@@ -133,6 +142,8 @@ class Client:
 
     async def submit(self, transactions: Sequence[Transaction], *, wait_ms: int = 10_000) -> list[Result]:
         """Submit transactions and wait for them to be final. A refusal is in its result, not raised."""
+        require_each("transactions", transactions, Transaction, cure="Give a list of signed transactions.")
+        require_duration("wait_ms", wait_ms)
         body: dict[str, Json] = {
             "transactions": [transaction.encoded.hex() for transaction in transactions],
             "wait_ms": wait_ms,
@@ -147,6 +158,13 @@ class Client:
 
     async def relay(self, operations: Sequence[Grant | Withdraw], *, wait_ms: int = 10_000) -> Result:
         """Have the node's member carry one holder's operations; wait for them to be final."""
+        for each in require_each("operations", operations, object, cure="Give a list of operations."):
+            if not isinstance(each, Grant | Withdraw):
+                cure = "Give the grant or withdrawal of a consent file."
+                raise WrongCall(
+                    where="operations", expected="Grant or Withdraw", found=describe(each), cure=cure
+                )
+        require_duration("wait_ms", wait_ms)
         body: dict[str, Json] = {"operations": [pack(each).hex() for each in operations], "wait_ms": wait_ms}
         return _result(await self._post("/v1/relay", body, wait_ms))
 
@@ -154,11 +172,13 @@ class Client:
 
     async def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return the node's newest evidence for a proof."""
+        require_instance("request", request, EvidenceRequest, cure="Give an EvidenceRequest.")
         answer = await self._post("/v1/evidence", {"request": to_json(request)}, 0)
         return _decoded(Evidence, _hex(answer, "evidence"))
 
     async def member(self, member: str) -> Member:
         """Return a member's record."""
+        require_instance("member", member, str, cure="Give the member's id.")
         value = await self._state_value(member_key(member), f"member {member}")
         with _decoding():
             return decode_leaf(Member, member_key(member), value)
@@ -171,6 +191,8 @@ class Client:
 
     async def consent(self, key: PublicKey, consent_id: bytes) -> Consent:
         """Return a consent's record."""
+        require_instance("key", key, PublicKey, cure="Give the consent key, PublicKey.from_text(text).")
+        require_bytes("consent_id", consent_id, cure="Give the consent's id.", size=HASH_SIZE)
         place = consent_key(key, consent_id)
         value = await self._state_value(place, "consent")
         with _decoding():

@@ -10,6 +10,7 @@ import secrets
 from typing import Final
 
 from ledger.commitments import document_tag
+from ledger.encoding.arguments import require_instance
 from ledger.encoding.keys import PrivateKey
 from ledger.presentation import ConsentFile, Presentation
 from ledger.proofs import Proof
@@ -40,7 +41,7 @@ async def record_verification(
 
     Raises RefusedByNode where the consent does not allow it.
     """
-    presentation = proof.presentation
+    presentation = require_instance("proof", proof, Proof, cure="Give Proof.decode(content).").presentation
     if presentation is None:
         cure = "Ask the holder to present the proof first."
         raise RefusedByNode(

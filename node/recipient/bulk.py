@@ -30,6 +30,7 @@ from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
 from node.recipient.presented import PresentedFiles, tell_files
+from node.recipient.question import TimeAsked, ask
 
 CHUNK_ROWS: Final = 16
 WINDOW_PER_JOB: Final = 4
@@ -102,7 +103,7 @@ class RowAnswer:
 
 @dataclass(frozen=True, slots=True)
 class BulkSettings:
-    """What all rows share: the trusted root, and the time asked about (None: the present, row by row)."""
+    """What all rows share: the trusted root, and the past time asked about (None: the present, row by row)."""
 
     trust: TrustedRoot
     at_ms: int | None
@@ -118,11 +119,11 @@ class BulkVerification:
 
     def answer(self, row: Row) -> RowAnswer:
         """Return what holds of one row."""
-        at_ms = self._clock.wall_ms() if self._at_ms is None else self._at_ms
+        time = TimeAsked(self._clock.wall_ms(), self._at_ms, row.max_age_ms)
         files = row.files()
         try:
             with files.opened(_open) as (document, proof):
-                value = self._judge(row, document, proof, at_ms)
+                value = self._judge(row, document, proof, time)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -131,18 +132,15 @@ class BulkVerification:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
             value = _refusal(UNREADABLE, "path", where, "a readable file", reason)
-        return _row_answer(row, at_ms, value, proof=row.shown_proof(files))
+        return _row_answer(row, time.at_ms, value, proof=row.shown_proof(files))
 
-    def _judge(self, row: Row, document: Document, proof: bytes, at_ms: int) -> dict[str, Json]:
-        max_age_ms = row.max_age_ms
-        if row.request is None:
-            anchored = self._verifier.verify_anchor(document, proof, at_ms=at_ms, max_age_ms=max_age_ms)
-            return verdict_to_json(anchored, at_ms=at_ms)
-        with _open(Path(row.request)) as file:
-            # One byte past its limit: the decoder refuses a longer one by its own rule.
-            request = Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
-        verdict = self._verifier.verify(document, proof, request=request, at_ms=at_ms, max_age_ms=max_age_ms)
-        return verdict_to_json(verdict, at_ms=at_ms)
+    def _judge(self, row: Row, document: Document, proof: bytes, time: TimeAsked) -> dict[str, Json]:
+        request = None
+        if row.request is not None:
+            with _open(Path(row.request)) as file:
+                # One byte past its limit: the decoder refuses a longer one by its own rule.
+                request = Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
+        return verdict_to_json(ask(self._verifier, document, proof, request, time), at_ms=time.at_ms)
 
 
 def answer_rows(rows: Iterable[Row], settings: BulkSettings, *, jobs: int) -> Iterator[RowAnswer]:

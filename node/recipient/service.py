@@ -16,12 +16,12 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 
 from ledger.bundles import open_bundle
-from ledger.disclosure import verify_disclosure
+from ledger.encoding.arguments import MILLISECONDS_MAX
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
@@ -46,6 +46,7 @@ from node.recipient.presented import (
     PartsError,
     tell_parts,
 )
+from node.recipient.question import TimeAsked, ask, ask_disclosure
 
 FORMS_MAX: Final = 32
 DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
@@ -53,6 +54,8 @@ DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
 BUNDLE_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
 REFUSED_STATUS: Final = 422
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ _TIMES: Final[Mapping[str, PartField]] = {
         "How old the proof may be, in milliseconds; by default 24 hours.", TEXT_SIZE_MAX, False, False
     ),
     "at_ms": PartField(
-        "The time asked about, in milliseconds of the Unix epoch; by default now.",
+        "A past time asked about, in milliseconds of the Unix epoch. Leave it out to ask about the present.",
         TEXT_SIZE_MAX,
         False,
         False,
@@ -102,11 +105,6 @@ _SHOWN_PARTS: Final[Mapping[str, PartField]] = {
     **_TIMES,
     **_REQUESTS,
 }
-
-
-class _Times(TypedDict):
-    at_ms: int
-    max_age_ms: int
 
 
 class RecipientService:
@@ -196,36 +194,31 @@ class RecipientService:
         return routes
 
     async def _verify(self, request: web.Request) -> web.StreamResponse:
-        form, times = await self._read(request, _PARTS)
+        form, time = await self._read(request, _PARTS)
         asked = self._request_of(form.parts)
         document, proof = _sources(form)
-        verdict = self._verifier.verify(document, proof, request=asked, **times)
-        return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
+        verdict = ask(self._verifier, document, proof, asked, time)
+        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200)
 
     async def _verify_anchor(self, request: web.Request) -> web.StreamResponse:
         try:
-            form, times = await self._read(request, _ANCHOR_PARTS)
+            form, time = await self._read(request, _ANCHOR_PARTS)
             document, proof = _sources(form)
-            verdict = self._verifier.verify_anchor(document, proof, **times)
+            verdict = ask(self._verifier, document, proof, None, time)
         except VerificationError as error:
             return _respond(refusal_to_json(error, is_anchor_only=True), REFUSED_STATUS)
-        return _respond(verdict_to_json(verdict, at_ms=times["at_ms"]), 200)
+        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200)
 
     async def _verify_disclosure(self, request: web.Request) -> web.StreamResponse:
-        form, times = await self._read(request, _SHOWN_PARTS)
+        form, time = await self._read(request, _SHOWN_PARTS)
         asked = self._request_of(form.parts)
         named = [name for schema in asked.decoded().schemas for name in self._fields_of(schema)]
-        verdict = verify_disclosure(
-            self._verifier,
-            form.parts["shown"],
-            form.parts[PROOF_PART],
-            request=asked,
-            named_fields=named,
-            **times,
+        verdict = ask_disclosure(
+            self._verifier, form.parts["shown"], form.parts[PROOF_PART], asked, time, named_fields=named
         )
-        return _respond(disclosure_to_json(verdict, at_ms=times["at_ms"]), 200)
+        return _respond(disclosure_to_json(verdict, at_ms=time.at_ms), 200)
 
-    async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, _Times]:
+    async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, TimeAsked]:
         if self._forms_count == FORMS_MAX:
             expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
             raise RouteError(
@@ -238,8 +231,21 @@ class RecipientService:
                 form = await _unpacked(form)
         finally:
             self._forms_count -= 1
-        at_ms = _number(form.parts, "at_ms", self._clock.wall_ms())
-        return form, {"at_ms": at_ms, "max_age_ms": _number(form.parts, "max_age_ms", MAX_AGE_MS)}
+        time = TimeAsked(
+            self._clock.wall_ms(),
+            _milliseconds(form.parts, "at_ms", None),
+            _milliseconds(form.parts, "max_age_ms", MAX_AGE_MS),
+        )
+        if time.is_to_come:
+            raise RouteError(
+                status=400,
+                code="time-to-come",
+                where="at_ms",
+                expected=f"a past time, at most {time.now_ms} by this machine's clock",
+                found=f"{time.past_ms}",
+                cure="Leave at_ms out to ask about the present.",
+            )
+        return form, time
 
     def _request_of(self, parts: Mapping[str, bytes]) -> Request:
         if ("request" in parts) == ("request_name" in parts):
@@ -322,8 +328,13 @@ def _text(parts: Mapping[str, bytes], name: str) -> str:
         raise _fault(name, "ASCII", "other bytes") from error
 
 
-def _number(parts: Mapping[str, bytes], name: str, otherwise: int) -> int:
-    return require_number(_text(parts, name), name) if name in parts else otherwise
+def _milliseconds(parts: Mapping[str, bytes], name: str, otherwise: T) -> int | T:
+    if name not in parts:
+        return otherwise
+    number = require_number(_text(parts, name), name)
+    if number > MILLISECONDS_MAX:
+        raise _fault(name, f"at most {MILLISECONDS_MAX} milliseconds", f"{number}")
+    return number
 
 
 def _sources(form: Form) -> tuple[Content, bytes]:

@@ -272,7 +272,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a bank is handed, what it asks, and how. `raw` stands for bytes that no Proof encodes to."""
+    """What a bank is handed, what it asks, and how. `raw` stands for bytes that no Proof encodes to.
+
+    `at_ms` is a past time asked about, or the present by the bank's clock where the question `is_present`.
+    """
 
     chain: Chain
     trust: TrustedRoot
@@ -280,6 +283,7 @@ class Shown:
     proof: Proof
     request: Request
     at_ms: int = NOW_MS
+    is_present: bool = False
     max_age_ms: int = MAX_AGE_MS
     suspended_issuer: SuspendedIssuer = SuspendedIssuer.REFUSE
     raw: bytes | None = None
@@ -296,19 +300,22 @@ class Shown:
 
     def verify(self) -> Verdict:
         """Return the verdict, or raise."""
-        return self.verifier.verify(
-            self.document,
-            self.proof_bytes,
-            request=self.request,
-            at_ms=self.at_ms,
-            max_age_ms=self.max_age_ms,
+        document, proof, request, time_ms = self.document, self.proof_bytes, self.request, self.at_ms
+        max_age_ms = self.max_age_ms
+        if self.is_present:
+            return self.verifier.verify(
+                document, proof, request=request, now_ms=time_ms, max_age_ms=max_age_ms
+            )
+        return self.verifier.verify_as_of(
+            document, proof, request=request, at_ms=time_ms, max_age_ms=max_age_ms
         )
 
     def verify_anchor(self) -> AnchorVerdict:
         """Return the verdict on the anchor alone, or raise."""
-        return self.verifier.verify_anchor(
-            self.document, self.proof_bytes, at_ms=self.at_ms, max_age_ms=self.max_age_ms
-        )
+        document, proof, time_ms, max_age_ms = self.document, self.proof_bytes, self.at_ms, self.max_age_ms
+        if self.is_present:
+            return self.verifier.verify_anchor(document, proof, now_ms=time_ms, max_age_ms=max_age_ms)
+        return self.verifier.verify_anchor_as_of(document, proof, at_ms=time_ms, max_age_ms=max_age_ms)
 
     def proof_with(self, **changes: object) -> "Shown":
         """Change fields of the proof."""
@@ -708,4 +715,4 @@ def _verdict_of(honest_proof: Callable[[], Shown]) -> Verdict:
 
 def _asked(shown: Shown) -> tuple[object, ...]:
     inputs = (shown.document, shown.proof_bytes, shown.request, shown.trust)
-    return (*inputs, shown.at_ms, shown.max_age_ms, shown.suspended_issuer)
+    return (*inputs, shown.at_ms, shown.is_present, shown.max_age_ms, shown.suspended_issuer)

@@ -23,6 +23,8 @@ from ledger.trust import trusted_root_to_json
 from ledger.verdicts import REFUSALS
 from node.home.home import format_genesis
 from node.storage.leveldb import plyvel
+from tests.support.clocked import luohu_at
+from tests.support.consortium import LATER_MS
 from tests.support.sources import ROOT
 from tests.support.story import Story, make_request, tell
 
@@ -83,6 +85,12 @@ def desk(story: Story, tmp_path: Path) -> Desk:
     (tmp_path / "trust.json").write_text(json.dumps(trusted_root_to_json(story.trust)))
     (tmp_path / "genesis.json").write_bytes(format_genesis(story.world.genesis))
     return Desk(story, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands after the story: `--at` asks about a past time."""
+    monkeypatch.setattr("cli.verify.now_ms", lambda: LATER_MS)
 
 
 def commands_of(group: click.Group) -> Iterator[tuple[str, click.Command]]:
@@ -207,6 +215,28 @@ def test_another_request_is_refused_with_its_own_reason(
     Path(desk.path("other")).write_bytes(other.encode())
     assert run(desk.arguments("--request", desk.path("other"))) == NO
     assert capsys.readouterr().out.startswith(f"REFUSED: {code}\n")
+
+
+def test_the_present_is_asked_about_unless_a_past_time_is_named(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = desk.arguments("--request", desk.path("request"))
+    place = arguments.index("--at")
+    now = [*arguments[:place], *arguments[place + 2 :]]
+    assert run(arguments) == FINE
+    assert ", not the present" in capsys.readouterr().out
+    monkeypatch.setattr("cli.verify.now_ms", lambda: desk.story.now_ms)
+    assert run(now) == FINE
+    assert "not the present" not in capsys.readouterr().out
+    monkeypatch.setattr("cli.verify.now_ms", lambda: desk.story.now_ms - 24 * 3_600_000)
+    assert run(now) == NO
+    said = capsys.readouterr().out
+    refusal = REFUSALS["clock-behind"]
+    assert said.startswith("REFUSED: clock-behind\n")
+    assert refusal.next_step.en in said and refusal.next_step.zh_hans in said
+    assert refusal.next_step.zh_hant in said
+    assert run(arguments) == USAGE, "by this clock it is a time to come"
+    assert "Leave --at out" in capsys.readouterr().err
 
 
 def test_a_stale_proof_is_refused_and_max_age_widens_what_is_fresh(
@@ -337,7 +367,7 @@ def test_a_process_ends_with_the_exit_code_and_without_a_traceback(desk: Desk) -
         (desk.arguments("--anchor-only", "--max-age", "0s", "--proof", desk.path("genesis.json")), NO),
         (["verify", "nothing"], USAGE),
     ):
-        command = [sys.executable, "-m", "cli.main", *arguments]
+        command = luohu_at(LATER_MS, arguments)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr

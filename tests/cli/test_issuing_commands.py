@@ -51,7 +51,7 @@ class Counter:
 
     def verify(self, document: Path) -> Proof:
         encoded = Path(f"{document}.proof").read_bytes()
-        VERIFIER.verify_anchor(document.read_bytes(), encoded, at_ms=self.node.clock.now_ms)
+        VERIFIER.verify_anchor(document.read_bytes(), encoded, now_ms=self.node.clock.now_ms)
         return Proof.decode(encoded)
 
 

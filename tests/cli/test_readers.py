@@ -47,6 +47,7 @@ from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError
 from node.files.keyfiles import KEY_FILE_SIZE_MAX, KeyFileError, Passphrase, load_key_file
 from node.home.home import Home
 from tests.support.consortium import (
+    LATER_MS,
     MINUTE_MS,
     key_of,
     make_anchor,
@@ -576,6 +577,12 @@ def office(tmp_path: Path) -> Iterator[Office]:
 @pytest.fixture(autouse=True)
 def passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUOHU_PASSPHRASE", PASSPHRASE)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands after the story: `--at` asks about a past time."""
+    monkeypatch.setattr("cli.verify.now_ms", lambda: LATER_MS)
 
 
 def arguments(office: Office, command: str) -> list[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ledger.trust import trusted_root_to_json
+from tests.support.clocked import luohu_at
 from tests.support.sources import ROOT
-from tests.support.story import Story, tell
+from tests.support.story import DAY_MS, Story, tell
 
 pytestmark = pytest.mark.slow
 
@@ -85,10 +86,10 @@ def test_java_verifies_through_the_service(story: Story, folder: Path) -> None:
     java = shutil.which("java")
     if java is None:
         pytest.skip("no java on the path: the Java example is not run")
-    command = [sys.executable, "-m", "cli.main", "verify", "serve", "--port", "0", "--json", "--trust"]
-    with subprocess.Popen(
-        [*command, str(folder / "trust.json")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as service:
+    # The example names a past time, so the service's clock stands after the story.
+    served = ["verify", "serve", "--port", "0", "--json", "--trust", str(folder / "trust.json")]
+    command = luohu_at(story.now_ms + DAY_MS, served)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as service:
         try:
             assert service.stdout is not None
             answer = b""

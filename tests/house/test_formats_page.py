@@ -178,7 +178,7 @@ def refusal_of(place: list[int], change: Callable[[Value], Value]) -> tuple[str,
     body = decode(shown.proof_bytes[len(PROOF_MAGIC) :])
     proof = PROOF_MAGIC + encode(changed(body, place, change))
     with pytest.raises(VerificationError) as refused:
-        shown.verifier.verify(shown.document, proof, request=shown.request, at_ms=shown.at_ms)
+        shown.verifier.verify(shown.document, proof, request=shown.request, now_ms=shown.at_ms)
     return refused.value.step, refused.value.code
 
 
@@ -196,7 +196,7 @@ def test_what_the_page_leaves_to_a_step_has_the_code_of_that_step(name: str) -> 
 def test_the_signature_of_a_request_is_not_checked_by_the_verifier() -> None:
     shown = honest()
     unsigned = dataclasses.replace(shown.request, signature=bytes(64))
-    assert shown.verifier.verify(shown.document, shown.proof_bytes, request=unsigned, at_ms=shown.at_ms)
+    assert shown.verifier.verify(shown.document, shown.proof_bytes, request=unsigned, now_ms=shown.at_ms)
 
 
 def test_every_key_of_the_vectors_is_on_the_page() -> None:

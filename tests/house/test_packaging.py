@@ -53,7 +53,7 @@ request = Request.decode(base64.b64decode(vectors["requests"][case["request"]]))
 document = base64.b64decode(vectors["documents"][case["document"]]["start"])
 proof = base64.b64decode(case["proof"]["insert"])
 verifier = Verifier(parse_trusted_root(json.dumps(trust)))
-verdict = verifier.verify(document, proof, request=request, at_ms=case["at_ms"])
+verdict = verifier.verify(document, proof, request=request, now_ms=case["at_ms"])
 print("verified" if verdict.issuer.member == "hk-bureau" else "something else")
 """
 

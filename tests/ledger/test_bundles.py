@@ -26,6 +26,7 @@ from ledger.bundles import (
 )
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from tests.attacks.forge import honest
+from tests.support.consortium import LATER_MS
 
 DOCUMENT = b"SAMPLE document " * 5_000
 PROOF = PROOF_MAGIC + b"proof" * 40
@@ -369,6 +370,12 @@ def test_arbitrary_changes_let_out_only_the_declared_error() -> None:
 
 
 # -- the command ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands after the story: `--at` asks about a past time."""
+    monkeypatch.setattr("cli.verify.now_ms", lambda: LATER_MS)
 
 
 @pytest.fixture

@@ -15,10 +15,16 @@ from hypothesis import strategies as st
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
 from ledger.commitments import day_of
-from ledger.disclosure import DISCLOSURE_REFUSALS, DisclosureVerdict, verify_disclosure
+from ledger.disclosure import (
+    DISCLOSURE_REFUSALS,
+    DisclosureVerdict,
+    verify_disclosure,
+    verify_disclosure_as_of,
+)
 from ledger.encoding.keys import JWS_START, PrivateKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
+from ledger.rules.state import Ended
 from ledger.sdjwt import (
     DECOYS_UP_TO,
     DEPTH_MAX,
@@ -41,8 +47,19 @@ from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.disclosing import issue_report
 from node.client.issuing import draft_of_bytes
-from tests.attacks.forge import BANK, HOLDER, ISSUER, NONCE, NOW_MS, Shown, make_scene, show
-from tests.support.consortium import REPORT, START_MS, key_of, member_key_of
+from tests.attacks.forge import (
+    BANK,
+    HOLDER,
+    ISSUER,
+    NONCE,
+    NOW_MS,
+    PLAIN,
+    Shown,
+    make_consent,
+    make_scene,
+    show,
+)
+from tests.support.consortium import MINUTE_MS, REPORT, START_MS, key_of, member_key_of
 from tests.support.office import Office, open_office, present
 
 ISSUER_KEY = member_key_of(ISSUER)
@@ -90,7 +107,7 @@ def bound(chosen: SdJwt, key: PrivateKey = HOLDER, **changes: object) -> str:
 
 def verified(text: str, anchored: Shown | None = None, **changes: object) -> DisclosureVerdict:
     shown = anchored or shown_for(text.partition("~")[0])
-    arguments: dict[str, Any] = {"request": shown.request, "at_ms": NOW_MS, "named_fields": NAMED}
+    arguments: dict[str, Any] = {"request": shown.request, "now_ms": NOW_MS, "named_fields": NAMED}
     verifier = Verifier(shown.trust)
     return verify_disclosure(verifier, text.encode(), shown.proof_bytes, **{**arguments, **changes})
 
@@ -172,12 +189,45 @@ def test_a_report_for_another_holder_than_the_anchored_one_is_refused() -> None:
         {"audience": "hk-bank"},
         {"nonce": b"another nonce 01".hex()},
         {"issued_s": NOW_MS // 1000 - 86_401},
-        {"issued_s": NOW_MS // 1000 + 61},
         {"key": key_of("thief")},
     ],
 )
 def test_a_choice_by_another_for_another_or_at_another_time_is_refused(changes: dict[str, Any]) -> None:
     assert code_of(bound(select(made(), CHOSEN), **changes)) == "disclosure-binding"
+
+
+def test_a_choice_later_than_the_time_asked_about_is_a_matter_of_clocks() -> None:
+    text = bound(select(made(), CHOSEN), issued_s=NOW_MS // 1000 + 61)
+    shown = shown_for(made().jwt)
+    assert code_of(text) == "disclosure-clock"
+    assert "clock" in DISCLOSURE_REFUSALS["disclosure-clock"].next_step.en
+    with pytest.raises(VerificationError) as refused:
+        verify_disclosure_as_of(
+            Verifier(shown.trust), text.encode(), shown.proof_bytes, request=shown.request, at_ms=NOW_MS
+        )
+    assert refused.value.code == "disclosure-clock"
+
+
+def test_a_report_is_asked_about_now_or_as_of_a_past_time() -> None:
+    ended = Ended("holder", PLAIN, START_MS + MINUTE_MS + 1)
+    jwt = made().jwt
+    shown = show(make_scene(batch=(jwt.encode(), b"another report"), consent=make_consent(ended=ended)))
+    verifier, then_ms = Verifier(shown.trust), START_MS + MINUTE_MS
+    text = bound(select(made(), CHOSEN), issued_s=then_ms // 1000).encode()
+    asked: dict[str, Any] = {"request": shown.request}
+    past = verify_disclosure_as_of(verifier, text, shown.proof_bytes, at_ms=then_ms, **asked)
+    assert past.shown["accounts[1].balance"] == 1250000
+    for now_ms, code in (
+        (then_ms, "consent-ended"),
+        (then_ms - 1, "clock-behind"),
+        (NOW_MS, "consent-ended"),
+    ):
+        with pytest.raises(VerificationError) as refused:
+            verify_disclosure(verifier, text, shown.proof_bytes, now_ms=now_ms, **asked)
+        assert refused.value.code == code
+    for call, wrong in ((verify_disclosure, "at_ms"), (verify_disclosure_as_of, "now_ms")):
+        with pytest.raises(TypeError, match=wrong):
+            cast(Any, call)(verifier, text, shown.proof_bytes, **asked, **{wrong: NOW_MS})
 
 
 def test_the_bounds_of_a_choices_time_are_included() -> None:
@@ -212,7 +262,7 @@ def test_the_document_itself_is_verified_first() -> None:
     text = bound(select(decode(other.encode()), ("x",)))
     assert code_of(text, shown_for(honest.jwt)) == "document-altered"
     old = bound(select(honest, CHOSEN))
-    assert code_of(old, at_ms=NOW_MS + 26 * 3_600_000) == "stale-proof"
+    assert code_of(old, now_ms=NOW_MS + 26 * 3_600_000) == "stale-proof"
 
 
 # -- the strict profile -----------------------------------------------------------------------------------
@@ -434,7 +484,7 @@ def test_every_bit_of_what_is_shown_counts() -> None:
         altered[place // 8] ^= 1 << place % 8
         with pytest.raises(VerificationError):
             verify_disclosure(
-                verifier, bytes(altered), anchored.proof_bytes, request=anchored.request, at_ms=NOW_MS
+                verifier, bytes(altered), anchored.proof_bytes, request=anchored.request, now_ms=NOW_MS
             )
 
 
@@ -447,7 +497,11 @@ def test_arbitrary_bytes_let_out_only_the_declared_family(data: bytes) -> None:
     anchored = shown_for(jwt.decode())
     with pytest.raises(VerificationError):
         verify_disclosure(
-            Verifier(anchored.trust), jwt + data, anchored.proof_bytes, request=anchored.request, at_ms=NOW_MS
+            Verifier(anchored.trust),
+            jwt + data,
+            anchored.proof_bytes,
+            request=anchored.request,
+            now_ms=NOW_MS,
         )
 
 
@@ -509,7 +563,8 @@ def test_every_refusal_speaks_three_languages() -> None:
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     with open_office(tmp_path) as opened:
         monkeypatch.setenv("LUOHU_PASSPHRASE", "correct horse")
-        monkeypatch.setattr("cli.disclose.now_ms", lambda: opened.now_ms)
+        for module in ("cli.disclose", "cli.verify"):
+            monkeypatch.setattr(f"{module}.now_ms", lambda: opened.now_ms)
         yield opened
 
 

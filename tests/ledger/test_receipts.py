@@ -542,7 +542,7 @@ def test_a_refused_verification_under_an_erased_consent_stays_refused(office: Of
     shown = present(office.proof, other, office.consent, office.consent_key, office.consent_key)
     with pytest.raises(VerificationError) as refused:
         verifier.verify(
-            office.path("report.pdf").read_bytes(), shown.encode(), request=other, at_ms=office.now_ms
+            office.path("report.pdf").read_bytes(), shown.encode(), request=other, now_ms=office.now_ms
         )
     assert refused.value.code == "wrong-purpose"
 

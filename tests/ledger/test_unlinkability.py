@@ -211,7 +211,7 @@ async def live(folder: Path, node: WatchedNode) -> Town:
         wallet.close()
     for key, copy in copies.items():
         verdict = Verifier(TRUST).verify(
-            papers[key], copy.presented.encode(), request=copy.request, at_ms=node.clock.now_ms
+            papers[key], copy.presented.encode(), request=copy.request, now_ms=node.clock.now_ms
         )
         assert verdict.consent.recipient == key[1]
         copy.on_chain = [each for each in operations_of(node) if is_about(each, copy)]

@@ -38,17 +38,20 @@ def code_of(
     document: bytes | None = None,
     proof: Proof | bytes | None = None,
     request: Request | None = None,
+    now_ms: int | None = None,
     at_ms: int | None = None,
 ) -> str:
-    """Return the code that a variation of the story is refused with."""
+    """Return the code that a variation of the story is refused with: now, or as of a past time."""
+    verifier, asked = Verifier(story.trust), request or story.request
     shown = story.proof if proof is None else proof
+    handed = story.document if document is None else document
+    encoded = shown if isinstance(shown, bytes) else shown.encode()
     with pytest.raises(VerificationError) as refused:
-        Verifier(story.trust).verify(
-            story.document if document is None else document,
-            shown if isinstance(shown, bytes) else shown.encode(),
-            request=request or story.request,
-            at_ms=story.now_ms if at_ms is None else at_ms,
-        )
+        if at_ms is None:
+            present_ms = story.now_ms if now_ms is None else now_ms
+            verifier.verify(handed, encoded, request=asked, now_ms=present_ms)
+        else:
+            verifier.verify_as_of(handed, encoded, request=asked, at_ms=at_ms)
     assert refused.value.expected
     assert refused.value.found
     assert refused.value.step == REFUSALS[refused.value.code].step
@@ -57,7 +60,7 @@ def code_of(
 
 def test_an_honest_proof_shows_facts_on_separate_axes(told: Story) -> None:
     verdict = Verifier(told.trust).verify(
-        told.document, told.proof.encode(), request=told.request, at_ms=told.now_ms
+        told.document, told.proof.encode(), request=told.request, now_ms=told.now_ms
     )
     assert verdict.integrity.size == len(told.document)
     assert verdict.issuer.member == ISSUER
@@ -73,9 +76,9 @@ def test_a_document_may_come_in_pieces_or_as_a_file(told: Story, tmp_path: Path)
     path.write_bytes(told.document)
     verifier = Verifier(told.trust)
     with path.open("rb") as file:
-        from_file = verifier.verify(file, told.proof.encode(), request=told.request, at_ms=told.now_ms)
+        from_file = verifier.verify(file, told.proof.encode(), request=told.request, now_ms=told.now_ms)
     pieces = [told.document[:7], told.document[7:]]
-    from_pieces = verifier.verify(pieces, told.proof.encode(), request=told.request, at_ms=told.now_ms)
+    from_pieces = verifier.verify(pieces, told.proof.encode(), request=told.request, now_ms=told.now_ms)
     assert from_file == from_pieces
 
 
@@ -117,7 +120,7 @@ def test_another_version_of_the_proof_is_refused_as_such(told: Story) -> None:
     encoded = bytearray(told.proof.encode())
     encoded[11] = 2
     with pytest.raises(VerificationError, match="version"):
-        Verifier(told.trust).verify_anchor(told.document, bytes(encoded), at_ms=told.now_ms)
+        Verifier(told.trust).verify_anchor(told.document, bytes(encoded), now_ms=told.now_ms)
 
 
 def test_another_bank_is_refused(told: Story) -> None:
@@ -151,9 +154,11 @@ def test_a_proof_that_was_never_presented_is_refused(told: Story) -> None:
 
 
 def test_a_stale_proof_is_refused_and_a_fresh_one_passes(told: Story) -> None:
-    assert code_of(told, at_ms=told.now_ms + 20 * 3_600_000 + DAY_MS) in {"stale-proof", "consent-period"}
+    assert code_of(told, now_ms=told.now_ms + 20 * 3_600_000 + DAY_MS) in {"stale-proof", "consent-period"}
     with pytest.raises(VerificationError) as refused:
-        Verifier(told.trust).verify_anchor(told.document, told.proof.encode(), at_ms=told.now_ms + 2 * DAY_MS)
+        Verifier(told.trust).verify_anchor(
+            told.document, told.proof.encode(), now_ms=told.now_ms + 2 * DAY_MS
+        )
     assert refused.value.code == "stale-proof"
 
 
@@ -161,8 +166,12 @@ def test_a_time_before_the_anchor_is_refused(told: Story) -> None:
     assert code_of(told, at_ms=told.now_ms - DAY_MS) == "not-yet-anchored"
 
 
+def test_a_clock_behind_the_proof_is_blamed_and_not_the_document(told: Story) -> None:
+    assert code_of(told, now_ms=told.now_ms - DAY_MS) == "clock-behind"
+
+
 def test_an_expired_document_is_refused(told: Story) -> None:
-    assert code_of(told, at_ms=told.now_ms + 60 * DAY_MS) == "document-expired"
+    assert code_of(told, now_ms=told.now_ms + 60 * DAY_MS) == "document-expired"
 
 
 def test_a_withdrawn_consent_is_refused_after_refresh(story: Story) -> None:
@@ -201,7 +210,7 @@ def test_absence_of_a_revocation_cannot_be_shown_once_it_is_recorded(story: Stor
 
 def test_the_anchor_alone_can_be_verified_by_that_name(told: Story) -> None:
     verdict = Verifier(told.trust).verify_anchor(
-        told.document, replace(told.proof, presentation=None).encode(), at_ms=told.now_ms
+        told.document, replace(told.proof, presentation=None).encode(), now_ms=told.now_ms
     )
     assert verdict.anchored.height == 1 or verdict.anchored.height > 1
     assert not hasattr(verdict, "consent")

@@ -90,7 +90,7 @@ def test_a_document_comes_as_bytes_as_a_file_or_in_pieces() -> None:
     verifier = Verifier(shown.trust)
     forms = (DOCUMENT, io.BytesIO(DOCUMENT), [DOCUMENT[:1], b"", DOCUMENT[1:]], iter([DOCUMENT]))
     verdicts = [
-        verifier.verify(form, shown.proof_bytes, request=shown.request, at_ms=shown.at_ms) for form in forms
+        verifier.verify(form, shown.proof_bytes, request=shown.request, now_ms=shown.at_ms) for form in forms
     ]
     assert verdicts == [shown.verify()] * len(forms)
 

@@ -23,7 +23,7 @@ HONEST = (honest, honest_after_handovers, honest_from_checkpoint, honest_under_h
 def ask(verifier: Verifier, shown: Shown, at_ms: int | None = None) -> object:
     when = shown.at_ms if at_ms is None else at_ms
     try:
-        return verifier.verify(shown.document, shown.proof_bytes, request=shown.request, at_ms=when)
+        return verifier.verify_as_of(shown.document, shown.proof_bytes, request=shown.request, at_ms=when)
     except VerificationError as refused:
         return refused.code, refused.where
 

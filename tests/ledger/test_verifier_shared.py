@@ -18,7 +18,7 @@ def answer(shown: Shown) -> Verdict | str:
     """Return what the one verifier of this trusted root says."""
     try:
         return shown.verifier.verify(
-            shown.document, shown.proof_bytes, request=shown.request, at_ms=shown.at_ms
+            shown.document, shown.proof_bytes, request=shown.request, now_ms=shown.at_ms
         )
     except VerificationError as refused:
         return refused.code
@@ -50,7 +50,9 @@ def test_a_document_that_arrives_in_pieces_is_verified_once_it_is_whole() -> Non
     async def verify() -> Verdict:
         pieces = [piece async for piece in received()]
         return await asyncio.to_thread(
-            lambda: shown.verifier.verify(pieces, shown.proof_bytes, request=shown.request, at_ms=shown.at_ms)
+            lambda: shown.verifier.verify(
+                pieces, shown.proof_bytes, request=shown.request, now_ms=shown.at_ms
+            )
         )
 
     assert asyncio.run(verify()) == shown.verify()

@@ -30,7 +30,7 @@ def test_threads_share_one_verifier() -> None:
         if number % 3 == 2:
             document += b"!"
         try:
-            return verifier.verify(document, proof, request=shown.request, at_ms=NOW_MS).consent.purpose
+            return verifier.verify(document, proof, request=shown.request, now_ms=NOW_MS).consent.purpose
         except VerificationError as error:
             return error.code
 
@@ -50,9 +50,9 @@ def test_coroutines_share_one_verifier_and_hash_documents_as_they_come() -> None
             await asyncio.sleep(0)
         try:
             content = hasher.finish()
-            verdict = verifier.verify(content, shown.proof_bytes, request=shown.request, at_ms=NOW_MS)
+            verdict = verifier.verify(content, shown.proof_bytes, request=shown.request, now_ms=NOW_MS)
             in_thread = await asyncio.to_thread(
-                verifier.verify, document, shown.proof_bytes, request=shown.request, at_ms=NOW_MS
+                verifier.verify, document, shown.proof_bytes, request=shown.request, now_ms=NOW_MS
             )
         except VerificationError as error:
             return error.code
@@ -74,7 +74,7 @@ def test_a_content_that_is_not_the_documents_is_refused_like_the_document() -> N
         replace(honest_content, root=bytes(32)),
     ):
         with pytest.raises(VerificationError) as refused:
-            verifier.verify(content, shown.proof_bytes, request=shown.request, at_ms=NOW_MS)
+            verifier.verify(content, shown.proof_bytes, request=shown.request, now_ms=NOW_MS)
         assert refused.value.code == "document-altered"
 
 
@@ -102,7 +102,7 @@ def test_a_large_document_is_verified_in_constant_memory() -> None:
         "def ask(size):\n"
         "    piece = bytes(1 << 20)\n"
         "    try:\n"
-        "        verifier.verify_anchor((piece for _ in range(size >> 20)), shown.proof_bytes, at_ms=NOW_MS)\n"
+        "        verifier.verify_anchor((piece for _ in range(size >> 20)), shown.proof_bytes, now_ms=NOW_MS)\n"
         "    except VerificationError as error:\n"
         "        return error.found\n"
         "ask(4 << 20)\n"

@@ -48,6 +48,8 @@ from ledger.rules.transactions import Transaction, TransactionBody, VerifiedTran
 START_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+LATER_MS = START_MS + 365 * DAY_MS
+"""A time after every story that starts at START_MS, as a clock shows it to whoever asks about a past time."""
 REPORT = "hk.credit-report"
 NOTICE = "hk.public-notice"
 MAINLAND_REPORT = "cn.credit-report"

@@ -1,5 +1,7 @@
 """Write proofs.json: honest and forged proofs with what a verifier must answer (docs/formats.md, Verification).
 
+All of its questions are about a past time; those about the present are in present.json (make_present).
+
     python -m tests.vectors.make_proofs
 
 The same bytes come out of every run: keys are made of fixed seeds and there is no clock. A case differs from
@@ -37,7 +39,7 @@ class _Table:
         return self.items.index(item)
 
 
-class _Writer:
+class Writer:
     """Collects cases and what they share."""
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class _Writer:
             "trust": self.trusts.number(self._trust(shown.trust)),
             "document": self.documents.number(_repeated(shown.document)),
             "request": self.requests.number(_base64(shown.request.encode())),
-            "at_ms": shown.at_ms,
+            "now_ms" if shown.is_present else "at_ms": shown.at_ms,
             "max_age_ms": shown.max_age_ms,
             "suspended_issuer": shown.suspended_issuer.value,
             "proof": self._proof(shown.proof_bytes),
@@ -61,6 +63,23 @@ class _Writer:
         self.cases.append(case)
         if is_base:
             self.bases[name] = shown.proof_bytes
+
+    def text(self) -> str:
+        """Return the content of the file of vectors."""
+        parts: dict[str, list[Json]] = {
+            "genesis": self.genesis.items,
+            "trusts": self.trusts.items,
+            "documents": self.documents.items,
+            "requests": self.requests.items,
+            "cases": self.cases,
+        }
+        lines = [
+            f"{json.dumps(name)}: [\n"
+            + ",\n".join(json.dumps(item, ensure_ascii=False) for item in items)
+            + "\n]"
+            for name, items in parts.items()
+        ]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def _trust(self, trust: TrustedRoot) -> Json:
         value = trusted_root_to_json(trust)
@@ -110,7 +129,7 @@ def facts_of(value: object) -> Json:
 
 def make() -> str:
     """Return the content of proofs.json."""
-    writer = _Writer()
+    writer = Writer()
     honest_cases: tuple[Callable[[], Shown], ...] = (*HONEST, *EDGES)
     for case in honest_cases:
         shown = shown_by(case)
@@ -123,20 +142,7 @@ def make() -> str:
         assert isinstance(forgery, Forgery)
         refused: Case = {"refused": {"step": forgery.step, "code": forgery.code}}
         writer.add(path.stem.removeprefix("test_"), forgery.forge(forgery.honest()), refused)
-    parts: dict[str, list[Json]] = {
-        "genesis": writer.genesis.items,
-        "trusts": writer.trusts.items,
-        "documents": writer.documents.items,
-        "requests": writer.requests.items,
-        "cases": writer.cases,
-    }
-    lines = [
-        f"{json.dumps(name)}: [\n"
-        + ",\n".join(json.dumps(item, ensure_ascii=False) for item in items)
-        + "\n]"
-        for name, items in parts.items()
-    ]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    return writer.text()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from tests.campaigns.witness.answers import PAGE, Page, open_page
 from tests.campaigns.witness.comparing import compare
 from tests.campaigns.witness.questions import pinned
 from tests.support.browser import find_browser
-from tests.support.consortium import key_of
-from tests.vectors.pinned import VECTORS
+from tests.support.consortium import MINUTE_MS, START_MS, key_of
+from tests.vectors.pinned import PRESENT_VECTORS, VECTORS
 
 HTML = PAGE.read_text(encoding="utf-8")
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -47,7 +47,7 @@ def test_the_page_answers_every_vector_as_the_library_does(witness: Page) -> Non
     answers = dict(zip(QUESTIONS, witness.answer(list(QUESTIONS.values())), strict=True))
     expected = {
         case["name"]: case.get("verdict") or case.get("anchor_verdict") or case["refused"]
-        for case in VECTORS["cases"]
+        for case in (*VECTORS["cases"], *PRESENT_VECTORS["cases"])
     }
     assert len(expected) > 200
     assert {name: found for name, found in answers.items() if found != expected[name]} == {}
@@ -63,22 +63,28 @@ def test_the_page_answers_random_questions_as_the_library_does(witness: Page) ->
     assert compared.answers["verdict"] > 20
 
 
-DEFECTS = {
+BROKEN = {
     "white space of another kind": (
         "if (/[^ \\t\\r\\n]/.test(text.slice(at)))",
         "if (/\\S/.test(text.slice(at)))",
     ),
     "a checkpoint never expires": ("pin.valid_from_ms <= atMs && atMs <= pin.valid_until_ms", "true"),
-    "ended at the header": ("atMs <= metadata.expires_ms", "header.time_ms <= metadata.expires_ms"),
+    "ended at the header": ("judgedMs <= metadata.expires_ms", "header.time_ms <= metadata.expires_ms"),
+    "the present is a past time": ("Math.max(nowMs, newestMs)", "nowMs"),
+    "a clock may be slow": ("behind <= CLOCK_SKEW_MS", "true"),
+    "the newer header tells no time": (
+        "newestMs: Math.max(header.time_ms, newer.time_ms)",
+        "newestMs: header.time_ms",
+    ),
 }
 
 
 @pytest.mark.slow
 @needs_browser
-@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("defect", BROKEN)
 def test_the_questions_find_a_page_with_a_defect(tmp_path: Path, defect: str) -> None:
     assert BROWSER is not None
-    rule, broken = DEFECTS[defect]
+    rule, broken = BROKEN[defect]
     assert HTML.count(rule) == 1
     page = tmp_path / "verify.html"
     # The policy admits the genuine script alone.
@@ -186,6 +192,11 @@ def test_the_page_takes_a_zero_with_a_sign(witness: Page) -> None:
     assert parse_trusted_root(altered.encode()) == parse_trusted_root(HONEST.trust)
 
 
+def set_clock(page: Page, now_ms: int) -> None:
+    """Let the browser's clock stand, and ask about the present."""
+    page.run(f"(Date.now = () => {now_ms}, document.getElementById('at').value = '')")
+
+
 @needs_browser
 def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
     witness: Page, tmp_path: Path
@@ -200,7 +211,7 @@ def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
         path = tmp_path / element
         path.write_bytes(content)
         witness.choose_file(element, path)
-    witness.run(f"document.getElementById('at').value = new Date({HONEST.at_ms}).toISOString().slice(0, 23)")
+    set_clock(witness, HONEST.time_ms)
     witness.click("#run")
     assert "Verified" in witness.text_of_verdict()
     for language, word in (
@@ -216,6 +227,55 @@ def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
     assert "document-altered" in witness.text_of_verdict()
     witness.click("[data-language=zh-Hant]")
     assert REFUSALS["document-altered"].meaning.zh_hant in witness.text_of_verdict()
+
+
+def ask_about(page: Page, past_ms: int) -> str:
+    """Ask the form about a past time; return what it says."""
+    page.run(f"document.getElementById('at').value = new Date({past_ms}).toISOString().slice(0, 23)")
+    page.click("#run")
+    return page.text_of_verdict()
+
+
+@needs_browser
+def test_the_form_asks_about_the_present_or_a_past_time_and_blames_a_slow_clock(
+    witness: Page, tmp_path: Path
+) -> None:
+    ended = QUESTIONS["withdrawn_since"]
+    header_ms = START_MS + 2 * MINUTE_MS
+    contents = {"document": ended.document, "proof": ended.proof, "trust": ended.trust}
+    for element, content in {**contents, "request": ended.request or b""}.items():
+        path = tmp_path / element
+        path.write_bytes(content)
+        witness.choose_file(element, path)
+    witness.click("[data-language=en]")
+    set_clock(witness, header_ms)
+    assert "asked about, not the present" in ask_about(witness, ended.time_ms), "it held then"
+    for now_ms, code in (
+        (header_ms, "consent-ended"),
+        (header_ms - MINUTE_MS, "consent-ended"),
+        (header_ms - MINUTE_MS - 1, "clock-behind"),
+        (header_ms - 3 * MINUTE_MS, "clock-behind"),
+    ):
+        set_clock(witness, now_ms)
+        witness.click("#run")
+        assert code in witness.text_of_verdict()
+    refusal = REFUSALS["clock-behind"]
+    for language, sentences in (
+        ("zh-Hans", (refusal.meaning.zh_hans, refusal.next_step.zh_hans)),
+        ("zh-Hant", (refusal.meaning.zh_hant, refusal.next_step.zh_hant)),
+        ("en", (refusal.meaning.en, refusal.next_step.en)),
+    ):
+        witness.click(f"[data-language={language}]")
+        assert all(sentence in witness.text_of_verdict() for sentence in sentences)
+    set_clock(witness, ended.time_ms - 1)
+    assert "to come" in ask_about(witness, ended.time_ms)
+
+
+@needs_browser
+@pytest.mark.parametrize("times", ["{}", "{nowMs: 1, atMs: 1}", "{nowMs: NaN}", "{atMs: 1.5}", "{nowMs: -1}"])
+def test_the_page_takes_one_time_and_a_whole_one(witness: Page, times: str) -> None:
+    asked = f"luohu.verify({{trust: null, document: new Blob([]), proof: new Uint8Array(), ...{times}}})"
+    assert "TypeError" in witness.run(f"{asked}.then(() => 'verified', (error) => `${{error}}`)")
 
 
 @needs_browser
@@ -256,6 +316,15 @@ def test_the_policy_allows_this_script_and_nothing_else() -> None:
 
 
 def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
+    listed = HTML.partition("const REFUSALS = {")[2].partition("};")[0]
+    steps = dict(
+        re.findall(
+            r"^  (\w+): (\{.*\}),$", HTML.partition("const NEXT_STEPS = {")[2].partition("};")[0], re.M
+        )
+    )
     for code, refusal in REFUSALS.items():
-        for sentence in (refusal.meaning.en, refusal.meaning.zh_hans, refusal.meaning.zh_hant):
-            assert json.dumps(sentence, ensure_ascii=False) in HTML, code
+        (entry,) = re.findall(rf'^  "{code}": \[(\{{.*\}}), NEXT_STEPS\.(\w+)\],$', listed, re.MULTILINE)
+        for told, sentence in ((entry[0], refusal.meaning), (steps[entry[1]], refusal.next_step)):
+            texts = {"en": sentence.en, "zh-Hans": sentence.zh_hans, "zh-Hant": sentence.zh_hant}
+            assert json.loads(told) == texts, code
+    assert len(re.findall("NEXT_STEPS", listed)) == len(REFUSALS)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from ledger.commitments import Metadata, Opening, day_of
+from ledger.encoding.arguments import describe, require_bytes, require_instance, require_time
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack
+from ledger.errors import WrongCall
 from ledger.proofs import PROOF_SUFFIX
 from ledger.trees.merkle import CHUNK_SIZE, Content, content_root
 
@@ -41,6 +43,24 @@ class Draft:
     proof_path: Path | None = None
 
     def __post_init__(self) -> None:
+        for where, given, kind, cure in (
+            ("reference", self.reference, str | None, "Give the bureau's own name for this copy, or None."),
+            ("schema", self.schema, str, "Give the code of a schema, like hk.credit-report."),
+            ("media_type", self.media_type, str, "Give a media type, like application/pdf."),
+            (
+                "content",
+                self.content,
+                Content,
+                "Let draft_of_bytes, draft_of_file or a ContentHasher make it.",
+            ),
+            ("holder_key", self.holder_key, PublicKey | None, "Give PublicKey.from_text(text), or None."),
+            ("proof_path", self.proof_path, Path | None, "Give Path(path), or None."),
+        ):
+            if not isinstance(given, kind):
+                expected = getattr(kind, "__name__", f"{kind}")
+                raise WrongCall(where=where, expected=expected, found=describe(given), cure=cure)
+        if self.expires_ms is not None:
+            require_time("expires_ms", self.expires_ms)
         if self.reference is not None and not 1 <= len(self.reference) <= REFERENCE_SIZE_MAX:
             raise ValueError(
                 f"reference: expected 1 to {REFERENCE_SIZE_MAX} characters, found {len(self.reference)}"
@@ -72,6 +92,8 @@ def draft_of_bytes(
     expires_ms: int | None = None,
 ) -> Draft:
     """Return the draft of a document in memory."""
+    cure = "Give the document's bytes; draft_of_file takes a path."
+    document = require_bytes("document", document, cure=cure)
     return Draft(
         reference, schema, media_type, Content(*content_root((document,))), holder_key, expires_ms, None
     )
@@ -86,6 +108,7 @@ def draft_of_file(
     expires_ms: int | None = None,
 ) -> Draft:
     """Return the draft of a file, whose proof will be written beside it. Raises OSError. Reads all of it."""
+    require_instance("path", path, Path, cure="Give Path(path); draft_of_bytes takes the bytes.")
     with path.open("rb") as file:
         content = Content(*content_root(iter(lambda: file.read(CHUNK_SIZE), b"")))
     proof_path = proof_path_of(path.resolve())

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeVar
 
+from ledger.encoding.arguments import require_each
 from ledger.proofs import Evidence, EvidenceRequest
 from ledger.rules.transactions import Transaction
 from node.client.client import Client, Result
@@ -32,6 +33,7 @@ class Nodes:
     @asynccontextmanager
     async def connect(cls, urls: Sequence[str]) -> AsyncIterator["Nodes"]:
         """Open clients for nodes' URLs, like http://127.0.0.1:7201. Asks nothing yet."""
+        require_each("urls", urls, str, cure='Give a list: ["http://127.0.0.1:7201"].')
         async with AsyncExitStack() as stack:
             yield cls([await stack.enter_async_context(Client.connect(url)) for url in urls])
 

@@ -263,6 +263,15 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     yield "vote-log", "two-copies", log + group * 2
     yield "vote-log-groups", "two-copies", group * 2
     yield "vote-log-groups", "torn", group + bytes(4096)
+    yield from argument_entries()
+
+
+def argument_entries() -> Iterator[tuple[str, str, bytes]]:
+    """Yield calls: all arguments good, one odd, all odd."""
+    for call in (0, 7, 20):
+        yield "arguments", f"good-{call}", bytes([call, 0, 0, 0, 0, 0, 0])
+        yield "arguments", f"one-{call}", bytes([call, 0, 9, 0])
+        yield "arguments", f"odd-{call}", bytes([call, 1, 20, 40, 60, 80, 100])
 
 
 def write() -> None:

@@ -1,4 +1,5 @@
-"""Fuzz targets: one for each decoder of bytes that strangers, peers or a damaged disk can choose.
+"""Fuzz targets: one for each decoder of bytes that strangers, peers or a damaged disk can choose, and one for what
+callers pass to public calls.
 
 Rule 1: a target returns for bytes that are accepted or refused with the declared family of errors; everything
 else that escapes it is a finding.
@@ -15,7 +16,7 @@ from ledger.bundles import RATIO_MAX, RATIO_SLACK, open_bundle
 from ledger.chain.snapshots import decode_chunk
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.records import from_json, pack, parse_json, to_json, unpack
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LuohuError
 from ledger.genesis import genesis_to_json, parse_genesis
 from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
@@ -42,6 +43,7 @@ from tests.attacks.forge import (
     honest_from_checkpoint,
     honest_under_history,
 )
+from tests.support.wrongcalls import ODD, calls
 
 Target = Callable[[bytes], None]
 
@@ -171,7 +173,7 @@ _HONEST: Final = {shown.proof_bytes for shown in (*_SHOWN, honest_from_checkpoin
 def _verified(shown: Shown, proof: bytes) -> None:
     """Show a proof to the bank: only an honest one may pass."""
     try:
-        shown.verifier.verify(shown.document, proof, request=shown.request, at_ms=shown.at_ms)
+        shown.verifier.verify(shown.document, proof, request=shown.request, now_ms=shown.at_ms)
     except VerificationError as refused:
         assert refused.step and refused.expected and refused.found
         return
@@ -212,6 +214,28 @@ def _verifier_values(data: bytes) -> None:
             _verified(shown, encoded)
 
 
+def _arguments(data: bytes) -> None:
+    """A public call with arguments of any kind: which call, then for each argument whether it is odd, and how."""
+    call, *odd = data or b"\0"
+    names, kinds = sorted(calls()), sorted(ODD)
+    each = calls()[names[call % len(names)]]
+    given = dict(each.arguments)
+    for name, kind in zip(given, odd, strict=False):
+        if kind:
+            given[name] = ODD[kinds[(kind - 1) % len(kinds)]]()
+    try:
+        each.function(**given)
+    except LuohuError as error:
+        assert error.expected and error.found
+        assert not isinstance(error, VerificationError) or error.step
+    except ValueError:
+        assert "reference" in given, "a bureau's reference has a size"
+    finally:
+        for value in given.values():
+            if asyncio.iscoroutine(value):
+                value.close()
+
+
 TARGETS: Final[dict[str, Target]] = {
     "codec": _canonical(lambda data: encode(decode(data))),
     "transaction": _canonical(lambda data: Transaction.decode(data).encoded),
@@ -242,4 +266,5 @@ TARGETS: Final[dict[str, Target]] = {
     "verifier": _verifier,
     "verifier-edits": _verifier_edits,
     "verifier-values": _verifier_values,
+    "arguments": _arguments,
 }

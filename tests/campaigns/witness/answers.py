@@ -36,7 +36,8 @@ _ANSWER = """
     try {
       return await luohu.verify({
         trust, document: new Blob([bytes(asked.document)]), proof: bytes(asked.proof), request,
-        atMs: asked.at_ms, maxAgeMs: asked.max_age_ms, acceptBeforeDistrust: asked.suspended_issuer !== "refuse",
+        nowMs: asked.now_ms, atMs: asked.at_ms, maxAgeMs: asked.max_age_ms,
+        acceptBeforeDistrust: asked.suspended_issuer !== "refuse",
       });
     } catch (error) {
       const {step, code} = error;
@@ -100,16 +101,32 @@ def answer_of_library(question: Question) -> Json:
     except LedgerError:
         return "trust"
     verifier = Verifier(trust, suspended_issuer=SuspendedIssuer(question.suspended_issuer))
-    times = {"at_ms": question.at_ms, "max_age_ms": question.max_age_ms}
+    document, proof, max_age_ms = question.document, question.proof, question.max_age_ms
     try:
+        if question.request is None and question.is_present:
+            return facts_of(
+                verifier.verify_anchor(document, proof, now_ms=question.time_ms, max_age_ms=max_age_ms)
+            )
         if question.request is None:
-            return facts_of(verifier.verify_anchor(question.document, question.proof, **times))
+            return facts_of(
+                verifier.verify_anchor_as_of(document, proof, at_ms=question.time_ms, max_age_ms=max_age_ms)
+            )
         try:
             request = Request.decode(question.request)
             request.decoded()
         except LedgerError:
             return "request"
-        return facts_of(verifier.verify(question.document, question.proof, request=request, **times))
+        if question.is_present:
+            return facts_of(
+                verifier.verify(
+                    document, proof, request=request, now_ms=question.time_ms, max_age_ms=max_age_ms
+                )
+            )
+        return facts_of(
+            verifier.verify_as_of(
+                document, proof, request=request, at_ms=question.time_ms, max_age_ms=max_age_ms
+            )
+        )
     except VerificationError as error:
         return {"step": error.step, "code": error.code}
 
@@ -123,7 +140,8 @@ def _to_json(question: Question) -> dict[str, Json]:
         "document": base64_of(question.document),
         "proof": base64_of(question.proof),
         "request": None if question.request is None else base64_of(question.request),
-        "at_ms": question.at_ms,
+        "now_ms": question.time_ms if question.is_present else None,
+        "at_ms": None if question.is_present else question.time_ms,
         "max_age_ms": question.max_age_ms,
         "suspended_issuer": question.suspended_issuer,
     }

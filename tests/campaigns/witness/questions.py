@@ -15,7 +15,14 @@ from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC
 from ledger.proofs import PROOF_MAGIC
 from tests.campaigns.fuzz.random_changes import changed
-from tests.vectors.pinned import document_of, proofs, request_of, trust_of
+from tests.vectors.pinned import (
+    PRESENT_VECTORS,
+    VECTORS,
+    document_of,
+    proofs,
+    request_of,
+    trust_of,
+)
 
 SIZE_MAX: Final = 100_000
 """The largest document and proof that is changed, in bytes: pinned ones of many chunks are asked as they are."""
@@ -33,13 +40,17 @@ ODD_VALUES: Final[tuple[Json, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a bank asks: the contents of its files, and the time. Without a request, about the anchor alone."""
+    """What a bank asks: the contents of its files, and the time. Without a request, about the anchor alone.
+
+    `time_ms` is the present by the bank's clock where the question `is_present`, a past time otherwise.
+    """
 
     trust: bytes
     document: bytes
     proof: bytes
     request: bytes | None
-    at_ms: int
+    time_ms: int
+    is_present: bool
     max_age_ms: int
     suspended_issuer: str
 
@@ -48,15 +59,17 @@ def pinned() -> dict[str, Question]:
     """Return the question of each pinned proof, by the name of its case."""
     return {
         case["name"]: Question(
-            trust_of(case),
-            document_of(case),
+            trust_of(case, vectors),
+            document_of(case, vectors),
             proof,
-            None if "anchor_verdict" in case else request_of(case),
-            case["at_ms"],
+            None if "anchor_verdict" in case else request_of(case, vectors),
+            case["now_ms"] if "now_ms" in case else case["at_ms"],
+            "now_ms" in case,
             case["max_age_ms"],
             case["suspended_issuer"],
         )
-        for case, proof in proofs()
+        for vectors in (VECTORS, PRESENT_VECTORS)
+        for case, proof in proofs(vectors)
     }
 
 
@@ -101,7 +114,7 @@ def crossed(chance: random.Random) -> Question:
     question = chance.choice(PINNED)
     for _ in range(chance.randint(1, 4)):
         other = chance.choice(PINNED)
-        match chance.randrange(7):
+        match chance.randrange(8):
             case 0:
                 question = replace(question, trust=other.trust)
             case 1:
@@ -109,12 +122,14 @@ def crossed(chance: random.Random) -> Question:
             case 2:
                 question = replace(question, request=other.request)
             case 3:
-                at_ms = chance.choice(_TIMES_MS) + chance.choice((-1, 0, 1))
-                question = replace(question, at_ms=at_ms)
+                time_ms = chance.choice(_TIMES_MS) + chance.choice((-60_001, -60_000, -1, 0, 1))
+                question = replace(question, time_ms=min(time_ms, 2**53 - 1))
             case 4:
                 question = replace(question, max_age_ms=other.max_age_ms)
             case 5:
                 question = replace(question, suspended_issuer=other.suspended_issuer)
+            case 6:
+                question = replace(question, is_present=not question.is_present)
             case _:
                 question = replace(question, request=None)
     return question

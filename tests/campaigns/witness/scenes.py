@@ -60,7 +60,8 @@ def scene(chance: random.Random) -> Question:
         document=shown.document,
         proof=shown.proof_bytes,
         request=None if chance.random() < 0.1 else shown.request.encode(),
-        at_ms=chance.choice((NOW_MS, NOW_MS, NOW_MS, _time(chance))),
+        time_ms=chance.choice((NOW_MS, NOW_MS, NOW_MS, _time(chance), _beside(chance, height))),
+        is_present=chance.random() < 0.5,
         max_age_ms=chance.choice((MAX_AGE_MS, MAX_AGE_MS, 8 * MINUTE_MS, 7 * MINUTE_MS, 0)),
         suspended_issuer=chance.choice(list(SuspendedIssuer)).value,
     )
@@ -70,6 +71,12 @@ def _time(chance: random.Random) -> int:
     """Return a time of some block, or one of a day or thirty later, or a millisecond beside."""
     minutes, days = chance.choice((0, 1, 2, 3, 5, 7, 10)), chance.choice((0, 0, 0, 1, 30))
     return START_MS + minutes * MINUTE_MS + days * DAY_MS + chance.choice((-1, 0, 0, 1))
+
+
+def _beside(chance: random.Random, height: int) -> int:
+    """Return a time at or near the most that a clock may be behind a block."""
+    behind_ms = chance.choice((0, 1, MINUTE_MS // 2, MINUTE_MS - 1, MINUTE_MS, MINUTE_MS + 1, 3 * MINUTE_MS))
+    return START_MS + height * MINUTE_MS - behind_ms
 
 
 def _some(chance: random.Random, share: float, **drawn: Callable[[], object]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
 
             proof_path = tmp_path / "report.pdf.proof"
             proof = Proof.decode(proof_path.read_bytes())
-            verifier.verify_anchor(report.read_bytes(), proof.encode(), at_ms=now_ms())
+            verifier.verify_anchor(report.read_bytes(), proof.encode(), now_ms=now_ms())
 
             request = make_request(network, trust)
             consent = await make_consent(client, request, wallet, now_ms=now_ms())
@@ -121,7 +121,7 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             refreshed = await refresh(client, proof, consent)
             presented = present(refreshed, request, consent, wallet)
             verdict = verifier.verify(
-                report.read_bytes(), presented.encode(), request=request, at_ms=now_ms()
+                report.read_bytes(), presented.encode(), request=request, now_ms=now_ms()
             )
             assert (verdict.consent.recipient, verdict.consent.used) == (BANK, 0)
 
@@ -135,13 +135,13 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             )
             assert used_again is None, "it is on record, and uses up nothing more"
             after = await refresh(client, presented, consent)
-            verdict = verifier.verify(report.read_bytes(), after.encode(), request=request, at_ms=now_ms())
+            verdict = verifier.verify(report.read_bytes(), after.encode(), request=request, now_ms=now_ms())
             assert verdict.consent.used == 1
 
             await withdraw(client, consent)
             late = await refresh(client, presented, consent)
             with pytest.raises(VerificationError) as refused:
-                verifier.verify(report.read_bytes(), late.encode(), request=request, at_ms=now_ms())
+                verifier.verify(report.read_bytes(), late.encode(), request=request, now_ms=now_ms())
             assert refused.value.code == "consent-ended"
             with pytest.raises(RefusedByNode) as repeated:
                 await withdraw(client, consent)

@@ -248,8 +248,8 @@ def test_what_was_taken_before_a_stop_is_anchored_after_it_and_its_proof_written
     bureau.node.is_holding = False
     run(bureau, go_on)
     assert leaf_counts(bureau) == [2]
-    at_ms = bureau.node.clock.now_ms
-    VERIFIER.verify_anchor(path.read_bytes(), proof_path_of(path).read_bytes(), at_ms=at_ms)
+    now_ms = bureau.node.clock.now_ms
+    VERIFIER.verify_anchor(path.read_bytes(), proof_path_of(path).read_bytes(), now_ms=now_ms)
 
 
 def test_the_same_document_again_is_one_document_and_a_taken_reference_is_refused(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ class Bureau:
         return Outbox(register, nodes, key=key, trust=TRUST, clock=clock, files=self.files)
 
     def verify(self, draft: Draft, proof: Proof) -> None:
-        at_ms = max(node.clock.now_ms for node in self.nodes)
-        VERIFIER.verify_anchor(draft.content, proof.encode(), at_ms=at_ms)
+        now_ms = max(node.clock.now_ms for node in self.nodes)
+        VERIFIER.verify_anchor(draft.content, proof.encode(), now_ms=now_ms)
 
 
 class WatchedNode(MemoryNode):
@@ -339,9 +339,9 @@ def test_a_correction_is_anchored_then_the_old_document_is_revoked_and_its_proof
     revocation = bureau.node.ledger.blocks[-1].block.transactions[0].body.operations[0]
     assert isinstance(revocation, RevokeDocument) and revocation.reason == "superseded"
     # The holder's old file shows the state of before, and no other can be had: it is of no use once it is stale.
-    at_ms = bureau.node.clock.now_ms + DAY_MS + 1
+    now_ms = bureau.node.clock.now_ms + DAY_MS + 1
     with pytest.raises(VerificationError) as old_refused:
-        VERIFIER.verify_anchor(wrong.content, old.encode(), at_ms=at_ms)
+        VERIFIER.verify_anchor(wrong.content, old.encode(), now_ms=now_ms)
     assert old_refused.value.code == "stale-proof"
 
 
@@ -428,7 +428,7 @@ def test_whenever_the_power_goes_every_proof_is_written_whole_in_the_end(loss: L
             bureau.settle(register)
             assert register.undelivered_ids() == []
         proof = Proof.decode(proof_path_of(path).read_bytes())
-        VERIFIER.verify_anchor(path.read_bytes(), proof.encode(), at_ms=bureau.node.clock.now_ms)
+        VERIFIER.verify_anchor(path.read_bytes(), proof.encode(), now_ms=bureau.node.clock.now_ms)
         assert operations_of(bureau.node) == ["anchor"]
 
 

@@ -242,7 +242,7 @@ def verify_silently(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(socket, "socket", _no_socket)
         patched.setattr(socket, "create_connection", _no_socket)
-        Verifier(trust).verify(document, proof.encode(), request=request, at_ms=now_ms())
+        Verifier(trust).verify(document, proof.encode(), request=request, now_ms=now_ms())
     assert capture.is_silent_since(mark)
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,10 @@ from cli.exits import FINE, NO, USAGE
 from cli.program import run
 from cli.times import show_time
 from ledger.trust import trusted_root_to_json
+from node.clock import SystemClock
 from node.recipient.bulk import CHUNK_ROWS, COLUMNS, BulkSettings, Row, answer_rows
+from tests.support.clocked import luohu_at
+from tests.support.consortium import DAY_MS, LATER_MS
 from tests.support.sources import ROOT
 from tests.support.story import Story, make_request, tell
 
@@ -57,6 +59,12 @@ class Folder:
     def answers(self) -> list[dict[str, str]]:
         with self.out.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands after the story: `--at` asks about a past time."""
+    monkeypatch.setattr("cli.verify.now_ms", lambda: LATER_MS)
 
 
 @pytest.fixture
@@ -111,6 +119,32 @@ def test_every_row_gets_its_answer(folder: Folder, capsys: pytest.CaptureFixture
     assert (altered["expected"], altered["found"]) == (f"{size} bytes", f"{size + 1} bytes")
     assert altered["anchored.height"] == "", "a refusal claims nothing"
     assert not folder.journal.exists()
+
+
+def test_a_manifest_about_the_present_blames_a_slow_clock_row_by_row(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = folder.arguments()
+    place = arguments.index("--at")
+    now_ms = folder.story.now_ms
+    for ahead_ms, codes in (
+        (-DAY_MS, ["clock-behind", "document-altered", "clock-behind"]),
+        (0, ["", "document-altered", "wrong-purpose"]),
+    ):
+        moment_ms = now_ms + ahead_ms
+        monkeypatch.setattr(SystemClock, "wall_ms", lambda _self, moment_ms=moment_ms: moment_ms)
+        assert run([*arguments[:place], *arguments[place + 2 :]]) == NO
+        assert [each["code"] for each in folder.answers()][:3] == codes
+        folder.out.unlink()
+    capsys.readouterr()
+
+
+def test_a_manifest_takes_no_time_to_come(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = folder.arguments()
+    arguments[arguments.index("--at") + 1] = show_time(LATER_MS + 1_000).replace(" UTC+8", "")
+    assert run(arguments) == USAGE
+    assert "Leave --at out" in capsys.readouterr().err
+    assert not folder.out.exists() and not folder.journal.exists()
 
 
 def test_a_batch_of_honest_rows_is_fine_with_one_request_for_all(
@@ -254,7 +288,7 @@ def test_processes_give_the_same_answers_in_the_same_order(folder: Folder) -> No
 
 
 def test_the_command_verifies_with_processes(folder: Folder) -> None:
-    command = [sys.executable, "-m", "cli.main", *folder.arguments()]
+    command = luohu_at(LATER_MS, folder.arguments())
     command[command.index("--jobs") + 1] = "2"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (NO, "")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ledger.verdicts import REFUSALS
 from node.files.configfile import ConfigError
 from node.recipient import form, service
 from node.recipient.service import RecipientService
+from tests.attacks.forge import NOW_MS
 from tests.support.consortium import make_content, make_genesis
 from tests.support.node_world import private_key
 from tests.support.sources import ROOT
@@ -40,27 +41,28 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     told.world.close()
 
 
-class StoryClock:
-    """The wall clock of the story."""
+@dataclass(frozen=True, slots=True)
+class FixedClock:
+    """A clock that stands."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    now_ms: int
 
     def wall_ms(self) -> int:
-        return self._story.now_ms
+        return self.now_ms
 
     def monotonic_ms(self) -> int:
-        return self._story.world.now_ms
+        return self.now_ms
 
 
 Scenario = Callable[[aiohttp.ClientSession, str, RecipientService], Awaitable[None]]
 
 
-def serve(story: Story, scenario: Scenario, *, requests: Path | None = None) -> None:
+def serve(story: Story, scenario: Scenario, *, requests: Path | None = None, ahead_ms: int = 0) -> None:
     """Run a scenario against a service of its own."""
 
     async def main() -> None:
-        service = RecipientService(story.trust, requests=requests, clock=StoryClock(story))
+        clock = FixedClock(story.now_ms + ahead_ms)
+        service = RecipientService(story.trust, requests=requests, clock=clock)
         port = await service.start("127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession() as session:
@@ -119,7 +121,7 @@ def test_an_honest_document_is_verified_and_only_then_is_the_status_200(story: S
     serve(story, scenario)
 
 
-def test_parts_may_come_in_any_order_and_time_and_age_may_be_named(story: Story) -> None:
+def test_parts_may_come_in_any_order_and_a_past_time_and_age_may_be_named(story: Story) -> None:
     async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         backwards = dict(reversed(parts_of(story).items()))
         assert (await post(session, url + "/v1/verify", form_of(backwards)))[0] == 200
@@ -130,7 +132,31 @@ def test_parts_may_come_in_any_order_and_time_and_age_may_be_named(story: Story)
         fresh = form_of(parts_of(story, at_ms=later, max_age_ms="9000000"))
         assert (await post(session, url + "/v1/verify", fresh))[0] == 200
 
+    serve(story, scenario, ahead_ms=7_200_000)
+
+
+@pytest.mark.parametrize("route", ["verify", "verify-anchor"])
+def test_a_time_to_come_is_no_past_time(story: Story, route: str) -> None:
+    request = {"request": None} if route == "verify-anchor" else {}
+
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        for ahead_ms, expected in ((0, 200), (1, 400)):
+            asked = parts_of(story, at_ms=f"{story.now_ms + ahead_ms}", **request)
+            status, answer = await post(session, f"{url}/v1/{route}", form_of(asked))
+            assert status == expected
+        assert check_fault(answer) == "time-to-come"
+        assert "Leave at_ms out" in answer["error"]["cure"]
+
     serve(story, scenario)
+
+
+def test_a_slow_clock_of_the_service_is_told_as_such_and_an_old_one_verifies_nothing(story: Story) -> None:
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        status, answer = await post(session, url + "/v1/verify", form_of(parts_of(story)))
+        assert (status, answer["code"], answer["step"]) == (422, "clock-behind", "status")
+        assert "clock" in answer["next_step"]["en"] and "时钟" in answer["next_step"]["zh-Hans"]
+
+    serve(story, scenario, ahead_ms=-3_600_000)
 
 
 def test_a_caller_may_name_a_request_of_the_folder_and_nothing_outside_it(
@@ -235,6 +261,14 @@ def faults(story: Story) -> dict[str, tuple[bytes, int]]:
         "time in words": (raw(document, proof, request, (named("at_ms"), b"today")), 400),
         "time with a sign": (raw(document, proof, request, (named("at_ms"), b"+1")), 400),
         "time without end": (raw(document, proof, request, (named("at_ms"), b"9" * 300)), 413),
+        "time beyond all times": (
+            raw(document, proof, request, (named("at_ms"), f"{2**53}".encode())),
+            400,
+        ),
+        "age beyond all ages": (
+            raw(document, proof, request, (named("max_age_ms"), f"{2**53}".encode())),
+            400,
+        ),
         "age in bytes": (raw(document, proof, request, (named("max_age_ms"), b"\xff")), 400),
     }
 
@@ -460,7 +494,6 @@ def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -
 
 def test_chosen_fields_have_a_route_of_their_own() -> None:
     from ledger.sdjwt import select
-    from tests.attacks.forge import NOW_MS
     from tests.ledger.test_disclosure import CHOSEN, NAMED, bound, made, shown_for
 
     text = bound(select(made(), CHOSEN))
@@ -472,7 +505,7 @@ def test_chosen_fields_have_a_route_of_their_own() -> None:
     }
 
     async def main() -> None:
-        service = RecipientService(shown.trust, fields_of=lambda _schema: NAMED)
+        service = RecipientService(shown.trust, clock=FixedClock(NOW_MS), fields_of=lambda _schema: NAMED)
         port = await service.start("127.0.0.1", 0)
         url = f"http://127.0.0.1:{port}/v1/verify-disclosure"
         try:
@@ -559,7 +592,7 @@ def test_a_pair_is_held_only_up_to_its_limit(story: Story, monkeypatch: pytest.M
     async def answer(size_max: int) -> int:
         small = replace(service._ANCHOR_PARTS["pair"], size_max=size_max)
         monkeypatch.setattr(service, "_PARTS", {**service._PARTS, "pair": small})
-        served = RecipientService(story.trust, clock=StoryClock(story))
+        served = RecipientService(story.trust, clock=FixedClock(story.now_ms))
         port = await served.start("127.0.0.1", 0)
         try:
             async with aiohttp.ClientSession() as session:
