@@ -3,6 +3,7 @@
 Rule 1: a checkpoint is pinned only after its block was verified under genesis, whatever node handed it over.
 Rule 2: a checkpoint holds at every time asked about: were it to start later, a retrospective question would
 fall back to older validators, whose keys may have leaked.
+Rule 3: a trusted root is never written over by an older one (ledger/trust.py, rule 8).
 """
 
 import json
@@ -12,12 +13,21 @@ from typing import Final
 import click
 
 from cli.exits import own_configuration, wrong_usage
-from cli.files import FILE, read_genesis, read_trusted_root, write_file
+from cli.files import FILE, read_file, read_genesis, read_trusted_root, write_file
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_time
 from ledger.encoding.records import Json
+from ledger.errors import LedgerError
 from ledger.genesis import genesis_block
-from ledger.trust import TRUST_VERSION, Checkpoint, TrustedRoot, trusted_root_to_json
+from ledger.trust import (
+    TRUST_FILE_SIZE_MAX,
+    TRUST_VERSION,
+    Checkpoint,
+    TrustedRoot,
+    check_replaces,
+    parse_trusted_root,
+    trusted_root_to_json,
+)
 
 HEIGHT_MAX: Final = 2**53 - 1
 
@@ -61,8 +71,22 @@ def export(genesis_path: Path, checkpoint: int | None, url: str | None, out: Pat
     with own_configuration():
         root.check()
         text = json.dumps(trusted_root_to_json(root), ensure_ascii=False, indent=2) + "\n"
+    _check_replaces(root, out)
     write_file(out, text.encode())
     _print_root(root, f"wrote {out}", as_json=as_json)
+
+
+def _check_replaces(root: TrustedRoot, out: Path) -> None:
+    """Check that what stands at a path may be written over. Raises CommandError."""
+    if not out.is_file():
+        return
+    try:
+        current = parse_trusted_root(read_file(out, size_max=TRUST_FILE_SIZE_MAX))
+    except LedgerError:
+        # No trusted root: nothing that was trusted is lost.
+        return
+    with own_configuration(f"Name another --out; remove {out} first where it is not to be trusted any more."):
+        check_replaces(root, current)
 
 
 @trust.command("check")

@@ -11,10 +11,14 @@ pin's validator set.
 Rule 5: the window of a checkpoint says when paths may start at it. Outside it, rules 3 and 4 still hold of it:
 what was pinned once stays true, and an expired pin must not bring back the keys that it retired.
 Rule 6: a path ends at the epoch of the header that it carries trust to, and carries nothing else.
+Rule 7: pins that cannot all be true, or never be used, make no trusted root: it is refused when it is read.
+Rule 8: a trusted root takes the place of another only where it is of the same chain, agrees with it, and is not older:
+its newest pin is not lower, and a pin is left out only where the newest one is higher than before. Windows may change.
 """
 
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, ClassVar, Final
 
 from ledger.encoding.arguments import require_instance, require_json_text, require_time
@@ -43,6 +47,9 @@ TRUST_FILE_SIZE_MAX: Final = 2 * 1024 * 1024
 HANDOVERS_MAX: Final = 1_024
 ALWAYS: Final = (0, 2**53 - 1)
 """The window of a pin that never expires, in milliseconds."""
+
+_FETCH: Final = "Fetch the trusted root from the operators again, and change nothing in it."
+_KEEP: Final = "Keep the one in use, and ask the operators for their newest."
 
 
 class TrustError(LedgerError):
@@ -74,27 +81,11 @@ class TrustedRoot:
     checkpoints: Annotated[tuple[Checkpoint, ...], Items(64)]
 
     def check(self) -> None:
-        """Check genesis, its signatures and the order of the checkpoints. Raises LedgerError."""
+        """Check genesis, its signatures, and that the checkpoints agree with it and each other. Raises LedgerError."""
         pack(self)
         self.genesis.verify()
-        heights = [checkpoint.height for checkpoint in self.checkpoints]
-        if heights != sorted(set(heights)):
-            raise TrustError(
-                where="trusted root", expected="checkpoints in order of height", found=f"{heights}"
-            )
-        epochs = [checkpoint.epoch for checkpoint in self.checkpoints]
-        if epochs != sorted(epochs):
-            raise TrustError(
-                where="trusted root", expected="checkpoints whose epochs never fall", found=f"{epochs}"
-            )
-        sets = {0: self.genesis.content.validators}
-        for checkpoint in self.checkpoints:
-            if sets.setdefault(checkpoint.epoch, checkpoint.validators) != checkpoint.validators:
-                raise TrustError(
-                    where="trusted root",
-                    expected="one validator set for each epoch",
-                    found=f"two of {checkpoint.epoch}",
-                )
+        if self.checkpoints:
+            _check_pins(_genesis_pin(self.genesis), self.checkpoints, since_ms=self.genesis.content.time_ms)
 
     @property
     def chain_id(self) -> bytes:
@@ -113,10 +104,8 @@ class Pins:
     __slots__ = ("chain_id", "every", "validators_hashes")
 
     def __init__(self, root: TrustedRoot) -> None:
-        content = root.genesis.content
-        block = genesis_block(content).block
-        self.chain_id = block.header.chain_id
-        genesis = Checkpoint(0, block.hash, 0, content.validators, *ALWAYS)
+        self.chain_id = root.chain_id
+        genesis = _genesis_pin(root.genesis)
         self.every = (genesis, *root.checkpoints)
         """All pins, oldest first: genesis, then the checkpoints, whatever their windows."""
         self.validators_hashes = {pin.epoch: pin.validators.digest() for pin in self.every}
@@ -338,3 +327,66 @@ def trusted_root_to_json(root: TrustedRoot) -> dict[str, Json]:
     """Return the JSON form of a trusted root. Raises EncodingError where it holds what no trusted root does."""
     pack(require_instance("trusted root", root, TrustedRoot, cure="Give what parse_trusted_root returns."))
     return to_json(root)
+
+
+def check_replaces(root: TrustedRoot, kept: TrustedRoot) -> None:
+    """Check that a trusted root may take the place of the one in use (rule 8). Raises LedgerError."""
+    for where, given in (("root", root), ("kept", kept)):
+        pack(require_instance(where, given, TrustedRoot, cure="Give what parse_trusted_root returns."))
+    if root.chain_id != kept.chain_id:
+        expected = f"one of chain {kept.chain_id.hex()}"
+        raise TrustError(where="trusted root", expected=expected, found=root.chain_id.hex(), cure=_KEEP)
+    # What a pin says, whatever its window: two that differ in it stand beside each other here, and are found.
+    together = {
+        (pin.height, pin.block_hash, pin.epoch, pin.validators): pin
+        for pin in (*kept.checkpoints, *root.checkpoints)
+    }
+    ordered = tuple(sorted(together.values(), key=lambda pin: pin.height))
+    try:
+        _check_pins(_genesis_pin(root.genesis), ordered, since_ms=root.genesis.content.time_ms)
+    except TrustError as error:
+        found = f"{error.found} ({error.where}, of both together)"
+        raise TrustError(
+            where="trusted root", expected="pins that agree with those in use", found=found, cure=_KEEP
+        ) from error
+    newest, held = (max((pin.height for pin in each.checkpoints), default=0) for each in (root, kept))
+    if newest < held:
+        expected = f"one whose newest pin is block {held} or higher"
+        raise TrustError(where="trusted root", expected=expected, found=f"block {newest}", cure=_KEEP)
+    missing = {pin.height for pin in kept.checkpoints} - {pin.height for pin in root.checkpoints}
+    if newest == held and missing:
+        expected = f"the pin of block {min(missing)}, or a newer one than block {held}"
+        raise TrustError(where="trusted root", expected=expected, found="neither", cure=_KEEP)
+
+
+def _genesis_pin(genesis: Genesis) -> Checkpoint:
+    return Checkpoint(0, genesis_block(genesis.content).block.hash, 0, genesis.content.validators, *ALWAYS)
+
+
+def _check_pins(genesis: Checkpoint, checkpoints: tuple[Checkpoint, ...], *, since_ms: int) -> None:
+    """Check that pins can all be true, and each be used (rule 7). Raises TrustError."""
+    sets, heights = {0: genesis.validators}, {genesis.block_hash: 0}
+    for number, (before, pin) in enumerate(pairwise((genesis, *checkpoints)), 1):
+        where = f"trusted root, checkpoint {number} at height {pin.height}"
+        # Every epoch has a block of its own, so none is reached sooner.
+        epoch_max = before.epoch + pin.height - before.height
+        if before is not genesis and pin.height <= before.height:
+            raise _contradiction(where, f"a height above {before.height}", "a checkpoint out of order")
+        if not before.epoch <= pin.epoch <= epoch_max:
+            raise _contradiction(where, f"an epoch from {before.epoch} to {epoch_max}", f"{pin.epoch}")
+        if pin.height == 0 and pin.block_hash != genesis.block_hash:
+            raise _contradiction(where, f"the genesis block {genesis.block_hash.hex()}", pin.block_hash.hex())
+        other = heights.setdefault(pin.block_hash, pin.height)
+        if other != pin.height:
+            raise _contradiction(where, "each block at one height", f"the block of height {other}")
+        if sets.setdefault(pin.epoch, pin.validators) != pin.validators:
+            raise _contradiction(where, "one validator set for each epoch", f"two of {pin.epoch}")
+        window = f"{pin.valid_from_ms} to {pin.valid_until_ms} ms"
+        if pin.valid_from_ms >= pin.valid_until_ms:
+            raise _contradiction(where, "a window that ends after it begins", window)
+        if pin.valid_until_ms <= since_ms:
+            raise _contradiction(where, f"a window that ends after genesis, {since_ms} ms", window)
+
+
+def _contradiction(where: str, expected: str, found: str) -> TrustError:
+    return TrustError(where=where, expected=expected, found=found, cure=_FETCH)

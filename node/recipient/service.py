@@ -6,7 +6,8 @@ Rule 2: 200 is given to a document that verified, to nothing else. A refused one
 caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
 Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
 Rule 4: the parts of a form say by their names which is the proof (`node.recipient.presented`).
-Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one.
+Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one: of this chain,
+agreeing with the one in use, and not older (ledger/trust.py, rule 8).
 Rule 6: nothing is remembered. The caller accepts each nonce once.
 """
 
@@ -28,7 +29,7 @@ from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_SIZE_MAX
 from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trees.merkle import Content, ContentHasher
-from ledger.trust import TrustedRoot
+from ledger.trust import TrustedRoot, check_replaces
 from ledger.verdictjson import disclosure_to_json, refusal_to_json, verdict_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
@@ -141,12 +142,12 @@ class RecipientService:
         await self._listener.close()
 
     def reload(self, load: Callable[[], TrustedRoot]) -> bool:
-        """Take the trusted root that `load` returns; keep the old one where it raises. Say which."""
+        """Take the trusted root that `load` returns; keep the old one where it raises or may not follow. Say which."""
         try:
             trust = load()
-            if trust.chain_id != self._trust.chain_id:
-                raise _another_chain(self._trust, trust)
-            self._verifier, self._trust = Verifier(trust), trust
+            verifier = Verifier(trust)
+            check_replaces(trust, self._trust)
+            self._verifier, self._trust = verifier, trust
         except (LedgerError, OSError) as error:
             logger.error("recipient.trust_refused reason=%s", ascii(f"{error}")[:300])
             return False
@@ -362,12 +363,6 @@ async def _unpacked(form: Form) -> Form:
 def _fault(where: str, expected: str, found: str) -> RouteError:
     cure = "Send multipart/form-data as GET /v1/openapi.json describes it."
     return RouteError(status=400, code="encoding", where=where, expected=expected, found=found, cure=cure)
-
-
-def _another_chain(trust: TrustedRoot, other: TrustedRoot) -> LedgerError:
-    return LedgerError(
-        where="trusted root", expected=f"one of chain {trust.chain_id.hex()}", found=other.chain_id.hex()
-    )
 
 
 def _shape(**properties: Json) -> dict[str, Json]:

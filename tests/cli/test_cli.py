@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -23,6 +23,7 @@ from ledger.trust import trusted_root_to_json
 from ledger.verdicts import REFUSALS
 from node.home.home import format_genesis
 from node.storage.leveldb import plyvel
+from tests.attacks.forge import honest_from_checkpoint
 from tests.support.clocked import luohu_at
 from tests.support.consortium import LATER_MS
 from tests.support.sources import ROOT
@@ -383,6 +384,45 @@ def test_proof_show_says_that_nothing_was_verified(desk: Desk, capsys: pytest.Ca
     value = json.loads(capsys.readouterr().out)
     assert value["metadata"]["issuer"] == "hk-bureau"
     assert value["proof"]["presentation"]["nonce"] == desk.story.request.decoded().nonce.hex()
+
+
+def test_an_exported_root_is_never_written_over_a_newer_one_or_one_of_another_chain(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = honest_from_checkpoint()
+    out, genesis = Path(desk.path("kept.json")), desk.path("pinned-genesis.json")
+    Path(genesis).write_bytes(format_genesis(shown.trust.genesis))
+    newer = json.dumps(trusted_root_to_json(shown.trust))
+    bare = json.dumps(trusted_root_to_json(desk.story.trust))
+    for kept, words in ((newer, "block 6 or higher"), (bare, "one of chain")):
+        out.write_text(kept)
+        assert run(["trust", "export", "--genesis", genesis, "--out", str(out)]) == USAGE
+        said = capsys.readouterr().err
+        assert words in said and f"remove {out}" in said
+        assert out.read_text() == kept
+    for content in (
+        "no trusted root",
+        json.dumps(trusted_root_to_json(replace(shown.trust, checkpoints=()))),
+    ):
+        out.write_text(content)
+        assert run(["trust", "export", "--genesis", genesis, "--out", str(out)]) == FINE
+
+
+def test_a_root_with_contradictory_pins_is_told_with_the_checkpoint(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = honest_from_checkpoint()
+    (pin,) = shown.trust.checkpoints
+    wrong = replace(pin, valid_from_ms=pin.valid_until_ms + 1)
+    path = Path(desk.path("wrong.json"))
+    path.write_text(json.dumps(trusted_root_to_json(replace(shown.trust, checkpoints=(wrong,)))))
+    arguments = desk.arguments("--anchor-only")
+    arguments[arguments.index("--trust") + 1] = str(path)
+    for command in (["trust", "check", str(path)], arguments):
+        assert run([*command, "--json"]) == USAGE
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert error["where"] == "trusted root, checkpoint 1 at height 6"
+        assert error["expected"] == "a window that ends after it begins" and error["cure"]
 
 
 def test_an_exported_trusted_root_checks_and_verifies(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from ledger.trust import (
     TrustedRoot,
     TrustError,
     TrustPath,
+    check_replaces,
     parse_trusted_root,
     trusted_root_to_json,
     verify_header,
@@ -28,7 +29,8 @@ from tests.attacks.forge import (
     header_with,
     honest_from_checkpoint,
 )
-from tests.support.consortium import DAY_MS
+from tests.support.consortium import DAY_MS, START_MS, make_content, make_genesis
+from tests.support.forging import with_fields
 
 
 def root_with(shown: Shown, *heights: int) -> TrustedRoot:
@@ -51,6 +53,124 @@ def test_checkpoints_stand_in_order_of_height_with_epochs_that_never_fall() -> N
     for checkpoints in wrong:
         with pytest.raises(TrustError):
             replace(root, checkpoints=checkpoints).check()
+
+
+def reason_of(root: TrustedRoot) -> TrustError:
+    """Return how a root is refused, made by hand and read from its file alike, with all that an error says."""
+    with pytest.raises(TrustError) as made:
+        root.check()
+    with pytest.raises(TrustError) as read:
+        parse_trusted_root(json.dumps(trusted_root_to_json(root)).encode())
+    assert f"{made.value}" == f"{read.value}"
+    error = read.value
+    assert error.where and error.expected and error.found and error.cure
+    return error
+
+
+CONTRADICTIONS: dict[str, tuple[str, dict[str, object]]] = {
+    "another block at height 0": ("the genesis block", {"height": 0, "epoch": 0, "validators": SETS[0]}),
+    "the genesis block at another height": ("each block at one height", {"block_hash": "genesis"}),
+    "the block of another checkpoint": ("each block at one height", {"block_hash": "next"}),
+    "an epoch that no block can have reached": ("an epoch from 0 to 4", {"epoch": 5, "validators": SETS[2]}),
+    "an inverted window": ("ends after it begins", {"valid_from_ms": NOW_MS, "valid_until_ms": NOW_MS - 1}),
+    "an empty window": ("ends after it begins", {"valid_from_ms": NOW_MS, "valid_until_ms": NOW_MS}),
+    "a window before genesis": ("ends after genesis", {"valid_from_ms": 0, "valid_until_ms": START_MS}),
+    "a window in seconds": ("ends after genesis", {"valid_from_ms": 0, "valid_until_ms": NOW_MS // 1_000}),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_pins_that_cannot_all_be_true_make_no_trusted_root(name: str) -> None:
+    words, changes = CONTRADICTIONS[name]
+    shown = honest_from_checkpoint()
+    root = root_with(shown, MIDDLE, PINNED)
+    root.check()
+    hashes = {"genesis": shown.chain.tips[0].encoded_header.hash, "next": root.checkpoints[1].block_hash}
+    if "block_hash" in changes:
+        changes = {"block_hash": hashes[str(changes["block_hash"])]}
+    changed = with_fields(root.checkpoints[0], **changes)
+    error = reason_of(replace(root, checkpoints=(changed, root.checkpoints[1])))
+    assert words in error.expected
+    assert f"checkpoint 1 at height {changed.height}" in error.where or "checkpoint 2" in error.where
+
+
+def test_a_checkpoint_that_says_what_genesis_says_is_true() -> None:
+    shown = honest_from_checkpoint()
+    root_with(shown, 0, PINNED).check()
+    first = shown.chain.checkpoint(0)
+    assert (
+        "an epoch from 0 to 0"
+        in reason_of(
+            replace(root_with(shown, PINNED), checkpoints=(replace(first, epoch=1, validators=SETS[1]),))
+        ).expected
+    )
+
+
+@pytest.mark.parametrize(
+    "checkpoints",
+    [None, ("a",), (None,), [1], 7],
+)
+def test_a_root_that_was_made_by_hand_of_other_things_is_none(checkpoints: object) -> None:
+    root = honest_from_checkpoint().trust
+    for wrong in (with_fields(root, checkpoints=checkpoints), with_fields(root, genesis=checkpoints)):
+        with pytest.raises(LedgerError):
+            wrong.check()
+
+
+def check_order(newer: TrustedRoot, older: TrustedRoot, *, words: str) -> None:
+    """Check that one root may take the place of another, and not the reverse."""
+    check_replaces(newer, older)
+    with pytest.raises(TrustError) as refused:
+        check_replaces(older, newer)
+    assert words in refused.value.expected and refused.value.cure
+
+
+def test_an_older_root_takes_no_newer_ones_place() -> None:
+    shown = honest_from_checkpoint()
+    bare, both = root_with(shown), root_with(shown, MIDDLE, PINNED)
+    for root in (bare, both, root_with(shown, PINNED)):
+        check_replaces(root, root)
+    check_order(root_with(shown, PINNED), bare, words="or higher")
+    check_order(root_with(shown, PINNED), root_with(shown, MIDDLE), words="or higher")
+    check_order(both, root_with(shown, MIDDLE), words="or higher")
+    # A pin that is left out without a newer one was taken back; with a newer one it is not needed any more.
+    check_order(both, root_with(shown, PINNED), words="the pin of block 4")
+    check_order(root_with(shown, TIP), both, words="or higher")
+
+
+def test_windows_may_change_when_a_root_is_replaced() -> None:
+    root = root_with(honest_from_checkpoint(), PINNED)
+    (pin,) = root.checkpoints
+    for until_ms in (pin.valid_until_ms - 1, pin.valid_until_ms + 1):
+        other = replace(root, checkpoints=(replace(pin, valid_until_ms=until_ms),))
+        check_replaces(other, root)
+        check_replaces(root, other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"block_hash": bytes(32)},
+        {"validators": SETS[1]},
+        {"epoch": 1, "validators": SETS[1]},
+        {"height": PINNED + 9, "block_hash": bytes(32), "epoch": 1, "validators": SETS[1]},
+        {"height": PINNED + 9},
+    ],
+)
+def test_a_root_that_contradicts_the_one_in_use_is_refused(changes: dict[str, object]) -> None:
+    root = root_with(honest_from_checkpoint(), PINNED)
+    other = replace(root, checkpoints=(with_fields(root.checkpoints[0], **changes),))
+    other.check()
+    with pytest.raises(TrustError, match="agree with those in use"):
+        check_replaces(other, root)
+
+
+def test_a_root_of_another_chain_is_refused() -> None:
+    root = root_with(honest_from_checkpoint(), PINNED)
+    other = TrustedRoot(1, make_genesis(replace(make_content(), network="another")), ())
+    for pair in ((root, other), (other, root)):
+        with pytest.raises(TrustError, match="one of chain"):
+            check_replaces(*pair)
 
 
 def test_one_epoch_has_one_validator_set() -> None:

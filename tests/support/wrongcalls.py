@@ -25,10 +25,10 @@ from ledger.receipts import check_receipt, check_receipt_of, parse_receipt
 from ledger.rules.blocks import Block
 from ledger.sdjwt import decode as decode_sd_jwt
 from ledger.trees.merkle import Content, ContentHasher
-from ledger.trust import TrustedRoot, parse_trusted_root, trusted_root_to_json
+from ledger.trust import TrustedRoot, check_replaces, parse_trusted_root, trusted_root_to_json
 from ledger.verifier import SuspendedIssuer, Verifier
 from node.client.issuing import draft_of_bytes
-from tests.attacks.forge import DOCUMENT, HOLDER, NOW_MS, honest
+from tests.attacks.forge import DOCUMENT, HOLDER, NOW_MS, honest, honest_from_checkpoint
 from tests.campaigns.fuzz.corpus import FOLDER as CORPUS
 from tests.support.consortium import REPORT
 from tests.support.forging import with_fields
@@ -232,6 +232,10 @@ def calls() -> dict[str, Call]:
         "verify_disclosure_as_of": Call(verify_disclosure_as_of, {**of_report, "at_ms": NOW_MS}),
         "parse_trusted_root": Call(parse_trusted_root, {"text": json_text}),
         "trusted_root_to_json": Call(trusted_root_to_json, {"root": trust}),
+        "check_replaces": Call(
+            check_replaces,
+            {"root": honest_from_checkpoint().trust, "kept": honest_from_checkpoint().trust},
+        ),
         "newest_pin": Call(trust.newest_pin, {"at_ms": NOW_MS}),
         "Request.decode": Call(Request.decode, {"data": shown.request.encode()}),
         "Proof.decode": Call(Proof.decode, {"data": shown.proof_bytes}),
@@ -284,7 +288,7 @@ _FITTING: Final = {
     **dict.fromkeys(("proof", "shown", "data", "piece", "seed", "text"), _BYTES),
     **dict.fromkeys(("now_ms", "at_ms", "max_age_ms"), _WHOLE),
     "size": {*_WHOLE, "past every time"},
-    **dict.fromkeys(("trust", "root"), _ROOTS),
+    **dict.fromkeys(("trust", "root", "kept"), _ROOTS),
     **dict.fromkeys(("schema", "media_type", "public key"), _TEXTS),
     "request": _REQUESTS,
     "expires_ms": {*_WHOLE, "none"},

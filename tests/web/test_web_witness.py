@@ -76,6 +76,9 @@ BROKEN = {
         "newestMs: Math.max(header.time_ms, newer.time_ms)",
         "newestMs: header.time_ms",
     ),
+    "a window that ends before it begins": ("from >= until || ", ""),
+    "another genesis block": ("height === 0 && !same(hash, pin.block_hash)", "false"),
+    "an epoch without a block": ("rise > height - before.height", "false"),
 }
 
 

@@ -14,6 +14,7 @@ from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC
 from ledger.proofs import PROOF_MAGIC
+from tests.attacks.forge import honest
 from tests.campaigns.fuzz.random_changes import changed
 from tests.vectors.pinned import (
     PRESENT_VECTORS,
@@ -100,6 +101,8 @@ _REQUEST_PARTS: Final = [
     part for question in PINNED for part in _parts((question.request or b"")[len(REQUEST_MAGIC) :])
 ]
 _ROOT_PARTS: Final = [part for question in PINNED for part in _parts(json.loads(question.trust))]
+_FIRST_HASH: Final = honest().chain.tips[0].encoded_header.hash.hex()
+_PINS: Final = [pin for question in PINNED for pin in json.loads(question.trust)["checkpoints"]]
 _TIMES_MS: Final = sorted(
     {
         part
@@ -273,9 +276,45 @@ def _altered_json(chance: random.Random, text: str) -> str:
     return json.dumps(whole, ensure_ascii=chance.random() < 0.5)
 
 
+def altered_pins(chance: random.Random) -> Question:
+    """Return a pinned question with a change of the checkpoints of its trusted root, some of them true."""
+    question = chance.choice([question for question in PINNED if b'"checkpoints": [{' in question.trust])
+    whole = json.loads(question.trust)
+    pins = whole["checkpoints"]
+    others = [pin for pin in _PINS if pin not in pins]
+    for _ in range(chance.randint(1, 3)):
+        pin = dict(chance.choice(pins))
+        match chance.randrange(8):
+            case 0:
+                pin["height"] = chance.choice((0, 1, 2, pin["height"] - 1, pin["height"] + 1))
+            case 1:
+                pin["epoch"] = max(0, pin["epoch"] + chance.choice((-2, -1, 1, 5)))
+            case 2:
+                pin["block_hash"] = chance.choice(_PINS)["block_hash"]
+            case 3:
+                edges = (0, question.time_ms - 1, question.time_ms, question.time_ms + 1, 2**53 - 1)
+                pin[chance.choice(("valid_from_ms", "valid_until_ms"))] = max(0, chance.choice(edges))
+            case 4:
+                pin["valid_from_ms"], pin["valid_until_ms"] = pin["valid_until_ms"], pin["valid_from_ms"]
+            case 5:
+                pin["validators"] = chance.choice(_PINS)["validators"]
+            case 6:
+                first = chance.choice([each for each in _PINS if each["epoch"] == 0])
+                pin = {**first, "height": 0, "block_hash": chance.choice((_FIRST_HASH, pin["block_hash"]))}
+            case _:
+                pin = chance.choice(others) if others else pin
+        pins.insert(chance.randrange(len(pins) + 1), pin)
+        if chance.random() < 0.6:
+            pins.pop(chance.randrange(len(pins)))
+        if chance.random() < 0.7:
+            pins.sort(key=lambda each: each["height"])
+    return replace(question, trust=json.dumps(whole).encode())
+
+
 CHANGES: Final[tuple[Callable[[random.Random], Question], ...]] = (
     crossed,
     altered_proof,
     altered_request,
     altered_root,
+    altered_pins,
 )

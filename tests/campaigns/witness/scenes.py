@@ -230,10 +230,13 @@ def _led(chance: random.Random, shown: Shown, height: int) -> Shown:
 
 def _windowed(chance: random.Random, trust: TrustedRoot) -> TrustedRoot:
     """Let a checkpoint have another window."""
-    checkpoints = tuple(
-        replace(each, valid_from_ms=_time(chance), valid_until_ms=_time(chance))
-        if chance.random() < 0.3
-        else each
-        for each in trust.checkpoints
-    )
-    return replace(trust, checkpoints=checkpoints)
+    checkpoints = []
+    for each in trust.checkpoints:
+        window = [_time(chance), _time(chance)]
+        if chance.random() < 0.9:
+            window.sort()
+        is_other = chance.random() < 0.3
+        checkpoints.append(
+            replace(each, valid_from_ms=window[0], valid_until_ms=window[1]) if is_other else each
+        )
+    return replace(trust, checkpoints=tuple(checkpoints))

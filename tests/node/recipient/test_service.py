@@ -25,7 +25,7 @@ from ledger.verdicts import REFUSALS
 from node.files.configfile import ConfigError
 from node.recipient import form, service
 from node.recipient.service import RecipientService
-from tests.attacks.forge import NOW_MS
+from tests.attacks.forge import MIDDLE, NOW_MS, TIP, honest_from_checkpoint
 from tests.support.consortium import make_content, make_genesis
 from tests.support.node_world import private_key
 from tests.support.sources import ROOT
@@ -454,6 +454,41 @@ def test_a_reloaded_root_is_used_and_a_bad_one_changes_nothing(story: Story) -> 
             assert (await response.json())["chain_id"] == story.trust.chain_id.hex()
 
     serve(story, scenario)
+
+
+def test_an_older_root_or_one_that_contradicts_the_one_in_use_changes_nothing(story: Story) -> None:
+    shown = honest_from_checkpoint()
+    bare = replace(shown.trust, checkpoints=())
+    (pin,) = shown.trust.checkpoints
+    earlier = replace(shown.trust, checkpoints=(shown.chain.checkpoint(MIDDLE),))
+    forked = replace(shown.trust, checkpoints=(replace(pin, block_hash=bytes(32)),))
+    inverted = replace(shown.trust, checkpoints=(replace(pin, valid_until_ms=pin.valid_from_ms - 1),))
+    both = replace(shown.trust, checkpoints=(*earlier.checkpoints, pin))
+
+    async def newest_pin(service: RecipientService) -> int:
+        port = await service.start("127.0.0.1", 0)
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{port}/v1/trust") as response,
+            ):
+                height: int = (await response.json())["newest_pin"]["height"]
+                return height
+        finally:
+            await service.close()
+
+    async def main() -> None:
+        service = RecipientService(shown.trust, clock=FixedClock(NOW_MS))
+        for root in (bare, earlier, forked, inverted):
+            assert service.reload(lambda root=root: root) is False  # type: ignore[misc]
+        assert service.reload(lambda: both) is True
+        assert service.reload(lambda: shown.trust) is False, "a pin was taken back without a newer one"
+        newer = replace(both, checkpoints=(*both.checkpoints, shown.chain.checkpoint(TIP)))
+        assert service.reload(lambda: newer) is True
+        assert service.reload(lambda: both) is False
+        assert await newest_pin(service) == TIP
+
+    asyncio.run(main())
 
 
 def test_the_command_serves_until_it_is_told_to_stop_and_reads_its_root_on_a_hangup(
