@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from ledger.errors import LedgerError
 from ledger.genesis import genesis_block, parse_genesis
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS
+from tests.attacks.combining import DEFECTS, combined
 from tests.campaigns.witness.answers import PAGE, Page, open_page
 from tests.campaigns.witness.comparing import compare
-from tests.campaigns.witness.questions import pinned
+from tests.campaigns.witness.questions import pinned, question_of
 from tests.support.browser import find_browser
 from tests.support.consortium import MINUTE_MS, START_MS, key_of
 from tests.vectors.pinned import PRESENT_VECTORS, VECTORS
@@ -272,6 +274,17 @@ def test_the_form_asks_about_the_present_or_a_past_time_and_blames_a_slow_clock(
         assert all(sentence in witness.text_of_verdict() for sentence in sentences)
     set_clock(witness, ended.time_ms - 1)
     assert "to come" in ask_about(witness, ended.time_ms)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_tells_the_gravest_of_several_reasons(witness: Page) -> None:
+    chance = random.Random("several reasons")
+    drawn = [chance.sample(DEFECTS, count) for count in (1, 2, 2, 2, 3, 3) for _ in range(20)]
+    shown = [combined(defects) for defects in drawn]
+    answers = witness.answer([question_of(each) for each in shown])
+    first = [min(defects, key=DEFECTS.index) for defects in drawn]
+    assert answers == [{"step": each.step, "code": each.code} for each in first]
 
 
 @needs_browser

@@ -14,7 +14,8 @@ from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC
 from ledger.proofs import PROOF_MAGIC
-from tests.attacks.forge import honest
+from ledger.trust import trusted_root_to_json
+from tests.attacks.forge import Shown, honest
 from tests.campaigns.fuzz.random_changes import changed
 from tests.vectors.pinned import (
     PRESENT_VECTORS,
@@ -54,6 +55,20 @@ class Question:
     is_present: bool
     max_age_ms: int
     suspended_issuer: str
+
+
+def question_of(shown: Shown) -> Question:
+    """Return what a bank asks that was handed this."""
+    return Question(
+        trust=json.dumps(trusted_root_to_json(shown.trust)).encode(),
+        document=shown.document,
+        proof=shown.proof_bytes,
+        request=shown.request.encode(),
+        time_ms=shown.at_ms,
+        is_present=shown.is_present,
+        max_age_ms=shown.max_age_ms,
+        suspended_issuer=shown.suspended_issuer.value,
+    )
 
 
 def pinned() -> dict[str, Question]:
