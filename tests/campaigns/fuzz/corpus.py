@@ -71,6 +71,7 @@ from tests.attacks.forge import (
     honest_from_checkpoint,
     honest_under_history,
 )
+from tests.support.archives import STORED, TOOLS, UTF8, zip_of
 from tests.support.consortium import (
     CHAIN_ID,
     START_MS,
@@ -143,6 +144,11 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
             archive.writestr(zipfile.ZipInfo("d"), shown.document, method, 0)
             archive.writestr(zipfile.ZipInfo("p"), PROOF_MAGIC + b"proof", method, 0)
         yield "bundle", name, written.getvalue()
+    for name, tool in TOOLS.items():
+        parts = tool.parts(b"document", PROOF_MAGIC + b"proof", names=("d", "p"), folder="f")
+        # Stored, for the same reason.
+        stored = [replace(part, method=STORED, flags=part.flags & UTF8) for part in parts]
+        yield "bundle", name.replace(" ", "-"), zip_of(stored)
     head = b'--b\r\nContent-Disposition: form-data; name="document"; filename="a b"\r\n\r\n'
     second = b"\r\n--b\r\nContent-Disposition: form-data; name=proof\r\nContent-Type: x/y\r\n\r\n"
     yield "form", "two", head + b"document" + second + b"proof\r\n--b--\r\n"

@@ -12,11 +12,13 @@ import io
 from collections.abc import Callable
 from typing import Final
 
-from ledger.bundles import RATIO_MAX, RATIO_SLACK, open_bundle
+from ledger.archives import RATIO_MAX, RATIO_SLACK
+from ledger.bundles import open_bundle
 from ledger.chain.snapshots import decode_chunk
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.records import from_json, pack, parse_json, to_json, unpack
 from ledger.errors import LedgerError, LuohuError
+from ledger.filenames import find_fault
 from ledger.genesis import genesis_to_json, parse_genesis
 from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
@@ -117,7 +119,8 @@ def _pair(data: bytes) -> None:
         size = sum(len(piece) for piece in bundle.document())
     except LedgerError:
         return
-    assert size <= RATIO_MAX * len(data) + RATIO_SLACK
+    assert size == bundle.size <= RATIO_MAX * len(data) + RATIO_SLACK
+    assert find_fault(bundle.name) is None
 
 
 class _Bytes:

@@ -36,7 +36,8 @@ from tests.campaigns.mutation.results import (
 )
 from tests.support.sources import ROOT, module_of
 
-# Others can be named: bundles, disclosure and sdjwt have their tests here too, and survivors without an argument.
+# Others can be named: archives, bundles, filenames, disclosure and sdjwt have their tests here too, and survivors
+# without an argument.
 MODULES = ("verifier", "proofs", "certificates", "statetree", "merkle", "trust")
 TESTS = (
     "tests/campaigns/mutation/test_forgeries_together.py",
@@ -47,7 +48,9 @@ TESTS = (
     "tests/ledger/rules/test_certificates.py",
     "tests/ledger/trees/test_merkle.py",
     "tests/ledger/trees/test_statetree.py",
+    "tests/ledger/test_archives.py",
     "tests/ledger/test_bundles.py",
+    "tests/ledger/test_filenames.py",
     "tests/ledger/test_disclosure.py",
 )
 # The tests that are likeliest to kill a module's mutants run first.
@@ -57,7 +60,9 @@ FIRST = {
     "statetree": "tests/ledger/trees/test_statetree.py",
     "trust": "tests/ledger/test_trust.py",
     "proofs": "tests/ledger/test_proof_limits.py",
+    "archives": "tests/ledger/test_archives.py",
     "bundles": "tests/ledger/test_bundles.py",
+    "filenames": "tests/ledger/test_filenames.py",
     "disclosure": "tests/ledger/test_disclosure.py",
     "sdjwt": "tests/ledger/test_disclosure.py",
 }
