@@ -1,7 +1,7 @@
 """`luohu verify --manifest`: thousands of documents, with an answer for each in one CSV file.
 
-Rule 1: the manifest is CSV (`cli.csvfile`). A row is file, proof, request, max-age; the last ones may
-be empty or left out: FILE.proof, the request given for all, the age given for all.
+Rule 1: the manifest is CSV (`cli.csvfile`). A row is file, proof, request, max-age, bundle; the last ones may
+be empty or left out: FILE.proof, the request given for all, the age given for all, no bundle but by the ending .zip.
 Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified.
 Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it, one line each; the
 same call goes on from there. A journal of another manifest, trusted root or question is refused.
@@ -32,8 +32,10 @@ from node.recipient.bulk import COLUMNS, BulkSettings, Row, RowAnswer, answer_ro
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
 ROWS_MAX: Final = 200_000
 JOURNAL_SUFFIX: Final = ".partial"
+MANIFEST_COLUMNS: Final = "file, proof, request, max-age, bundle"
 COLUMNS_MIN: Final = 1
-COLUMNS_MAX: Final = 4
+COLUMNS_MAX: Final = 5
+BUNDLE: Final = "bundle"
 SYNC_ROWS: Final = 1_000
 OUTPUT_MODE: Final = 0o666
 PIECE_SIZE: Final = 256 * 1024
@@ -90,7 +92,7 @@ def read_rows(path: Path, content: bytes, question: BulkQuestion) -> list[Row]:
         content,
         size_max=MANIFEST_SIZE_MAX,
         rows_max=ROWS_MAX,
-        columns="file, proof, request, max-age",
+        columns=MANIFEST_COLUMNS,
     )
     return [_row(path, line, cells, question) for line, cells in found]
 
@@ -98,12 +100,15 @@ def read_rows(path: Path, content: bytes, question: BulkQuestion) -> list[Row]:
 def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) -> Row:
     where = f"{path} line {number}"
     if not COLUMNS_MIN <= len(cells) <= COLUMNS_MAX:
-        raise manifest_refused(
-            where, "file, proof, request, max-age, the last ones at will", f"{len(cells)} columns"
-        )
-    name, proof, request, max_age = (*cells, *[""] * (COLUMNS_MAX - len(cells)))
+        raise manifest_refused(where, f"{MANIFEST_COLUMNS}, the last ones at will", f"{len(cells)} columns")
+    name, proof, request, max_age, bundle = (*cells, *[""] * (COLUMNS_MAX - len(cells)))
     if not name or any("\0" in cell for cell in cells):
         raise manifest_refused(where, "the name of a file", ascii(name)[:80])
+    if bundle not in ("", BUNDLE) or (bundle and proof):
+        expected = (
+            f"`{BUNDLE}` in the fifth column, where the file is a ZIP of document and proof, or nothing"
+        )
+        raise manifest_refused(where, expected, ascii(bundle)[:80] if not proof else "it beside a proof")
     document = path.parent / name
     asked = str(path.parent / request) if request else None
     if question.is_anchor_only and asked is not None:
@@ -117,7 +122,7 @@ def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) 
     except ValueError as error:
         raise manifest_refused(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
     proof_path = str(path.parent / proof) if proof else None
-    return Row(number, str(document), proof_path, asked, max_age_ms)
+    return Row(number, str(document), proof_path, asked, max_age_ms, bool(bundle))
 
 
 class Journal:

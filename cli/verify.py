@@ -4,9 +4,12 @@ Rule 1: the first line says the verdict. With `--anchor-only` it says that neith
 was checked.
 Rule 2: a refusal names code and step, expected and found, and what a clerk can say and do, in three languages.
 Rule 3: without `--at` the present is asked about, by this machine's clock. With it a past time: one to come is refused.
+Rule 4: where a bundle was asked for, the first line says that the verdict is about the document inside; its name and
+digest follow. Only what verified is written out, and never over another file.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,16 +17,19 @@ import click
 
 from cli.bulk import BulkQuestion, BulkSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
-from cli.files import FILE, read_request, read_trusted_root
+from cli.files import FILE, read_request, read_trusted_root, refuse_existing
 from cli.output import fields, json_option, print_answer
 from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
+from ledger.bundles import is_bundle_name
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import Request
 from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
+from node.files.durablefile import POSIX_FILES, create_file
 from node.recipient.bulk import JOBS_MAX, BulkSettings
-from node.recipient.presented import tell_files
+from node.recipient.presented import InsideDocument, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
 
 UNCHECKED = "neither consent nor presentation was checked"
@@ -48,6 +54,8 @@ class _VerifyCommand(click.Command):
 @click.command("verify", cls=_VerifyCommand)
 @click.argument("document", metavar="[FILE]", type=FILE, required=False)
 @click.option("--proof", "proof_path", type=FILE, help="The proof file.  [default: FILE.proof]")
+@click.option("--bundle", "as_bundle", is_flag=True, help="FILE is a ZIP: verify the document inside.")
+@click.option("--extract", type=FILE, metavar="PATH", help="Write out the document inside, once verified.")
 @click.option("--trust", "trust_path", type=FILE, required=True, help="The trusted root, trust.json.")
 @click.option("--request", "request_path", type=FILE, help="Your own consent request, as you made it.")
 @click.option("--anchor-only", is_flag=True, help="Check neither consent nor presentation.")
@@ -65,7 +73,10 @@ class _VerifyCommand(click.Command):
     help="A past time asked about; a date alone is its end in UTC+8.  [default: the present]",
 )
 @click.option(
-    "--manifest", type=FILE, metavar="CSV", help="Rows of file, proof, request, max-age; instead of FILE."
+    "--manifest",
+    type=FILE,
+    metavar="CSV",
+    help="Rows of file, proof, request, max-age, bundle; instead of FILE.",
 )
 @click.option("--out", type=FILE, metavar="CSV", help="Where the answers to a manifest go.")
 @click.option(
@@ -78,6 +89,8 @@ class _VerifyCommand(click.Command):
 def verify(
     document: Path | None,
     proof_path: Path | None,
+    as_bundle: bool,
+    extract: Path | None,
     trust_path: Path,
     request_path: Path | None,
     anchor_only: bool,
@@ -90,8 +103,11 @@ def verify(
 ) -> int:
     """Verify a document offline: who issued it, when, whether it stands, and that you may use it.
 
-    Needs no network: only FILE, its proof, the trusted root, and the request that you made yourself. FILE may
-    also be a plain ZIP file of document and proof. Accept each request once: verification keeps no memory.
+    Needs no network: only FILE, its proof, the trusted root, and the request that you made yourself. FILE is
+    verified as it is. Accept each request once: verification keeps no memory.
+
+    A ZIP of document and proof is a bundle with --bundle, or where its name ends in .zip and no FILE.proof stands
+    beside it. Then the verdict is about the document inside, which --extract writes out.
 
     With --manifest, thousands of documents, an answer for each in --out. `luohu verify serve` offers the same on
     loopback to systems in other languages.
@@ -99,27 +115,31 @@ def verify(
     \b
     Example:
       luohu verify report.pdf --trust trust.json --request request.luohu
-      luohu verify both.zip --trust trust.json --request request.luohu
+      luohu verify both.zip --extract report.pdf --trust trust.json --request request.luohu
       luohu verify report.pdf --trust trust.json --anchor-only
       luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
     _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs)
     time = time_asked(at, max_age)
+    _check_bundle_call(document, proof_path, extract, as_bundle=as_bundle)
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
         question = BulkQuestion(BulkSettings(trust, at), request_path, anchor_only, max_age)
         summary = verify_manifest(manifest, out, question, jobs=jobs or min(JOBS_MAX, os.cpu_count() or 1))
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
+    files = tell_files(document, proof_path, as_bundle=as_bundle)
+    _check_extract(files, extract)
     request = None if request_path is None else read_request(request_path)
+    shown = ShownFile(files, is_proof_named=proof_path is not None)
     try:
-        verdict = _verify(document, proof_path, Verifier(trust), request, time)
+        verdict = _verify(shown, Verifier(trust), request, time, extract)
     except VerificationError as error:
-        print_refusal(error, is_anchor_only=request is None, as_json=as_json)
+        print_refusal(error, is_anchor_only=request is None, as_json=as_json, file=shown)
         return NO
     except LedgerError as error:
         raise refused(error) from error
-    _print_verdict(verdict, time, as_json=as_json)
+    _print_verdict(verdict, time, as_json=as_json, file=shown)
     return 0
 
 
@@ -173,6 +193,38 @@ def _check_call(
         )
 
 
+def _check_bundle_call(
+    document: Path | None, proof: Path | None, extract: Path | None, *, as_bundle: bool
+) -> None:
+    if as_bundle and (document is None or proof is not None):
+        raise wrong_usage(
+            "--bundle",
+            expected="one FILE, and no --proof: the proof is inside",
+            found="--manifest" if document is None else "--proof",
+            cure="In a manifest, write `bundle` in the fifth column. Beside a proof, FILE is the document itself.",
+        )
+    if extract is not None and document is None:
+        raise wrong_usage(
+            "--extract",
+            expected="one FILE",
+            found="--manifest",
+            cure="Verify that one by itself, with --extract.",
+        )
+
+
+def _check_extract(files: PresentedFiles, extract: Path | None) -> None:
+    if extract is None:
+        return
+    if files.proof is not None:
+        raise wrong_usage(
+            "--extract",
+            expected="a bundle",
+            found="a document that is a file already",
+            cure="Leave --extract away; where FILE is a ZIP of document and proof, say --bundle.",
+        )
+    refuse_existing(extract)
+
+
 def _print_summary(summary: BulkSummary, out: Path, *, is_anchor_only: bool, as_json: bool) -> int:
     verified_count = sum(summary.verdicts.get(verdict, 0) for verdict in (VERIFIED, ANCHOR_VERIFIED))
     note = f" ({UNCHECKED})" if is_anchor_only else ""
@@ -184,22 +236,95 @@ def _print_summary(summary: BulkSummary, out: Path, *, is_anchor_only: bool, as_
     return 0 if verified_count == summary.rows_count else NO
 
 
+@dataclass(slots=True)
+class ShownFile:
+    """What is told of the file that a verdict is about: itself, or the document inside."""
+
+    files: PresentedFiles
+    is_proof_named: bool
+    inside: InsideDocument | None = None
+    written: Path | None = None
+
+    @property
+    def note(self) -> str:
+        """Say that a verdict is about the document inside; empty where it is about the named file itself."""
+        return "" if self.files.proof is not None else f"the document inside {self.files.document}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what people read of it."""
+        inside, proof = self.inside, self.files.proof
+        if proof is not None and not self.is_proof_named and is_bundle_name(self.files.document.name):
+            meant = (
+                f"{self.files.document} itself, for {proof} stands beside it; --bundle means what is inside"
+            )
+            return [("file", meant)]
+        if inside is None:
+            return []
+        rows = [("inside", f"{inside.name}, {inside.size} bytes")]
+        if inside.sha256 is not None:
+            rows.append(("SHA-256", inside.sha256.hex()))
+        if self.written is not None:
+            rows.append(("written to", f"{self.written}"))
+        return rows
+
+    def to_json(self) -> dict[str, Json]:
+        """Return what programs read of it: `inside`, where the document is the one in a bundle."""
+        inside = self.inside
+        if inside is None:
+            return {}
+        written = None if self.written is None else f"{self.written}"
+        return {"inside": {**inside.to_json(), "written": written}}
+
+
 def _verify(
-    path: Path, proof_path: Path | None, verifier: Verifier, request: Request | None, time: TimeAsked
+    shown: ShownFile, verifier: Verifier, request: Request | None, time: TimeAsked, extract: Path | None
 ) -> AnchorVerdict | Verdict:
-    """Verify a document with its proof, in whichever files they come."""
+    """Verify a document with its proof, in whichever files they come, and write it out where that is asked."""
+    files = shown.files
     try:
-        with tell_files(path, proof_path).opened(lambda named: named.open("rb")) as (document, proof):
-            return ask(verifier, document, proof, request, time)
+        with files.opened(lambda named: named.open("rb")) as opened:
+            shown.inside = opened.inside
+            verdict = ask(verifier, opened.pieces(), opened.proof, request, time)
+            if extract is not None:
+                assert opened.inside is not None, "the call was checked"
+                _write_inside(opened.inside, extract)
+                shown.written = extract
+            return verdict
+    except FileNotFoundError as error:
+        if shown.is_proof_named or f"{error.filename}" != f"{files.proof}":
+            raise unreadable(str(error.filename or files.document), error) from error
+        raise wrong_usage(
+            f"{files.proof}",
+            expected="the proof beside the document",
+            found="no such file",
+            cure="Name the proof with --proof; where FILE is a ZIP of document and proof, say --bundle.",
+            code="path",
+        ) from error
     except OSError as error:
-        raise unreadable(str(error.filename or path), error) from error
+        raise unreadable(str(error.filename or files.document), error) from error
 
 
-def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bool) -> None:
+def _write_inside(inside: InsideDocument, path: Path) -> None:
+    """Write out what was verified, byte for byte: it is read once more, and compared before it has its name."""
+    try:
+        create_file(POSIX_FILES, path, inside.again())
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+
+
+def print_refusal(
+    error: VerificationError, *, is_anchor_only: bool, as_json: bool, file: ShownFile | None = None
+) -> None:
     """Print why a document was refused."""
     meaning, next_step = error.refusal.meaning, error.refusal.next_step
-    note = f" ({UNCHECKED})" if is_anchor_only else ""
+    notes = [] if file is None or not file.note else [file.note]
+    notes += [UNCHECKED] if is_anchor_only else []
+    note = f" ({'; '.join(notes)})" if notes else ""
     rows = [
+        *([] if file is None else file.rows()),
         ("step", error.step),
         ("where", error.where),
         ("expected", error.expected),
@@ -209,18 +334,24 @@ def print_refusal(error: VerificationError, *, is_anchor_only: bool, as_json: bo
         ("zh-Hant", meaning.zh_hant + next_step.zh_hant),
     ]
     lines = [f"REFUSED: {error.code}{note}", *fields(rows)]
-    value = refusal_to_json(error, is_anchor_only=is_anchor_only)
+    value = refusal_to_json(error, is_anchor_only=is_anchor_only) | ({} if file is None else file.to_json())
     print_answer(as_json=as_json, value=value, lines=lines)
 
 
-def _print_verdict(verdict: AnchorVerdict | Verdict, time: TimeAsked, *, as_json: bool) -> None:
-    is_anchor_only = isinstance(verdict, AnchorVerdict)
-    first = f"ANCHOR VERIFIED ONLY: {UNCHECKED}" if is_anchor_only else "VERIFIED"
-    rows = [*past_rows(time), *_anchor_rows(verdict)]
+def _print_verdict(
+    verdict: AnchorVerdict | Verdict, time: TimeAsked, *, as_json: bool, file: ShownFile
+) -> None:
+    notes = [file.note] if file.note else []
+    if isinstance(verdict, AnchorVerdict):
+        first, notes = "ANCHOR VERIFIED ONLY", [*notes, UNCHECKED]
+    else:
+        first = "VERIFIED"
+    rows = [*file.rows(), *past_rows(time), *_anchor_rows(verdict)]
     if isinstance(verdict, Verdict):
         rows += _consent_rows(verdict)
-    value = verdict_to_json(verdict, at_ms=time.at_ms)
-    print_answer(as_json=as_json, value=value, lines=[first, *fields(rows)])
+    value = verdict_to_json(verdict, at_ms=time.at_ms) | file.to_json()
+    line = f"{first}: {'; '.join(notes)}" if notes else first
+    print_answer(as_json=as_json, value=value, lines=[line, *fields(rows)])
 
 
 def past_rows(time: TimeAsked) -> list[tuple[str, str]]:

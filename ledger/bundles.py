@@ -19,18 +19,7 @@ from ledger.documents import require_archive
 from ledger.filenames import find_fault, is_alike
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, PROOF_SUFFIX
 
-__all__ = (
-    "ARCHIVE_MAGIC",
-    "BUNDLE_SUFFIX",
-    "Bundle",
-    "BundleError",
-    "is_archive",
-    "is_bundle_name",
-    "is_proof",
-    "open_bundle",
-)
-
-ARCHIVE_MAGIC: Final = b"PK\x03\x04"
+__all__ = ("BUNDLE_SUFFIX", "Bundle", "BundleError", "is_bundle_name", "is_proof", "open_bundle")
 
 BUNDLE_SUFFIX: Final = ".zip"
 # What macOS keeps of a file beside its content. It takes as much on other disks.
@@ -77,11 +66,6 @@ class Bundle:
 def is_proof(start: bytes) -> bool:
     """Say whether a file is a proof, by its first bytes."""
     return start.startswith(_PROOF_START)
-
-
-def is_archive(start: bytes) -> bool:
-    """Say whether a file is a ZIP archive, by its first bytes."""
-    return start.startswith(ARCHIVE_MAGIC)
 
 
 def is_bundle_name(name: str) -> bool:

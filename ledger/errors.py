@@ -27,6 +27,7 @@ refusals tells a holder that a document was refused.
         TrustError              a trusted root that is none, or a path that does not lead from it
         VerificationError       a document, its proof or its use that is refused
           BundleError           an archive that is not exactly a document and its proof
+          FilesExchanged        a document and a proof that look as if each were named as the other
           DisclosureError       shown fields, or their binding, that are refused
         ReceiptError            a receipt that is not the one of this consent
         RequestRefused          a request that no consent can answer

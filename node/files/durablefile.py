@@ -179,8 +179,11 @@ def write_file(
     _write_beside(files, path, content, mode, give_name=files.rename)
 
 
-def create_file(files: FileOperations, path: Path, content: bytes) -> None:
-    """Make a new private file, whole or not at all. Raises FileExistsError where there is one, or OSError."""
+def create_file(files: FileOperations, path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Make a new private file of `content`, whole or in pieces: all of it or nothing.
+
+    Raises FileExistsError where there is one, OSError, and whatever the pieces raise.
+    """
     # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
     _write_beside(files, path, content, PRIVATE_MODE, give_name=files.link)
 

@@ -4,7 +4,7 @@ Rule 1: a row that cannot be verified is an answer, never the end of the rest: w
 unreadable is so in its own row.
 Rule 2: every answer has the same columns; those that do not apply are empty.
 Rule 3: which file is the proof is decided where all ways in are (`node.recipient.presented`). The answer of a bundle
-names the archive as the proof.
+names the archive as the proof, and the document inside by its name and digest.
 Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however many rows there are.
 """
 
@@ -29,7 +29,7 @@ from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
-from node.recipient.presented import PresentedFiles, tell_files
+from node.recipient.presented import InsideDocument, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
 
 CHUNK_ROWS: Final = 16
@@ -48,6 +48,7 @@ _AXES: Final = (
     ("trust", ("epoch", "height")),
 )
 _REFUSAL: Final = ("step", "code", "where", "expected", "found")
+_INSIDE: Final = ("inside.name", "inside.sha256")
 
 COLUMNS: Final = (
     "row",
@@ -58,6 +59,7 @@ COLUMNS: Final = (
     "at_ms",
     *(f"{axis}.{name}" for axis, names in _AXES for name in names),
     *_REFUSAL,
+    *_INSIDE,
 )
 """The columns of an answer, in order. `row` is the line of the manifest at which the row ends."""
 
@@ -66,8 +68,8 @@ COLUMNS: Final = (
 class Row:
     """One document to verify: the line it stands on, its files, and how old its proof may be.
 
-    `proof` is None where none was named: it stands beside the document, or in one archive with it.
-    `request` is None where the anchor alone is verified.
+    `proof` is None where none was named: it stands beside the document, or in one archive with it. `is_bundle` says
+    that the latter was asked for. `request` is None where the anchor alone is verified.
     """
 
     number: int
@@ -75,10 +77,12 @@ class Row:
     proof: str | None
     request: str | None
     max_age_ms: int
+    is_bundle: bool = False
 
     def files(self) -> PresentedFiles:
         """Return which files are document and proof."""
-        return tell_files(Path(self.document), None if self.proof is None else Path(self.proof))
+        proof = None if self.proof is None else Path(self.proof)
+        return tell_files(Path(self.document), proof, as_bundle=self.is_bundle)
 
     def shown_proof(self, files: PresentedFiles) -> str:
         """Return what the answer names as the proof: what the row named, what stands beside it, or the archive."""
@@ -121,9 +125,11 @@ class BulkVerification:
         """Return what holds of one row."""
         time = TimeAsked(self._clock.wall_ms(), self._at_ms, row.max_age_ms)
         files = row.files()
+        inside = None
         try:
-            with files.opened(_open) as (document, proof):
-                value = self._judge(row, document, proof, time)
+            with files.opened(_open) as opened:
+                inside = opened.inside
+                value = self._judge(row, opened.pieces(), opened.proof, time)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -131,8 +137,8 @@ class BulkVerification:
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
-            value = _refusal(UNREADABLE, "path", where, "a readable file", reason)
-        return _row_answer(row, time.at_ms, value, proof=row.shown_proof(files))
+            value = _refusal(UNREADABLE, "path", where, _expected_file(row, files, where), reason)
+        return _row_answer(row, time.at_ms, value, proof=row.shown_proof(files), inside=inside)
 
     def _judge(self, row: Row, document: Document, proof: bytes, time: TimeAsked) -> dict[str, Json]:
         request = None
@@ -194,6 +200,12 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def _expected_file(row: Row, files: PresentedFiles, where: str) -> str:
+    if row.proof is None and files.proof is not None and where == f"{files.proof}":
+        return "the proof beside the document, one in the second column, or `bundle` in the fifth"
+    return "a readable file"
+
+
 def _refusal(verdict: str, code: str, where: str, expected: str, found: str) -> dict[str, Json]:
     return {
         "verdict": verdict,
@@ -205,12 +217,16 @@ def _refusal(verdict: str, code: str, where: str, expected: str, found: str) -> 
     }
 
 
-def _row_answer(row: Row, at_ms: int, value: dict[str, Json], *, proof: str) -> RowAnswer:
+def _row_answer(
+    row: Row, at_ms: int, value: dict[str, Json], *, proof: str, inside: InsideDocument | None
+) -> RowAnswer:
     cells = [f"{row.number}", row.document, proof, row.request or "", f"{value['verdict']}", f"{at_ms}"]
     for axis, names in _AXES:
         facts = value.get(axis)
         cells += [_cell(facts.get(name)) if isinstance(facts, dict) else "" for name in names]
     cells += [_cell(value.get(name)) for name in _REFUSAL]
+    digest = None if inside is None else inside.sha256
+    cells += [_cell(None if inside is None else inside.name), "" if digest is None else digest.hex()]
     return RowAnswer(f"{value['verdict']}", _cell(value.get("code")), tuple(cells))
 
 

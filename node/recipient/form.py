@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from ledger.trees.merkle import Content, ContentHasher
 from node.api.route import PartField, RouteError
 from node.recipient.multipart import FormError, FormReader, PartHead
-from node.recipient.presented import DOCUMENT_PART
+from node.recipient.presented import DOCUMENT_PART, InsideDocument
 
 STALL_S: Final = 20.0
 FORM_S: Final = 900.0
@@ -27,10 +27,14 @@ _CURE: Final = "Send multipart/form-data as GET /v1/openapi.json describes it."
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The document's content, where the route takes one, and the other parts by name."""
+    """The document's content, where the route takes one, and the other parts by name.
+
+    `inside` says what document that is, where it came in a bundle.
+    """
 
     document: Content | None
     parts: Mapping[str, bytes]
+    inside: InsideDocument | None = None
 
 
 async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> Form:

@@ -5,7 +5,8 @@ an Origin): what it reads is not for others, and it has no credentials to tell c
 Rule 2: 200 is given to a document that verified, to nothing else. A refused one is 422 with its reason, so that a
 caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
 Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
-Rule 4: the parts of a form say by their names which is the proof (`node.recipient.presented`).
+Rule 4: the parts of a form say by their names which is the proof (`node.recipient.presented`). An answer to a bundle
+says what document is inside.
 Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one: of this chain,
 agreeing with the one in use, and not older (ledger/trust.py, rule 8).
 Rule 6: nothing is remembered. The caller accepts each nonce once.
@@ -44,6 +45,7 @@ from node.recipient.presented import (
     EITHER,
     PROOF_FILE_SIZE_MAX,
     PROOF_PART,
+    InsideDocument,
     PartsError,
     tell_parts,
 )
@@ -59,6 +61,9 @@ REFUSED_STATUS: Final = 422
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+# Of an answer: the document inside a bundle.
+_INSIDE: Final = "inside"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 
@@ -95,7 +100,9 @@ _ANCHOR_PARTS: Final[Mapping[str, PartField]] = {
     ),
     PROOF_PART: PartField(_PROOF.meaning, _PROOF.size_max, is_required=False),
     BUNDLE_PART: PartField(
-        "Instead of document and proof: a plain ZIP of exactly these two.", BUNDLE_SIZE_MAX, is_required=False
+        "Instead of document and proof: a plain ZIP of exactly these two. The answer is about the document `inside`.",
+        BUNDLE_SIZE_MAX,
+        is_required=False,
     ),
     **_TIMES,
 }
@@ -198,17 +205,22 @@ class RecipientService:
         form, time = await self._read(request, _PARTS)
         asked = self._request_of(form.parts)
         document, proof = _sources(form)
-        verdict = ask(self._verifier, document, proof, asked, time)
-        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200)
+        try:
+            verdict = ask(self._verifier, document, proof, asked, time)
+        except VerificationError as error:
+            return _respond(refusal_to_json(error, is_anchor_only=False), REFUSED_STATUS, form.inside)
+        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200, form.inside)
 
     async def _verify_anchor(self, request: web.Request) -> web.StreamResponse:
+        inside: InsideDocument | None = None
         try:
             form, time = await self._read(request, _ANCHOR_PARTS)
+            inside = form.inside
             document, proof = _sources(form)
             verdict = ask(self._verifier, document, proof, None, time)
         except VerificationError as error:
-            return _respond(refusal_to_json(error, is_anchor_only=True), REFUSED_STATUS)
-        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200)
+            return _respond(refusal_to_json(error, is_anchor_only=True), REFUSED_STATUS, inside)
+        return _respond(verdict_to_json(verdict, at_ms=time.at_ms), 200, inside)
 
     async def _verify_disclosure(self, request: web.Request) -> web.StreamResponse:
         form, time = await self._read(request, _SHOWN_PARTS)
@@ -317,9 +329,9 @@ async def _middleware(request: web.Request, handler: Answer) -> web.StreamRespon
         return refuse_http(request, error)
 
 
-def _respond(value: dict[str, Json], status: int) -> web.Response:
+def _respond(value: dict[str, Json], status: int, inside: InsideDocument | None = None) -> web.Response:
     logger.info("recipient.answered verdict=%s code=%s", value["verdict"], value.get("code", "none"))
-    return respond(value, status)
+    return respond(value if inside is None else {**value, _INSIDE: inside.to_json()}, status)
 
 
 def _text(parts: Mapping[str, bytes], name: str) -> str:
@@ -353,11 +365,12 @@ async def _unpacked(form: Form) -> Form:
     if not is_bundle:
         return form
     bundle, hasher = open_bundle(io.BytesIO(form.parts[BUNDLE_PART])), ContentHasher()
-    for piece in bundle.document():
+    inside = InsideDocument(bundle)
+    for piece in inside.pieces():
         hasher.update(piece)
         # It may unpack to two hundred times its size: others have their turn in between.
         await asyncio.sleep(0)
-    return Form(hasher.finish(), {**form.parts, PROOF_PART: bundle.proof})
+    return Form(hasher.finish(), {**form.parts, PROOF_PART: bundle.proof}, inside)
 
 
 def _fault(where: str, expected: str, found: str) -> RouteError:
@@ -416,6 +429,10 @@ _SCHEMAS: Final[dict[str, Json]] = {
             )
         },
     },
+    "Inside": {
+        **_shape(name=_TEXT, size=_WHOLE, sha256={"type": ["string", "null"]}),
+        "description": "Of a pair alone: the document inside, which the answer is about.",
+    },
     "Refusal": _shape(
         verdict={"const": "refused"},
         checked=_STEPS,
@@ -430,16 +447,20 @@ _SCHEMAS: Final[dict[str, Json]] = {
 }
 
 
-def _answer_shape(description: str, schema: str) -> dict[str, Json]:
-    content: dict[str, Json] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
+def _answer_shape(description: str, schema: str, **more: Json) -> dict[str, Json]:
+    shape: dict[str, Json] = {"$ref": f"#/components/schemas/{schema}"}
+    if more:
+        shape["properties"] = {**more}
+    return {"description": description, "content": {"application/json": {"schema": shape}}}
 
 
+_OF_BUNDLE: Final[dict[str, Json]] = {_INSIDE: {"$ref": "#/components/schemas/Inside"}}
+_REFUSED: Final = "The document is refused, with step, code and reason."
 _ANSWERS: Final[Mapping[str, Json]] = {
-    "200": _answer_shape("The document verified.", "Verdict"),
-    f"{REFUSED_STATUS}": _answer_shape("The document is refused, with step, code and reason.", "Refusal"),
+    "200": _answer_shape("The document verified.", "Verdict", **_OF_BUNDLE),
+    f"{REFUSED_STATUS}": _answer_shape(_REFUSED, "Refusal", **_OF_BUNDLE),
 }
 _DISCLOSURE_ANSWERS: Final[Mapping[str, Json]] = {
-    **_ANSWERS,
     "200": _answer_shape("The report verified, and these are its fields that are shown.", "Disclosed"),
+    f"{REFUSED_STATUS}": _answer_shape(_REFUSED, "Refusal"),
 }

@@ -1,6 +1,7 @@
 """Many documents at once: every row gets its answer, and a call that was cut short goes on."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -170,6 +171,7 @@ def test_the_anchor_alone_is_verified_by_that_name(
     ("content", "found"),
     [
         ("report.pdf,,request\nreport.pdf\n", "in.csv line 2"),
+        ("report.pdf,,request,1h,bundle,more\n", "in.csv line 1"),
         ("report.pdf,,request,1h,more\n", "in.csv line 1"),
         ("report.pdf,,request,soon\n", "'soon'"),
         (",,request\n", "in.csv line 1"),
@@ -217,6 +219,7 @@ def make_journal(folder: Folder) -> None:
     """Leave the journal of a whole run: a directory appears where the output should go."""
     import cli.bulk
 
+    folder.out.unlink(missing_ok=True)
     original = cli.bulk._write_answers
     try:
         cli.bulk._write_answers = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
@@ -308,34 +311,65 @@ OFFICE = zipped(
 )
 
 
-def test_a_row_may_name_a_zip_of_document_and_proof(folder: Folder) -> None:
-    proof = folder.story.proof.encode()
-    (folder.path / "both.zip").write_bytes(zipped(("a", folder.story.document), ("b", proof)))
-    (folder.path / "altered.zip").write_bytes(zipped(("a", folder.story.document + b"!"), ("b", proof)))
-    (folder.path / "three.zip").write_bytes(
-        zipped(("a", folder.story.document), ("b", proof), ("c", b"more"))
+def test_a_row_may_name_a_bundle_by_its_ending_or_by_the_fifth_column(folder: Folder) -> None:
+    proof, document = folder.story.proof.encode(), folder.story.document
+    both = zipped(("a.pdf", document), ("b", proof))
+    (folder.path / "both.zip").write_bytes(both)
+    (folder.path / "both.pdf").write_bytes(both)
+    (folder.path / "altered.zip").write_bytes(zipped(("a", document + b"!"), ("b", proof)))
+    (folder.path / "three.zip").write_bytes(zipped(("a", document), ("b", proof), ("c", b"more")))
+    folder.manifest.write_text(
+        "both.zip,,request\nboth.pdf,,request,,bundle\nboth.zip,,request,1h,bundle\n"
+        "altered.zip,,request\nthree.zip,,request\n"
     )
-    folder.manifest.write_text("both.zip,,request\naltered.zip,,request\nthree.zip,,request\n")
     assert run(folder.arguments()) == NO
     answers = folder.answers()
-    assert [(each["verdict"], each["code"]) for each in answers] == [
-        ("verified", ""),
-        ("refused", "document-altered"),
-        ("refused", "pair-malformed"),
+    assert [(each["verdict"], each["code"], each["inside.name"]) for each in answers] == [
+        ("verified", "", "a.pdf"),
+        ("verified", "", "a.pdf"),
+        ("verified", "", "a.pdf"),
+        ("refused", "document-altered", "a"),
+        ("refused", "pair-malformed", ""),
     ]
-    assert answers[0]["integrity.size"] == f"{len(folder.story.document)}"
+    assert answers[0]["integrity.size"] == f"{len(document)}"
+    assert answers[0]["inside.sha256"] == hashlib.sha256(document).hexdigest()
+    assert answers[3]["inside.sha256"] == hashlib.sha256(document + b"!").hexdigest()
     assert all(each["proof"] == each["file"] for each in answers)
 
 
-def test_a_row_that_names_document_and_proof_the_wrong_way_round_is_verified(folder: Folder) -> None:
+def test_a_row_with_a_bundle_that_is_named_as_a_document_is_never_verified(folder: Folder) -> None:
+    proof = folder.story.proof.encode()
+    (folder.path / "both.pdf").write_bytes(zipped(("a.pdf", folder.story.document), ("b", proof)))
+    folder.manifest.write_text("both.pdf,,request\nboth.pdf,report.pdf.proof,request\n")
+    assert run(folder.arguments()) == NO
+    without, with_proof = folder.answers()
+    assert (without["verdict"], without["code"]) == ("unreadable", "path")
+    assert "`bundle` in the fifth" in without["expected"] and without["where"].endswith("both.pdf.proof")
+    assert (with_proof["verdict"], with_proof["code"]) == ("refused", "document-altered")
+    assert {each["inside.name"] for each in (without, with_proof)} == {""}
+
+
+@pytest.mark.parametrize(
+    "row", ["both.zip,,request,,zip", "both.zip,,request,,1", "both.zip,p,request,,bundle"]
+)
+def test_another_word_in_the_fifth_column_is_refused_by_its_line(
+    folder: Folder, capsys: pytest.CaptureFixture[str], row: str
+) -> None:
+    folder.manifest.write_text(f"report.pdf,,request\n{row}\n")
+    assert run(folder.arguments()) == USAGE
+    said = capsys.readouterr().err
+    assert "in.csv line 2" in said and "`bundle` in the fifth column" in said
+
+
+def test_a_row_that_names_document_and_proof_the_wrong_way_round_is_refused(folder: Folder) -> None:
     folder.manifest.write_text("report.pdf.proof,report.pdf,request\n")
-    assert run(folder.arguments()) == FINE
+    assert run(folder.arguments()) == NO
     (answer,) = folder.answers()
-    assert answer["verdict"] == "verified"
+    assert (answer["verdict"], answer["code"]) == ("refused", "files-exchanged")
     assert answer["file"].endswith("report.pdf.proof") and answer["proof"].endswith("report.pdf")
 
 
-def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_pair(folder: Folder) -> None:
+def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_bundle(folder: Folder) -> None:
     proof = folder.story.proof.encode()
     inner = zipped(("a", folder.story.document), ("b", proof))
     for name in ("report.docx", "pair.zip", "named.zip"):
@@ -343,13 +377,16 @@ def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_pair(folder: Fol
     for name in ("report.docx.proof", "pair.zip.proof"):
         (folder.path / name).write_bytes(proof)
     (folder.path / "alone.docx").write_bytes(OFFICE)
+    (folder.path / "alone.zip").write_bytes(OFFICE)
     folder.manifest.write_text(
         "report.docx,,request\npair.zip,,request\nnamed.zip,report.pdf.proof,request\nalone.docx,,request\n"
+        "alone.zip,,request\n"
     )
     assert run(folder.arguments()) == NO
     assert [(each["file"].rsplit("/", 1)[-1], each["code"]) for each in folder.answers()] == [
         ("report.docx", "document-altered"),
         ("pair.zip", "document-altered"),
         ("named.zip", "document-altered"),
-        ("alone.docx", "pair-malformed"),
+        ("alone.docx", "path"),
+        ("alone.zip", "pair-malformed"),
     ]

@@ -1,17 +1,18 @@
-"""Which file is the proof: one answer for every way in which document and proof are presented."""
+"""Which file is the proof: one answer for each way in which the two are presented; no content has a say."""
 
+import hashlib
+import io
 import os
-from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from ledger.bundles import ARCHIVE_MAGIC, BundleError
+from ledger.bundles import BundleError
 from ledger.proofs import PROOF_MAGIC
-from ledger.verifier import Document
 from node.recipient.presented import (
     PROOF_FILE_SIZE_MAX,
+    FilesExchanged,
     PartsError,
     PresentedFiles,
     proof_beside,
@@ -22,6 +23,7 @@ from tests.ledger.test_bundles import archive
 
 DOCUMENT = b"%PDF-1.7 a report"
 PROOF = PROOF_MAGIC + b"\x9a"
+BOTH = archive(("a", DOCUMENT), ("b", PROOF))
 
 
 @pytest.fixture
@@ -29,37 +31,58 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "report.pdf").write_bytes(DOCUMENT)
     (tmp_path / "report.pdf.proof").write_bytes(PROOF)
     (tmp_path / "named").write_bytes(PROOF)
-    (tmp_path / "both.zip").write_bytes(archive(("a", DOCUMENT), ("b", PROOF)))
-    (tmp_path / "report.docx").write_bytes(ARCHIVE_MAGIC + b"an office file")
+    (tmp_path / "both.zip").write_bytes(BOTH)
+    (tmp_path / "both.pdf").write_bytes(BOTH)
+    (tmp_path / "report.docx").write_bytes(BOTH)
     (tmp_path / "report.docx.proof").write_bytes(PROOF)
+    (tmp_path / "archive.zip").write_bytes(BOTH)
+    (tmp_path / "archive.zip.proof").write_bytes(PROOF)
     return tmp_path
 
 
-def told(folder: Path, document: str, proof: str | None) -> tuple[str, str | None]:
-    files = tell_files(folder / document, None if proof is None else folder / proof)
+def told(
+    folder: Path, document: str, proof: str | None, *, as_bundle: bool = False
+) -> tuple[str, str | None]:
+    named = None if proof is None else folder / proof
+    files = tell_files(folder / document, named, as_bundle=as_bundle)
     return files.document.name, None if files.proof is None else files.proof.name
 
 
 @pytest.mark.parametrize(
     ("document", "proof", "expected"),
     [
-        ("report.pdf", None, ("report.pdf", "report.pdf.proof")),
-        ("report.pdf", "named", ("report.pdf", "named")),
-        ("named", "report.pdf", ("report.pdf", "named")),
-        ("both.zip", None, ("both.zip", None)),
-        ("both.zip", "named", ("both.zip", "named")),
-        ("named", "both.zip", ("both.zip", "named")),
-        ("report.docx", None, ("report.docx", "report.docx.proof")),
-        ("named", "report.pdf.proof", ("named", "report.pdf.proof")),
-        ("report.pdf", "both.zip", ("report.pdf", "both.zip")),
-        ("report.pdf", "missing", ("report.pdf", "missing")),
-        ("missing", None, ("missing", "missing.proof")),
+        ("report.pdf", None, "report.pdf.proof"),
+        ("report.pdf", "named", "named"),
+        ("named", "report.pdf", "report.pdf"),
+        ("both.zip", None, None),
+        ("both.zip", "named", "named"),
+        ("both.pdf", None, "both.pdf.proof"),
+        ("report.docx", None, "report.docx.proof"),
+        ("archive.zip", None, "archive.zip.proof"),
+        ("named", "report.pdf.proof", "report.pdf.proof"),
+        ("report.pdf", "both.zip", "both.zip"),
+        ("report.pdf", "missing", "missing"),
+        ("missing", None, "missing.proof"),
+        ("missing.zip", None, None),
     ],
 )
-def test_each_way_in_has_one_answer(
-    folder: Path, document: str, proof: str | None, expected: tuple[str, str | None]
+def test_each_way_in_has_one_answer_by_names_alone(
+    folder: Path, document: str, proof: str | None, expected: str | None
 ) -> None:
-    assert told(folder, document, proof) == expected
+    assert told(folder, document, proof) == (document, expected)
+
+
+@pytest.mark.parametrize("document", ["both.pdf", "both.zip", "archive.zip", "report.docx", "report.pdf"])
+def test_a_word_of_the_caller_asks_for_a_bundle_whatever_the_name(folder: Path, document: str) -> None:
+    assert told(folder, document, None, as_bundle=True) == (document, None)
+
+
+@pytest.mark.parametrize("content", [BOTH, PROOF, DOCUMENT, b"", b"PK\x03\x04"])
+def test_no_content_changes_what_a_file_is(folder: Path, content: bytes) -> None:
+    for name in ("report.pdf", "archive.zip", "both.pdf", "both.zip"):
+        before = [told(folder, name, proof) for proof in (None, "named")]
+        (folder / name).write_bytes(content)
+        assert [told(folder, name, proof) for proof in (None, "named")] == before
 
 
 def test_a_zip_with_anything_beside_it_is_a_document_even_a_link_that_leads_nowhere(folder: Path) -> None:
@@ -79,36 +102,83 @@ def test_a_name_that_no_file_can_have_is_left_to_its_reader(folder: Path) -> Non
 
 
 def content_of(files: PresentedFiles) -> tuple[bytes, bytes]:
-    with files.opened(lambda path: path.open("rb")) as (document, proof):
-        return (
-            document.read() if isinstance(document, BufferedReader) else b"".join(pieces_of(document)),
-            proof,
-        )
-
-
-def pieces_of(document: Document) -> Iterator[bytes]:
-    assert isinstance(document, Iterator)
-    return document
+    with files.opened(lambda path: path.open("rb")) as opened:
+        return b"".join(opened.pieces()), opened.proof
 
 
 def test_both_ways_open_as_the_same_two(folder: Path) -> None:
-    assert content_of(PresentedFiles(folder / "both.zip", None)) == (DOCUMENT, PROOF)
+    assert content_of(tell_files(folder / "both.zip", None)) == (DOCUMENT, PROOF)
+    assert content_of(tell_files(folder / "both.pdf", None, as_bundle=True)) == (DOCUMENT, PROOF)
     assert content_of(tell_files(folder / "report.pdf", None)) == (DOCUMENT, PROOF)
+    assert content_of(tell_files(folder / "report.docx", None)) == (BOTH, PROOF)
 
 
 def test_what_is_no_bundle_is_refused_as_one(folder: Path) -> None:
-    (folder / "report.docx.proof").unlink()
-    files = tell_files(folder / "report.docx", None)
-    assert files.proof is None
+    (folder / "both.zip").write_bytes(b"PK\x03\x04 an office file")
     with pytest.raises(BundleError):
-        content_of(files)
+        content_of(tell_files(folder / "both.zip", None))
+
+
+def test_the_document_inside_has_a_name_and_a_digest_once_it_was_read(folder: Path) -> None:
+    with tell_files(folder / "both.zip", None).opened(lambda path: path.open("rb")) as opened:
+        inside = opened.inside
+        assert inside is not None
+        assert inside.to_json() == {"name": "a", "size": len(DOCUMENT), "sha256": None}
+        assert b"".join(opened.pieces()) == DOCUMENT
+        assert inside.to_json()["sha256"] == hashlib.sha256(DOCUMENT).hexdigest()
+        assert b"".join(inside.again()) == DOCUMENT
+
+
+def test_a_document_that_is_another_at_the_second_reading_is_refused(folder: Path) -> None:
+    content = io.BytesIO(BOTH)
+    with PresentedFiles(folder / "both.zip", None).opened(lambda _: content) as opened:
+        assert opened.inside is not None
+        assert b"".join(opened.pieces()) == DOCUMENT
+        altered = archive(("a", DOCUMENT[::-1]), ("b", PROOF))
+        assert len(altered) == len(BOTH)
+        content.seek(0)
+        content.write(altered)
+        with pytest.raises(BundleError):
+            list(opened.inside.again())
+
+
+@pytest.mark.parametrize("document", [PROOF, PROOF_MAGIC, PROOF_MAGIC + bytes(100)])
+def test_two_files_that_look_exchanged_are_refused_and_never_exchanged(folder: Path, document: bytes) -> None:
+    (folder / "report.pdf").write_bytes(document)
+    for proof in (DOCUMENT, b"", PROOF_MAGIC[:-2]):
+        (folder / "named").write_bytes(proof)
+        with pytest.raises(FilesExchanged) as refused:
+            content_of(tell_files(folder / "report.pdf", folder / "named"))
+        assert (refused.value.code, refused.value.step) == ("files-exchanged", "files")
+        next_step = refused.value.refusal.next_step
+        assert next_step.en and next_step.zh_hans and next_step.zh_hant
+
+
+def test_files_of_which_either_could_be_what_it_is_named_as_are_not_called_exchanged(folder: Path) -> None:
+    (folder / "report.pdf").write_bytes(PROOF)
+    assert content_of(tell_files(folder / "report.pdf", folder / "named")) == (PROOF, PROOF)
+    (folder / "named").write_bytes(DOCUMENT)
+    (folder / "report.pdf").write_bytes(DOCUMENT)
+    assert content_of(tell_files(folder / "report.pdf", folder / "named")) == (DOCUMENT, DOCUMENT)
+
+
+def test_a_document_that_can_be_read_once_alone_is_read_once(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, PROOF)
+    os.close(writer)
+    (folder / "named").write_bytes(DOCUMENT)
+
+    def open_file(path: Path) -> BinaryIO:
+        return os.fdopen(reader, "rb") if path.name == "pipe" else path.open("rb")
+
+    with PresentedFiles(folder / "pipe", folder / "named").opened(open_file) as opened:
+        assert (b"".join(opened.pieces()), opened.proof) == (PROOF, DOCUMENT)
 
 
 def test_a_proof_is_read_one_byte_past_its_limit_and_no_more(folder: Path) -> None:
     (folder / "named").write_bytes(PROOF_MAGIC.ljust(PROOF_FILE_SIZE_MAX + 9, b"\0"))
-    assert (
-        len(content_of(PresentedFiles(folder / "report.pdf", folder / "named"))[1]) == PROOF_FILE_SIZE_MAX + 1
-    )
+    files = PresentedFiles(folder / "report.pdf", folder / "named")
+    assert len(content_of(files)[1]) == PROOF_FILE_SIZE_MAX + 1
 
 
 def test_the_names_of_parts_decide_in_a_form() -> None:

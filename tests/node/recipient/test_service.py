@@ -1,6 +1,7 @@
 """The verifier on loopback: verdicts out, every wrong call refused with a reason, memory bounded."""
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -616,6 +617,35 @@ def test_document_and_proof_may_come_in_one_zip(story: Story) -> None:
             {},
         ):
             assert await send("verify", **parts) == (400, "encoding")
+
+    serve(story, scenario)
+
+
+def test_an_answer_to_a_bundle_says_which_document_is_inside(story: Story) -> None:
+    proof = story.proof.encode()
+    both = pair_of(("report.pdf", story.document), ("b", proof))
+    altered = pair_of(("b", proof), ("report.pdf", story.document + b"!"))
+
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        for route, request in (("verify", story.request.encode()), ("verify-anchor", None)):
+            for content, document, expected in (
+                (both, story.document, 200),
+                (altered, story.document + b"!", 422),
+            ):
+                parts = parts_of(story, document=None, proof=None, pair=content, request=request)
+                status, answer = await post(session, f"{url}/v1/{route}", form_of(parts))
+                assert (status, answer["inside"]) == (
+                    expected,
+                    {
+                        "name": "report.pdf",
+                        "size": len(document),
+                        "sha256": hashlib.sha256(document).hexdigest(),
+                    },
+                )
+            status, answer = await post(
+                session, f"{url}/v1/{route}", form_of(parts_of(story, request=request))
+            )
+            assert (status, "inside" in answer) == (200, False)
 
     serve(story, scenario)
 
