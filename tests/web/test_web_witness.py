@@ -294,6 +294,56 @@ def test_the_page_takes_one_time_and_a_whole_one(witness: Page, times: str) -> N
     assert "TypeError" in witness.run(f"{asked}.then(() => 'verified', (error) => `${{error}}`)")
 
 
+def dropped(witness: Page, *files: tuple[str, str]) -> list[str | None]:
+    """Drop files on the fresh page, and return the names that stand in its four inputs."""
+    made = ", ".join(f"new File([{json.dumps(content)}], {json.dumps(name)})" for name, content in files)
+    ids = '["document", "proof", "trust", "request"]'
+    clear = f"for (const id of {ids}) element(id).value = '';"
+    found = witness.run(
+        f"(() => {{ {clear} sort([{made}]); return {ids}.map((id) => element(id).files[0]?.name ?? null); }})()"
+    )
+    assert isinstance(found, list)
+    return found
+
+
+ROOT_TEXT = '{"type": "luohu-trust"}'
+
+
+@needs_browser
+def test_a_dropped_file_is_what_its_name_says_whatever_it_holds(witness: Page) -> None:
+    assert dropped(witness, ("a.pdf", "x"), ("a.pdf.proof", "LUOHU-PROOF")) == [
+        "a.pdf",
+        "a.pdf.proof",
+        None,
+        None,
+    ]
+    assert dropped(witness, ("a.pdf", "LUOHU-PROOF"), ("a.PROOF", "x")) == ["a.pdf", "a.PROOF", None, None]
+    assert dropped(witness, ("a.pdf", ROOT_TEXT)) == ["a.pdf", None, None, None]
+    assert dropped(witness, ("a.zip", "PK\x03\x04")) == ["a.zip", None, None, None]
+    assert dropped(witness, ("a", "LUOHU-REQUEST")) == ["a", None, None, None]
+
+
+@needs_browser
+def test_a_resident_brings_neither_root_nor_request_nor_a_second_document(witness: Page) -> None:
+    for more in (
+        ("trust.json", ROOT_TEXT),
+        ("request.luohu", "LUOHU-REQUEST"),
+        ("b.pdf", "x"),
+        ("b.proof", "x"),
+    ):
+        assert dropped(witness, ("a.pdf", "x"), ("a.proof", "x"), more) == [None] * 4, more
+        assert "ZIP" in witness.text_of_verdict() and ".proof" in witness.text_of_verdict()
+
+
+@needs_browser
+def test_files_that_look_exchanged_are_refused_by_the_page_too(witness: Page, tmp_path: Path) -> None:
+    for element, content in (("document", HONEST.proof), ("proof", HONEST.document), ("trust", HONEST.trust)):
+        (tmp_path / element).write_bytes(content)
+        witness.choose_file(element, tmp_path / element)
+    witness.click("#run")
+    assert "files-exchanged" in witness.text_of_verdict()
+
+
 @needs_browser
 def test_nothing_leaves_the_page(witness: Page) -> None:
     attempts = """(async () => {
