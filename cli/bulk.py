@@ -3,31 +3,29 @@
 Rule 1: the manifest is CSV (`cli.csvfile`). A row is file, proof, request, max-age, bundle; the last ones may
 be empty or left out: FILE.proof, the request given for all, the age given for all, no bundle but by the ending .zip.
 Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified.
-Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it, one line each; the
-same call goes on from there. A journal of another manifest, trusted root or question is refused.
+Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it (`cli.journal`); the
+same call goes on from there. A journal of another manifest, trusted root, question or release is refused.
 """
 
 import csv
-import fcntl
 import hashlib
 import io
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from cli.csvfile import manifest_refused, read_cells
-from cli.exits import UNREACHABLE, CommandError, unreadable, wrong_usage
+from cli.exits import UNREACHABLE, CommandError, unreadable
 from cli.files import read_file, refuse_existing
+from cli.journal import Journal, load_key
 from cli.output import Progress
 from cli.times import parse_duration
 from ledger.encoding.records import Json, pack
 from node.files.durablefile import POSIX_FILES, write_file
-from node.recipient.bulk import COLUMNS, BulkSettings, Row, RowAnswer, answer_rows
+from node.recipient.bulk import COLUMNS, BulkSettings, Row, answer_rows
 
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
 ROWS_MAX: Final = 200_000
@@ -36,7 +34,6 @@ MANIFEST_COLUMNS: Final = "file, proof, request, max-age, bundle"
 COLUMNS_MIN: Final = 1
 COLUMNS_MAX: Final = 5
 BUNDLE: Final = "bundle"
-SYNC_ROWS: Final = 1_000
 OUTPUT_MODE: Final = 0o666
 PIECE_SIZE: Final = 256 * 1024
 
@@ -75,9 +72,8 @@ def verify_manifest(manifest: Path, out: Path, question: BulkQuestion, *, jobs: 
     rows = read_rows(manifest, content, question)
     journal = out.with_name(out.name + JOURNAL_SUFFIX)
     try:
-        with Journal.open(journal, _binding(content, question)) as kept:
-            resumed_count = len(kept)
-            _answer_rest(kept, rows, question.settings, jobs)
+        with Journal.open(journal, _binding(content, question), load_key()) as kept:
+            resumed_count = _answer_all(kept, rows, question.settings, jobs)
             summary = _write_answers(kept, out, resumed_count)
         journal.unlink()
     except OSError as error:
@@ -125,119 +121,34 @@ def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) 
     return Row(number, str(document), proof_path, asked, max_age_ms, bool(bundle))
 
 
-class Journal:
-    """Answers so far, a line each, under a line that says what they answer. A torn last line is dropped."""
-
-    def __init__(self, file: BinaryIO, rows_count: int) -> None:
-        """Use `Journal.open`."""
-        self._file = file
-        self._rows_count = rows_count
-
-    @classmethod
-    def open(cls, path: Path, binding: str) -> "Journal":
-        """Open the journal at `path`, or begin one. Raises CommandError or OSError."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        file = os.fdopen(descriptor, "r+b")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return cls(file, _check_journal(path, file, _line(binding)))
-        except BlockingIOError as error:
-            file.close()
-            raise wrong_usage(
-                str(path),
-                expected="to be the only one who answers this manifest",
-                found="another process",
-                cure="Wait for it, or name another --out.",
-                code="journal",
-            ) from error
-        except BaseException:
-            file.close()
-            raise
-
-    def __len__(self) -> int:
-        return self._rows_count
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def append(self, answer: RowAnswer) -> None:
-        """Keep an answer."""
-        self._file.write(_line(answer.cells))
-        self._rows_count += 1
-        if self._rows_count % SYNC_ROWS == 0:
-            self._file.flush()
-            POSIX_FILES.sync(self._file.fileno())
-
-    def answers(self) -> Iterator[list[str]]:
-        """Yield the cells of every answer, in order."""
-        self._file.flush()
-        self._file.seek(0)
-        self._file.readline()
-        for line in self._file:
-            yield json.loads(line)
-
-
-def _line(value: object) -> bytes:
-    return json.dumps(value).encode("ascii") + b"\n"
-
-
-def _check_journal(path: Path, file: BinaryIO, head: bytes) -> int:
-    """Return how many answers a journal holds, and stand at their end. Raises CommandError."""
-    found = file.readline(len(head))
-    if found != head:
-        if not head.startswith(found) or file.read(1):
-            raise _foreign_journal(path)
-        # New, or cut off while its first line was written.
-        file.seek(0)
-        file.truncate()
-        file.write(head)
-        file.flush()
-        return 0
-    end, count = file.tell(), 0
-    while (line := file.readline()).endswith(b"\n"):
-        end, count = file.tell(), count + 1
-        try:
-            cells = json.loads(line)
-        except ValueError as error:
-            raise _foreign_journal(path) from error
-        if not isinstance(cells, list) or len(cells) != len(COLUMNS):
-            raise _foreign_journal(path)
-    file.seek(end)
-    file.truncate()
-    return count
-
-
-def _foreign_journal(path: Path) -> CommandError:
-    return wrong_usage(
-        str(path),
-        expected="the answers so far to this manifest, under this trusted root and these options",
-        found="answers to something else",
-        cure="Give the call that was cut short, or remove the file to begin anew.",
-        code="journal",
-    )
-
-
 def _binding(content: bytes, question: BulkQuestion) -> str:
+    # It reads the installation's record: no other command pays for that.
+    from node.version import release
+
     request = None if question.request is None else read_file(question.request, size_max=64 * 1024)
     parts = (
         content,
         pack(question.settings.trust),
         request or b"",
         f"{question.settings.at_ms} {question.is_anchor_only} {question.max_age_ms}".encode(),
+        release().encode(),
     )
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     return f"luohu verify {hashlib.sha256(digests).hexdigest()}"
 
 
-def _answer_rest(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: int) -> None:
+def _answer_all(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: int) -> int:
+    """Answer all rows, and return how many are answered as an earlier call did."""
     progress = Progress("verifying", len(rows))
+    recalled_count = 0
     try:
-        for answer in answer_rows(rows[len(kept) :], settings, jobs=jobs):
-            kept.append(answer)
-            progress.update(len(kept))
+        answers = answer_rows(rows, settings, jobs=jobs, recall=lambda row: kept.find(row.number))
+        for count, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1):
+            if answer.is_recalled:
+                recalled_count += 1
+            else:
+                kept.append(row.number, answer)
+            progress.update(count)
     except BrokenProcessPool as error:
         raise CommandError(
             exit_code=UNREACHABLE,
@@ -249,6 +160,7 @@ def _answer_rest(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: i
         ) from error
     finally:
         progress.finish()
+    return recalled_count
 
 
 def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BulkSummary:

@@ -53,6 +53,11 @@ def print_error(error: CommandError, *, as_json: bool) -> None:
         click.echo(printable(f"  {name + ':':<10}{text}"), err=True)
 
 
+def warn(text: str) -> None:
+    """Tell people something that changes neither the answer nor how the command ends."""
+    click.echo(printable(f"luohu: {text}"), err=True)
+
+
 def fields(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Return names and values as aligned lines."""
     listed = list(rows)

@@ -6,13 +6,16 @@ Rule 2: every answer has the same columns; those that do not apply are empty.
 Rule 3: which file is the proof is decided where all ways in are (`node.recipient.presented`). The answer of a bundle
 names the archive as the proof, and the document inside by its name and digest.
 Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however many rows there are.
+Rule 5: an answer of an earlier call counts only for the bytes that are read now, document, proof and request, under
+the same row and the same time asked about; one about the present only for RECALL_MS. All else is verified.
 """
 
+import hashlib
 import os
 import signal
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,17 +27,20 @@ from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_SUFFIX
+from ledger.trees.merkle import Content, content_root
 from ledger.trust import TrustedRoot
 from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
-from node.recipient.presented import InsideDocument, PresentedFiles, tell_files
+from node.recipient.presented import InsideDocument, OpenedFiles, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
 
 CHUNK_ROWS: Final = 16
 WINDOW_PER_JOB: Final = 4
 JOBS_MAX: Final = 64
+# How long an answer about the present is one. A call that was cut short is made again within that.
+RECALL_MS: Final = 3_600_000
 
 UNREADABLE: Final = "unreadable"
 
@@ -62,6 +68,10 @@ COLUMNS: Final = (
     *_INSIDE,
 )
 """The columns of an answer, in order. `row` is the line of the manifest at which the row ends."""
+_AT_MS: Final = COLUMNS.index("at_ms")
+_VERDICT: Final = COLUMNS.index("verdict")
+_STEP: Final = COLUMNS.index("step")
+_CODE: Final = COLUMNS.index("code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +103,37 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RowAnswer:
-    """What came of a row: the cells under COLUMNS."""
+    """What came of a row: the cells under COLUMNS.
+
+    `basis` is a SHA-256 in hexadecimal over the row and all that was read for the answer; where something could not be
+    read, over what was found instead. `is_recalled` where it is the answer of an earlier call on the same basis.
+    """
 
     verdict: str
     code: str
     cells: tuple[str, ...]
+    basis: str
+    is_recalled: bool = False
 
     @property
     def is_verified(self) -> bool:
         """Say whether the row was verified, by consent or by anchor alone as it asked."""
         return self.verdict not in (REFUSED, UNREADABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAnswer:
+    """What an earlier call answered to a row, on which basis. Whoever brings it vouches for it."""
+
+    basis: str
+    cells: tuple[str, ...]
+
+
+Recall = Callable[[Row], EarlierAnswer | None]
+
+
+def recall_nothing(_row: Row) -> None:
+    """Recall no earlier answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +152,20 @@ class BulkVerification:
         self._at_ms = settings.at_ms
         self._clock = clock or SystemClock()
 
-    def answer(self, row: Row) -> RowAnswer:
-        """Return what holds of one row."""
+    def answer(self, row: Row, earlier: EarlierAnswer | None = None) -> RowAnswer:
+        """Return what holds of one row: what is found now, or what was found `earlier` of the same bytes."""
         time = TimeAsked(self._clock.wall_ms(), self._at_ms, row.max_age_ms)
         files = row.files()
-        inside = None
+        inside, basis = None, ""
         try:
             with files.opened(_open) as opened:
                 inside = opened.inside
-                value = self._judge(row, opened.pieces(), opened.proof, time)
+                content = _hash_document(opened)
+                request = None if row.request is None else _read_request(row.request)
+                basis = _basis(row, content, opened, request)
+                if earlier is not None and self._counts(earlier, basis, time.at_ms):
+                    return _recalled(earlier)
+                value = self._judge(content, opened.proof, request, time)
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:
@@ -138,25 +174,36 @@ class BulkVerification:
             reason = (error.strerror if isinstance(error, OSError) else None) or f"{error}"
             where = f"{getattr(error, 'filename', None) or row.document}"
             value = _refusal(UNREADABLE, "path", where, _expected_file(row, files, where), reason)
-        return _row_answer(row, time.at_ms, value, proof=row.shown_proof(files), inside=inside)
+        answer = _row_answer(row, time.at_ms, value, proof=row.shown_proof(files), inside=inside, basis=basis)
+        if earlier is not None and not basis and self._counts(earlier, answer.basis, time.at_ms):
+            return _recalled(earlier)
+        return answer
 
-    def _judge(self, row: Row, document: Document, proof: bytes, time: TimeAsked) -> dict[str, Json]:
-        request = None
-        if row.request is not None:
-            with _open(Path(row.request)) as file:
-                # One byte past its limit: the decoder refuses a longer one by its own rule.
-                request = Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
-        return verdict_to_json(ask(self._verifier, document, proof, request, time), at_ms=time.at_ms)
+    def _counts(self, earlier: EarlierAnswer, basis: str, at_ms: int) -> bool:
+        """Say whether an earlier answer is about the same bytes and time: that very one, or a present not long ago."""
+        if earlier.basis != basis:
+            return False
+        asked_ms = int(earlier.cells[_AT_MS])
+        return asked_ms == at_ms if self._at_ms is not None else 0 <= at_ms - asked_ms <= RECALL_MS
+
+    def _judge(
+        self, document: Document, proof: bytes, request: bytes | None, time: TimeAsked
+    ) -> dict[str, Json]:
+        asked = None if request is None else Request.decode(request)
+        return verdict_to_json(ask(self._verifier, document, proof, asked, time), at_ms=time.at_ms)
 
 
-def answer_rows(rows: Iterable[Row], settings: BulkSettings, *, jobs: int) -> Iterator[RowAnswer]:
+def answer_rows(
+    rows: Iterable[Row], settings: BulkSettings, *, jobs: int, recall: Recall = recall_nothing
+) -> Iterator[RowAnswer]:
     """Yield the answers in the order of the rows, worked out by `jobs` processes (1: by this one).
 
+    `recall` is asked here for the earlier answer to each row, which counts only where the row's bytes are the same.
     Raises BrokenProcessPool where a worker was killed; what was yielded before stands.
     """
     if jobs == 1:
         batch = BulkVerification(settings)
-        yield from (batch.answer(row) for row in rows)
+        yield from (batch.answer(row, recall(row)) for row in rows)
         return
     remaining = iter(rows)
     # Spawned, not forked: a fork inherits locks and descriptors of whatever program calls this.
@@ -166,7 +213,7 @@ def answer_rows(rows: Iterable[Row], settings: BulkSettings, *, jobs: int) -> It
         waiting: deque[Future[list[RowAnswer]]] = deque()
         try:
             while part := tuple(islice(remaining, CHUNK_ROWS)):
-                waiting.append(pool.submit(_answer_part, part))
+                waiting.append(pool.submit(_answer_part, [(row, recall(row)) for row in part]))
                 if len(waiting) == jobs * WINDOW_PER_JOB:
                     yield from waiting.popleft().result()
             while waiting:
@@ -186,9 +233,48 @@ def _start_worker(settings: BulkSettings) -> None:
     _worker = BulkVerification(settings)
 
 
-def _answer_part(part: Sequence[Row]) -> list[RowAnswer]:
+def _answer_part(part: Sequence[tuple[Row, EarlierAnswer | None]]) -> list[RowAnswer]:
     assert _worker is not None, "a worker starts with its batch"
-    return [_worker.answer(row) for row in part]
+    return [_worker.answer(row, earlier) for row, earlier in part]
+
+
+def _recalled(earlier: EarlierAnswer) -> RowAnswer:
+    cells = earlier.cells
+    return RowAnswer(cells[_VERDICT], cells[_CODE], cells, earlier.basis, is_recalled=True)
+
+
+def _hash_document(opened: OpenedFiles) -> Content:
+    """Return what a document comes to: read once, it is judged and remembered by the same bytes."""
+    return Content(*content_root(opened.pieces()))
+
+
+def _read_request(path: str) -> bytes:
+    with _open(Path(path)) as file:
+        # One byte past its limit: the decoder refuses a longer one by its own rule.
+        return file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1)
+
+
+def _basis(row: Row, content: Content, opened: OpenedFiles, request: bytes | None) -> str:
+    """Return a digest of all that an answer stands on, but for what all rows share."""
+    inside = opened.inside
+    read = (
+        b"read",
+        f"{content.size}".encode(),
+        content.root,
+        opened.proof,
+        b"none" if request is None else b"request" + request,
+        b"none" if inside is None else f"inside {inside.name}".encode(),
+        b"" if inside is None else inside.sha256 or b"",
+    )
+    return _digest(row, *read)
+
+
+def _digest(row: Row, *read: bytes) -> str:
+    names = (row.document, row.proof or "", row.request or "")
+    settings = f"{row.number} {row.max_age_ms} {row.is_bundle} {row.proof is None} {row.request is None}"
+    parts = (settings.encode(), *map(os.fsencode, names), *read)
+    # Each by its own digest: no part can run into the next.
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _open(path: Path) -> BinaryIO:
@@ -218,7 +304,7 @@ def _refusal(verdict: str, code: str, where: str, expected: str, found: str) -> 
 
 
 def _row_answer(
-    row: Row, at_ms: int, value: dict[str, Json], *, proof: str, inside: InsideDocument | None
+    row: Row, at_ms: int, value: dict[str, Json], *, proof: str, inside: InsideDocument | None, basis: str
 ) -> RowAnswer:
     cells = [f"{row.number}", row.document, proof, row.request or "", f"{value['verdict']}", f"{at_ms}"]
     for axis, names in _AXES:
@@ -227,7 +313,9 @@ def _row_answer(
     cells += [_cell(value.get(name)) for name in _REFUSAL]
     digest = None if inside is None else inside.sha256
     cells += [_cell(None if inside is None else inside.name), "" if digest is None else digest.hex()]
-    return RowAnswer(f"{value['verdict']}", _cell(value.get("code")), tuple(cells))
+    if not basis:
+        basis = _digest(row, b"found", *(cell.encode("utf-8", "surrogatepass") for cell in cells[_STEP:]))
+    return RowAnswer(f"{value['verdict']}", _cell(value.get("code")), tuple(cells), basis)
 
 
 def _cell(value: Json) -> str:

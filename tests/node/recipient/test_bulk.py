@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -15,15 +16,22 @@ import pytest
 
 from cli.bulk import JOURNAL_SUFFIX
 from cli.exits import FINE, NO, USAGE
+from cli.journal import LINE_SIZE_MAX, load_key
 from cli.program import run
 from cli.times import show_time
 from ledger.trust import trusted_root_to_json
 from node.clock import SystemClock
-from node.recipient.bulk import CHUNK_ROWS, COLUMNS, BulkSettings, Row, answer_rows
+from node.recipient.bulk import CHUNK_ROWS, COLUMNS, RECALL_MS, BulkSettings, Row, answer_rows
 from tests.support.clocked import luohu_at
 from tests.support.consortium import DAY_MS, LATER_MS
 from tests.support.sources import ROOT
 from tests.support.story import Story, make_request, tell
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the key of the journals in a folder of each test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(scope="module")
@@ -390,3 +398,243 @@ def test_a_zip_that_is_itself_the_document_is_never_taken_for_a_bundle(folder: F
         ("alone.docx", "path"),
         ("alone.zip", "pair-malformed"),
     ]
+
+
+# -- what was answered before ----------------------------------------------------------------------------
+
+
+def resumed(folder: Folder, capsys: pytest.CaptureFixture[str], *more: str) -> int:
+    """Answer the manifest, and return how many rows were answered as an earlier call did."""
+    folder.out.unlink(missing_ok=True)
+    capsys.readouterr()
+    assert run([*folder.arguments(*more), "--json"]) in (FINE, NO)
+    count = json.loads(capsys.readouterr().out)["resumed_count"]
+    assert isinstance(count, int)
+    return count
+
+
+REPLACED = {
+    "report.pdf": "document-altered",
+    "report.pdf.proof": "proof-malformed",
+    "request": "encoding",
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_an_earlier_answer_counts_for_no_other_bytes(
+    folder: Folder, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder.manifest.write_text("report.pdf,,request\n")
+    make_journal(folder)
+    status = (folder.path / name).stat()
+    content = (folder.path / name).read_bytes()
+    (folder.path / name).write_bytes(bytes(len(content)))
+    os.utime(folder.path / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert resumed(folder, capsys) == 0
+    assert [(each["verdict"], each["code"]) for each in folder.answers()] == [("refused", REPLACED[name])]
+    (folder.path / name).write_bytes(content)
+    make_journal(folder)
+    assert resumed(folder, capsys) == 1
+    assert [each["verdict"] for each in folder.answers()] == ["verified"]
+
+
+def test_an_earlier_answer_of_a_bundle_counts_for_no_other_document_or_name(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, document = folder.story.proof.encode(), folder.story.document
+    both = folder.path / "both.zip"
+    folder.manifest.write_text("both.zip,,request\n")
+    for name, content, code in (("b.pdf", document, ""), ("a.pdf", document + b"!", "document-altered")):
+        both.write_bytes(zipped(("a.pdf", document), ("b", proof)))
+        make_journal(folder)
+        both.write_bytes(zipped((name, content), ("b.proof", proof)))
+        assert resumed(folder, capsys) == 0
+        assert [(each["inside.name"], each["code"]) for each in folder.answers()] == [(name, code)]
+
+
+def test_a_refusal_of_an_earlier_call_does_not_stick(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = folder.story.document
+    folder.manifest.write_text("report.pdf,,request\nmissing.pdf,report.pdf.proof,request\n")
+    (folder.path / "report.pdf").write_bytes(document + b"!")
+    make_journal(folder)
+    (folder.path / "report.pdf").write_bytes(document)
+    (folder.path / "missing.pdf").write_bytes(document)
+    assert resumed(folder, capsys) == 0
+    assert [each["verdict"] for each in folder.answers()] == ["verified", "verified"]
+
+
+def test_an_answer_about_the_present_counts_for_an_hour(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.manifest.write_text("report.pdf,,request\n")
+    place = folder.arguments().index("--at")
+    arguments = folder.arguments()[:place] + folder.arguments()[place + 2 :]
+    monkeypatch.setattr(Folder, "arguments", lambda _self, *more: [*arguments, *more])
+    now_ms = folder.story.now_ms
+
+    class Moved:
+        def wall_ms(self) -> int:
+            return now_ms
+
+    monkeypatch.setattr("node.recipient.bulk.SystemClock", Moved)
+    for passed_ms, count in ((0, 1), (RECALL_MS, 1), (RECALL_MS + 1, 0), (-1, 0)):
+        now_ms = folder.story.now_ms
+        make_journal(folder)
+        now_ms += passed_ms
+        assert resumed(folder, capsys) == count
+        assert [int(each["at_ms"]) for each in folder.answers()] == [now_ms - passed_ms * count]
+
+
+def test_a_journal_that_luohu_did_not_write_is_refused_whole(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.manifest.write_text("report.pdf,,request\naltered.pdf,report.pdf.proof,request\n")
+    make_journal(folder)
+    honest = folder.journal.read_text()
+    head, first, second = honest.splitlines(keepends=True)
+    number, basis, cells, mark = json.loads(second)
+    verified = json.loads(first)[2]
+    planted = {
+        "the answer of another row": [number, basis, verified, mark],
+        "the line of another row": [number, *json.loads(first)[1:]],
+        "another basis": [number, json.loads(first)[1], cells, mark],
+        "no mark": [number, basis, verified],
+        "an empty mark": [number, basis, verified, ""],
+        "a mark of another kind": [number, basis, verified, 1],
+        "cells alone, as older releases wrote": verified,
+        "a surrogate for a mark": [number, basis, verified, "\ud800"],
+    }
+    for fault, line in planted.items():
+        forged = head + first + json.dumps(line) + "\n"
+        folder.journal.write_text(forged)
+        assert run(folder.arguments()) == USAGE, fault
+        said = capsys.readouterr().err
+        assert "[journal]" in said and "it did not write" in said
+        assert folder.journal.read_text() == forged and not folder.out.exists()
+    for noise in ("7\n", "{}\n", "[]\n", "[" * 100_000 + "\n", "x" * (LINE_SIZE_MAX + 1)):
+        folder.journal.write_text(head + noise)
+        assert run(folder.arguments()) == USAGE
+        assert "[journal]" in capsys.readouterr().err
+    folder.journal.write_text(honest)
+    assert resumed(folder, capsys) == 2
+
+
+def test_a_journal_that_another_user_wrote_is_refused(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_journal(folder)
+    kept = folder.journal.read_bytes()
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder.path / "another's"))
+    assert run(folder.arguments()) == USAGE
+    assert "it did not write" in capsys.readouterr().err
+    assert folder.journal.read_bytes() == kept
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o606, 0o640, 0o620, 0o602])
+def test_a_journal_that_others_can_use_is_refused(
+    folder: Folder, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    for content in (None, b""):
+        make_journal(folder)
+        if content is not None:
+            folder.journal.write_bytes(content)
+        folder.journal.chmod(mode)
+        assert run(folder.arguments()) == USAGE
+        assert f"mode {mode:04o}" in capsys.readouterr().err
+        folder.journal.unlink()
+    assert not folder.out.exists()
+
+
+def test_a_journal_of_another_owner_is_refused(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_journal(folder)
+    key = load_key()
+    monkeypatch.setattr("cli.bulk.load_key", lambda: key)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_711)
+    assert run(folder.arguments()) == USAGE
+    assert "a file of user" in capsys.readouterr().err
+    assert not folder.out.exists()
+
+
+def test_a_new_journal_is_our_own_also_where_the_disk_says_otherwise(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = load_key()
+    monkeypatch.setattr("cli.bulk.load_key", lambda: key)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_711)
+    assert run(folder.arguments()) == NO
+    assert len(folder.answers()) == len(EXPECTED)
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "second name", "pipe", "folder"])
+def test_a_journal_that_is_no_plain_file_is_refused_and_nothing_is_written_through_it(
+    folder: Folder, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    make_journal(folder)
+    aside = folder.path / "aside"
+    folder.journal.rename(aside)
+    kept = aside.read_bytes()
+    match kind:
+        case "link":
+            folder.journal.symlink_to(aside)
+        case "link to nothing":
+            folder.journal.symlink_to(folder.path / "nothing")
+        case "second name":
+            folder.journal.hardlink_to(aside)
+        case "pipe":
+            os.mkfifo(folder.journal, 0o600)
+        case "folder":
+            folder.journal.mkdir()
+    assert run(folder.arguments()) == USAGE
+    assert "out.csv.partial" in capsys.readouterr().err
+    assert aside.read_bytes() == kept
+    assert not folder.out.exists() and not (folder.path / "nothing").exists()
+
+
+def test_the_key_of_the_journals_is_private_and_kept(folder: Folder, tmp_path: Path) -> None:
+    key = load_key()
+    (path,) = Path(os.environ["XDG_STATE_HOME"]).rglob("journal.key")
+    assert load_key() == key == path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("fault", ["others can read it", "it is short", "its folder is a file"])
+def test_without_a_key_of_its_own_a_call_begins_anew_and_says_so(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    state = folder.path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    if fault == "its folder is a file":
+        state.write_text("")
+    else:
+        load_key()
+        (path,) = state.rglob("journal.key")
+        path.chmod(0o644) if fault == "others can read it" else path.write_bytes(b"short")
+    assert run(folder.arguments()) == NO
+    assert "it begins anew" in capsys.readouterr().err
+    assert len(folder.answers()) == len(EXPECTED)
+
+
+def test_a_journal_under_a_key_that_was_not_kept_is_refused_by_the_next_call(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.path / "state").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder.path / "state"))
+    make_journal(folder)
+    assert run(folder.arguments()) == USAGE
+    assert "remove the file" in capsys.readouterr().err
+
+
+def test_processes_recall_what_was_answered_before(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.manifest.write_text(
+        "report.pdf,,request\n" * (2 * CHUNK_ROWS) + "altered.pdf,report.pdf.proof,request\n"
+    )
+    make_journal(folder)
+    assert resumed(folder, capsys, "--jobs", "2") == 2 * CHUNK_ROWS + 1
+    assert [each["verdict"] for each in folder.answers()] == ["verified"] * (2 * CHUNK_ROWS) + ["refused"]
