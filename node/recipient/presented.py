@@ -33,7 +33,7 @@ EITHER: Final = ((DOCUMENT_PART, PROOF_PART), (BUNDLE_PART,))
 
 Open = Callable[[Path], BinaryIO]
 
-_REFUSALS: Final[dict[str, Refusal]] = {
+FILES_REFUSALS: Final[dict[str, Refusal]] = {
     "files-exchanged": Refusal(
         STEP_FILES,
         Sentence(
@@ -55,7 +55,7 @@ class FilesExchanged(VerificationError):
 
     @staticmethod
     def _refusals() -> dict[str, Refusal]:
-        return _REFUSALS
+        return FILES_REFUSALS
 
 
 class PartsError(ValueError):

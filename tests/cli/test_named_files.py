@@ -20,8 +20,15 @@ from node.files.durablefile import FileOperations, create_file
 from tests.attacks.forge import NOW_MS, honest
 from tests.ledger.test_bundles import archive
 from tests.support.archives import TOOLS, UTF8, Part, extra, zip_of
+from tests.support.consortium import LATER_MS
 
 PAGE = b"%PDF-1.4\nCREDIT REPORT. No overdue accounts. Owed: HKD 0. Score: AAA.\n%%EOF\n"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's clock stands after the story: `--at` asks about a past time."""
+    monkeypatch.setattr("cli.verify.now_ms", lambda: LATER_MS)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ledger.errors import LedgerError
 from ledger.genesis import genesis_block, parse_genesis
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS
+from node.recipient.presented import FILES_REFUSALS
 from tests.attacks.combining import DEFECTS, combined
 from tests.campaigns.witness.answers import PAGE, Page, open_page
 from tests.campaigns.witness.comparing import compare
@@ -388,9 +389,10 @@ def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
             r"^  (\w+): (\{.*\}),$", HTML.partition("const NEXT_STEPS = {")[2].partition("};")[0], re.M
         )
     )
-    for code, refusal in REFUSALS.items():
+    told_by_the_page = REFUSALS | FILES_REFUSALS
+    for code, refusal in told_by_the_page.items():
         (entry,) = re.findall(rf'^  "{code}": \[(\{{.*\}}), NEXT_STEPS\.(\w+)\],$', listed, re.MULTILINE)
         for told, sentence in ((entry[0], refusal.meaning), (steps[entry[1]], refusal.next_step)):
             texts = {"en": sentence.en, "zh-Hans": sentence.zh_hans, "zh-Hant": sentence.zh_hant}
             assert json.loads(told) == texts, code
-    assert len(re.findall("NEXT_STEPS", listed)) == len(REFUSALS)
+    assert len(re.findall("NEXT_STEPS", listed)) == len(told_by_the_page)
