@@ -1,7 +1,6 @@
 """Nodes as commands see them: making one from a home, and asking one over its API."""
 
 import gc
-import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +13,7 @@ from ledger.encoding.records import Json
 from node.client.client import Client, NodeStatus
 from node.client.issuing.nodes import Nodes
 from node.errors import Unreachable
+from node.logform import log_to
 
 _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 
@@ -28,9 +28,7 @@ class NodeReport:
 
 def configure_log() -> None:
     """Send the node's log to standard error, one event a line."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to(sys.stderr)
 
 
 def spare_collections() -> None:

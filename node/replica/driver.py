@@ -53,6 +53,7 @@ from node.consensus.messages import (
     Message,
     encode_message,
 )
+from node.logform import Fields
 from node.measurements import NOT_MEASURED, Measurements
 from node.messages import (
     BlockProposal,
@@ -331,8 +332,7 @@ class Driver:
                 self.engine.journal.amnesia_ended(self.core)
                 logger.warning("consensus.amnesia_ended")
             case Trace():
-                fields = " ".join(f"{name}={value}" for name, value in effect.fields)
-                logger.debug("%s %s", effect.name, fields)
+                logger.debug("%s %s", effect.name, Fields(effect.fields))
             case _:
                 assert_never(effect)
 

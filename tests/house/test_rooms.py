@@ -15,7 +15,18 @@ import pytest
 from tests.support.sources import ROOT, imported, module_of, path_of
 
 # Some modules at the top are a room of their own, for all others stand on them.
-WORDS = ("clock", "errors", "localtime", "measurements", "messages", "peernames", "progress", "version")
+WORDS = (
+    "clock",
+    "errors",
+    "localtime",
+    "logform",
+    "measurements",
+    "messages",
+    "peernames",
+    "progress",
+    "version",
+    "visibletext",
+)
 ROOM_OF = {"ledger.errors": "ledger errors"} | {f"node.{name}": "node words" for name in WORDS}
 
 # A room, and all that it may import, lowest first.
