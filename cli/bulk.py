@@ -7,17 +7,16 @@ Rule 3: the output appears whole or not at all. Until then answers are in a jour
 same call goes on from there. A journal of another manifest, trusted root, question or release is refused.
 """
 
-import csv
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from cli.csvfile import manifest_refused, read_cells
+from cli.csvfile import csv_pieces, manifest_refused, read_cells
 from cli.exits import UNREACHABLE, CommandError, unreadable
 from cli.files import read_file, refuse_existing
 from cli.journal import Journal, load_key
@@ -35,7 +34,6 @@ COLUMNS_MIN: Final = 1
 COLUMNS_MAX: Final = 5
 BUNDLE: Final = "bundle"
 OUTPUT_MODE: Final = 0o666
-PIECE_SIZE: Final = 256 * 1024
 
 _VERDICT: Final = COLUMNS.index("verdict")
 _CODE: Final = COLUMNS.index("code")
@@ -176,21 +174,8 @@ def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BulkSummary:
         # Once more, before the file takes its name: the answers took their time.
         refuse_existing(out)
 
-    write_file(POSIX_FILES, out, _csv_pieces(count(kept.answers())), mode=OUTPUT_MODE)
+    write_file(POSIX_FILES, out, csv_pieces(chain([COLUMNS], count(kept.answers()))), mode=OUTPUT_MODE)
     return BulkSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
-
-
-def _csv_pieces(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for cells in rows:
-        writer.writerow(cells)
-        if buffer.tell() >= PIECE_SIZE:
-            yield buffer.getvalue().encode()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue().encode()
 
 
 def summary_json(summary: BulkSummary) -> dict[str, Json]:
