@@ -8,10 +8,8 @@ Rule 2: it is asked before anything is signed, sent, made or destroyed.
 import sys
 from collections.abc import Iterable
 
-import click
-
 from cli.exits import wrong_usage
-from cli.output import printable
+from cli.output import confirm, tell
 
 YES_OPTION = "--yes"
 
@@ -30,6 +28,5 @@ def require_yes(question: str, *, yes: bool, command: str, shown: Iterable[str] 
             found="neither",
             cure=f"Give {YES_OPTION} where whom it binds was shown it and agreed.",
         )
-    for line in shown:
-        click.echo(printable(line), err=True)
-    click.confirm(question, abort=True, err=True)
+    tell(shown)
+    confirm(question)

@@ -25,7 +25,7 @@ import click
 
 from cli.exits import NO, CommandError
 from cli.files import FILE
-from cli.output import json_option, print_answer, printable
+from cli.output import json_option, print_answer, print_lines
 from cli.processes import ListedNode, find_nodes, read_network_file, stop_node
 from cli.receipt import receipt_path_of, write_receipt
 from cli.times import now_ms
@@ -106,12 +106,12 @@ class Stage:
         """Tell the next step of the story."""
         self.step += 1
         if not self.is_quiet:
-            click.echo(printable(f"{self.step:>2}. {text}"))
+            print_lines([f"{self.step:>2}. {text}"])
 
     def add(self, text: str) -> None:
         """Tell a detail of this step."""
         if not self.is_quiet:
-            click.echo(printable(f"    {text}"))
+            print_lines([f"    {text}"])
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

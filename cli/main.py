@@ -2,10 +2,13 @@
 
 Rule 1: nothing here needs what the verifier library does not: where the rest is missing, it says what to
 install instead of failing with a traceback.
+Rule 2: whatever else is printed while a command runs, a traceback or a library's warning, is visible text too.
 """
 
 import sys
 from typing import Final
+
+from node.logform import guard_unset_log
 
 EXTRA: Final = "luohu-ledger[node]"
 RECIPIENT_EXTRA: Final = "luohu-ledger[recipient]"
@@ -21,9 +24,12 @@ def main() -> None:
         if reconfigure is not None:
             # A terminal that cannot show a character gets its escape, never an error.
             reconfigure(errors="backslashreplace")
+    guard_unset_log()
     try:
+        from cli.output import guard_faults
         from cli.program import run
 
+        guard_faults()
         code = run(sys.argv[1:])
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

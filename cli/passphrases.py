@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import click
 
 from cli.files import FILE
+from cli.output import ask_hidden
 from node.files.keyfiles import (
     PASSPHRASE_VARIABLE,
     DevelopmentKey,
@@ -38,8 +39,7 @@ def passphrase_for(purpose: str, passphrase_file: Path | None, *, is_new: bool =
     """Return the passphrase for `purpose`. Raises KeyFileError where none can be had."""
 
     def prompt(text: str) -> str:
-        answer: str = click.prompt(text, hide_input=True, confirmation_prompt=is_new, err=True)
-        return answer
+        return ask_hidden(text, is_new=is_new)
 
     return resolve_passphrase(
         purpose=purpose,

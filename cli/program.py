@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from cli.exits import ERROR_FAMILIES, FINE, INTERRUPTED, USAGE, CommandError, explain, wrong_usage
-from cli.output import JSON_OPTION, print_error
+from cli.output import JSON_OPTION, print_error, print_lines, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _show_version(context: click.Context, _option: click.Parameter, is_asked: bo
             found="sources that are not installed",
             cure="Run `python -m pip install --editable .` beside pyproject.toml, which names the version.",
         )
-    click.echo(f"luohu {found}")
+    print_lines([f"luohu {found}"])
     context.exit()
 
 
@@ -116,13 +116,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         outcome: object = program.main(list(arguments), prog_name="luohu", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        tell(error.format_message().split("\n"))
         return USAGE
     except click.ClickException as error:
         print_error(_of_usage(error), as_json=as_json)
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("luohu: interrupted", err=True)
+        tell(["luohu: interrupted"])
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has had enough. It may not have seen the answer, so this is not success.
