@@ -24,6 +24,6 @@ if __name__ == "__main__":
     refused_count = 0
     for answer in answer_rows(rows, settings, jobs=2):
         cells = dict(zip(COLUMNS, answer.cells, strict=True))
-        print(cells["file"], answer.verdict, answer.code or cells["consent.purpose"])
+        print(ascii(cells["file"]), answer.verdict, answer.code or cells["consent.purpose"])
         refused_count += not answer.is_verified
     sys.exit(1 if refused_count else 0)

@@ -35,7 +35,8 @@ try:
             verdict = verifier.verify(document, proof, request=request, now_ms=now_ms)
 except VerificationError as error:
     print(f"refused at the step {error.step}: {error.code}")
-    print(f"expected {error.expected}, found {error.found}")
+    # What was found is of the file: escaped, it cannot steer a terminal.
+    print(f"expected {error.expected}, found {error.found!a}")
     for sentence in (error.refusal.meaning, error.refusal.next_step):
         print(sentence.en, sentence.zh_hans, sentence.zh_hant, sep="\n")
     sys.exit(1)

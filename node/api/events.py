@@ -8,7 +8,6 @@ Rule 3: a subscriber that takes no bytes for WRITE_S is dropped. It resumes from
 """
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,6 +20,7 @@ from ledger.rules.blocks import Block
 from node.api.route import RouteError, require_number
 from node.api.service import NodeService
 from node.api.turns import Turns
+from node.visibletext import ascii_json
 
 SUBSCRIBERS_MAX: Final = 64
 WRITE_S: Final = 10.0
@@ -164,4 +164,4 @@ def block_events(block: Block) -> Iterator[bytes]:
 
 
 def _event(kind: str, height: int, index: int, content: dict[str, Json]) -> bytes:
-    return f"id: {height}.{index}\nevent: {kind}\ndata: {json.dumps(content)}\n\n".encode()
+    return f"id: {height}.{index}\nevent: {kind}\ndata: {ascii_json(content)}\n\n".encode()

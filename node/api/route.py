@@ -8,7 +8,6 @@ Rule 3: codes are stable, and what a refusal repeats of a request is bounded.
 """
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ledger.encoding.records import Json, parse_json
 from ledger.errors import EncodingError, LuohuError
 from node.api.turns import Turns
 from node.errors import NodeError
+from node.visibletext import ascii_json
 
 BODY_SIZE_MAX: Final = 6 * 1024 * 1024
 BODY_VALUES_MAX: Final = 20_000
@@ -131,7 +131,7 @@ def error_json(error: LuohuError) -> dict[str, Json]:
 
 def respond(value: Mapping[str, Json], status: int = 200) -> web.Response:
     """Return a JSON answer."""
-    return web.Response(text=json.dumps(value), status=status, content_type="application/json")
+    return web.Response(text=ascii_json(value), status=status, content_type="application/json")
 
 
 def refuse(status: int, code: str, where: str, *, expected: str, found: str, cure: str) -> web.Response:

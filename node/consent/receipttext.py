@@ -1,7 +1,7 @@
 """Consent receipts for people: rows of label and text in one language, and a page of HTML made of them.
 
 Rule 1: the page is made of the receipt alone, and says all of it.
-Rule 2: it holds no script and loads nothing; every text is escaped.
+Rule 2: it holds no script and loads nothing; every text is visible text without markup.
 """
 
 import html
@@ -9,6 +9,7 @@ from typing import Final
 
 from ledger.receipts import LANGUAGES, ConsentReceipt, ReceiptFile, ReceiptParty
 from node.localtime import show_time
+from node.visibletext import visible
 
 # Labels in the order of LANGUAGES.
 _LABELS: Final[dict[str, tuple[str, str, str]]] = {
@@ -108,7 +109,7 @@ def render_html(file: ReceiptFile) -> str:
     first = file.receipt.language
     languages = (first, *(language for language in LANGUAGES if language != first))
     sections = "".join(_section(file, language) for language in languages)
-    title = html.escape(file.receipt.title.in_language(first))
+    title = _markup(file.receipt.title.in_language(first))
     return (
         f'<!DOCTYPE html>\n<html lang="{first}"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -119,11 +120,9 @@ def render_html(file: ReceiptFile) -> str:
 def _section(file: ReceiptFile, language: str) -> str:
     (_, title), *rows = receipt_rows(file, language)
     heading = _LABELS["heading"][LANGUAGES.index(language)]
-    body = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows
-    )
+    body = "".join(f"<tr><th>{_markup(name)}</th><td>{_markup(text)}</td></tr>" for name, text in rows)
     return (
-        f'<section lang="{language}"><p>{html.escape(heading)}</p><h1>{html.escape(title)}</h1>'
+        f'<section lang="{language}"><p>{_markup(heading)}</p><h1>{_markup(title)}</h1>'
         f"<table>{body}</table></section>\n"
     )
 
@@ -148,3 +147,8 @@ def _label(key: str, language: str) -> str:
 
 def _listed(texts: list[str]) -> str:
     return "; ".join(texts)
+
+
+def _markup(text: str) -> str:
+    """Return a text as it stands in a page: no markup, nothing unseen."""
+    return html.escape(visible(text))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from ledger.genesis import genesis_block, parse_genesis
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS
 from node.recipient.presented import FILES_REFUSALS
+from node.visibletext import visible
 from tests.attacks.combining import DEFECTS, combined
 from tests.campaigns.witness.answers import PAGE, Page, open_page
 from tests.campaigns.witness.comparing import compare
 from tests.campaigns.witness.questions import pinned, question_of
 from tests.support.browser import find_browser
 from tests.support.consortium import MINUTE_MS, START_MS, key_of
+from tests.support.strangers import BACKWARDS, FORGED_LINE, MARKUP, TEXTS, forged_in, raw_in_output
 from tests.vectors.pinned import PRESENT_VECTORS, VECTORS
 
 HTML = PAGE.read_text(encoding="utf-8")
@@ -365,6 +368,21 @@ def test_nothing_leaves_the_page(witness: Page) -> None:
     fetched, blocked = witness.run(attempts)
     assert fetched == "refused"
     assert {"connect-src", "img-src"} <= set(blocked)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_shows_texts_of_strangers_as_the_command_does(witness: Page) -> None:
+    texts = [*TEXTS.values(), *(f"a{chr(number)}b" for number in range(0x2100))]
+    shown = witness.run(f"{json.dumps(texts)}.map(visible)")
+    # Which characters there are, browser and interpreter may know from different versions of Unicode.
+    assigned = [text for text in texts if all(unicodedata.category(each) != "Cn" for each in text)]
+    assert [dict(zip(texts, shown, strict=True))[text] for text in assigned] == [
+        visible(text) for text in assigned
+    ]
+    problem = json.dumps(f"{FORGED_LINE}{BACKWARDS}{MARKUP}")
+    told = witness.run(f"(show({{problem: {problem}}}), element('verdict').innerText)")
+    assert raw_in_output(told) == [] and MARKUP in told and forged_in(told.split("\n")) == []
 
 
 def test_the_policy_allows_this_script_and_nothing_else() -> None:
