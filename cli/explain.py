@@ -31,6 +31,8 @@ class _Replayed:
     name: str
     member: str | None = None
     epoch: int | None = None
+    chain_id: str | None = None
+    validators: str | None = None
     count: int = 0
     deviations_count: int = 0
     problem: LedgerError | None = None
@@ -50,6 +52,9 @@ def explain(path: Path, last: int, as_json: bool) -> int:
     """Make a node's latest decisions again from its core log, and show the last of them.
 
     Exit code 1 where one comes out otherwise than it was recorded, or a segment cannot be replayed.
+
+    A log from somebody else may be read: put its segments into HOME/data/core-log of an empty folder. Who the
+    validators were it says itself; compare chain and validators with what you know.
 
     \b
     Example:
@@ -76,7 +81,7 @@ def explain(path: Path, last: int, as_json: bool) -> int:
         progress.update(number)
         replayed.append(_replay(segment, shown, deviations))
     progress.finish()
-    _print(path, replayed, [*deviations[:last], *shown], as_json=as_json)
+    _print(path, replayed, [*deviations, *shown], as_json=as_json)
     return FINE if all(each.is_fine for each in replayed) else NO
 
 
@@ -86,14 +91,17 @@ def _replay(path: Path, shown: "deque[Decision]", deviations: "list[Decision]") 
 
     result = _Replayed(path.name)
     try:
-        opening = open_segment(path)
-        result.member, result.epoch = opening.member, opening.epoch
+        segment = open_segment(path)
+        result.member, result.epoch = segment.opening.member, segment.opening.epoch
+        result.chain_id = segment.opening.chain_id.hex()
+        result.validators = None if segment.validators is None else segment.validators.digest().hex()
         for decision in replay(path):
             result.count += 1
             shown.append(decision)
             if decision.deviation is not None:
                 result.deviations_count += 1
-                deviations.append(decision)
+                if len(deviations) < (shown.maxlen or 0):
+                    deviations.append(decision)
     except CoreLogError as error:
         result.problem = error
     return result
@@ -105,10 +113,13 @@ def _print(path: Path, replayed: list[_Replayed], shown: "list[Decision]", *, as
     verdict = "all came out as recorded" if not wrong else f"{wrong} came out otherwise than recorded"
     segments = "1 segment" if len(replayed) == 1 else f"{len(replayed)} segments"
     lines = [f"{count} decisions in {segments} were made again: {verdict}"]
-    for each in replayed:
-        if each.problem is not None:
-            problem = each.problem
-            lines.append(f"  {each.name} is not whole: expected {problem.expected}, found {problem.found}")
+    lines += [f"  {each.name} is not whole: {each.problem}" for each in replayed if each.problem is not None]
+    told = dict.fromkeys((each.member, each.epoch, each.chain_id, each.validators) for each in replayed)
+    for member, epoch, chain_id, validators in told:
+        if member is not None:
+            lines.append(
+                f"  says: {member}, epoch {epoch}, chain {chain_id}, validators {validators or 'none'}"
+            )
     lines += [line for decision in shown for line in _lines(decision)]
     value: dict[str, Json] = {
         "home": str(path),
@@ -119,6 +130,8 @@ def _print(path: Path, replayed: list[_Replayed], shown: "list[Decision]", *, as
                 "name": each.name,
                 "member": each.member,
                 "epoch": each.epoch,
+                "chain_id": each.chain_id,
+                "validators": each.validators,
                 "decisions": each.count,
                 "deviations": each.deviations_count,
                 "problem": None if each.problem is None else str(each.problem),
@@ -178,10 +191,15 @@ def brief(part: object, members: Sequence[str]) -> str:
 def _field(name: str, value: object, members: Sequence[str]) -> str:
     match value:
         case int() if name in VALIDATOR_FIELDS:
-            return f"{name}={members[value]}"
+            return f"{name}={_named(value, members)}"
         case tuple() if name in VALIDATOR_FIELDS:
-            return f"{name}={', '.join(members[index] for index in value)}"
+            return f"{name}={', '.join(_named(index, members) for index in value)}"
         case Subject():
             return brief(value, members)
         case _:
             return f"{name}={brief(value, members)}"
+
+
+def _named(index: int, members: Sequence[str]) -> str:
+    # A vote that a peer sent may name a signer whom the epoch does not have.
+    return members[index] if index < len(members) else f"number {index}, who is none"

@@ -103,7 +103,7 @@ def ask_hidden(text: str, *, is_new: bool) -> str:
 
 def warn(text: str) -> None:
     """Tell people something that changes neither the answer nor how the command ends."""
-    click.echo(printable(f"luohu: {text}"), err=True)
+    tell([f"luohu: {text}"])
 
 
 def fields(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -31,7 +31,9 @@ def backoff_permille(views_without_finality: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _PeerPace:
+class PeerPace:
+    """What a peer's last status said, and until when that counts."""
+
     pace: str
     view: int
     stale_at_ms: int
@@ -64,7 +66,7 @@ class Pacemaker:
         self._last_block_at_ms = 0
         self._unfinalized_since_ms: int | None = None
         self._heard_at_ms: dict[int, int] = {}
-        self._paces: dict[int, _PeerPace] = {}
+        self._paces: dict[int, PeerPace] = {}
         self._announced: tuple[int, str] = (0, IDLE)
         self._has_shown_work = False
         self._status_at_ms = 0
@@ -93,7 +95,7 @@ class Pacemaker:
         if held is not None and status.current_view < held.view:
             return
         lifetime_ms = STATUS_PERIODS_UNTIL_STALE * self._config.status_interval_ms
-        self._paces[peer] = _PeerPace(status.pace, status.current_view, now_ms + lifetime_ms)
+        self._paces[peer] = PeerPace(status.pace, status.current_view, now_ms + lifetime_ms)
 
     def forget(self, peer: int) -> None:
         """Drop the signals of a peer that went away."""

@@ -31,7 +31,9 @@ class Want:
 
 
 @dataclass(slots=True)
-class _Request:
+class PendingRequest:
+    """When to ask next, and how often that was done."""
+
     ask_at_ms: int
     attempts_count: int
 
@@ -46,8 +48,8 @@ class Resolver:
         self._epoch = epoch
         self._me = me
         self._peers_up: list[int] = []
-        self._certificates: dict[tuple[int, str], _Request] = {}
-        self._blocks: dict[int, _Request] = {}
+        self._certificates: dict[tuple[int, str], PendingRequest] = {}
+        self._blocks: dict[int, PendingRequest] = {}
         self._served: dict[int, tuple[int, int]] = {}
 
     @property
@@ -67,7 +69,7 @@ class Resolver:
     def request(self, wants: Sequence[Want], now_ms: int) -> list[Effect]:
         """Ask for what is missing and not asked for yet; stop asking for all else."""
         effects: list[Effect] = []
-        requests: dict[tuple[int, str], _Request] = {}
+        requests: dict[tuple[int, str], PendingRequest] = {}
         for want in wants:
             if len(requests) >= WANTED_MAX:
                 break
@@ -76,7 +78,7 @@ class Resolver:
                 continue
             # What a leader relied on it has now; other gaps often close by themselves in a moment.
             delay_ms = 0 if want.holder is not None else self._config.fetch_delay_ms
-            request = self._certificates.get(key, _Request(now_ms + delay_ms, 0))
+            request = self._certificates.get(key, PendingRequest(now_ms + delay_ms, 0))
             requests[key] = request
             peer = self._choose(want, request.attempts_count)
             if now_ms >= request.ask_at_ms and peer is not None:
@@ -89,13 +91,13 @@ class Resolver:
     def request_blocks(self, rounds: Rounds, now_ms: int) -> list[Effect]:
         """Ask for blocks that are notarized, being certified, and not known to be here."""
         effects: list[Effect] = []
-        requests: dict[int, _Request] = {}
+        requests: dict[int, PendingRequest] = {}
         for found in rounds.above_finalized():
             if found.certification is not Certification.PENDING or found.is_block_available:
                 continue
             if len(requests) >= WANTED_BLOCKS_MAX:
                 break
-            request = self._blocks.get(found.view, _Request(now_ms, 0))
+            request = self._blocks.get(found.view, PendingRequest(now_ms, 0))
             requests[found.view] = request
             if now_ms >= request.ask_at_ms:
                 certificate = found.certificates[NOTARIZE]

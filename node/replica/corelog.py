@@ -4,48 +4,46 @@ Rule 1: a segment begins with the core's whole state, so it needs no other one.
 Rule 2: an event is on record before the core is told of it; what came of it, after.
 Rule 3: the log is bounded: SEGMENTS_MAX segments, each a state and SEGMENT_SIZE_MAX bytes. Nothing is synced and
 nothing waits for it. Where it cannot be written, the node goes on without.
-Rule 4: what is read makes objects of the core's own classes, and calls nothing else.
+Rule 4: a log is records (`node.replica.corenotes`, `node.consensus.image`). What is read makes these and nothing else,
+a frame at a time, each of at most FRAME_SIZE_MAX bytes.
 """
 
 import errno
 import hashlib
-import io
 import logging
-import pickle
+import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
-import ledger.encoding.keys
 import ledger.rules.certificates
 import ledger.rules.leaders
 import node.consensus.core
 from ledger.errors import LedgerError
-from ledger.rules.certificates import QuorumCertificate, Subject, Vote
 from node.clock import Clock
 from node.consensus.core import Simplex
-from node.consensus.effects import Effect, Persist
+from node.consensus.effects import Effect
 from node.consensus.events import Event
-from node.consensus.journal import VoteCast
+from node.consensus.image import take_image
+from node.replica.corenotes import NOTE_SIZE_MAX, Opening, encode_event, encode_note, outcome_of
 
 logger = logging.getLogger(__name__)
 
-VERSION: Final = 1
+MAGIC: Final = b"LUOHU-CORE-LOG\x02"
 SEGMENT_SIZE_MAX: Final = 8 * 1024 * 1024
 SEGMENTS_MAX: Final = 4
-FRAME_SIZE_MAX: Final = 64 * 1024 * 1024
+FRAME_SIZE_MAX: Final = NOTE_SIZE_MAX
 
-_SEGMENTS: Final = "segment-*.log"
+_SEGMENT: Final = re.compile(r"segment-([0-9]{12})\.log", re.ASCII)
 _HEAD: Final = struct.Struct(">II")
-_PROTOCOL: Final = 5
-_LEDGER_MODULES: Final = frozenset((ledger.rules.certificates.__name__, ledger.encoding.keys.__name__))
-_CONSENSUS: Final = "node.consensus."
-_SIGN: Final = "sign"
-_VERIFY: Final = "verify"
+_OTHER_RELEASE: Final = (
+    "Read it with the release that wrote it; this one writes segments of its own beside it."
+)
+_DAMAGED: Final = "Take the file again from where it was written. What stands before the damage was shown."
 
 
 class CoreLogError(LedgerError):
@@ -123,33 +121,50 @@ class CoreLog:
             kept = find_segments(self._directory)
             for path in kept[: max(0, len(kept) - SEGMENTS_MAX + 1)]:
                 path.unlink()
-            number = 1 + (int(kept[-1].stem.partition("-")[2]) if kept else 0)
+            number = 1 + (_number_of(kept[-1]) if kept else 0)
             path = self._directory / f"segment-{number:012}.log"
             self._file = path.open("xb", buffering=0)
             path.chmod(0o600)
-        except OSError as error:
+            self._pending += MAGIC
+            for frame in self._state_of(core):
+                self._write(frame)
+        except (OSError, LedgerError) as error:
             self._give_up(error)
-        opening = (
-            VERSION,
-            code_digest(),
-            self._chain_id,
-            self._member,
-            core.epoch,
-            self._clock.monotonic_ms(),
-            self._clock.wall_ms(),
-        )
-        self._write(pickle.dumps(opening, _PROTOCOL))
-        self._write(freeze(core))
         # A state may be large, where much is undecided: what follows it is counted alone.
         self._size = 0
 
+    def _state_of(self, core: Simplex) -> Iterator[bytes]:
+        yield encode_note(
+            Opening(
+                code=code_digest(),
+                chain_id=self._chain_id,
+                member=self._member,
+                epoch=core.epoch,
+                monotonic_ms=self._clock.monotonic_ms(),
+                wall_ms=self._clock.wall_ms(),
+            )
+        )
+        image, rounds = take_image(core)
+        yield encode_note(image)
+        yield from map(encode_note, rounds)
+
     def happens(self, event: Event, now_ms: int) -> None:
         """Take note of an event before the core is told of it."""
-        self._write(pickle.dumps((now_ms, event), _PROTOCOL))
+        if self._file is None:
+            return
+        try:
+            self._write(encode_event(event, now_ms))
+        except LedgerError as error:
+            self._give_up(error)
 
     def decided(self, core: Simplex, effects: Sequence[Effect]) -> None:
         """Take note of what the core made of the last event; where the segment is full, begin the next."""
-        self._write(pickle.dumps(outcome_of(effects), _PROTOCOL))
+        if self._file is None:
+            return
+        try:
+            self._write(encode_note(outcome_of(effects)))
+        except LedgerError as error:
+            self._give_up(error)
         if self._size >= self._segment_size_max:
             self.begin(core)
 
@@ -173,51 +188,72 @@ class CoreLog:
             self._file = None
 
     def _write(self, content: bytes) -> None:
-        if self._file is None:
-            return
         self._pending += _HEAD.pack(len(content), zlib.crc32(content)) + content
         self._size += _HEAD.size + len(content)
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: OSError | LedgerError) -> None:
         logger.error("corelog.failed directory=%s error=%s: nothing is kept for now", self._directory, error)
+        self._pending.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def outcome_of(effects: Sequence[Effect]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    """Return the names of effects, in order, and the signatures of the own votes among them."""
-    names = tuple(type(effect).__name__ for effect in effects)
-    persisted = (record for effect in effects if isinstance(effect, Persist) for record in effect.records)
-    return names, tuple(record.vote.signature for record in persisted if isinstance(record, VoteCast))
-
-
 def find_segments(directory: Path) -> list[Path]:
-    """Return the segments in a directory, oldest first."""
-    return sorted(directory.glob(_SEGMENTS))
+    """Return the segments in a directory, oldest first. Files of other names are none."""
+    return sorted(path for path in directory.glob("*") if _SEGMENT.fullmatch(path.name))
+
+
+def _number_of(segment: Path) -> int:
+    return int(segment.name.removeprefix("segment-").removesuffix(".log"))
 
 
 def read_frames(path: Path) -> Iterator[bytes]:
     """Yield the contents of a segment's frames; a last one that is cut is not there. Raises CoreLogError."""
-    place = 0
     with path.open("rb") as file:
+        _check_magic(path, file.read(len(MAGIC)))
+        place = len(MAGIC)
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
             size, checksum = _HEAD.unpack(head)
+            where = f"{path}, byte {place}"
             if size > FRAME_SIZE_MAX:
-                raise CoreLogError(
-                    where=f"{path}, byte {place}", expected=f"at most {FRAME_SIZE_MAX} bytes", found=f"{size}"
-                )
+                expected = f"at most {FRAME_SIZE_MAX} bytes"
+                raise CoreLogError(where=where, expected=expected, found=f"{size}", cure=_DAMAGED)
             content = file.read(size)
             if len(content) < size:
                 return
             if zlib.crc32(content) != checksum:
                 raise CoreLogError(
-                    where=f"{path}, byte {place}",
+                    where=where,
                     expected="a frame that fits its checksum",
                     found="one that does not",
+                    cure=_DAMAGED,
                 )
             place += _HEAD.size + size
             yield content
+
+
+def _check_magic(path: Path, start: bytes) -> None:
+    if start == MAGIC:
+        return
+    version = start[len(MAGIC) - 1 :]
+    found = "something else, such as a core log of an earlier release"
+    if start[:-1] == MAGIC[:-1] and version:
+        found = f"version {version[0]}"
+    elif MAGIC.startswith(start):
+        found = "nothing" if not start else "the first bytes of one"
+    expected = f"a core log of version {MAGIC[-1]}"
+    raise CoreLogError(where=f"{path}", expected=expected, found=found, cure=_OTHER_RELEASE)
+
+
+def other_code(where: str, code: bytes) -> CoreLogError:
+    """Return the error of a log whose decisions other code made."""
+    return CoreLogError(
+        where=where,
+        expected=f"decisions of this code, {code_digest().hex()[:16]}",
+        found=f"of {code.hex()[:16]}",
+        cure=_OTHER_RELEASE,
+    )
 
 
 @cache
@@ -229,66 +265,3 @@ def code_digest() -> bytes:
     for path in (*sorted(consensus.glob("*.py")), *rules):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.digest()
-
-
-def freeze(core: Simplex) -> bytes:
-    """Return a core's state between two events, without what it signs and verifies with."""
-    stream = io.BytesIO()
-    _Freezer(stream, core).dump(core)
-    return stream.getvalue()
-
-
-def thaw(
-    content: bytes,
-    sign: Callable[[Subject], bytes],
-    verify: Callable[[Vote | QuorumCertificate], bool],
-) -> Simplex:
-    """Return the core of a frozen state, which signs and verifies as given. Raises CoreLogError."""
-    core = thaw_any(content, {_SIGN: sign, _VERIFY: verify})
-    if not isinstance(core, Simplex):
-        raise CoreLogError(where="state", expected="a core", found=type(core).__name__)
-    return core
-
-
-def thaw_any(content: bytes, given: "dict[str, Callable[..., object]] | None" = None) -> object:
-    """Return what was frozen: numbers, text, bytes, collections and the core's own objects. Raises CoreLogError."""
-    try:
-        return _Thawer(io.BytesIO(content), given or {}).load()
-    except CoreLogError:
-        raise
-    except Exception as error:
-        # Whatever a damaged pickle makes of its reader.
-        raise CoreLogError(
-            where="content", expected="objects of the core", found=f"{type(error).__name__}: {error}"
-        ) from error
-
-
-class _Freezer(pickle.Pickler):
-    def __init__(self, stream: io.BytesIO, core: Simplex) -> None:
-        super().__init__(stream, _PROTOCOL)
-        self._core = core
-
-    def persistent_id(self, obj: object) -> str | None:
-        if obj is None:
-            return None
-        if obj is self._core.sign:
-            return _SIGN
-        return _VERIFY if obj is self._core.verify else None
-
-
-class _Thawer(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, given: "dict[str, Callable[..., object]]") -> None:
-        super().__init__(stream)
-        self._given = given
-
-    def persistent_load(self, pid: str) -> object:
-        return self._given[pid]
-
-    def find_class(self, module: str, name: str) -> object:
-        if module in _LEDGER_MODULES or module.startswith(_CONSENSUS):
-            found = super().find_class(module, name)
-            if isinstance(found, type) and found.__module__ == module:
-                return found
-        raise CoreLogError(
-            where="content", expected="one of the core's own classes", found=f"{module}.{name}"
-        )

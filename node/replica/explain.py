@@ -9,24 +9,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.rules.certificates import QuorumCertificate, Subject, Vote
+from ledger.encoding.records import R
+from ledger.errors import LedgerError
+from ledger.rules.certificates import QuorumCertificate, Subject, ValidatorSet, Vote
 from node.consensus.core import Simplex
 from node.consensus.effects import Effect
-from node.consensus.events import Event
-from node.replica.corelog import VERSION, CoreLogError, code_digest, outcome_of, read_frames, thaw, thaw_any
+from node.consensus.events import Event, PeerDown, PeerUp, Received
+from node.consensus.image import CoreImage, RoundImage, make_core
+from node.replica.corelog import CoreLogError, code_digest, other_code, read_frames
+from node.replica.corenotes import Opening, Outcome, decode_event, decode_note, outcome_of
 from node.replica.engine import is_genuine
+
+_CURE = "Nothing of it is believed. Take the file again from where it was written."
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment's opening: whose core it is, and how its clock relates to the calendar."""
+    """A segment's opening, and the validators that the log itself names: whose core it says that it is."""
 
     path: Path
-    chain_id: bytes
-    member: str
-    epoch: int
-    monotonic_ms: int
-    wall_ms: int
+    opening: Opening
+    validators: ValidatorSet | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +66,64 @@ class _Signatures:
 
 
 def open_segment(path: Path) -> Segment:
-    """Return a segment's opening. Raises CoreLogError, or OSError where it cannot be read."""
-    return _read_opening(path, read_frames(path))
+    """Return whose a segment is. Raises CoreLogError, or OSError where it cannot be read."""
+    frames = read_frames(path)
+    opening = _read_opening(f"{path}", frames)
+    state = next(frames, None)
+    return Segment(path, opening, None if state is None else _read(f"{path}", CoreImage, state).validators)
 
 
 def replay(path: Path) -> Iterator[Decision]:
     """Yield the decisions of a segment, made again. Raises CoreLogError where it is damaged or of other code."""
-    frames = read_frames(path)
-    segment = _read_opening(path, frames)
-    state = next(frames, None)
-    if state is None:
-        return
+    return replay_frames(f"{path}", read_frames(path))
 
-    def verify(signed: Vote | QuorumCertificate) -> bool:
-        return is_genuine(signed, segment.chain_id, core.validators)
 
+def replay_frames(where: str, frames: Iterator[bytes]) -> Iterator[Decision]:
+    """Yield the decisions of a segment from the contents of its frames; `where` names it in errors."""
+    opening = _read_opening(where, frames)
     signatures = _Signatures()
-    core = thaw(state, signatures.sign, verify)
+    core = _read_core(where, opening, frames, signatures)
+    if core is None:
+        return
     for frame in frames:
-        now_ms, event = _read_event(path, frame)
-        outcome = next(frames, None)
-        time_ms = segment.wall_ms + now_ms - segment.monotonic_ms
+        now_ms, event = _read_event(where, frame, core.validators)
+        following = next(frames, None)
+        outcome = None if following is None else _read(where, Outcome, following)
+        time_ms = opening.wall_ms + now_ms - opening.monotonic_ms
         yield _decide(core, signatures, time_ms, now_ms, event, outcome)
 
 
+def _read_core(
+    where: str, opening: Opening, frames: Iterator[bytes], signatures: _Signatures
+) -> Simplex | None:
+    """Return the core as it was when the segment began; None where the file ends before it is whole."""
+    state = next(frames, None)
+    if state is None:
+        return None
+    image = _read(where, CoreImage, state)
+    rounds: list[RoundImage] = []
+    while len(rounds) < image.rounds_count:
+        frame = next(frames, None)
+        if frame is None:
+            return None
+        rounds.append(_read(where, RoundImage, frame))
+
+    def verify(signed: Vote | QuorumCertificate) -> bool:
+        return is_genuine(signed, opening.chain_id, image.validators)
+
+    if image.epoch != opening.epoch:
+        raise _refused(where, f"the core of epoch {opening.epoch}", f"one of epoch {image.epoch}")
+    try:
+        return make_core(image, rounds, sign=signatures.sign, verify=verify)
+    except LedgerError as error:
+        raise _refused(where, error.expected, error.found) from error
+
+
 def _decide(
-    core: Simplex, signatures: _Signatures, time_ms: int, now_ms: int, event: Event, outcome: bytes | None
+    core: Simplex, signatures: _Signatures, time_ms: int, now_ms: int, event: Event, recorded: Outcome | None
 ) -> Decision:
     # Without an outcome the core ended the node, or the process was killed before it was written.
-    recorded = None if outcome is None else thaw_any(outcome)
-    signatures.left = list(recorded[1]) if isinstance(recorded, tuple) else []
+    signatures.left = [] if recorded is None else list(recorded.signatures)
     members = tuple(each.member for each in core.validators.validators)
     try:
         effects = core.handle(event, now_ms)
@@ -107,43 +138,38 @@ def _decide(
     return Decision(time_ms, event, members, core.current_view, tuple(effects), None, deviation)
 
 
-def _names(outcome: object) -> str:
-    assert isinstance(outcome, tuple), "an outcome is names and signatures"
-    names, signatures = outcome
-    return f"{' '.join(names) or 'nothing'} with {len(signatures)} signatures"
+def _names(outcome: Outcome) -> str:
+    return f"{' '.join(outcome.effects) or 'nothing'} with {len(outcome.signatures)} signatures"
 
 
-def _read_opening(path: Path, frames: Iterator[bytes]) -> Segment:
+def _read_opening(where: str, frames: Iterator[bytes]) -> Opening:
     first = next(frames, None)
     if first is None:
-        raise CoreLogError(where=f"{path}", expected="an opening", found="nothing")
-    match thaw_any(first):
-        case (int(version), *_) if version != VERSION:
-            raise CoreLogError(where=f"{path}", expected=f"format version {VERSION}", found=f"{version}")
-        case (
-            _,
-            bytes(code),
-            bytes(chain_id),
-            str(member),
-            int(epoch),
-            int(monotonic_ms),
-            int(wall_ms),
-        ):
-            if code != code_digest():
-                expected = f"decisions of this code, {code_digest().hex()[:16]}"
-                raise CoreLogError(
-                    where=f"{path}",
-                    expected=expected,
-                    found=f"of {code.hex()[:16]}: use the release that wrote it",
-                )
-            return Segment(path, chain_id, member, epoch, monotonic_ms, wall_ms)
+        raise _refused(where, "an opening", "nothing")
+    opening = _read(where, Opening, first)
+    if opening.code != code_digest():
+        raise other_code(where, opening.code)
+    return opening
+
+
+def _read(where: str, shape: type[R], content: bytes) -> R:
+    try:
+        return decode_note(shape, content)
+    except LedgerError as error:
+        raise _refused(where, error.expected, error.found) from error
+
+
+def _read_event(where: str, content: bytes, validators: ValidatorSet) -> tuple[int, Event]:
+    try:
+        now_ms, event = decode_event(content)
+    except LedgerError as error:
+        raise _refused(where, error.expected, error.found) from error
+    match event:
+        case Received(int(peer)) | PeerUp(peer) | PeerDown(peer) if peer >= len(validators):
+            raise _refused(where, f"one of {len(validators)} validators", f"number {peer}")
         case _:
-            raise CoreLogError(where=f"{path}", expected="an opening", found="something else")
-
-
-def _read_event(path: Path, frame: bytes) -> tuple[int, Event]:
-    match thaw_any(frame):
-        case (int(now_ms), event) if isinstance(event, Event):
             return now_ms, event
-        case _:
-            raise CoreLogError(where=f"{path}", expected="a time and an event", found="something else")
+
+
+def _refused(where: str, expected: str, found: str) -> CoreLogError:
+    return CoreLogError(where=where, expected=expected, found=found, cure=_CURE)

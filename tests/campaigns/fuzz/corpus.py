@@ -31,6 +31,20 @@ from ledger.receipts import (
 from ledger.rules.certificates import FINALIZE, NULLIFY, Subject, Vote
 from ledger.sdjwt import Binding, Claims, bind, decode, issue
 from ledger.trust import TrustPath, trusted_root_to_json
+from node.consensus.events import (
+    BlockAvailable,
+    Built,
+    Certified,
+    Event,
+    PeerDown,
+    PeerUp,
+    Received,
+    Started,
+    TimerFired,
+    Verified,
+    WorkChanged,
+)
+from node.consensus.image import take_image
 from node.consensus.journal import CertificateHeld, VoteCast, encode_record
 from node.consensus.messages import (
     CertificateMessage,
@@ -59,6 +73,7 @@ from node.messages import (
     encode_peer_message,
 )
 from node.network.hello import Hello, encode_hello
+from node.replica.corenotes import Outcome, encode_event, encode_note
 from node.storage.voteframes import LogHeader, encode_group, encode_header
 from tests.attacks.forge import (
     PLAIN,
@@ -71,6 +86,7 @@ from tests.attacks.forge import (
     honest_from_checkpoint,
     honest_under_history,
 )
+from tests.campaigns.fuzz.targets import make_core_of_nobody
 from tests.support.archives import STORED, TOOLS, UTF8, zip_of
 from tests.support.consortium import (
     CHAIN_ID,
@@ -153,6 +169,31 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
     second = b"\r\n--b\r\nContent-Disposition: form-data; name=proof\r\nContent-Type: x/y\r\n\r\n"
     yield "form", "two", head + b"document" + second + b"proof\r\n--b--\r\n"
     yield "form", "nothing", b"--b--"
+
+
+def core_entries(messages: dict[str, Message]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield what stands in a core log: a state, events, and a whole segment behind its opening."""
+    core = make_core_of_nobody()
+    core.handle(Started(), 1)
+    image, _ = take_image(core)
+    yield "core-image", "started", encode_note(image)
+    events: dict[str, Event] = {
+        "started": Started(),
+        "timer": TimerFired(),
+        "built": Built(1, None),
+        "verified": Verified(1, bytes(32), True),
+        "certified": Certified(1, bytes(32), False),
+        "work": WorkChanged(True),
+        "up": PeerUp(1),
+        "down": PeerDown(1),
+        "available": BlockAvailable(bytes(32)),
+        **{name: Received(1, message) for name, message in messages.items()},
+    }
+    for name, event in events.items():
+        yield "core-event", name, encode_event(event, 7)
+    outcome = encode_note(Outcome(("Broadcast",), (bytes(64),)))
+    told = [b"", encode_event(Started(), 1), outcome, encode_event(Received(0, messages["vote"]), 2), outcome]
+    yield "core-log", "told", b"".join(len(each).to_bytes(2, "big") + each for each in told)
 
 
 def entries() -> Iterator[tuple[str, str, bytes]]:
@@ -263,6 +304,7 @@ def entries() -> Iterator[tuple[str, str, bytes]]:
     records = [encode_record(VoteCast(vote)), encode_record(CertificateHeld(certificate))]
     for number, record in enumerate(records):
         yield "journal-record", f"record-{number}", record
+    yield from core_entries(messages)
     yield "hello", "hello", encode_hello(Hello(CHAIN_ID, bytes(8), "hk-bureau"))
     group = encode_group(bytes(32), 0, records)
     log = encode_header(LogHeader(CHAIN_ID, "hk-bureau", bytes(32), 0))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from ledger.archives import RATIO_MAX, RATIO_SLACK
@@ -24,18 +25,25 @@ from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
 from ledger.receipts import ReceiptFile, parse_receipt
 from ledger.rules.blocks import EncodedHeader
-from ledger.rules.certificates import QuorumCertificate, ValidatorSet
+from ledger.rules.certificates import QuorumCertificate, Validator, ValidatorSet
 from ledger.rules.state import Anchor, Consent, Member
 from ledger.rules.transactions import Transaction
 from ledger.sdjwt import decode as decode_sd_jwt
 from ledger.sdjwt import open_fields
 from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import VerificationError
+from node.consensus.config import Config
+from node.consensus.core import Simplex
+from node.consensus.image import CoreImage, make_core, take_image
 from node.consensus.journal import decode_record, encode_record
 from node.consensus.messages import decode_message, encode_message
+from node.consensus.rounds import FinalizedTip
 from node.messages import decode_peer_message, encode_peer_message
 from node.network.hello import HelloRefused, decode_hello, encode_hello
 from node.recipient.multipart import FormError, FormReader
+from node.replica.corelog import CoreLogError, code_digest
+from node.replica.corenotes import Opening, decode_event, decode_note, encode_event, encode_note
+from node.replica.explain import replay_frames
 from node.storage.voteframes import HEADER_SIZE, PAGE_SIZE, FrameError, decode_header, scan_groups
 from tests.attacks.forge import (
     Shown,
@@ -45,6 +53,7 @@ from tests.attacks.forge import (
     honest_from_checkpoint,
     honest_under_history,
 )
+from tests.support.consortium import CHAIN_ID, key_of
 from tests.support.wrongcalls import ODD, calls
 
 Target = Callable[[bytes], None]
@@ -169,6 +178,51 @@ def _vote_log_groups(data: bytes) -> None:
     assert scan.end % PAGE_SIZE == 0
 
 
+def _core_image(data: bytes) -> None:
+    """The state of a core: what is accepted makes a core with the same image, or one that never was and says so."""
+    try:
+        image = decode_note(CoreImage, data)
+        core = make_core(replace(image, rounds_count=0), (), sign=lambda _: bytes(64), verify=lambda _: False)
+    except LedgerError:
+        return
+    assert encode_note(image) == data
+    take_image(core)
+
+
+def _event_again(data: bytes) -> bytes:
+    now_ms, event = decode_event(data)
+    return encode_event(event, now_ms)
+
+
+def _core_log(data: bytes) -> None:
+    """What follows the opening of a segment: frames with a length of two bytes each."""
+    frames, place = [_OPENING], 0
+    while place + 2 <= len(data):
+        end = place + 2 + int.from_bytes(data[place : place + 2], "big")
+        # Length 0 stands for an honest state, which chance would not find.
+        frames.append(data[place + 2 : end] or _IMAGE)
+        place = end
+    try:
+        for decision in replay_frames("fuzzed", iter(frames)):
+            assert decision.members
+    except CoreLogError:
+        return
+
+
+_VALIDATORS: Final = ValidatorSet(
+    tuple(Validator(member, key_of(member).public) for member in ("a", "b", "c", "d"))
+)
+
+
+def make_core_of_nobody() -> Simplex:
+    """Return the core of one of four validators before it was told anything."""
+    tip = FinalizedTip(0, bytes(32), None)
+    return Simplex(Config(), _VALIDATORS, 1, 0, (), tip, lambda _: bytes(64), lambda _: True)
+
+
+_OPENING: Final = encode_note(Opening(code_digest(), CHAIN_ID, "b", 0, 0, 0))
+_IMAGE: Final = encode_note(take_image(make_core_of_nobody())[0])
+
 _SHOWN: Final = (honest(), honest_after_handovers(), honest_under_history())
 _HONEST: Final = {shown.proof_bytes for shown in (*_SHOWN, honest_from_checkpoint(), honest_bearer())}
 
@@ -266,6 +320,9 @@ TARGETS: Final[dict[str, Target]] = {
     "hello": _hello,
     "vote-log": _vote_log,
     "vote-log-groups": _vote_log_groups,
+    "core-image": _core_image,
+    "core-event": _canonical(_event_again),
+    "core-log": _core_log,
     "verifier": _verifier,
     "verifier-edits": _verifier_edits,
     "verifier-values": _verifier_values,
