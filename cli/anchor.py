@@ -30,9 +30,9 @@ from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import TrustedRoot
 from node.client.client import Result
 from node.client.issuing.draft import draft_of_file, proof_path_of
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import REGISTER, Register
+from node.client.nodes import Nodes
 from node.client.submission import sign_operations
 from node.clock import SystemClock
 

@@ -48,9 +48,9 @@ from node.client.holder import (
     withdraw,
 )
 from node.client.issuing.draft import draft_of_file, proof_path_of
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Batch, Register
+from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock

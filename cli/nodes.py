@@ -11,7 +11,7 @@ from typing import Final
 from cli.exits import wrong_usage
 from ledger.encoding.records import Json
 from node.client.client import Client, NodeStatus
-from node.client.issuing.nodes import Nodes
+from node.client.nodes import Nodes
 from node.errors import Unreachable
 from node.logform import log_to
 

@@ -30,9 +30,9 @@ from node.api.service import Submission
 from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh
 from node.client.issuing.draft import Draft, draft_of_bytes
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import Register
+from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.files.keyfiles import Passphrase

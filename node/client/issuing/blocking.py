@@ -17,9 +17,9 @@ from ledger.proofs import Proof
 from ledger.trust import TrustedRoot
 from node.client.issuing.draft import Draft
 from node.client.issuing.issuer import Issuance, Issuer, Pacing
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import Register
+from node.client.nodes import Nodes
 from node.clock import Clock
 
 T = TypeVar("T")

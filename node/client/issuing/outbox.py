@@ -24,8 +24,8 @@ from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.client import Result
 from node.client.issuing.batchtree import LEAVES_MAX
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, Due, Issued, Register
+from node.client.nodes import Nodes
 from node.client.submission import sign_operations
 from node.clock import Clock
 from node.errors import BadAnswer, RefusedByNode, Unreachable

@@ -20,9 +20,9 @@ from node.api.server import Api
 from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh, withdraw
 from node.client.issuing.draft import draft_of_file
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Register
+from node.client.nodes import Nodes
 from node.client.recipient import close_consent, fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock

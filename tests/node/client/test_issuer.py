@@ -16,8 +16,8 @@ from node.api.service import PENDING, Submission
 from node.client.issuing.blocking import BlockingIssuer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.issuer import Issuer, Pacing
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.register import Batch, ReferenceTaken, Register, RegisterError
+from node.client.nodes import Nodes
 from node.errors import RefusedByNode
 from tests.node.client.test_issuing import (
     HOLDER,

@@ -35,9 +35,9 @@ from node.client.issuing.draft import (
     media_type_of,
     proof_path_of,
 )
-from node.client.issuing.nodes import BUSY_CODES, Nodes
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
+from node.client.nodes import BUSY_CODES, Nodes
 from node.client.submission import VALIDITY_MS
 from node.errors import MempoolError, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations

@@ -30,9 +30,9 @@ from ledger.verifier import Verifier
 from node.client.client import Client
 from node.client.holder import grant, make_consent, present, refresh, withdraw
 from node.client.issuing.draft import draft_of_file, proof_path_of
-from node.client.issuing.nodes import Nodes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Register
+from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.clock import SystemClock
