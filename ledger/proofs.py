@@ -3,10 +3,12 @@
 Rule 1: magic, version, then one canonical encoding; no byte of it is ignored.
 Rule 2: evidence is all of one version of the state: its header, its certificate, its trust path.
 Rule 3: key and value of each leaf are rebuilt from what is proven, never taken from the prover's word.
+Rule 4: what one key holds is proven alike for everybody: the trusted root reaches the header, the header's state root
+the value, and the value decodes under the key that was asked for.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, TypeVar
 
 from ledger.commitments import Opening
 from ledger.encoding.arguments import require_bytes
@@ -14,17 +16,19 @@ from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Hash, Height, MemberId, Octets, pack, unpack
 from ledger.errors import EncodingError
 from ledger.presentation import Presentation
-from ledger.rules.blocks import HEADER_SIZE_MAX
+from ledger.rules.blocks import HEADER_SIZE_MAX, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
-from ledger.rules.state import LEAF_SIZE_MAX, LeafCount
+from ledger.rules.state import LEAF_SIZE_MAX, Leaf, LeafCount, decode_leaf
 from ledger.trees.merkle import TreePath
-from ledger.trees.statetree import AbsenceProof, InclusionProof
-from ledger.trust import TrustPath
+from ledger.trees.statetree import AbsenceProof, InclusionProof, verify_absent, verify_present
+from ledger.trust import FinalizedHeader, Pins, TrustPath, verify_header
 
 PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"
 PROOF_SIZE_MAX: Final = 1024 * 1024
 PROOF_SUFFIX: Final = ".proof"
 EVIDENCE_SIZE_MAX: Final = 1024 * 1024
+
+L = TypeVar("L", bound=Leaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +119,34 @@ class Proof:
     def encode(self) -> bytes:
         """Return the content of a proof file."""
         return PROOF_MAGIC + pack(self)
+
+
+def require_leaf(proven: ProvenLeaf, shape: type[L], key: bytes, header: EncodedHeader) -> L:
+    """Return the leaf that a header's state holds under a key. Raises LedgerError.
+
+    Whether the header is to be trusted is another question: see `verify_leaf`.
+    """
+    verify_present(header.header.state_root, key, proven.value, proven.proof)
+    return decode_leaf(shape, key, proven.value)
+
+
+def verify_leaf(
+    pins: Pins,
+    at: FinalizedHeader,
+    path: TrustPath,
+    evidence: ProvenLeaf | AbsenceProof,
+    shape: type[L],
+    key: bytes,
+    *,
+    at_ms: int,
+) -> tuple[L | None, EncodedHeader]:
+    """Return what the state holds under a 32-byte key, None where it holds nothing, and the header that says so.
+
+    `at` and `path` lead from the pins to the header; `at_ms` says which pins are in force, in milliseconds of the Unix
+    epoch. How old the header may be is the caller's question. Raises LedgerError.
+    """
+    header = verify_header(pins, at.header, at.certificate, path, at_ms=at_ms).encoded_header
+    if isinstance(evidence, AbsenceProof):
+        verify_absent(header.header.state_root, key, evidence)
+        return None, header
+    return require_leaf(evidence, shape, key, header), header
