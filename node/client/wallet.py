@@ -8,6 +8,8 @@ Rule 3: the file is encrypted and authenticated, header included (ChaCha20-Poly1
 every other byte sequence is refused. The cost of scrypt is read from the file and bounded before it is paid.
 Rule 4: the file is replaced whole, with mode 0600; a crash leaves the old wallet or the new one.
 Rule 5: one process writes a wallet, from opening to closing it.
+Rule 6: a wallet keeps the trusted root that its owner named. Another takes its place only where it is of the same chain
+and as new or newer (ledger/trust.py, rule 7). A wallet without one is written as it was before there were any.
 """
 
 import os
@@ -16,7 +18,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -24,8 +26,9 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from ledger.encoding.records import Code, Hash, Items, Octets, pack, unpack
-from ledger.errors import EncodingError
+from ledger.errors import EncodingError, LedgerError
 from ledger.selftest import require_fit
+from ledger.trust import TrustedRoot, check_replaces
 from node.errors import SetupError
 from node.files.durablefile import (
     POSIX_FILES,
@@ -43,13 +46,14 @@ HOLDER: Final = "holder"
 CONSENT: Final = "consent"
 
 KEYS_MAX: Final = 10_000
-WALLET_SIZE_MAX: Final = 2 * 1024 * 1024
+WALLET_SIZE_MAX: Final = 4 * 1024 * 1024
 
 COST_EXPONENT_MIN: Final = 14
 COST_EXPONENT_MAX: Final = 18
 COST_EXPONENT: Final = 17
 
 VERSION: Final = 1
+VERSION_WITH_ROOT: Final = 2
 
 _MAGIC: Final = b"LUOHU-WALLET\n"
 _HEAD: Final = struct.Struct(">13sHB32s12s")
@@ -87,13 +91,26 @@ class WalletKey:
 
 @dataclass(frozen=True, slots=True)
 class WalletContent:
-    """What is encrypted: the keys, oldest first."""
+    """What is encrypted in version 1: the keys, oldest first."""
 
     keys: Annotated[tuple[WalletKey, ...], Items(KEYS_MAX)]
 
     def __post_init__(self) -> None:
-        if len({key.public for key in self.keys}) != len(self.keys):
-            raise EncodingError(where="wallet", expected="distinct keys", found="one twice")
+        _check_distinct(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class RootedContent:
+    """What is encrypted in version 2: the keys, oldest first, and the trusted root that their owner named."""
+
+    keys: Annotated[tuple[WalletKey, ...], Items(KEYS_MAX)]
+    root: TrustedRoot
+
+    def __post_init__(self) -> None:
+        _check_distinct(self.keys)
+
+
+Content: TypeAlias = WalletContent | RootedContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +128,7 @@ class Wallet:
     __slots__ = ("_content", "_files", "_lock", "_path", "_seal")
 
     def __init__(
-        self, files: FileOperations, path: Path, lock: FileLock, seal: _Seal, content: WalletContent
+        self, files: FileOperations, path: Path, lock: FileLock, seal: _Seal, content: Content
     ) -> None:
         """Use `Wallet.create` or `Wallet.load`."""
         self._files = files
@@ -186,6 +203,21 @@ class Wallet:
         """The keys, oldest first."""
         return self._content.keys
 
+    @property
+    def root(self) -> TrustedRoot | None:
+        """The trusted root that this wallet keeps, or None."""
+        return self._content.root if isinstance(self._content, RootedContent) else None
+
+    def keep_root(self, root: TrustedRoot) -> None:
+        """Keep a trusted root, durably, in place of an earlier one (rule 6). Raises TrustError or WalletError."""
+        root.check()
+        kept = self.root
+        if kept == root:
+            return
+        if kept is not None:
+            check_replaces(root, kept)
+        self._save(RootedContent(self.keys, root))
+
     def derive_holder_key(self) -> PublicKey:
         """Make a fresh holder key and return its public key once it is durable. Raises WalletError."""
         return self._add_key(HOLDER)
@@ -215,7 +247,7 @@ class Wallet:
                 cure="make a new consent key",
             )
         named = replace(key, consent_id=consent_id)
-        self._save(tuple(named if other is key else other for other in self.keys))
+        self._save_keys(tuple(named if other is key else other for other in self.keys))
 
     def find_consent_key(self, consent_id: bytes) -> PublicKey | None:
         """Return the key that gave a consent, or None."""
@@ -237,7 +269,7 @@ class Wallet:
         except OSError as error:
             raise self._unwritten(error) from error
         try:
-            self._save(tuple(key for key in self.keys if key is not erased))
+            self._save_keys(tuple(key for key in self.keys if key is not erased))
             self._files.write_at(old, bytes(os.fstat(old).st_size), 0)
             self._files.sync(old)
         except OSError as error:
@@ -270,7 +302,7 @@ class Wallet:
             )
         seed = secrets.token_bytes(SEED_SIZE)
         public = PrivateKey.from_seed(seed).public
-        self._save((*self.keys, WalletKey(kind, public, seed, None)))
+        self._save_keys((*self.keys, WalletKey(kind, public, seed, None)))
         return public
 
     def _require(self, public_key: PublicKey) -> WalletKey:
@@ -284,12 +316,14 @@ class Wallet:
             cure="use the wallet that made it",
         )
 
-    def _save(self, keys: tuple[WalletKey, ...]) -> None:
+    def _save_keys(self, keys: tuple[WalletKey, ...]) -> None:
+        self._save(WalletContent(keys) if self.root is None else RootedContent(keys, self.root))
+
+    def _save(self, content: Content) -> None:
         if not self._lock.is_held:
             raise WalletError(
                 where=self._path, expected="an open wallet", found="a closed one", cure="load it again"
             )
-        content = WalletContent(keys)
         try:
             encrypted = _encrypt(self._seal, content)
         except EncodingError as error:
@@ -309,6 +343,16 @@ class Wallet:
             found=_reason(error),
             cure="nothing was issued; check the disk",
         )
+
+
+def is_wallet(content: bytes) -> bool:
+    """Say whether a file that begins so is a wallet, of whatever version."""
+    return content.startswith(_MAGIC)
+
+
+def _check_distinct(keys: tuple[WalletKey, ...]) -> None:
+    if len({key.public for key in keys}) != len(keys):
+        raise EncodingError(where="wallet", expected="distinct keys", found="one twice")
 
 
 def _take_lock(path: Path) -> FileLock:
@@ -335,16 +379,19 @@ def _derive_seal(path: Path, passphrase: Passphrase, cost_exponent: int, salt: b
     return _Seal(cost_exponent, salt, key)
 
 
-def _encrypt(seal: _Seal, content: WalletContent) -> bytes:
+def _encrypt(seal: _Seal, content: Content) -> bytes:
     # One derived key, a random nonce at each save: fine far beyond the thousands of saves a wallet sees.
     nonce = secrets.token_bytes(_NONCE_SIZE)
-    head = _HEAD.pack(_MAGIC, VERSION, seal.cost_exponent, seal.salt, nonce)
+    version = VERSION if isinstance(content, WalletContent) else VERSION_WITH_ROOT
+    head = _HEAD.pack(_MAGIC, version, seal.cost_exponent, seal.salt, nonce)
     encrypted = head + ChaCha20Poly1305(seal.key).encrypt(nonce, pack(content), head)
-    assert len(encrypted) <= WALLET_SIZE_MAX, "KEYS_MAX keys fit the size that is read back"
+    assert len(encrypted) <= WALLET_SIZE_MAX, (
+        "KEYS_MAX keys and a trusted root fit the size that is read back"
+    )
     return encrypted
 
 
-def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, WalletContent]:
+def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, Content]:
     if len(data) < _HEAD.size + _TAG_SIZE or not data.startswith(_MAGIC):
         raise WalletError(
             where=path,
@@ -353,17 +400,18 @@ def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, Wa
             cure="name a wallet file",
         )
     _, version, cost_exponent, salt, nonce = _HEAD.unpack_from(data)
-    if version != VERSION:
+    if version not in (VERSION, VERSION_WITH_ROOT):
         raise WalletError(
             where=path,
-            expected=f"wallet version {VERSION}",
+            expected=f"wallet version {VERSION} or {VERSION_WITH_ROOT}",
             found=f"{version}",
             cure="use the release that made it",
         )
     seal = _derive_seal(path, passphrase, cost_exponent, salt)
     head, encrypted = data[: _HEAD.size], data[_HEAD.size :]
     try:
-        content = unpack(WalletContent, ChaCha20Poly1305(seal.key).decrypt(nonce, encrypted, head))
+        opened = ChaCha20Poly1305(seal.key).decrypt(nonce, encrypted, head)
+        content = _decode(opened, has_root=version == VERSION_WITH_ROOT)
     except InvalidTag as error:
         cure = "try again; if the passphrase is right, restore the file from a backup"
         raise WalletError(
@@ -372,7 +420,7 @@ def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, Wa
             found="a wrong passphrase or an altered file",
             cure=cure,
         ) from error
-    except EncodingError as error:
+    except LedgerError as error:
         cure = "use the release that made it"
         raise WalletError(where=path, expected=error.expected, found=error.found, cure=cure) from error
     for key in content.keys:
@@ -384,6 +432,14 @@ def _decrypt(path: Path, data: bytes, passphrase: Passphrase) -> tuple[_Seal, Wa
                 cure="restore it from a backup",
             )
     return seal, content
+
+
+def _decode(opened: bytes, *, has_root: bool) -> Content:
+    if not has_root:
+        return unpack(WalletContent, opened, size_max=WALLET_SIZE_MAX)
+    content = unpack(RootedContent, opened, size_max=WALLET_SIZE_MAX)
+    content.root.check()
+    return content
 
 
 def _reason(error: OSError) -> str:

@@ -4,7 +4,8 @@ from typing import Final
 
 from ledger.encoding.recordcode import Misfit, register
 from ledger.generated.encoding_keys_records import read_public_key, write_public_key
-from node.client.wallet import WalletContent, WalletKey
+from ledger.generated.trust_records import read_trusted_root, write_trusted_root
+from node.client.wallet import RootedContent, WalletContent, WalletKey
 
 WALLET_KEY_KIND_CODES: Final = frozenset(("holder", "consent"))
 
@@ -69,3 +70,32 @@ def write_wallet_content(record: object) -> object:
 
 
 register(WalletContent, read_wallet_content, write_wallet_content)
+
+
+def read_rooted_content(array: object) -> RootedContent:
+    if not (type(array) is tuple and len(array) == 2):
+        raise Misfit
+    (
+        keys,
+        root,
+    ) = array
+    if not (type(keys) is tuple and 0 <= len(keys) <= 10000):
+        raise Misfit
+    keys = tuple([read_wallet_key(item) for item in keys])
+    root = read_trusted_root(root)
+    return RootedContent(keys, root)
+
+
+def write_rooted_content(record: object) -> object:
+    if type(record) is not RootedContent:
+        raise Misfit
+    keys: object = record.keys
+    if not (type(keys) is tuple and 0 <= len(keys) <= 10000):
+        raise Misfit
+    keys = tuple([write_wallet_key(item) for item in keys])
+    root: object = record.root
+    root = write_trusted_root(root)
+    return (keys, root)
+
+
+register(RootedContent, read_rooted_content, write_rooted_content)

@@ -405,7 +405,7 @@ def wallet_faults(fault: str, good: bytes) -> dict[str, bytes]:
             "a byte too many": good + b"\0",
         },
         "oversized": {"past the limit": good + bytes(WALLET_SIZE_MAX)},
-        "wrong version": {"version 2": good[:14] + b"\x02" + good[15:]},
+        "wrong version": {"version 3": good[:14] + b"\x03" + good[15:]},
     }[fault]
 
 

@@ -3,11 +3,14 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.errors import LedgerError
+from ledger.trust import TrustedRoot
 from node.client.wallet import (
     CONSENT,
     COST_EXPONENT,
@@ -16,6 +19,7 @@ from node.client.wallet import (
     HOLDER,
     KEYS_MAX,
     WALLET_SIZE_MAX,
+    RootedContent,
     UnknownWalletKey,
     Wallet,
     WalletError,
@@ -23,8 +27,10 @@ from node.client.wallet import (
     WalletLocked,
 )
 from node.files.keyfiles import Passphrase
+from tests.support.consortium import make_content, make_genesis
 from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
 
+ROOT = TrustedRoot(1, make_genesis(), ())
 PASSPHRASE = Passphrase(b"correct horse")
 CONSENT_ID = b"i" * 32
 HEAD_SIZE = 13 + 2 + 1 + 32 + 12
@@ -365,9 +371,11 @@ def test_a_cost_outside_its_bounds_makes_no_wallet(path: Path) -> None:
 def test_another_version_is_named(path: Path) -> None:
     create(path).close()
     content = bytearray(path.read_bytes())
-    content[14] = 2
+    content[14] = 3
     path.write_bytes(content)
-    with pytest.raises(WalletError, match="expected wallet version 1, found 2; use the release that made it"):
+    with pytest.raises(
+        WalletError, match="expected wallet version 1 or 2, found 3; use the release that made it"
+    ):
         Wallet.load(path, PASSPHRASE)
 
 
@@ -412,7 +420,7 @@ def test_a_wallet_holds_its_largest_number_of_keys_and_not_one_more(
             WalletKey(CONSENT, PrivateKey.from_seed(seed).public, seed, CONSENT_ID)
             for seed in (number.to_bytes(32, "big") for number in range(KEYS_MAX - 1))
         )
-        wallet._save(keys)
+        wallet._save_keys(keys)
         wallet.derive_holder_key()
         with pytest.raises(WalletError, match=f"at most {KEYS_MAX} keys"):
             wallet.derive_holder_key()
@@ -423,12 +431,12 @@ def test_a_wallet_with_one_key_twice_is_refused(path: Path) -> None:
     with create(path) as wallet:
         wallet.derive_holder_key()
         with pytest.raises(Exception, match="expected distinct keys, found one twice"):
-            wallet._save((*wallet.keys, *wallet.keys))
+            wallet._save_keys((*wallet.keys, *wallet.keys))
 
 
 def test_a_wallet_whose_seed_is_not_its_keys_is_refused(path: Path) -> None:
     with create(path) as wallet:
-        wallet._save((WalletKey(HOLDER, PublicKey(1, b"k" * 32), bytes(32), None),))
+        wallet._save_keys((WalletKey(HOLDER, PublicKey(1, b"k" * 32), bytes(32), None),))
     with pytest.raises(WalletError, match="expected the seed of"):
         Wallet.load(path, PASSPHRASE)
 
@@ -437,3 +445,87 @@ def test_a_key_does_not_show_its_seed(wallet: Wallet) -> None:
     wallet.derive_holder_key()
     assert wallet.keys[0].seed.hex() not in repr(wallet.keys)
     assert repr(wallet.keys[0].seed) not in repr(wallet.keys)
+
+
+# -- the trusted root (node/client/wallet.py, rule 6) ----------------------------------------------------
+
+# Written by the release before wallets kept roots: a holder key, and a consent key that has given a consent.
+OLD_WALLET = bytes.fromhex(
+    "4c554f48552d57414c4c45540a00010e7a64990cadaf3aa4b8c31992b51ded31d57d86653339d3216ff5128e099742e4"
+    "9fbc9b026321ae976fa7b41264af5aeed0c9ac0b9cc96d092dfd1e47b49773ee739cd26e216fe8dada2ff0b96e2d9567"
+    "1bff2bcff61b803f919ac8e42711ef7b185ae41f375c71c907536440d43285781013752fd6a8d857bf3c3b99d0e62e03"
+    "aae38818d6d87547611d0d2cefe7c173eaaf8a15ddccd86c3b5812d9389d5d001366c1263d2e9760b5fc61d510de476a"
+    "556293a3c555108c129dd8010088af2c9e1f31fb93da39c7f77d3dc2f9b85ddd0831571f102ebf922e6d3fdeea65ccca"
+    "41c5b7dfec8908138134dd603dce0d8700b589e5af13795ed5b2c912089b"
+)
+OLD_KEYS = [
+    (HOLDER, "ed25519:9629e4e1134b2f33b6a84a9365e18d616079374cff51e74fbdc29b9b804af350", None),
+    (
+        CONSENT,
+        "ed25519:93b4f11b8dd03efed78d3a513a4d0af2cc2d47aefa7fc05285ee7a827ff08e2d",
+        bytes(range(32)),
+    ),
+]
+VERSION_AT = 14
+
+
+def test_a_wallet_of_before_there_were_roots_is_read_and_can_keep_one(path: Path) -> None:
+    path.write_bytes(OLD_WALLET)
+    path.chmod(0o600)
+    passphrase = Passphrase.from_text("a wallet's passphrase")
+    with Wallet.load(path, passphrase) as wallet:
+        assert [(key.kind, str(key.public), key.consent_id) for key in wallet.keys] == OLD_KEYS
+        assert wallet.root is None
+        wallet.new_consent_key()
+        assert path.read_bytes()[VERSION_AT] == 1, "an older release reads it still"
+        wallet.keep_root(ROOT)
+        fresh = wallet.derive_holder_key()
+    assert path.read_bytes()[VERSION_AT] == 2
+    with Wallet.load(path, passphrase) as wallet:
+        assert wallet.root == ROOT and wallet.keys[-1].public == fresh and len(wallet.keys) == 4
+        wallet.erase(fresh)
+        assert wallet.root == ROOT
+
+
+def test_a_root_that_may_not_take_the_place_of_the_kept_one_changes_nothing(path: Path) -> None:
+    other = TrustedRoot(1, make_genesis(replace(make_content(), network="another")), ())
+    with create(path) as wallet:
+        wallet.keep_root(ROOT)
+        before = path.read_bytes()
+        wallet.keep_root(ROOT)
+        assert path.read_bytes() == before, "nothing is written for the same root"
+        for refused in (other, replace(ROOT, genesis=replace(ROOT.genesis, signatures=()))):
+            with pytest.raises(LedgerError):
+                wallet.keep_root(refused)
+            assert path.read_bytes() == before and wallet.root == ROOT
+
+
+def test_a_wallet_whose_kept_root_is_not_sound_is_refused(path: Path) -> None:
+    """Only who knows the passphrase could write one; a release with a fault might."""
+    unsound = replace(ROOT, genesis=replace(ROOT.genesis, signatures=ROOT.genesis.signatures[:1]))
+    with create(path) as wallet:
+        wallet._save(RootedContent(wallet.keys, unsound))
+    with pytest.raises(WalletError, match="use the release that made it"):
+        Wallet.load(path, PASSPHRASE)
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_a_crash_while_a_root_is_kept_leaves_the_wallet_with_or_without_it(
+    tmp_path: Path, loss: Loss
+) -> None:
+    for step in range(1, 20):
+        path = tmp_path / f"wallet{step}"
+        with create(path) as wallet:
+            kept = wallet.derive_holder_key()
+        is_cut = False
+        with Wallet.load(path, PASSPHRASE, files=CrashingDisk(tmp_path, crash_at=step, loss=loss)) as wallet:
+            try:
+                wallet.keep_root(ROOT)
+            except PowerCut:
+                is_cut = True
+        with Wallet.load(path, PASSPHRASE) as wallet:
+            assert [key.public for key in wallet.keys] == [kept]
+            assert wallet.root in ((None, ROOT) if is_cut else (ROOT,))
+        if not is_cut:
+            return
+    pytest.fail("expected a save to end within 20 steps")
