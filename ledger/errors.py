@@ -32,6 +32,7 @@ refusals tells a holder that a document was refused.
         ReceiptError            a receipt that is not the one of this consent
         RequestRefused          a request that no consent can answer
         PresentationRefused     a proof that cannot be presented for a request
+        TwoHistories            two final blocks of one height, both under the trusted root
         ErasureRefused          something stands against erasing
         UnknownLeaf             evidence was asked for what the ledger does not hold
         Revoked                 evidence was asked for a document that its issuer revoked
@@ -64,6 +65,7 @@ refusals tells a holder that a document was refused.
           Unreachable           the node does not answer, or is not ready
           RefusedByNode         the node's answer is no
           BadAnswer             what came is not an answer of this API
+            Unproven            what a node says without evidence under the caller's trusted root
       CommandError              a command that ends without success, with its exit code
       FileLocked                another process holds the lock; also an `OSError`
       FrameError                a vote log's header that belongs to another version of the format

@@ -76,5 +76,11 @@ class BadAnswer(ClientError):
     """What came is not an answer of this API."""
 
 
+class Unproven(BadAnswer):
+    """What a node says, without evidence under the caller's trusted root, or with too old a one."""
+
+    code = "unproven"
+
+
 class NodeStopped(Exception):
     """The node met its own broken invariant and stopped. The message says what to do."""

@@ -29,7 +29,7 @@ from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json, from_json, pack, parse_json, to_json, unpack
 from ledger.errors import LedgerError, WrongCall
 from ledger.genesis import Genesis, genesis_from_json
-from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest
+from ledger.proofs import EVIDENCE_SIZE_MAX, Evidence, EvidenceRequest, ProvenLeaf
 from ledger.rules.blocks import BLOCK_TRANSACTIONS_MAX, Block, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import Grant, Withdraw
@@ -38,6 +38,7 @@ from ledger.rules.state import (
     PARAMETERS_KEY,
     VALIDATORS_KEY,
     Consent,
+    Leaf,
     Member,
     Misbehaviour,
     Node,
@@ -51,8 +52,9 @@ from ledger.rules.state import (
     verification_key,
 )
 from ledger.rules.transactions import Transaction
-from ledger.trust import TrustPath
-from node.api.service import FINAL, PENDING, REFUSED
+from ledger.trees.statetree import AbsenceProof, InclusionProof
+from ledger.trust import FinalizedHeader, TrustPath
+from node.api.service import FINAL, PENDING, REFUSED, ProvenValue
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
@@ -65,6 +67,7 @@ TEXT_SIZE_MAX: Final = 1_000
 
 
 E = TypeVar("E", RefusedByNode, Unreachable)
+L = TypeVar("L", bound=Leaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,26 @@ class Client:
         value = await self._state_value(place, f"verification {slot}")
         with _decoding():
             return decode_leaf(Verification, place, value)
+
+    async def find_leaf(self, shape: type[L], key: bytes) -> L | None:
+        """Return what the node says that the state holds under a 32-byte key, or None. Nothing of it is verified."""
+        answer = await self._get(f"/v1/state/{key.hex()}")
+        if answer.get("value") is None:
+            return None
+        with _decoding():
+            return decode_leaf(shape, key, _hex(answer, "value"))
+
+    async def prove(self, key: bytes) -> ProvenValue:
+        """Return the node's evidence of what the state holds under a 32-byte key. Nothing of it is verified."""
+        answer = await self._get(f"/v1/state/{key.hex()}")
+        value = None if answer.get("value") is None else _hex(answer, "value")
+        with _decoding():
+            at = from_json(FinalizedHeader, answer.get("at"))
+            path = from_json(TrustPath, answer.get("trust_path"))
+            if value is None:
+                return ProvenValue(None, None, from_json(AbsenceProof, answer.get("absence")), at, path)
+            leaf = ProvenLeaf(value, from_json(InclusionProof, answer.get("inclusion")))
+            return ProvenValue(value, leaf, None, at, path)
 
     async def _state_value(self, key: bytes, what: str) -> bytes:
         answer = await self._get(f"/v1/state/{key.hex()}")

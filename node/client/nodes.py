@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Nodes:
-    """The nodes that an issuer may use, in order of preference. Use `connect`, which closes them."""
+    """The nodes that may be used, in order of preference. Use `connect`, which closes them."""
 
     def __init__(self, clients: Sequence[Client]) -> None:
         assert clients, "there is somebody to ask"
@@ -36,6 +36,11 @@ class Nodes:
         require_each("urls", urls, str, cure='Give a list: ["http://127.0.0.1:7201"].')
         async with AsyncExitStack() as stack:
             yield cls([await stack.enter_async_context(Client.connect(url)) for url in urls])
+
+    @property
+    def clients(self) -> tuple[Client, ...]:
+        """The nodes, the preferred one first."""
+        return tuple(self._clients)
 
     async def submit_once(self, transaction: Transaction) -> Result | None:
         """Have a transaction recorded; None where it was recorded before. Raises RefusedByNode or Unreachable."""
@@ -56,7 +61,7 @@ class Nodes:
         """Return the first useful answer. Raises RefusedByNode, or Unreachable where no node answered."""
         refused: RefusedByNode | None = None
         failed: Unreachable | BadAnswer | RefusedByNode | None = None
-        for client in tuple(self._clients):
+        for client in self.clients:
             try:
                 answer = await question(client)
             except RefusedByNode as error:
@@ -67,7 +72,7 @@ class Nodes:
             except (Unreachable, BadAnswer) as error:
                 failed = error
             else:
-                self._prefer(client)
+                self.prefer(client)
                 return answer
         if refused is not None:
             raise refused
@@ -77,6 +82,7 @@ class Nodes:
             code=failed.code, where=failed.where, expected=failed.expected, found=failed.found, cure=cure
         ) from failed
 
-    def _prefer(self, client: Client) -> None:
+    def prefer(self, client: Client) -> None:
+        """Ask a node first from now on."""
         self._clients.remove(client)
         self._clients.insert(0, client)

@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "node.api": "ledger errors, ledger.encoding, ledger.trees, ledger.rules, ledger, node words, node.files",
     # The other end of the API, so it shares the API's words. Rotation reads a home and makes a TLS identity.
     "node.client": (
-        "ledger errors, ledger.encoding, ledger.rules, ledger, node words, node.files, node.network, "
+        "ledger errors, ledger.encoding, ledger.trees, ledger.rules, ledger, node words, node.files, node.network, "
         "node.consent, node.home, node.api"
     ),
     "node.client.issuing": (

@@ -17,10 +17,12 @@ from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
 from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
 from ledger.rules.blocks import Block
-from ledger.rules.certificates import QuorumCertificate
+from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.operations import Grant, Operation, Withdraw
 from ledger.rules.state import (
+    VALIDATORS_KEY,
     Consent,
+    Validators,
     anchor_key,
     consent_key,
     find,
@@ -31,14 +33,22 @@ from ledger.rules.state import (
 from ledger.rules.transactions import Transaction, TransactionError
 from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
-from ledger.trust import FinalizedHeader, TrustPath
+from ledger.trust import FinalizedHeader, Handover, TrustPath
 from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
 from node.errors import NotReady
 from node.histograms import measure_into
 from node.running import Revoked, UnknownLeaf
 from node.version import release
-from tests.support.consortium import START_MS, Ledger, certify, make_content, make_genesis, make_transaction
+from tests.support.consortium import (
+    START_MS,
+    Ledger,
+    certify,
+    key_of,
+    make_content,
+    make_genesis,
+    make_transaction,
+)
 
 RELAY = "hk-operator"
 
@@ -69,6 +79,7 @@ class MemoryNode:
     own_genesis: Genesis = field(default_factory=make_genesis)
     ledger: Ledger = field(default_factory=Ledger.start)
     certificates: list[QuorumCertificate] = field(default_factory=list)
+    handovers: list[Handover] = field(default_factory=list)
     submissions: dict[bytes, Submission] = field(default_factory=dict)
     requests: list[object] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -82,14 +93,29 @@ class MemoryNode:
         """Make the next block final; return what it refused."""
         self.clock.now_ms += 1_000
         executed, refused = self.ledger.build(*transactions, now_ms=self.clock.now_ms)
+        certificate = certify(executed, signers=self._signers())
         self.ledger.tip = executed.tip()
         self.ledger.blocks.append(executed)
-        self.certificates.append(certify(executed))
+        self.certificates.append(certificate)
+        if executed.block.header.is_seal:
+            seal = FinalizedHeader(executed.block.encoded_header.encoded, certificate)
+            self.handovers.append(Handover(seal, self._validators()))
         header = executed.block.header
         for transaction in executed.block.transactions:
             final = Submission(transaction.id, FINAL, header.height, header.time_ms)
             self.submissions[transaction.id] = final
         return refused
+
+    def _validators(self) -> ValidatorSet:
+        """Return the set that decides the next block."""
+        found = find(self.ledger.tip.state, Validators, VALIDATORS_KEY)
+        assert found is not None
+        return found.current
+
+    def _signers(self) -> list[int]:
+        """Return the places of three validators that have their first keys still, which are those that sign here."""
+        listed = enumerate(self._validators().validators)
+        return [place for place, each in listed if each.key == key_of(f"{each.member} validator").public][:3]
 
     async def notify(self) -> None:
         """Tell whoever waits for a height."""
@@ -172,18 +198,21 @@ class MemoryNode:
             if found is None or found.granted is None:
                 raise UnknownLeaf(where="consent", expected="a granted consent", found="none")
             consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
-        return Evidence(at.header, at.certificate, TrustPath(0, (), None), anchor, issuer, revoked, consent)
+        return Evidence(at.header, at.certificate, self._path(), anchor, issuer, revoked, consent)
 
     def member_ids(self) -> tuple[str, ...]:
         return require_members(self.ledger.tip.state).ids
 
     def prove(self, key: bytes) -> ProvenValue:
-        at, path, proof = self._certified(), TrustPath(0, (), None), self._proof(key)
+        at, path, proof = self._certified(), self._path(), self._proof(key)
         if isinstance(proof, AbsenceProof):
             return ProvenValue(None, None, proof, at, path)
         value = self.ledger.tip.state.find_value(key)
         assert value is not None
         return ProvenValue(value, ProvenLeaf(value, proof), None, at, path)
+
+    def _path(self) -> TrustPath:
+        return TrustPath(0, tuple(self.handovers[: self.ledger.tip.header.epoch]), None)
 
     def _proof(self, key: bytes) -> InclusionProof | AbsenceProof:
         return prove(self.ledger.tip.state, self.ledger.tip.header.state_root, key)
