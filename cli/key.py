@@ -9,6 +9,7 @@ import click
 from cli.files import FILE, read_file, refuse_existing
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
+from cli.roots import TRUST, URLS, root_of_home
 from cli.times import now_ms
 from ledger.encoding.keys import SEED_SIZE, PrivateKey
 from ledger.rules.operations import next_key_commitment
@@ -66,21 +67,30 @@ def show(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     "--role", type=click.Choice(ROLES), required=True, help="Which key: the member's, or its node's."
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The member's home.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@URLS
 @passphrase_option
 @json_option
-def rotate(role: str, home_path: Path, url: str, passphrase_file: Path | None, as_json: bool) -> None:
+def rotate(
+    role: str,
+    home_path: Path,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Replace a key by the next one, and commit to the one after, which is written to the home first.
 
     The member's key signs its operations, the validator's its node's votes (from the next epoch on), the TLS
-    certificate is what its node shows to peers. A running node finds the new one in its home. Back the home up
-    afterwards. After a crash, call it again: a rotation that took effect is finished first.
+    certificate is what its node shows to peers. A running node finds the new one in its home. No key moves before the
+    ledger is shown to hold the new one. Back the home up afterwards. After a crash, call it again: a rotation that took
+    effect is finished first.
 
     \b
     Example:
       luohu key rotate --role member --home network/hk-bureau --url http://127.0.0.1:7201
     """
-    from cli.nodes import connect
+    from cli.nodes import connect_ledger
     from node.client.rotation import Rotated, Rotation
     from node.home.home import Home
 
@@ -89,9 +99,11 @@ def rotate(role: str, home_path: Path, url: str, passphrase_file: Path | None, a
         f"the keys of {home.member}", passphrase_file, is_development=home.is_development
     )
 
+    root = root_of_home(trust_path, home.genesis)
+
     async def run() -> Rotated:
-        async with connect(url) as client:
-            rotation = Rotation(client, home, protection, now_ms)
+        async with connect_ledger(urls, root) as ledger:
+            rotation = Rotation(ledger, home, protection, now_ms)
             if role == "member":
                 return await rotation.rotate_member_key()
             if role == "validator":

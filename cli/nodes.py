@@ -8,9 +8,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Final
 
+from cli import times
 from cli.exits import wrong_usage
 from ledger.encoding.records import Json
+from ledger.trust import TrustedRoot
 from node.client.client import Client, NodeStatus
+from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.errors import Unreachable
 from node.logform import log_to
@@ -58,6 +61,13 @@ async def connect_all(urls: Sequence[str]) -> AsyncIterator[Nodes]:
     """Return clients for several nodes, of which the first that answers serves. Raises CommandError as `connect`."""
     async with AsyncExitStack() as stack:
         yield Nodes([await stack.enter_async_context(connect(url)) for url in urls])
+
+
+@asynccontextmanager
+async def connect_ledger(urls: Sequence[str], root: TrustedRoot | None) -> AsyncIterator[LedgerClient]:
+    """Return the ledger by several nodes, proven under a root where there is one. Raises CommandError as `connect`."""
+    async with connect_all(tuple(dict.fromkeys(urls))) as nodes:
+        yield LedgerClient(nodes, root, times.now_ms)
 
 
 async def ask_status(url: str) -> NodeReport:

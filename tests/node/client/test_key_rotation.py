@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.rules.operations import next_key_commitment
 from ledger.rules.state import Member, Node, find, member_key, node_key
+from ledger.trust import TrustedRoot
 from node.client.client import Client
+from node.client.ledgerclient import LedgerClient
+from node.client.nodes import Nodes
 from node.client.rotation import Rotated, Rotation
 from node.consensus.config import Config
-from node.errors import RefusedByNode, Unreachable
+from node.errors import RefusedByNode, Unproven, Unreachable
 from node.files.keyfiles import DevelopmentKey, KeyFileError
 from node.home.home import Home, HomeKeys
 from node.home.settings import Address, HomeSettings, NodeSettings
@@ -19,6 +24,7 @@ from node.network.tls import TlsIdentity, make_identity
 from node.registered import Registered
 from node.storage.store import Store
 from tests.support.consortium import START_MS, key_of, make_genesis, member_key_of
+from tests.support.lying_relay import Lie, lying, say_unknown, throw_away
 from tests.support.memory_node import MemoryNode, serve
 
 MEMBER = "hk-bureau"
@@ -68,10 +74,14 @@ def play(home: Home, scenario: Scenario) -> None:
         node.extend()
         async with serve(node) as url, Client.connect(url) as client, CrashingClient.connect(url) as crashing:
             assert isinstance(crashing, CrashingClient)
-            rotation = Rotation(client, home, PLAIN, lambda: START_MS + 60_000)
+            rotation = Rotation(under_root(client), home, PLAIN, lambda: START_MS + 60_000)
             await scenario(node, rotation, crashing)
 
     asyncio.run(run())
+
+
+def under_root(client: Client) -> LedgerClient:
+    return LedgerClient(Nodes([client]), TrustedRoot(1, make_genesis(), ()), lambda: START_MS + 60_000)
 
 
 def member_of(node: MemoryNode) -> Member:
@@ -88,7 +98,7 @@ def node_of(node: MemoryNode) -> Node:
 
 def interrupted(rotation: Rotation, client: CrashingClient, *, before: bool) -> Rotation:
     client.crashes_before = before
-    return Rotation(client, rotation.home, rotation.protection, rotation.now_ms)
+    return Rotation(under_root(client), rotation.home, rotation.protection, rotation.now_ms)
 
 
 def check_member_home(home: Home, node: MemoryNode) -> None:
@@ -231,7 +241,7 @@ def test_a_node_that_is_not_ready_rotates_nothing(home: Home) -> None:
         node = MemoryNode()
         async with serve(node) as url, Client.connect(url) as client:
             with pytest.raises(Unreachable):
-                await Rotation(client, home, PLAIN, lambda: START_MS).rotate_member_key()
+                await Rotation(under_root(client), home, PLAIN, lambda: START_MS).rotate_member_key()
         assert not (home.path / "keys" / "member-after.pem").exists()
 
     asyncio.run(run())
@@ -276,3 +286,26 @@ def test_an_identity_that_came_while_the_node_runs_is_one_of_the_others(home: Ho
     third = home.require_fresh_tls_identity("tls-2", PLAIN, make_identity(MEMBER))
     assert [registered.other_identities() for _ in range(3)] == [(third, second)] * 3
     assert opened == [first.certificate] * 3, "keys are opened once for each rotation"
+
+
+@pytest.mark.parametrize("lie", [throw_away, say_unknown], ids=["says final", "says nothing"])
+def test_no_key_moves_for_a_rotation_that_a_node_threw_away(home: Home, lie: Lie) -> None:
+    async def run() -> None:
+        node = MemoryNode()
+        node.extend()
+        async with serve(node) as url, AsyncExitStack() as stack:
+            liar = await stack.enter_async_context(Client.connect(stack.enter_context(lying(url, lie))))
+            honest = await stack.enter_async_context(Client.connect(url))
+            before = sorted((path.name, path.read_bytes()) for path in (home.path / "keys").glob("member*"))
+            rotation = Rotation(under_root(liar), home, PLAIN, lambda: START_MS + 60_000)
+            with pytest.raises(Unproven):
+                await rotation.rotate_member_key()
+            kept = {path.name: path.read_bytes() for path in (home.path / "keys").glob("member*")}
+            assert all(kept[name] == content for name, content in before)
+            assert member_of(node).key_sequence == 0
+            # The liar has seen the next key now. It still cannot have the home believe that it is registered.
+            ledger = LedgerClient(Nodes([liar, honest]), under_root(honest).root, lambda: START_MS + 60_000)
+            assert (await replace(rotation, ledger=ledger).rotate_member_key()).sequence == 1
+            check_member_home(home, node)
+
+    asyncio.run(run())

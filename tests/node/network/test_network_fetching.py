@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ledger.trust import TrustedRoot
 from node.client.client import Client
+from node.client.ledgerclient import LedgerClient
+from node.client.nodes import Nodes
 from node.client.rotation import Rotation
 from node.files.keyfiles import DevelopmentKey
 from node.network.peers import PeerNetwork
@@ -18,7 +21,7 @@ from node.network.registry import Peer, PeerKind, check_node_id
 from node.network.tls import TlsIdentity, make_identity
 from node.peernames import is_unpinned, unpinned
 from tests.support.network_world import CHAIN, IDENTITIES, OTHER_CHAIN, QUICK, Node, running, unlisted, until
-from tests.support.running_network import VALIDATORS, now_ms, run_network
+from tests.support.running_network import VALIDATORS, RunningNetwork, now_ms, run_network
 
 
 @asynccontextmanager
@@ -202,7 +205,9 @@ def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path,
             home = running.network.homes["sz-operator"]
             await running.stop("sz-operator")
             async with Client.connect(running.url("hk-bureau")) as client:
-                await Rotation(client, home, DevelopmentKey(), now_ms).rotate_tls_certificate()
+                await Rotation(
+                    under_genesis(client, running), home, DevelopmentKey(), now_ms
+                ).rotate_tls_certificate()
             if is_emptied:
                 shutil.rmtree(home.data)
             height = running.processes["hk-bureau"].store.tip().header.height
@@ -213,6 +218,10 @@ def test_a_node_whose_certificate_was_replaced_unseen_comes_back(tmp_path: Path,
                     await asyncio.sleep(0.05)
 
     asyncio.run(live())
+
+
+def under_genesis(client: Client, running: RunningNetwork) -> LedgerClient:
+    return LedgerClient(Nodes([client]), TrustedRoot(1, running.genesis, ()), now_ms)
 
 
 @pytest.mark.slow
@@ -234,7 +243,8 @@ def test_a_node_that_slept_through_every_rotation_learns_the_new_pins_by_itself(
             for member in VALIDATORS if is_own_replaced else others:
                 url = running.url("hk-bureau" if member == "sz-operator" else member)
                 async with Client.connect(url) as client:
-                    rotation = Rotation(client, running.network.homes[member], DevelopmentKey(), now_ms)
+                    ledger, home = under_genesis(client, running), running.network.homes[member]
+                    rotation = Rotation(ledger, home, DevelopmentKey(), now_ms)
                     await rotation.rotate_tls_certificate()
             height = running.processes["hk-bureau"].store.tip().header.height
             sleeper = await running.start("sz-operator")
