@@ -8,6 +8,7 @@ Rule 2: what a crash or an outage left in the register is finished first, and co
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,35 +18,39 @@ from cli.exits import unreadable, wrong_usage
 from cli.files import FILE, read_proof
 from cli.homes import SigningMember, open_member
 from cli.manifest import ManifestRow, read_manifest
-from cli.nodes import connect_all
+from cli.nodes import connect_all, connect_ledger
 from cli.output import Progress, fields, json_option, print_answer
 from cli.passphrases import passphrase_option
+from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms, to_moment
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.proofs import Proof
 from ledger.rules.operations import RevokeAnchor
+from ledger.rules.state import Anchor, anchor_key
 from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import TrustedRoot
-from node.client.client import Result
+from node.client.answers import Answer
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import REGISTER, Register
 from node.client.nodes import Nodes
-from node.client.submission import sign_operations
+from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
 
 ROOT_DIGITS: Final = 64
 REASONS: Final = ("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other")
 
-URLS: Final = click.option(
-    "--url",
-    "urls",
-    required=True,
-    multiple=True,
-    help="A node's API, like http://127.0.0.1:7201; may be repeated: the next is asked where one does not answer.",
-)
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A revocation as the ledger shows it, and whether this call brought it there."""
+
+    shown: Answer[object]
+    height: int
+    reason: str
+    is_new: bool
 
 
 @click.command("anchor")
@@ -59,6 +64,7 @@ URLS: Final = click.option(
     "--expires", type=to_moment, metavar="DATE", help="Until when they are valid.  [default: no end]"
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
+@TRUST
 @URLS
 @passphrase_option
 @json_option
@@ -69,6 +75,7 @@ def anchor(
     schema: str,
     expires: int | None,
     home_path: Path,
+    trust_path: Path | None,
     urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
@@ -86,7 +93,8 @@ def anchor(
     """
     rows = _documents(files, holder, manifest, expires)
     member = open_member(home_path, passphrase_file)
-    settled = asyncio.run(_anchor(rows, schema, member, urls))
+    root = root_of_home(trust_path, member.home.genesis)
+    settled = asyncio.run(_anchor(rows, schema, member, root, urls))
     new = {issued.proof_path for issued in settled.delivered}
     proofs = [proof_path_of(row.file.resolve()) for row in rows]
     anchors: list[Json] = [
@@ -117,6 +125,7 @@ def anchor(
     "--reason", metavar="CODE", required=True, type=click.Choice(REASONS), help=f"Why: {', '.join(REASONS)}."
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
+@TRUST
 @URLS
 @passphrase_option
 @json_option
@@ -125,11 +134,14 @@ def revoke(
     root: str | None,
     reason: str,
     home_path: Path,
+    trust_path: Path | None,
     urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Issuer: revoke a document, or a whole anchor. It is then valid at no time, whatever time is asked about.
+
+    Returns when the revocation is shown under the genesis of your home, or under the root that --trust names.
 
     \b
     Example:
@@ -146,18 +158,32 @@ def revoke(
         commitment = Proof.decode(read_proof(proof_path)).opening.commitment()
         revoked = f"commitment {commitment.hex()}"
         member = open_member(home_path, passphrase_file)
-        result = asyncio.run(_revoke_document(commitment, reason, member, urls))
+        trust = root_of_home(trust_path, member.home.genesis)
+        ended = asyncio.run(_revoke_document(commitment, reason, member, trust, urls))
     else:
         assert root is not None, "one of the two is given"
         operation = RevokeAnchor(_root(root), reason)
         revoked = f"anchor {root}"
-        result = asyncio.run(_revoke_anchor(operation, open_member(home_path, passphrase_file), urls))
-    height = None if result is None else result.height
-    said = "was revoked before" if result is None else f"is revoked as of block {height}"
+        member = open_member(home_path, passphrase_file)
+        trust = root_of_home(trust_path, member.home.genesis)
+        ended = asyncio.run(_revoke_anchor(operation, member, trust, urls))
+    said = (
+        f"is revoked as of block {ended.height}"
+        if ended.is_new
+        else f"was revoked before, in block {ended.height}"
+    )
     print_answer(
         as_json=as_json,
-        value={"revoked": revoked, "reason": reason, "height": height},
-        lines=[f"{revoked} {said} ({reason})"],
+        value={
+            "revoked": revoked,
+            "reason": ended.reason,
+            "height": ended.height if ended.is_new else None,
+            **shown_json(ended.shown),
+        },
+        lines=[
+            headline(ended.shown, f"{revoked} {said} ({ended.reason})"),
+            *fields(shown_rows(ended.shown)),
+        ],
     )
 
 
@@ -197,12 +223,16 @@ def _root(text: str) -> bytes:
 
 
 async def _anchor(
-    rows: tuple[ManifestRow, ...], schema: str, member: SigningMember, urls: tuple[str, ...]
+    rows: tuple[ManifestRow, ...],
+    schema: str,
+    member: SigningMember,
+    root: TrustedRoot,
+    urls: tuple[str, ...],
 ) -> Settled:
     with _register(member) as register:
         async with connect_all(urls) as nodes:
             _check_schema(member, schema)
-            outbox = _outbox(register, nodes, member)
+            outbox = _outbox(register, nodes, member, root)
             before = await outbox.settle()
             new = [row for row in rows if not _is_anchored(row, schema, member)]
             progress = Progress("anchoring", len(new))
@@ -225,22 +255,33 @@ async def _anchor(
 
 
 async def _revoke_document(
-    commitment: bytes, reason: str, member: SigningMember, urls: tuple[str, ...]
-) -> Result | None:
+    commitment: bytes, reason: str, member: SigningMember, trust: TrustedRoot, urls: tuple[str, ...]
+) -> _Ended:
     with _register(member) as register:
         due = register.add_revocation(commitment, reason)
         async with connect_all(urls) as nodes:
-            return await _outbox(register, nodes, member).revoke(due)
+            recorded = await _outbox(register, nodes, member, trust).revoke(due)
+    record = recorded.shown.value
+    return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
 
 
 async def _revoke_anchor(
-    operation: RevokeAnchor, member: SigningMember, urls: tuple[str, ...]
-) -> Result | None:
+    operation: RevokeAnchor, member: SigningMember, trust: TrustedRoot, urls: tuple[str, ...]
+) -> _Ended:
     transaction = sign_operations(
         chain_id=member.chain_id, member=member.id, key=member.key, now_ms=now_ms(), operations=(operation,)
     )
-    async with connect_all(urls) as nodes:
-        return await nodes.submit_once(transaction)
+    async with connect_ledger(urls, trust) as ledger:
+        recorded = await ledger.act(
+            lambda client: submit_once(client, transaction),
+            Anchor,
+            anchor_key(member.id, operation.root),
+            lambda found: found.revoked is not None,
+            what=f"the revocation of anchor {operation.root.hex()[:16]}",
+        )
+    record = recorded.shown.value.revoked
+    assert record is not None, "what is shown is revoked"
+    return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
 
 
 @contextmanager
@@ -250,9 +291,8 @@ def _register(member: SigningMember) -> Iterator[Register]:
         yield register
 
 
-def _outbox(register: Register, nodes: Nodes, member: SigningMember) -> Outbox:
-    trust = TrustedRoot(1, member.home.genesis, ())
-    return Outbox(register, nodes, key=member.key, trust=trust, clock=SystemClock())
+def _outbox(register: Register, nodes: Nodes, member: SigningMember, root: TrustedRoot) -> Outbox:
+    return Outbox(register, nodes, key=member.key, trust=root, clock=SystemClock())
 
 
 def _check_schema(member: SigningMember, schema: str) -> None:

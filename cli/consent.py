@@ -3,6 +3,8 @@
 Rule 1: a request is complete before it is signed: its direction follows from the registry, its notice and
 categories from the scenarios, so that the holder is asked for nothing that no text describes.
 Rule 2: a consent file is never overwritten: it holds the withdrawal.
+Rule 3: what a command says of the ledger is proven under the holder's trusted root, or said to be a node's word
+(cli/roots.py).
 """
 
 import asyncio
@@ -13,17 +15,30 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.agreement import require_yes
-from cli.exits import wrong_usage
+from cli.exits import NO, CommandError, wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
-from cli.output import fields, json_option, print_answer
+from cli.output import fields, json_option, print_answer, printable
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
+from cli.roots import (
+    ROOT_OF_WALLET,
+    TRUST,
+    URLS,
+    headline,
+    keep_root,
+    kept_root,
+    named_root,
+    shown_json,
+    shown_rows,
+)
 from cli.times import now_ms, show_time, to_moment
+from cli.whoasks import who_rows
 from ledger.encoding.records import Json, to_json
+from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.presentation import ConsentFile, Request, RequestBody, request_id
 from ledger.receipts import LANGUAGES, ConsentReceipt
-from ledger.rules.state import Consent, Granted
+from ledger.rules.state import Consent
 from ledger.trust import TRUST_VERSION, TrustedRoot
 from node.consent.receipts import load_receipt_texts
 from node.consent.receipttext import told_rows
@@ -31,7 +46,8 @@ from node.consent.scenarios import Scenarios, load_scenarios, scenarios_director
 from node.home.home import Home
 
 if TYPE_CHECKING:
-    from node.client.client import Client
+    from node.client.answers import Answer, Recorded
+    from node.client.holder import WhoAsks
 
 NONCE_SIZE = 16
 USES_MAX = 10_000
@@ -135,7 +151,8 @@ def request(
 @consent.command("grant")
 @click.option("--request", "request_path", type=FILE, required=True, help="The bank's request.")
 @click.option("--wallet", "wallet_path", type=FILE, required=True, help="Your wallet; it gets a fresh key.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@URLS
 @click.option("--out", type=FILE, required=True, help="Where to write the consent; never overwritten.")
 @click.option(
     "--language",
@@ -151,7 +168,8 @@ def request(
 def grant(
     request_path: Path,
     wallet_path: Path,
-    url: str,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
     out: Path,
     language: str,
     yes: bool,
@@ -160,123 +178,173 @@ def grant(
 ) -> None:
     """Resident: consent to a bank's request. The file written also holds your withdrawal, ready to be used.
 
-    You are shown the terms first and asked; without a terminal to ask at, say --yes. OUT.receipt.json beside it
-    says what you agreed to; `luohu consent receipt show` makes it readable. Give the bank a copy of that one, and
-    keep a copy of OUT apart from your phone. If the command was cut short, call it again with the same --out.
+    You are shown who asks and the terms first, and asked; without a terminal to ask at, say --yes. OUT.receipt.json
+    beside it says what you agreed to; `luohu consent receipt show` makes it readable. Give the bank a copy of that one,
+    and keep a copy of OUT apart from your phone. If the command was cut short, call it again with the same --out.
+
+    The wallet keeps the trusted root that you name first. Without one, what a node says of the bank is believed.
 
     \b
     Example:
-      luohu consent grant --request request.luohu --wallet mine.wallet --url http://127.0.0.1:7201 \\
-        --out consent.luohu
+      luohu consent grant --request request.luohu --wallet mine.wallet --trust trust.json \\
+        --url http://127.0.0.1:7201 --out consent.luohu
     """
-    from cli.nodes import connect
+    from cli.nodes import connect_ledger
     from node.client import holder
     from node.client.wallet import Wallet
-    from node.errors import RefusedByNode
+    from node.errors import ClientError
 
     asked = read_request(request_path)
     begun = _begun(out, asked)
     texts = load_receipt_texts(scenarios_directory())
 
-    def ask(told: ConsentReceipt) -> None:
+    def ask(told: ConsentReceipt, who: "WhoAsks") -> None:
         question = {"en": "Do you agree?"}.get(language, "您同意吗？ / 您同意嗎？")
-        shown = fields(told_rows(told, language))
+        shown = fields([*who_rows(who, language), *told_rows(told, language)])
         require_yes(question, yes=yes, command="luohu consent grant", shown=shown)
 
-    async def submit() -> tuple[ConsentFile, int | None]:
-        async with connect(url) as client:
-            made = begun
-            if made is None:
-                passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
-                with Wallet.load(wallet_path, passphrase) as wallet:
+    async def submit() -> tuple[ConsentFile, "Recorded[Consent]"]:
+        passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
+        with Wallet.load(wallet_path, passphrase) as wallet:
+            root = named_root(trust_path, wallet.root)
+            async with connect_ledger(urls, root) as ledger:
+                made = begun
+                if made is None:
                     made, given = await holder.make_consent_with_receipt(
-                        client, asked, wallet, texts, language=language, now_ms=now_ms(), ask=ask
+                        ledger, asked, wallet, texts, language=language, now_ms=now_ms(), ask=ask
                     )
-                write_receipt(receipt_path_of(out), given)
-                # On the disk before it is sent: the withdrawal must never be lost.
-                write_file(out, made.encode(), mode=0o600)
-            try:
-                return made, (await holder.grant(client, made)).height
-            except RefusedByNode:
-                # A grant that an earlier call had recorded changes nothing now. It is there, as was asked for.
-                granted = await _find_granted(client, made)
-                if granted is None:
+                    write_receipt(receipt_path_of(out), given)
+                    # On the disk before it is sent: the withdrawal must never be lost.
+                    write_file(out, made.encode(), mode=0o600)
+                elif (await holder.find_consent(ledger, made)).value is None:
+                    # An earlier call was cut short before it was sent; it may have had no trusted root.
+                    await holder.who_asks(ledger, asked, now_ms=now_ms())
+                keep_root(wallet, root)
+                try:
+                    return made, await holder.grant(ledger, made)
+                except (ClientError, LedgerError):
+                    _say_what_is_open(out, made)
                     raise
-                return made, granted.height
 
-    made, height = asyncio.run(submit())
-    _print_consent(f"consent given, recorded in block {height}; wrote {out}", made, height, as_json=as_json)
+    made, recorded = asyncio.run(submit())
+    granted = recorded.shown.value.granted
+    assert granted is not None, "what stands was granted"
+    said = f"consent given, recorded in block {granted.height}; wrote {out}"
+    _print_consent(headline(recorded.shown, said), made, granted.height, recorded.shown, as_json=as_json)
 
 
 @consent.command("withdraw")
 @click.option("--consent", "consent_path", type=FILE, required=True, help="The consent file.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@ROOT_OF_WALLET
+@URLS
+@passphrase_option
 @json_option
-def withdraw(consent_path: Path, url: str, as_json: bool) -> None:
+def withdraw(
+    consent_path: Path,
+    trust_path: Path | None,
+    wallet_path: Path | None,
+    urls: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Resident: withdraw a consent, with the withdrawal prepared in its file. Needs no wallet.
+
+    With a trusted root the command ends when the ledger is shown to hold the withdrawal. Several URLs, of both sides,
+    help where one node does not do what it says.
 
     \b
     Example:
-      luohu consent withdraw --consent consent.luohu --url http://127.0.0.1:7201
+      luohu consent withdraw --consent consent.luohu --trust trust.json --url http://127.0.0.1:7201 \\
+        --url http://127.0.0.1:7204
     """
-    from cli.nodes import connect
+    from cli.nodes import connect_ledger
     from node.client import holder
-    from node.errors import RefusedByNode
 
     given = read_consent(consent_path)
 
-    async def submit() -> int | None:
-        async with connect(url) as client:
-            try:
-                return (await holder.withdraw(client, given)).height
-            except RefusedByNode:
-                # Withdrawing what is withdrawn changes nothing: it is withdrawn, which is what was asked for.
-                ended = (await client.consent(given.consent_key, given.consent_id)).ended
-                if ended is None:
-                    raise
-                return None
+    async def submit(root: TrustedRoot | None) -> "Recorded[Consent]":
+        async with connect_ledger(urls, root) as ledger:
+            return await holder.withdraw(ledger, given)
 
-    height = asyncio.run(submit())
-    headline = "was withdrawn or closed before" if height is None else f"withdrawn in block {height}"
-    _print_consent(f"consent {headline}", given, height, as_json=as_json)
+    with kept_root(trust_path, wallet_path, passphrase_file) as root:
+        recorded = asyncio.run(submit(root))
+    ended = recorded.shown.value.ended
+    assert ended is not None, "what is shown has ended"
+    height = ended.height if recorded.is_new(ended.height) else None
+    said = (
+        f"consent was withdrawn or closed before, by the {ended.by} in block {ended.height}"
+        if height is None
+        else f"consent withdrawn in block {height}"
+    )
+    _print_consent(headline(recorded.shown, said), given, height, recorded.shown, as_json=as_json)
 
 
 @consent.command("show")
 @click.argument("consent_path", metavar="CONSENT", type=FILE)
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@ROOT_OF_WALLET
+@URLS
+@passphrase_option
 @json_option
-def show(consent_path: Path, url: str, as_json: bool) -> None:
-    """Show what a node says of a consent: whether it is active, and how often it was used.
+def show(
+    consent_path: Path,
+    trust_path: Path | None,
+    wallet_path: Path | None,
+    urls: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what the ledger holds of a consent: whether it is active, and how often it was used.
 
     \b
     Example:
-      luohu consent show consent.luohu --url http://127.0.0.1:7201
+      luohu consent show consent.luohu --trust trust.json --url http://127.0.0.1:7201
     """
-    from cli.nodes import connect
+    from cli.nodes import connect_ledger
+    from node.client import holder
 
     given = read_consent(consent_path)
 
-    async def ask() -> Consent:
-        async with connect(url) as client:
-            return await client.consent(given.consent_key, given.consent_id)
+    async def ask(root: TrustedRoot | None) -> "Answer[Consent | None]":
+        async with connect_ledger(urls, root) as ledger:
+            return await holder.find_consent(ledger, given)
 
-    found = asyncio.run(ask())
-    ended = found.ended
+    with kept_root(trust_path, wallet_path, passphrase_file) as root:
+        answer = asyncio.run(ask(root))
+    found = answer.value
+    if found is None:
+        raise CommandError(
+            exit_code=NO,
+            where=headline(answer, f"consent {given.consent_id.hex()}"),
+            expected="a record on the ledger",
+            found="none",
+            cure="Check the identifiers, and that this is the right network; or grant it: `luohu consent grant`.",
+            code="unknown",
+        )
     terms = given.grant.decoded().terms
-    if ended is not None:
-        state = f"ended by the {ended.by} in block {ended.height}"
-    elif now_ms() > terms.until_ms:
-        state = "past its end"
-    else:
-        state = "active"
+    state = _state_of(found, terms.until_ms)
     print_answer(
         as_json=as_json,
-        value={"state": state, "record": to_json(found)},
+        value={"state": state, "record": to_json(found), **shown_json(answer)},
         lines=[
-            f"{state}, as this node says",
-            *fields([*_terms_rows(given), ("used", f"{found.used} of {terms.uses}")]),
+            headline(answer, f"consent is {state}"),
+            *fields([*_terms_rows(given), ("used", f"{found.used} of {terms.uses}"), *shown_rows(answer)]),
         ],
     )
+
+
+def _state_of(found: Consent, until_ms: int) -> str:
+    if found.ended is not None:
+        return f"ended by the {found.ended.by} in block {found.ended.height}"
+    return "past its end" if now_ms() > until_ms else "active"
+
+
+def _say_what_is_open(out: Path, made: ConsentFile) -> None:
+    """Say what a grant that was not shown may come to: whoever has it may still have it recorded."""
+    deadline = show_time(made.grant.decoded().submit_by_ms)
+    said = f"luohu: {out} holds the consent and its withdrawal. It may still be recorded until {deadline}:"
+    click.echo(printable(f"{said} give the same call again, or withdraw it."), err=True)
 
 
 def _begun(out: Path, asked: Request) -> ConsentFile | None:
@@ -288,17 +356,6 @@ def _begun(out: Path, asked: Request) -> ConsentFile | None:
     if found.request != asked:
         refuse_existing(out)
     return found
-
-
-async def _find_granted(client: "Client", given: ConsentFile) -> Granted | None:
-    """Return the record of a consent that was granted and not ended; None where there is none such."""
-    from node.errors import RefusedByNode
-
-    try:
-        record = await client.consent(given.consent_key, given.consent_id)
-    except RefusedByNode:
-        return None
-    return record.granted if record.ended is None else None
 
 
 def _terms_rows(given: ConsentFile) -> list[tuple[str, str]]:
@@ -314,13 +371,18 @@ def _terms_rows(given: ConsentFile) -> list[tuple[str, str]]:
     ]
 
 
-def _print_consent(headline: str, given: ConsentFile, height: int | None, *, as_json: bool) -> None:
+def _print_consent(
+    said: str, given: ConsentFile, height: int | None, shown: "Answer[Consent]", *, as_json: bool
+) -> None:
     value: dict[str, Json] = {
         "consent_id": given.consent_id.hex(),
         "consent_key": str(given.consent_key),
         "height": height,
+        **shown_json(shown),
     }
-    print_answer(as_json=as_json, value=value, lines=[headline, *fields(_terms_rows(given))])
+    print_answer(
+        as_json=as_json, value=value, lines=[said, *fields([*_terms_rows(given), *shown_rows(shown)])]
+    )
 
 
 def _request_body(

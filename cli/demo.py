@@ -34,11 +34,12 @@ from ledger.encoding.records import Json
 from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import Proof
 from ledger.receipts import ReceiptFile, check_receipt_of
-from ledger.rules.state import anchor_key
+from ledger.rules.state import Verification, anchor_key
 from ledger.trust import TrustedRoot, parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.client.client import Client, Result
+from node.client.answers import Recorded
+from node.client.client import Client
 from node.client.holder import (
     grant,
     make_consent_with_receipt,
@@ -50,7 +51,7 @@ from node.client.holder import (
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Batch, Register
-from node.client.nodes import Nodes
+from node.client.ledgerclient import LedgerClient
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock
@@ -194,14 +195,14 @@ async def play(stage: Stage, files: tuple[Path, ...]) -> None:
     """Play the story. Raises CommandError where it goes another way."""
     start_network(stage)
     url = stage.nodes()["sz-operator"].url
-    async with Client.connect(url) as client:
+    async with LedgerClient.connect([url], stage.trust, now_ms) as ledger:
         passphrase = Passphrase.from_text(secrets.token_hex(16))
         with Wallet.create(stage.directory / "wallet", passphrase) as wallet:
-            story = await tell_northbound(stage, client, wallet, files)
+            story = await tell_northbound(stage, ledger, wallet, files)
             refuse_cheats(stage, wallet, story)
-            await tell_southbound(stage, client, wallet)
-            await kill_and_return(stage, client, story)
-            await tell_withdrawal(stage, client, story)
+            await tell_southbound(stage, ledger, wallet)
+            await kill_and_return(stage, ledger, story)
+            await tell_withdrawal(stage, ledger, story)
     audit_and_tamper(stage, story)
 
 
@@ -234,7 +235,9 @@ def start_network(stage: Stage) -> None:
     stage.add(f"All {len(nodes)} are ready and agree, at block {' to '.join(heights)}.")
 
 
-async def tell_northbound(stage: Stage, client: Client, wallet: Wallet, files: tuple[Path, ...]) -> Story:
+async def tell_northbound(
+    stage: Stage, ledger: LedgerClient, wallet: Wallet, files: tuple[Path, ...]
+) -> Story:
     """The bank asks, the bureau anchors, the resident consents and presents, the bank verifies and records."""
     case = NORTHBOUND
     request = make_request(stage, case)
@@ -248,13 +251,13 @@ async def tell_northbound(stage: Stage, client: Client, wallet: Wallet, files: t
         copy = stage.directory / f"your-{path.name}"
         shutil.copyfile(path, copy)
         documents.append(copy)
-    anchored = await anchor(stage, client, case, wallet, documents)
+    anchored = await anchor(stage, ledger, case, wallet, documents)
     stage.say(
         f"The bureau anchors {len(documents)} files in one transaction, final at block {anchored.height} "
         f"after {stage.times['anchor final']:.2f} s."
     )
     stage.add("On chain: one hash. Beside each file: its proof. The files themselves go nowhere.")
-    story = await consent_and_present(stage, client, case, wallet, documents[0], request, anchored)
+    story = await consent_and_present(stage, ledger, case, wallet, documents[0], request, anchored)
     stage.say(
         f"The resident consents (final after {stage.times['consent final']:.2f} s), refreshes the proof and "
         "presents it; the withdrawal is signed already, for later."
@@ -287,7 +290,7 @@ async def tell_northbound(stage: Stage, client: Client, wallet: Wallet, files: t
         f"presented by the holder, consent for {verdict.consent.purpose} at {verdict.consent.recipient}."
     )
     with stage.timed("record final"):
-        await record(stage, client, story)
+        await record(stage, ledger, story)
     stage.say(
         f"The bank records that it verified, under which consent, without revealing the document "
         f"(final after {stage.times['record final']:.2f} s)."
@@ -335,31 +338,31 @@ def must_refuse(
     raise unexpected(name, "a refusal", "a verdict")
 
 
-async def tell_southbound(stage: Stage, client: Client, wallet: Wallet) -> None:
+async def tell_southbound(stage: Stage, ledger: LedgerClient, wallet: Wallet) -> None:
     """The same in the other direction: a mainland document at a Hong Kong bank."""
     case = SOUTHBOUND
     request = make_request(stage, case)
     document = stage.directory / "cn-credit-report.json"
     _write_samples(stage, [document])
-    anchored = await anchor(stage, client, case, wallet, [document])
-    story = await consent_and_present(stage, client, case, wallet, document, request, anchored)
+    anchored = await anchor(stage, ledger, case, wallet, [document])
+    story = await consent_and_present(stage, ledger, case, wallet, document, request, anchored)
     Verifier(stage.trust).verify(
         document.read_bytes(), story.proof.encode(), request=request, now_ms=now_ms()
     )
     stage.say("Southbound as well: a mainland credit report, verified by a Hong Kong bank, the same way.")
 
 
-async def kill_and_return(stage: Stage, client: Client, story: Story) -> None:
+async def kill_and_return(stage: Stage, ledger: LedgerClient, story: Story) -> None:
     """One validator is killed, the network goes on, and it catches up on return."""
     killed = stage.nodes()[KILLED]
     _kill(killed)
     with stage.timed("final with one validator dead"):
-        await record(stage, client, story)
+        await record(stage, ledger, story)
     stage.say(
         f"The {KILLED} validator is killed. The network goes on: a transaction is final after "
         f"{stage.times['final with one validator dead']:.2f} s."
     )
-    height = (await client.status()).height
+    height = (await ledger.nodes.ask(Client.status)).height
     with stage.timed("caught up after restart"):
         stage.luohu("network", "up", stage.network)
         async with Client.connect(killed.url) as returned:
@@ -371,11 +374,11 @@ async def kill_and_return(stage: Stage, client: Client, story: Story) -> None:
     )
 
 
-async def tell_withdrawal(stage: Stage, client: Client, story: Story) -> None:
+async def tell_withdrawal(stage: Stage, ledger: LedgerClient, story: Story) -> None:
     """The resident withdraws with the withdrawal prepared earlier; the bank's next check is refused."""
     with stage.timed("withdrawal final"):
-        await withdraw(client, story.consent)
-    refreshed = await refresh(client, story.proof, story.consent)
+        await withdraw(ledger, story.consent)
+    refreshed = (await refresh(ledger, story.proof, story.consent)).value
     error = must_refuse(
         stage, "after withdrawal", story.document.read_bytes(), refreshed.encode(), story.request
     )
@@ -430,7 +433,9 @@ def _alter_a_record(home: Path, story: Story) -> bytes:
     return key
 
 
-async def anchor(stage: Stage, client: Client, case: Case, wallet: Wallet, documents: list[Path]) -> Batch:
+async def anchor(
+    stage: Stage, ledger: LedgerClient, case: Case, wallet: Wallet, documents: list[Path]
+) -> Batch:
     """Have the issuer anchor documents of one holder in one transaction."""
     holder_key = wallet.derive_holder_key()
     drafts = [
@@ -441,7 +446,7 @@ async def anchor(stage: Stage, client: Client, case: Case, wallet: Wallet, docum
     with Register.open(home.data / REGISTER, chain_id=stage.trust.chain_id, issuer=case.issuer) as register:
         register.collect(drafts, now_ms=now_ms())
         outbox = Outbox(
-            register, Nodes([client]), key=stage.key(case.issuer), trust=stage.trust, clock=SystemClock()
+            register, ledger.nodes, key=stage.key(case.issuer), trust=stage.trust, clock=SystemClock()
         )
         with stage.timed("anchor final"):
             settled = await outbox.settle()
@@ -450,7 +455,7 @@ async def anchor(stage: Stage, client: Client, case: Case, wallet: Wallet, docum
 
 async def consent_and_present(
     stage: Stage,
-    client: Client,
+    ledger: LedgerClient,
     case: Case,
     wallet: Wallet,
     document: Path,
@@ -459,26 +464,26 @@ async def consent_and_present(
 ) -> Story:
     """Have the holder grant, refresh and present."""
     consent, receipt = await make_consent_with_receipt(
-        client,
+        ledger,
         request,
         wallet,
         load_receipt_texts(scenarios_directory()),
         language="en",
         now_ms=now_ms(),
-        ask=lambda _told: None,  # the story's resident agrees
+        ask=lambda _told, _who: None,  # the story's resident agrees
     )
     write_receipt(receipt_path_of(document), receipt)
     with stage.timed("consent final"):
-        await grant(client, consent)
+        await grant(ledger, consent)
     proof = Proof.decode(proof_path_of(document).read_bytes())
-    presented = present(await refresh(client, proof, consent), request, consent, wallet)
+    presented = present((await refresh(ledger, proof, consent)).value, request, consent, wallet)
     return Story(case, document, presented, request, consent, receipt, anchored)
 
 
-async def record(stage: Stage, client: Client, story: Story) -> Result:
+async def record(stage: Stage, ledger: LedgerClient, story: Story) -> Recorded[Verification]:
     """Have the bank record a verification."""
-    result = await record_verification(
-        client,
+    recorded = await record_verification(
+        ledger,
         story.proof,
         member=story.case.bank,
         key=stage.key(story.case.bank),
@@ -486,9 +491,9 @@ async def record(stage: Stage, client: Client, story: Story) -> Result:
         now_ms=now_ms(),
         is_another=True,
     )
-    if result is None:
+    if not recorded.is_new(recorded.shown.value.height):
         raise unexpected("record", "a fresh record", "one recorded before")
-    return result
+    return recorded
 
 
 def make_request(stage: Stage, case: Case, *, purpose: str = PURPOSE) -> Request:

@@ -1,7 +1,9 @@
 """`luohu erase`: destroy what opens a document, and say what remains on the ledger.
 
 Rule 1: nothing is erased without `--yes` or a typed confirmation, and nothing if one thing stands against it.
-Rule 2: the answer lists what remains on the ledger, which nothing here can remove, and why it says nothing now.
+Rule 2: a consent's withdrawal is destroyed only where evidence under a trusted root shows that the consent is over for
+good: no node's word destroys anything. Erasing comes last, after all that could speak against it.
+Rule 3: the answer lists what remains on the ledger, which nothing here can remove, and why it says nothing now.
 """
 
 import asyncio
@@ -13,18 +15,21 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.agreement import require_yes
-from cli.exits import wrong_usage
+from cli.exits import NO, CommandError, wrong_usage
 from cli.files import FILE, read_consent, read_proof
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.receipt import receipt_path_of
-from cli.times import now_ms, show_time
+from cli.roots import TRUST, keep_root, named_root
+from cli.times import show_time
 from ledger.encoding.records import Json, unpack
 from ledger.presentation import ConsentFile
 from ledger.proofs import Proof
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent
+from ledger.trust import TrustedRoot
 
 if TYPE_CHECKING:
+    from node.client.answers import Proven
     from node.client.issuing.register import Register
     from node.client.wallet import Wallet
 
@@ -66,7 +71,13 @@ class _Named:
     "--wallet", "wallet_path", type=FILE, help="Resident: your wallet, whose keys for it are destroyed."
 )
 @click.option("--consent", "consent_path", type=FILE, help="Resident: the consent that it was shown under.")
-@click.option("--url", help="A node's API, to learn that the consent has ended.")
+@TRUST
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="A node's API, for evidence that the consent has ended; may be repeated.",
+)
 @click.option("--yes", is_flag=True, help="Erase without asking.")
 @passphrase_option
 @json_option
@@ -77,7 +88,8 @@ def erase(
     home_path: Path | None,
     wallet_path: Path | None,
     consent_path: Path | None,
-    url: str | None,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
     yes: bool,
     passphrase_file: Path | None,
     as_json: bool,
@@ -87,10 +99,13 @@ def erase(
     Files are overwritten before they are removed. What others were given, and copies of your own in backups,
     this cannot reach. It cannot be undone.
 
+    A consent is erased once it is proven to be over, under the trusted root that your wallet keeps or --trust names.
+
     \b
     Example:
       luohu erase report.pdf.proof --document report.pdf --home network/hk-bureau
-      luohu erase report.pdf.proof --wallet mine.wallet --consent consent.luohu --url http://127.0.0.1:7201
+      luohu erase report.pdf.proof --wallet mine.wallet --consent consent.luohu --trust trust.json \\
+        --url http://127.0.0.1:7201
     """
     from node.client.erasure import erase as erase_all
     from node.client.erasure import plan_holder_erasure, plan_issuer_erasure
@@ -110,8 +125,11 @@ def erase(
         register: Register | None = None
         if wallet_path is not None:
             wallet = stack.enter_context(_open_wallet(wallet_path, passphrase_file))
-            is_over = consent is not None and _is_over(consent, url)
-            plan = plan_holder_erasure(proof, consent, named.files(), wallet, is_consent_over=is_over)
+            root = named_root(trust_path, wallet.root)
+            over = None if consent is None else _require_over(consent, root, urls)
+            plan = plan_holder_erasure(proof, consent, named.files(), wallet, over=over)
+            if over is not None:
+                keep_root(wallet, root)
         else:
             assert home_path is not None, "one of the two is given"
             plan = plan_issuer_erasure(proof, named.files())
@@ -165,18 +183,27 @@ def _open_register(stack: ExitStack, home_path: Path) -> "Register | None":
     return stack.enter_context(Register.open(path, chain_id=chain_id, issuer=home.member))
 
 
-def _is_over(consent: ConsentFile, url: str | None) -> bool:
-    if now_ms() > consent.grant.decoded().terms.until_ms:
-        return True
-    if url is None:
-        return False
-    from cli.nodes import connect
+def _require_over(
+    consent: ConsentFile, root: TrustedRoot | None, urls: tuple[str, ...]
+) -> "Proven[Consent | None]":
+    """Return the proof that a consent is over for good. Raises CommandError, or ClientError where no node shows it."""
+    if root is None or not urls:
+        raise CommandError(
+            exit_code=NO,
+            where="consent",
+            expected="evidence that it is over: a trusted root, and a node that shows it",
+            found="no trusted root: what a node says destroys nothing" if root is None else "no --url",
+            cure="Name the root with --trust and a node with --url. If the consent stands, withdraw it first.",
+            code="erasure",
+        )
+    from cli.nodes import connect_ledger
+    from node.client.erasure import require_over
 
-    async def ask() -> Consent:
-        async with connect(url) as client:
-            return await client.consent(consent.consent_key, consent.consent_id)
+    async def ask() -> "Proven[Consent | None]":
+        async with connect_ledger(urls, root) as ledger:
+            return await require_over(ledger, consent)
 
-    return asyncio.run(ask()).ended is not None
+    return asyncio.run(ask())
 
 
 def _remains(proof: Proof, consent: ConsentFile | None) -> list[tuple[str, str]]:

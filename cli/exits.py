@@ -1,7 +1,8 @@
 """Exit codes, and the one shape in which every command that does not succeed says why.
 
 Rule 1: 0 is fine; 1 means that the answer is no; 2 that the call, a path, a trusted root or a configuration
-is wrong; 3 that a node cannot be reached or is not ready. An interruption ends with 130, as in any shell.
+is wrong; 3 that a node cannot be reached, is not ready or does not show what it says. An interruption ends with
+130, as in any shell.
 Rule 2: every error says what was expected, what was found and what to do about it. None is a traceback.
 Rule 3: bytes from outside that are refused are an answer (1); the user's own set-up that is refused is 2.
 """

@@ -90,7 +90,7 @@ def _show_version(context: click.Context, _option: click.Parameter, is_asked: bo
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine; 1 the answer is no; 2 wrong usage, path, trusted root or configuration; "
-    "3 a node cannot be reached or is not ready. Every command takes --json.",
+    "3 a node cannot be reached, is not ready or does not show what it says. Every command takes --json.",
 )
 @click.option(
     "--version",

@@ -13,11 +13,14 @@ import click
 from cli.files import FILE, read_consent, read_proof, read_request, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
+from cli.roots import ROOT_OF_WALLET, TRUST, URLS, headline, kept_root, shown_json, shown_rows
 from cli.times import show_time
 from ledger.encoding.records import Json, to_json, unpack
 from ledger.proofs import Proof, ProvenLeaf
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent, Member
+from ledger.trust import TrustedRoot
+from node.client.answers import Answer
 
 L = TypeVar("L", Anchor, Member, Consent)
 
@@ -32,37 +35,52 @@ def proof() -> None:
 @proof.command("refresh")
 @click.argument("proof_path", metavar="FILE.proof", type=FILE)
 @click.option("--consent", "consent_path", type=FILE, metavar="CONSENT", help="Include this consent.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@ROOT_OF_WALLET
+@URLS
+@passphrase_option
 @json_option
-def refresh(proof_path: Path, consent_path: Path | None, url: str, as_json: bool) -> None:
+def refresh(
+    proof_path: Path,
+    consent_path: Path | None,
+    trust_path: Path | None,
+    wallet_path: Path | None,
+    urls: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Bring a proof up to date: what the ledger says now of the document, its issuer and the consent.
 
-    The node learns neither the document nor what it holds. FILE.proof is replaced.
+    The node learns neither the document nor what it holds. FILE.proof is replaced, with a trusted root only by evidence
+    of now that is proven under it.
 
     \b
     Example:
-      luohu proof refresh report.pdf.proof --consent consent.luohu --url http://127.0.0.1:7201
+      luohu proof refresh report.pdf.proof --consent consent.luohu --trust trust.json --url http://127.0.0.1:7201
     """
-    from cli.nodes import connect
+    from cli.nodes import connect_ledger
     from node.client import holder
 
     old = Proof.decode(read_proof(proof_path))
     consent = None if consent_path is None else read_consent(consent_path)
 
-    async def ask() -> Proof:
-        async with connect(url) as client:
-            return await holder.refresh(client, old, consent)
+    async def ask(root: TrustedRoot | None) -> Answer[Proof]:
+        async with connect_ledger(urls, root) as ledger:
+            return await holder.refresh(ledger, old, consent)
 
-    new = asyncio.run(ask())
+    with kept_root(trust_path, wallet_path, passphrase_file) as root:
+        answer = asyncio.run(ask(root))
+    new = answer.value
     header = EncodedHeader.decode(new.evidence.header).header
     write_file(proof_path, new.encode())
     has_consent = new.evidence.consent is not None
     lines = [
-        f"{proof_path} is as of block {header.height}, {show_time(header.time_ms)}",
+        headline(answer, f"{proof_path} is as of block {header.height}, {show_time(header.time_ms)}"),
         *fields(
             [
                 ("consent", "included" if has_consent else "none: this proof shows the anchor alone"),
                 ("presented", "yes" if new.presentation is not None else "not yet: `luohu proof present`"),
+                *shown_rows(answer),
             ]
         ),
     ]
@@ -71,6 +89,7 @@ def refresh(proof_path: Path, consent_path: Path | None, url: str, as_json: bool
         "time_ms": header.time_ms,
         "has_consent": has_consent,
         "is_presented": new.presentation is not None,
+        **shown_json(answer),
     }
     print_answer(as_json=as_json, value=value, lines=lines)
 

@@ -9,6 +9,7 @@ import click
 from cli.exits import wrong_usage
 from cli.files import FILE, read_consent, read_file, read_request, write_file
 from cli.output import fields, json_option, print_answer
+from cli.roots import TRUST, headline, named_root, shown_json, shown_rows
 from ledger.encoding.records import to_json
 from ledger.receipts import (
     LANGUAGES,
@@ -19,7 +20,9 @@ from ledger.receipts import (
     check_receipt_of,
     parse_receipt,
 )
-from ledger.rules.state import Consent
+from ledger.rules.state import Consent, consent_key
+from ledger.trust import TrustedRoot
+from node.client.answers import Answer, Proven
 
 RECEIPT_SUFFIX = ".receipt.json"
 
@@ -76,19 +79,31 @@ def show(receipt_path: Path, language: str | None, html_path: Path | None, as_js
 @click.argument("receipt_path", metavar="RECEIPT", type=FILE)
 @click.option("--consent", "consent_path", type=FILE, help="Holder: the consent that it belongs to.")
 @click.option("--request", "request_path", type=FILE, help="Bank: your own request; needs --url.")
-@click.option("--url", help="A node's API: compare with what the ledger holds.")
+@TRUST
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="A node's API: compare with what the ledger holds; may be repeated.",
+)
 @json_option
 def check(
-    receipt_path: Path, consent_path: Path | None, request_path: Path | None, url: str | None, as_json: bool
+    receipt_path: Path,
+    consent_path: Path | None,
+    request_path: Path | None,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Check that a receipt is, to the last character, what the consent commits to.
 
     \b
     Example:
-      luohu consent receipt check consent.luohu.receipt.json --consent consent.luohu --url http://127.0.0.1:7201
-      luohu consent receipt check theirs.receipt.json --request request.luohu --url http://127.0.0.1:7201
+      luohu consent receipt check consent.luohu.receipt.json --consent consent.luohu
+      luohu consent receipt check theirs.receipt.json --request request.luohu --trust trust.json \\
+        --url http://127.0.0.1:7201
     """
-    if (consent_path is None) == (request_path is None) or (request_path is not None and url is None):
+    if (consent_path is None) == (request_path is None) or (request_path is not None and not urls):
         raise wrong_usage(
             "luohu consent receipt check",
             expected="either --consent CONSENT, or --request REQUEST with --url URL",
@@ -105,34 +120,49 @@ def check(
     else:
         assert request_path is not None, "the call was checked"
         request = read_request(request_path)
-    if url is not None:
-        found = asyncio.run(_ask(url, file))
-        if found.granted is None:
-            raise ReceiptError(
-                where="receipt consent",
-                expected="a consent that was granted",
-                found="one withdrawn before that",
-            )
-        check_receipt(file, request, found.granted.terms, consent_id=found.consent_id)
-        compared.append("what this node says the ledger holds")
+    answer = None
+    if urls:
+        answer = asyncio.run(_ask(urls, named_root(trust_path, None), file))
+        granted = answer.value.granted
+        assert granted is not None, "what is shown was granted"
+        check_receipt(file, request, granted.terms, consent_id=answer.value.consent_id)
+        is_proven = isinstance(answer, Proven)
+        compared.append("what the ledger holds" if is_proven else "what this node says the ledger holds")
+    said = f"the receipt agrees with {' and '.join(compared)}"
     print_answer(
         as_json=as_json,
-        value={"consent_id": file.consent_id.hex(), "compared": [*compared], "agrees": True},
+        value={
+            "consent_id": file.consent_id.hex(),
+            "compared": [*compared],
+            "agrees": True,
+            **({} if answer is None else shown_json(answer)),
+        },
         lines=[
-            f"the receipt agrees with {' and '.join(compared)}",
-            *fields([("consent id", file.consent_id.hex())]),
+            said if answer is None else headline(answer, said),
+            *fields([("consent id", file.consent_id.hex()), *([] if answer is None else shown_rows(answer))]),
         ],
     )
 
 
-async def _ask(url: str, file: ReceiptFile) -> Consent:
-    from cli.nodes import connect
-    from node.errors import RefusedByNode
+async def _ask(urls: tuple[str, ...], root: TrustedRoot | None, file: ReceiptFile) -> Answer[Consent]:
+    """Return the consent as it was granted, which lasts. Raises ReceiptError where it never was."""
+    from cli.nodes import connect_ledger
+    from node.client.ledgerclient import has_leaf
 
-    async with connect(url) as client:
-        try:
-            return await client.consent(file.receipt.principal, file.consent_id)
-        except RefusedByNode as error:
-            raise ReceiptError(
-                where="receipt consent", expected="a consent on the ledger", found="none such"
-            ) from error
+    key = consent_key(file.receipt.principal, file.consent_id)
+    what = f"consent {file.consent_id.hex()[:16]}"
+    async with connect_ledger(urls, root) as ledger:
+
+        def lacks(answer: Answer[Consent | None]) -> str | None:
+            return None if answer.value is not None else ledger.staleness(answer)
+
+        found = await ledger.find(Consent, key, lacks, what=what)
+    if not has_leaf(found):
+        raise ReceiptError(where="receipt consent", expected="a consent on the ledger", found="none such")
+    if found.value.granted is None:
+        raise ReceiptError(
+            where="receipt consent",
+            expected="a consent that was granted",
+            found="one withdrawn before that",
+        )
+    return found

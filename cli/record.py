@@ -8,11 +8,14 @@ import click
 
 from cli.exits import NO, CommandError
 from cli.files import FILE, read_proof, read_request
-from cli.output import json_option, print_answer
+from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option
+from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms
 from ledger.presentation import RequestBody
 from ledger.proofs import Proof
+from ledger.rules.state import Verification
+from node.client.answers import Recorded
 
 OUTCOMES: Final = ("verified", "accepted", "declined", "refused")
 
@@ -29,7 +32,8 @@ OUTCOMES: Final = ("verified", "accepted", "declined", "refused")
 )
 @click.option("--again", is_flag=True, help="It was verified another time: record it though it is on record.")
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the recipient, who signs.")
-@click.option("--url", required=True, help="A node's API, like http://127.0.0.1:7201.")
+@TRUST
+@URLS
 @passphrase_option
 @json_option
 def record(
@@ -38,7 +42,8 @@ def record(
     outcome: str,
     again: bool,
     home_path: Path,
-    url: str,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -46,7 +51,7 @@ def record(
 
     Verify first: recording does not. Only a tag goes to the ledger, which nobody can open without the proof.
     It uses one of the consent's verifications. Called again with the same outcome, it says that this is on record.
-    Returns when the record is final.
+    Returns when the record is shown under the genesis of your home, or under the root that --trust names.
 
     \b
     Example:
@@ -54,19 +59,19 @@ def record(
         --home network/mainland-bank --url http://127.0.0.1:7201
     """
     from cli.homes import open_member
-    from cli.nodes import connect
-    from node.client.client import Result
+    from cli.nodes import connect_ledger
     from node.client.recipient import record_verification
 
     proof = Proof.decode(read_proof(proof_path))
     request = read_request(request_path).decoded()
     member = open_member(home_path, passphrase_file)
+    root = root_of_home(trust_path, member.home.genesis)
     _check_own(proof, request, member.id)
 
-    async def submit() -> Result | None:
-        async with connect(url) as client:
+    async def submit() -> Recorded[Verification]:
+        async with connect_ledger(urls, root) as ledger:
             return await record_verification(
-                client,
+                ledger,
                 proof,
                 member=member.id,
                 key=member.key,
@@ -75,19 +80,27 @@ def record(
                 is_another=again,
             )
 
-    result = asyncio.run(submit())
-    presentation = proof.presentation
-    assert presentation is not None, "checked against the request"
-    height = None if result is None else result.height
+    recorded = asyncio.run(submit())
+    record = recorded.shown.value
+    height = record.height if recorded.is_new(record.height) else None
     said = (
-        "recorded before (with --again, it is recorded another time)"
-        if result is None
+        f"recorded before, in block {record.height} (with --again, it is recorded another time)"
+        if height is None
         else f"recorded in block {height}"
     )
+    consent_id = record.consent_id.hex()
     print_answer(
         as_json=as_json,
-        value={"outcome": outcome, "consent_id": presentation.consent_id.hex(), "height": height},
-        lines=[f"{said}: {outcome}, under consent {presentation.consent_id.hex()[:16]}"],
+        value={
+            "outcome": outcome,
+            "consent_id": consent_id,
+            "height": height,
+            **shown_json(recorded.shown),
+        },
+        lines=[
+            headline(recorded.shown, f"{said}: {outcome}, under consent {consent_id[:16]}"),
+            *fields(shown_rows(recorded.shown)),
+        ],
     )
 
 

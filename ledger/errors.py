@@ -64,6 +64,7 @@ refusals tells a holder that a document was refused.
         ClientError             what a client meets at a node
           Unreachable           the node does not answer, or is not ready
           RefusedByNode         the node's answer is no
+            ShownRefusal        what the ledger itself says no with, as evidence shows
           BadAnswer             what came is not an answer of this API
             Unproven            what a node says without evidence under the caller's trusted root
       CommandError              a command that ends without success, with its exit code

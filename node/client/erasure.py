@@ -2,7 +2,8 @@
 
 Rule 1: what is to be erased is found and checked first; where one thing is not as expected nothing is erased.
 Rule 2: a file is overwritten, synced, emptied and removed, and its directory synced.
-Rule 3: a holder's withdrawal is destroyed only once the consent is over: an erased consent could never be withdrawn.
+Rule 3: a withdrawal is destroyed only once it is proven that its consent is over for good, under whatever name its file
+is given, and a wallet's file never: an erased consent could never be withdrawn.
 Rule 4: an issuer's register is erased before its files: the proof names what is to be erased there.
 
 Not promised: copies elsewhere. Backups, snapshots and the spare cells of flash memory may hold the old bytes.
@@ -17,12 +18,19 @@ from typing import Final, Protocol
 
 from ledger.encoding.keys import PublicKey
 from ledger.errors import LedgerError
-from ledger.presentation import ConsentFile
+from ledger.presentation import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, ConsentFile
 from ledger.proofs import Proof
-from node.client.wallet import Wallet
+from ledger.rules.operations import check_chain
+from ledger.rules.state import Consent, consent_key
+from node.client.answers import Answer, Proven
+from node.client.holder import why_over
+from node.client.ledgerclient import LedgerClient
+from node.client.wallet import Wallet, is_wallet
+from node.errors import ClientError
 from node.files.durablefile import POSIX_FILES, FileOperations
 
 _PIECE_SIZE: Final = 1024 * 1024
+_OVER: Final = "a consent that is proven to be withdrawn, closed or past its end"
 
 
 class ErasureRefused(LedgerError):
@@ -50,28 +58,73 @@ class Erasure:
 
 def plan_issuer_erasure(proof: Proof, files: Sequence[Path]) -> Erasure:
     """Return what an issuer erases of a document. Raises ErasureRefused."""
-    return Erasure(_existing(files), commitment=proof.opening.commitment())
+    existing = _existing(files)
+    _check_withdrawals(existing, None)
+    return Erasure(existing, commitment=proof.opening.commitment())
 
 
 def plan_holder_erasure(
-    proof: Proof, consent: ConsentFile | None, files: Sequence[Path], wallet: Wallet, *, is_consent_over: bool
+    proof: Proof,
+    consent: ConsentFile | None,
+    files: Sequence[Path],
+    wallet: Wallet,
+    *,
+    over: Proven[Consent | None] | None,
 ) -> Erasure:
-    """Return what a holder erases of a document. Raises ErasureRefused."""
+    """Return what a holder erases of a document. Raises ErasureRefused.
+
+    `over` is what `require_over` returned of the consent. What a node tells is no proof of it.
+    """
     presentation = proof.presentation
     if consent is None and presentation is not None and wallet.find_consent_key(presentation.consent_id):
         expected = "the consent under which the document was presented"
         raise ErasureRefused(
             where="consent", expected=expected, found="none; name it, or its withdrawal stays behind"
         )
-    if consent is not None and not is_consent_over:
-        expected = "a consent that is withdrawn, closed or past its end"
+    if consent is not None and (over is None or why_over(consent, over) is None):
         raise ErasureRefused(
-            where="consent", expected=expected, found="one that may be active; withdraw it first"
+            where="consent", expected=_OVER, found="one that may be active; withdraw it first"
         )
+    existing = _existing(files)
+    _check_withdrawals(existing, consent)
     held = {key.public for key in wallet.keys}
     holder_key = proof.opening.decoded_metadata().holder_key
     named = (holder_key, None if consent is None else consent.consent_key)
-    return Erasure(_existing(files), tuple(key for key in named if key is not None and key in held))
+    return Erasure(existing, tuple(key for key in named if key is not None and key in held))
+
+
+async def require_over(ledger: LedgerClient, consent: ConsentFile) -> Proven[Consent | None]:
+    """Return the proof that a consent is over for good.
+
+    Raises ErasureRefused where it is proven to stand now, or no root could prove anything; ClientError where no node
+    shows either.
+    """
+    if ledger.root is None:
+        expected = "evidence under a trusted root that it is over"
+        raise ErasureRefused(where="consent", expected=expected, found="no trusted root")
+    what = f"consent {consent.consent_id.hex()[:16]}"
+    check_chain(ledger.root.chain_id, consent.grant.decoded().chain_id, what)
+    standing: list[Proven[Consent | None]] = []
+
+    def lacks(answer: Answer[Consent | None]) -> str | None:
+        assert isinstance(answer, Proven), "under a root nothing is told"
+        if why_over(consent, answer) is not None:
+            return None
+        if (lacking := ledger.staleness(answer)) is not None:
+            return lacking
+        standing.append(answer)
+        return f"that it is not over as of block {answer.height}"
+
+    key = consent_key(consent.consent_key, consent.consent_id)
+    try:
+        answer = await ledger.find(Consent, key, lacks, what=f"the end of {what}")
+    except ClientError as error:
+        if not standing:
+            raise
+        found = f"one that may be active, as of block {standing[-1].height}; withdraw it first"
+        raise ErasureRefused(where=what, expected=_OVER, found=found) from error
+    assert isinstance(answer, Proven), "under a root nothing is told"
+    return answer
 
 
 def erase(
@@ -112,6 +165,29 @@ def destroy_file(path: Path, *, files: FileOperations = POSIX_FILES) -> None:
         files.close(descriptor)
     files.remove(path)
     files.sync_directory(path.parent)
+
+
+def _check_withdrawals(files: Sequence[Path], over: ConsentFile | None) -> None:
+    """Check that no file holds another withdrawal than that of the consent which is over (rule 3)."""
+    for path in files:
+        with path.open("rb") as file:
+            content = file.read(len(CONSENT_MAGIC) + CONSENT_FILE_SIZE_MAX + 1)
+        if is_wallet(content):
+            expected = "no wallet: `luohu erase` destroys single keys of it"
+            raise ErasureRefused(where=f"{path}", expected=expected, found="a wallet")
+        # Another version of the format has the same beginning.
+        if not content.startswith(CONSENT_MAGIC[:-1]):
+            continue
+        expected = "no withdrawal but that of the consent that is named and over"
+        try:
+            found = ConsentFile.decode(content)
+        except LedgerError as error:
+            told = f"a consent file that cannot be read: {error.found}"
+            raise ErasureRefused(where=f"{path}", expected=expected, found=told) from error
+        if over is None or found.consent_id != over.consent_id:
+            raise ErasureRefused(
+                where=f"{path}", expected=expected, found=f"that of consent {found.consent_id.hex()[:16]}"
+            )
 
 
 def _existing(paths: Sequence[Path]) -> tuple[Path, ...]:

@@ -1,17 +1,21 @@
-"""What a resident's wallet does: grant, refresh, present, withdraw.
+"""What a resident's wallet does: grant, refresh, present, withdraw (docs/proven-and-told.md).
 
 Rule 1: refreshing sends identifiers, commitment and consent only: no document, no opening, no content hash.
 Rule 2: a fresh consent key for every consent; the keys never leave the wallet.
+Rule 3: who asks is the member that the request names, as the ledger holds it now; the request bears its signature. Both
+are known before anything is signed.
+Rule 4: a consent is given when it is shown to stand, withdrawn when it is shown to have ended.
+Rule 5: evidence takes the place of older evidence alone.
 """
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.commitments import day_of
 from ledger.encoding.keys import PrivateKey, PublicKey
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, SignatureError
 from ledger.presentation import (
     PRESENTATION_TAG,
     ConsentFile,
@@ -24,8 +28,10 @@ from ledger.presentation import (
 from ledger.proofs import EvidenceRequest, Proof
 from ledger.receipts import ConsentReceipt, ReceiptFile
 from ledger.rules.operations import check_chain
-from ledger.rules.state import RECIPIENT, Member
+from ledger.rules.state import RECIPIENT, Consent, Member, consent_key
+from node.client.answers import Answer, Proven, Recorded, Told
 from node.client.client import Client, Result
+from node.client.ledgerclient import LedgerClient
 from node.client.wallet import Wallet
 from node.consent.receipts import Consenting, ReceiptTexts, compose_receipt
 
@@ -41,46 +47,60 @@ class PresentationRefused(LedgerError):
 class RequestRefused(LedgerError):
     """A request that no consent can answer. The code is the one that the ledger would refuse the grant with."""
 
-    def __init__(self, *, code: str, where: str, expected: str, found: str) -> None:
-        super().__init__(code=code, where=where, expected=expected, found=found)
+    def __init__(self, *, code: str, where: str, expected: str, found: str, cure: str | None = None) -> None:
+        super().__init__(code=code, where=where, expected=expected, found=found, cure=cure)
 
 
-async def make_consent(client: Client, request: Request, wallet: Wallet, *, now_ms: int) -> ConsentFile:
+@dataclass(frozen=True, slots=True)
+class WhoAsks:
+    """Whose request it is, and whose documents it asks for: as the ledger holds them now, or as a node tells it.
+
+    The request is signed by the recipient's key in this record.
+    """
+
+    recipient: Answer[Member]
+    issuer: Answer[Member]
+
+
+Ask = Callable[[ConsentReceipt, WhoAsks], None]
+"""Shows the holder what will be agreed to, and with whom; raises where the holder does not agree."""
+
+
+async def make_consent(ledger: LedgerClient, request: Request, wallet: Wallet, *, now_ms: int) -> ConsentFile:
     """Answer a request whose signature the registry confirms. Nothing is sent: see `grant`.
 
     The consent starts at the beginning of the day, so that the chain does not tell when it was signed. A request
     that the ledger would refuse is refused here, before a key is made for it: RequestRefused or LedgerError.
     Nothing is on record of what the holder was told: see `make_consent_with_receipt`.
     """
-    await _require_recipient(client, request, now_ms)
+    await who_asks(ledger, request, now_ms=now_ms)
     public, nonce = wallet.new_consent_key(), secrets.token_bytes(16)
     return _sign_consent(request, wallet, public, nonce=nonce, now_ms=now_ms, receipt_hash=None)
 
 
 async def make_consent_with_receipt(
-    client: Client,
+    ledger: LedgerClient,
     request: Request,
     wallet: Wallet,
     texts: ReceiptTexts,
     *,
     language: str,
     now_ms: int,
-    ask: Callable[[ConsentReceipt], None],
+    ask: Ask,
 ) -> tuple[ConsentFile, ReceiptFile]:
     """Answer a request as `make_consent` does, and commit to the receipt of what the holder is told.
 
-    `ask` shows the holder what will be agreed to, and raises where the holder does not agree. Raises ConfigError
-    too, where no text describes what is asked for. In both cases no key is made.
+    Raises ConfigError too, where no text describes what is asked for, and what `ask` raises. Then no key is made.
     """
-    recipient = await _require_recipient(client, request, now_ms)
-    issuer = await client.member(request.decoded().issuer)
+    who = await who_asks(ledger, request, now_ms=now_ms)
     nonce = secrets.token_bytes(16)
 
     def receipt_for(principal: PublicKey) -> ConsentReceipt:
         consenting = Consenting(principal, nonce, language, now_ms, day_of(now_ms))
+        issuer, recipient = who.issuer.value, who.recipient.value
         return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
 
-    ask(receipt_for(recipient.key))
+    ask(receipt_for(who.recipient.value.key), who)
     public = wallet.new_consent_key()
     receipt = receipt_for(public)
     consent = _sign_consent(
@@ -89,13 +109,26 @@ async def make_consent_with_receipt(
     return consent, ReceiptFile(receipt, consent.terms_salt, consent.consent_id)
 
 
-async def _require_recipient(client: Client, request: Request, now_ms: int) -> Member:
+async def who_asks(ledger: LedgerClient, request: Request, *, now_ms: int) -> WhoAsks:
+    """Return whose request it is, which may be answered now (rule 3).
+
+    Raises RequestRefused or LedgerError where it may not, and ClientError where no node shows who it is.
+    """
     body = request.decoded()
-    check_chain(bytes.fromhex((await client.status()).chain_id), body.chain_id, "request")
-    recipient = await client.member(body.recipient)
-    request.verify(recipient.key)
-    _check_answerable(body, recipient, now_ms)
-    return recipient
+    check_chain(await ledger.chain_id(), body.chain_id, "request")
+    recipient = await ledger.member(body.recipient)
+    try:
+        request.verify(recipient.value.key)
+    except SignatureError as error:
+        raise RequestRefused(
+            code=error.code,
+            where="request signature",
+            expected=f"one by the key {recipient.value.key} of {body.recipient}",
+            found="none by this key: the request is forged, or older than this key",
+            cure="Agree to nothing. Ask the bank, by a way that you know, for a new request.",
+        ) from error
+    _check_answerable(body, recipient.value, now_ms)
+    return WhoAsks(recipient, await ledger.member(body.issuer))
 
 
 def _sign_consent(
@@ -140,18 +173,95 @@ def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None
         )
 
 
-async def grant(client: Client, consent: ConsentFile) -> Result:
-    """Have the grant recorded; granting again changes nothing."""
-    return (await client.relay([consent.grant])).require_final()
+async def grant(ledger: LedgerClient, consent: ConsentFile) -> Recorded[Consent]:
+    """Have the grant recorded, and return the consent as it stands now (rule 4); granting again changes nothing.
+
+    Raises RequestRefused where it has ended, and as `LedgerClient.act`.
+    """
+    key, what = consent_key(consent.consent_key, consent.consent_id), _named(consent)
+    check_chain(await ledger.chain_id(), consent.grant.decoded().chain_id, what)
+
+    async def send(client: Client) -> Result:
+        return await client.relay([consent.grant])
+
+    recorded = await ledger.act(send, Consent, key, _is_granted, what=what)
+    shown = recorded.shown
+    if shown.value.ended is None and ledger.staleness(shown) is not None:
+        # It was granted: that lasts. That it still stands takes evidence of now.
+        shown = await ledger.passing(Consent, key, _is_granted, what=what)
+    _check_standing(shown.value, what)
+    return Recorded(shown, recorded.heights)
 
 
-async def withdraw(client: Client, consent: ConsentFile) -> Result:
-    """Have the withdrawal recorded that was prepared with the grant. Needs no wallet."""
-    return (await client.relay([consent.withdrawal])).require_final()
+async def withdraw(ledger: LedgerClient, consent: ConsentFile) -> Recorded[Consent]:
+    """Have the withdrawal recorded that was prepared with the grant, and return the ended consent (rule 4).
+
+    Needs no wallet. Withdrawing what has ended changes nothing. Raises as `LedgerClient.act`.
+    """
+    key, what = consent_key(consent.consent_key, consent.consent_id), _named(consent)
+    check_chain(await ledger.chain_id(), consent.grant.decoded().chain_id, what)
+
+    async def send(client: Client) -> Result:
+        return await client.relay([consent.withdrawal])
+
+    return await ledger.act(send, Consent, key, _has_ended, what=f"the end of {what}")
 
 
-async def refresh(client: Client, proof: Proof, consent: ConsentFile | None) -> Proof:
-    """Return the proof with evidence of now; a presentation for the same consent is kept."""
+async def find_consent(ledger: LedgerClient, consent: ConsentFile) -> Answer[Consent | None]:
+    """Return the consent as it stands now, or as it ended; None where nothing is recorded. Raises as `find`."""
+    key, what = consent_key(consent.consent_key, consent.consent_id), _named(consent)
+    check_chain(await ledger.chain_id(), consent.grant.decoded().chain_id, what)
+
+    def lacks(answer: Answer[Consent | None]) -> str | None:
+        has_ended = answer.value is not None and answer.value.ended is not None
+        return None if has_ended else ledger.staleness(answer)
+
+    return await ledger.newest(Consent, key, lacks, what=what)
+
+
+def why_over(consent: ConsentFile, shown: Proven[Consent | None]) -> str | None:
+    """Say why a consent can never stand again, in words; None where it may. All of these last, whatever their age."""
+    body = consent.grant.decoded()
+    if shown.key != consent_key(consent.consent_key, consent.consent_id):
+        return None
+    if shown.value is not None and shown.value.ended is not None:
+        return f"ended by the {shown.value.ended.by} in block {shown.value.ended.height}"
+    if shown.time_ms > body.terms.until_ms:
+        return f"past its end at block {shown.height}"
+    if shown.value is None and shown.time_ms > body.submit_by_ms:
+        return f"never recorded up to block {shown.height}, and too late since"
+    return None
+
+
+def _is_granted(found: Consent) -> bool:
+    return found.granted is not None
+
+
+def _has_ended(found: Consent) -> bool:
+    return found.ended is not None
+
+
+def _check_standing(found: Consent, what: str) -> None:
+    if found.ended is not None:
+        raise RequestRefused(
+            code="consent-ended",
+            where=what,
+            expected="one that stands",
+            found=f"ended by the {found.ended.by} in block {found.ended.height}",
+            cure="It cannot stand again. Ask the bank for a new request.",
+        )
+
+
+def _named(consent: ConsentFile) -> str:
+    return f"consent {consent.consent_id.hex()[:16]}"
+
+
+async def refresh(ledger: LedgerClient, proof: Proof, consent: ConsentFile | None) -> Answer[Proof]:
+    """Return the proof with evidence of now; a presentation for the same consent is kept.
+
+    Under a root the evidence is verified and fresh, and never older than what the proof had (rule 5). What it says of
+    the document is not judged: that is the verifier's. Raises ClientError where no node has such evidence.
+    """
     presentation = proof.presentation
     key = consent_id = None
     # The bank's newest pin, which its request names, makes the shortest path; every bank pins genesis.
@@ -162,6 +272,7 @@ async def refresh(client: Client, proof: Proof, consent: ConsentFile | None) -> 
     elif presentation is not None:
         key, consent_id = presentation.consent_key, presentation.consent_id
         from_epoch = proof.evidence.trust_path.from_epoch
+    check_chain(await ledger.chain_id(), proof.chain_id, "proof")
     request = EvidenceRequest(
         issuer=proof.opening.decoded_metadata().issuer,
         root=proof.anchor_root,
@@ -170,9 +281,12 @@ async def refresh(client: Client, proof: Proof, consent: ConsentFile | None) -> 
         consent_id=consent_id,
         from_epoch=from_epoch,
     )
-    evidence = await client.evidence(request)
     keeps = presentation is not None and presentation.consent_id == consent_id
-    return replace(proof, evidence=evidence, presentation=presentation if keeps else None)
+    shown = await ledger.evidence(request, instead_of=proof.evidence)
+    refreshed = replace(proof, evidence=shown.value, presentation=presentation if keeps else None)
+    if isinstance(shown, Proven):
+        return Proven(refreshed, shown.key, shown.height, shown.time_ms, shown.block_hash)
+    return Told(refreshed, shown.key, shown.url)
 
 
 def present(proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet) -> Proof:

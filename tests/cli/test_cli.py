@@ -34,7 +34,7 @@ CONTRACT = {
     "network": {"new", "up", "status", "down"},
     "node": {"start", "status", "repair", "explain"},
     "key": {"new", "show", "rotate"},
-    "wallet": {"new", "derive"},
+    "wallet": {"new", "derive", "show"},
     "anchor": None,
     "revoke": None,
     "consent": {"receipt", "request", "grant", "withdraw", "show"},

@@ -64,6 +64,7 @@ def counter(
     monkeypatch.setattr(commands, "open_member", lambda *_: SigningMember(home, member_key_of(ISSUER)))
     monkeypatch.setattr(commands, "SystemClock", lambda: node.clock)
     monkeypatch.setattr(commands, "now_ms", node.clock.wall_ms)
+    monkeypatch.setattr("cli.times.now_ms", node.clock.wall_ms)
     with served(node) as url:
         yield Counter(node, url, tmp_path, lambda: capsys.readouterr().out)
 

@@ -8,21 +8,25 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ledger.presentation import Request
+from ledger.presentation import Request, grant_consent
 from ledger.proofs import Proof
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from ledger.verdicts import Verdict
 from ledger.verifier import Verifier
 from node.clock import SystemClock
+from tests.support.consortium import make_genesis
+from tests.support.office import make_request as make_asked
 from tests.support.running_network import key_of, now_ms, run_network
 from tests.support.sources import ROOT
 from tests.support.story import Story, tell
 
 pytestmark = pytest.mark.slow
+ASKED_ROOT = TrustedRoot(1, make_genesis(), ())
 
 
 def blocks_of(page: str) -> list[str]:
@@ -51,7 +55,12 @@ def test_these_pages_show_python() -> None:
         path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
     }
     counts = {page: len(blocks_of(page)) for page in shown if blocks_of(page)}
-    assert counts == {"README.md": 1, "docs/verifying.md": 1, "docs/issuing.md": 1}
+    assert counts == {
+        "README.md": 1,
+        "docs/verifying.md": 1,
+        "docs/issuing.md": 1,
+        "docs/proven-and-told.md": 1,
+    }
 
 
 def test_the_first_page_verifies(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +88,33 @@ def test_the_verifiers_page_verifies(story: Story) -> None:
     (block,) = blocks_of("docs/verifying.md")
     left = asyncio.run(run(block, names))
     assert isinstance(left["verdict"], Verdict)
+
+
+def test_the_page_of_what_is_proven_withdraws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks_of("docs/proven-and-told.md")
+
+    async def scenario() -> None:
+        async with run_network(tmp_path / "network") as running:
+            source = block
+            for shown, member in (("7201", "hk-operator"), ("7204", "sz-operator")):
+                assert f'"http://127.0.0.1:{shown}"' in source
+                source = source.replace(f"http://127.0.0.1:{shown}", running.url(member))
+            chain_id = running.genesis.content.chain_id
+            asked = replace(make_asked(ASKED_ROOT, now_ms()).decoded(), chain_id=chain_id)
+            consent = grant_consent(
+                Request.sign(asked, key_of("mainland-bank")),
+                key_of("hk-bank"),
+                nonce=bytes(16),
+                terms_salt=bytes(32),
+                from_ms=0,
+                submit_by_ms=now_ms(),
+            )
+            trust = TrustedRoot(1, running.genesis, ())
+            await run(source, {"trust": trust, "now_ms": now_ms, "consent": consent})
+
+    asyncio.run(scenario())
+    ended, shown = map(int, capsys.readouterr().out.split())
+    assert 0 < ended <= shown
 
 
 def test_the_issuers_page_issues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

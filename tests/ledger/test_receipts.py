@@ -359,7 +359,7 @@ def test_wrong_texts_are_refused_with_their_file(tmp_path: Path, name: str, old:
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     with open_office(tmp_path) as opened:
         monkeypatch.setenv("LUOHU_PASSPHRASE", "correct horse")
-        for module in ("cli.consent", "cli.erase"):
+        for module in ("cli.consent", "cli.times"):
             monkeypatch.setattr(f"{module}.now_ms", lambda: opened.now_ms)
         yield opened
 
@@ -385,7 +385,15 @@ def test_granting_leaves_a_receipt_that_the_ledger_confirms_to_holder_and_bank(
     assert run([*check, "--consent", str(consent)]) == FINE
     assert run([*check, "--consent", str(consent), "--url", office.url]) == FINE
     assert run([*check, "--request", str(office.path("asked")), "--url", office.url]) == FINE
-    assert "what this node says the ledger holds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "as this node says: the receipt agrees with what this node says the ledger holds" in said
+    assert "under your trusted root" not in said
+    trusted = ["--trust", str(office.path("trust.json")), "--url", office.url]
+    assert run([*check, "--request", str(office.path("asked")), *trusted]) == FINE
+    said = capsys.readouterr().out
+    assert (
+        said.startswith("the receipt agrees with what the ledger holds") and "under your trusted root" in said
+    )
     assert run(["consent", "receipt", "show", receipt, "--html", str(office.path("page.html"))]) == FINE
     said = capsys.readouterr().out
     assert "How to withdraw" in said and "1 Sample Road, Lion Rock" in said
@@ -462,7 +470,8 @@ def erase(office: Office, *more: str | Path) -> int:
 
 
 def holder_arguments(office: Office) -> list[str | Path]:
-    return ["--wallet", office.path("wallet"), "--consent", office.path("consent"), "--url", office.url]
+    named: list[str | Path] = ["--wallet", office.path("wallet"), "--consent", office.path("consent")]
+    return [*named, "--trust", office.path("trust.json"), "--url", office.url]
 
 
 def test_a_holder_erases_salt_receipt_and_keys_and_sees_what_remains(
@@ -516,6 +525,8 @@ def test_the_receipt_of_a_consent_is_erased_with_it(office: Office) -> None:
         office.path("wallet"),
         "--consent",
         consent,
+        "--trust",
+        office.path("trust.json"),
         "--url",
         office.url,
         "--yes",

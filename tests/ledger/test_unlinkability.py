@@ -32,6 +32,7 @@ from node.client.holder import grant, make_consent, present, refresh
 from node.client.issuing.draft import Draft, draft_of_bytes
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import Register
+from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
@@ -186,21 +187,21 @@ async def live(folder: Path, node: WatchedNode) -> Town:
             )
             await outbox.settle()
             proofs = {key: await outbox.prove(register.require(f"{key[0]} for {key[1]}")) for key in papers}
-            consents = {}
+            ledger, consents = LedgerClient(Nodes([client]), TRUST, node.clock.wall_ms), {}
             for name, bank in papers:
                 request = make_request(bank, node.clock.now_ms)
-                consent = await make_consent(client, request, wallets[name], now_ms=node.clock.now_ms)
-                await grant(client, consent)
+                consent = await make_consent(ledger, request, wallets[name], now_ms=node.clock.now_ms)
+                await grant(ledger, consent)
                 consents[name, bank] = consent
             for key, consent in consents.items():
-                refreshed = await refresh(client, proofs[key], consent)
+                refreshed = (await refresh(ledger, proofs[key], consent)).value
                 asked = node.requests[-1]
                 assert isinstance(asked, EvidenceRequest)
                 shown = present(refreshed, consent.request, consent, wallets[key[0]])
                 copies[key] = Copy(consent.request, consent, shown, asked)
             for (_, bank), copy in copies.items():
                 await record_verification(
-                    client,
+                    ledger,
                     copy.presented,
                     member=bank,
                     key=member_key_of(bank),

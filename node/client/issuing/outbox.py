@@ -1,7 +1,7 @@
 """The outbox: brings what the register holds onto the ledger, one step at a time, each safe to repeat.
 
-Rule 1: no node is believed: a batch counts as anchored, and a proof goes out, once a quorum certificate under the
-issuer's own trusted root shows it.
+Rule 1: no node is believed: a batch counts as anchored, a document as revoked, and a proof goes out, once a quorum
+certificate under the issuer's own trusted root shows it. A refusal to prove what is anchored counts when it shows why.
 Rule 2: "already recorded" counts as success; a step that a crash cut short is done again.
 Rule 3: a signed transaction is sent again as it is while it may be recorded, and signed anew once it has expired.
 Rule 4: a correction is anchored before what it supersedes is revoked, so that the holder is never without a document.
@@ -12,29 +12,36 @@ from typing import Final
 
 from ledger.encoding.keys import PrivateKey
 from ledger.errors import LedgerError
-from ledger.proofs import BatchPath, Evidence, EvidenceRequest, Proof
+from ledger.proofs import BatchPath, Evidence, EvidenceRequest, Proof, require_leaf
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.operations import AnchorBatch, Operation, RevokeDocument
-from ledger.rules.state import Anchor, anchor_key, decode_leaf
+from ledger.rules.state import Anchor, Revocation, anchor_key, revocation_key
 from ledger.rules.transactions import Transaction
 from ledger.trees.merkle import Content
-from ledger.trees.statetree import verify_present
 from ledger.trust import Pins, TrustedRoot, verify_header
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.client.client import Result
+from node.client.answers import Recorded
+from node.client.client import Client, Result
 from node.client.issuing.batchtree import LEAVES_MAX
 from node.client.issuing.register import Batch, Due, Issued, Register
+from node.client.ledgerclient import FRESH_MS, LedgerClient
 from node.client.nodes import Nodes
-from node.client.submission import sign_operations
+from node.client.submission import sign_operations, submit_once
 from node.clock import Clock
-from node.errors import BadAnswer, RefusedByNode, Unreachable
+from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations, replace_file
 
 NODE_CODES: Final = frozenset(
     {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
 )
 """Refusals of a proof that speak against the node that answered; any other is what the ledger says of the document."""
+PASSING_CODES: Final = frozenset({"issuer-suspended", "anchor-distrusted"})
+"""Refusals that a reinstatement ends: under an older header they speak of a time that may have passed."""
+
+
+class ShownRefusal(RefusedByNode):
+    """What the ledger itself says no with: evidence under the issuer's trusted root shows why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Outbox:
         """Take what an issuer has. Raises LedgerError where `trust` is not a trusted root."""
         self.register = register
         self._nodes = nodes
+        self._ledger = LedgerClient(nodes, trust, clock.wall_ms)
         self._key = key
         self._trust = trust
         self._verifier = Verifier(trust)
@@ -101,12 +109,22 @@ class Outbox:
         self._signed.pop(batch.root, None)
         return self.register.batch(batch.id)
 
-    async def revoke(self, due: Due) -> Result | None:
-        """Have a revocation recorded; None where it was recorded before. Raises Unreachable or RefusedByNode."""
-        result = await self._submit(due.commitment, RevokeDocument(due.commitment, due.reason))
+    async def revoke(self, due: Due) -> Recorded[Revocation]:
+        """Have a revocation recorded, and return it as the ledger shows it. Raises Unreachable or RefusedByNode."""
+        signed = self._sign(due.commitment, RevokeDocument(due.commitment, due.reason))
+
+        async def send(client: Client) -> Result | None:
+            return await submit_once(client, signed)
+
+        key = revocation_key(self.register.issuer, due.commitment)
+        what = f"the revocation of {due.commitment.hex()[:16]}"
+        try:
+            recorded = await self._ledger.act(send, Revocation, key, lambda _: True, what=what)
+        except BadAnswer as error:
+            raise _not_yet(error) from error
         self.register.mark_revoked(due)
         self._signed.pop(due.commitment, None)
-        return result
+        return recorded
 
     async def prove(self, issued: Issued) -> Proof:
         """Return a document's proof with evidence of now, verified. Raises Unreachable or RefusedByNode."""
@@ -122,7 +140,15 @@ class Outbox:
             self._check_proof(proof)
             return proof
 
-        return await self._nodes.evidence(self._request(batch, issued.commitment), check)
+        async def ask(client: Client) -> Proof:
+            try:
+                return check(await client.evidence(self._request(batch, issued.commitment)))
+            except ShownRefusal:
+                raise
+            except RefusedByNode as error:
+                raise await self._shown(issued.commitment, error) from error
+
+        return await self._nodes.ask(ask)
 
     async def deliver(self, issued: Issued) -> Proof:
         """Return a document's proof, written where it belongs, and note it.
@@ -140,6 +166,10 @@ class Outbox:
         return proof
 
     async def _submit(self, name: bytes, operation: Operation) -> Result | None:
+        return await self._nodes.submit_once(self._sign(name, operation))
+
+    def _sign(self, name: bytes, operation: Operation) -> Transaction:
+        """Return the transaction that carries an operation: the same as before, while it may be recorded (rule 3)."""
         now_ms = self._clock.wall_ms()
         signed = self._signed.get(name)
         if signed is None or signed.body.valid_until_ms <= now_ms:
@@ -150,7 +180,7 @@ class Outbox:
                 now_ms=now_ms,
                 operations=(operation,),
             )
-        return await self._nodes.submit_once(signed)
+        return signed
 
     async def _confirm(self, batch: Batch) -> int:
         """Return the height at which a batch's anchor is proven to stand. Raises Unreachable."""
@@ -166,8 +196,7 @@ class Outbox:
                     at_ms=max(self._clock.wall_ms(), header.header.time_ms),
                 )
                 key = anchor_key(self.register.issuer, batch.root)
-                verify_present(header.header.state_root, key, evidence.anchor.value, evidence.anchor.proof)
-                return decode_leaf(Anchor, key, evidence.anchor.value).height
+                return require_leaf(evidence.anchor, Anchor, key, header).height
             except LedgerError as error:
                 raise _bad(error) from error
 
@@ -175,9 +204,18 @@ class Outbox:
             # The root stands for a commitment: nobody revokes it, whatever became of the documents meanwhile.
             return await self._nodes.evidence(self._request(batch, batch.root), check)
         except RefusedByNode as error:
-            if error.code == "revoked":
-                raise
-            raise _not_yet(error) from error
+            shown = await self._shown(batch.root, error)
+            raise (shown if isinstance(shown, ShownRefusal) else _not_yet(error)) from error
+
+    async def _shown(self, commitment: bytes, error: RefusedByNode) -> ClientError:
+        """Return what a refusal to prove an anchored document comes to: shown where it is revoked, else no answer."""
+        key = revocation_key(self.register.issuer, commitment)
+        try:
+            found = await self._ledger.lasting(Revocation, key, lambda _: True, what="its revocation")
+        except ClientError as unshown:
+            return unshown if isinstance(unshown, BadAnswer) else _not_yet(error)
+        said = f"revoked in block {found.value.height}: {found.value.reason}"
+        return _refused("revoked", "document", "not revoked", said)
 
     def _request(self, batch: Batch, commitment: bytes) -> EvidenceRequest:
         epoch = self._trust.newest_pin(self._clock.wall_ms()).epoch
@@ -192,16 +230,17 @@ class Outbox:
             content = Content(opening.size, opening.content_root)
             self._verifier.verify_anchor(content, proof.encode(), now_ms=now_ms)
         except VerificationError as error:
-            if error.code in NODE_CODES:
+            is_old = self._clock.wall_ms() - header.time_ms > FRESH_MS
+            if error.code in NODE_CODES or (error.code in PASSING_CODES and is_old):
                 raise _bad(error) from error
             raise _refused(error.code, error.where, error.expected, error.found) from error
         except LedgerError as error:
             raise _bad(error) from error
 
 
-def _refused(code: str, where: str, expected: str, found: str) -> RefusedByNode:
+def _refused(code: str, where: str, expected: str, found: str) -> ShownRefusal:
     cure = "Correct it with a new document, or ask the governors where the issuer's standing is at fault."
-    return RefusedByNode(code=code, where=where, expected=expected, found=found, cure=cure)
+    return ShownRefusal(code=code, where=where, expected=expected, found=found, cure=cure)
 
 
 def _bad(error: LedgerError) -> BadAnswer:
@@ -211,7 +250,7 @@ def _bad(error: LedgerError) -> BadAnswer:
     )
 
 
-def _not_yet(error: RefusedByNode) -> Unreachable:
+def _not_yet(error: ClientError) -> Unreachable:
     return Unreachable(
         code=error.code, where=error.where, expected=error.expected, found=error.found, cure=error.cure
     )

@@ -17,16 +17,18 @@ from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.api.server import Api
+from node.client.answers import Proven
 from node.client.client import Client
-from node.client.holder import grant, make_consent, present, refresh, withdraw
+from node.client.holder import RequestRefused, grant, make_consent, present, refresh, withdraw
 from node.client.issuing.draft import draft_of_file
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Register
+from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.client.recipient import close_consent, fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock
-from node.errors import RefusedByNode, Unreachable
+from node.errors import Unreachable
 from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.home.consortium import Network
 from node.home.development import development_key
@@ -115,11 +117,15 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
             verifier.verify_anchor(report.read_bytes(), proof.encode(), now_ms=now_ms())
 
             request = make_request(network, trust)
-            consent = await make_consent(client, request, wallet, now_ms=now_ms())
-            first = await grant(client, consent)
-            assert first.state == "final"
-            refreshed = await refresh(client, proof, consent)
-            presented = present(refreshed, request, consent, wallet)
+            ledger = LedgerClient(Nodes([client]), trust, now_ms)
+            consent = await make_consent(ledger, request, wallet, now_ms=now_ms())
+            first = await grant(ledger, consent)
+            granted = first.shown.value.granted
+            assert isinstance(first.shown, Proven) and granted is not None and first.is_new(granted.height)
+            assert not (await grant(ledger, consent)).heights, "granting again changes nothing"
+            refreshed = await refresh(ledger, proof, consent)
+            assert isinstance(refreshed, Proven) and refreshed.height >= granted.height
+            presented = present(refreshed.value, request, consent, wallet)
             verdict = verifier.verify(
                 report.read_bytes(), presented.encode(), request=request, now_ms=now_ms()
             )
@@ -127,26 +133,34 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
 
             bank_key = development_key(BANK, "member")
             used = await record_verification(
-                client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
+                ledger, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
             )
-            assert used is not None
+            assert isinstance(used.shown, Proven) and used.is_new(used.shown.value.height)
             used_again = await record_verification(
-                client, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
+                ledger, presented, member=BANK, key=bank_key, outcome="verified", now_ms=now_ms()
             )
-            assert used_again is None, "it is on record, and uses up nothing more"
-            after = await refresh(client, presented, consent)
+            assert used_again.shown.value == used.shown.value, "it is on record, and uses up nothing more"
+            assert not used_again.heights
+            after = (await refresh(ledger, presented, consent)).value
             verdict = verifier.verify(report.read_bytes(), after.encode(), request=request, now_ms=now_ms())
             assert verdict.consent.used == 1
 
-            await withdraw(client, consent)
-            late = await refresh(client, presented, consent)
+            withdrawn = await withdraw(ledger, consent)
+            ended = withdrawn.shown.value.ended
+            assert (
+                isinstance(withdrawn.shown, Proven) and ended is not None and withdrawn.is_new(ended.height)
+            )
+            late = (await refresh(ledger, presented, consent)).value
             with pytest.raises(VerificationError) as refused:
                 verifier.verify(report.read_bytes(), late.encode(), request=request, now_ms=now_ms())
             assert refused.value.code == "consent-ended"
-            with pytest.raises(RefusedByNode) as repeated:
-                await withdraw(client, consent)
-            assert repeated.value.code == "no-change"
-            assert await close_consent(client, consent, member=BANK, key=bank_key, now_ms=now_ms()) is None
+            repeated = await withdraw(ledger, consent)
+            assert repeated.shown.value.ended == ended and not repeated.is_new(ended.height)
+            closed = await close_consent(ledger, consent, member=BANK, key=bank_key, now_ms=now_ms())
+            assert closed.shown.value.ended == ended and not closed.heights
+            with pytest.raises(RequestRefused) as regranted:
+                await grant(ledger, consent)
+            assert regranted.value.code == "consent-ended"
 
             blocks = await client.blocks(0)
             assert blocks[0][0].header.height == 0

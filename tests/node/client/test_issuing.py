@@ -19,13 +19,13 @@ import pytest
 from ledger.commitments import DAY_MS
 from ledger.encoding.records import pack
 from ledger.errors import LedgerError
-from ledger.proofs import EvidenceRequest, Proof
+from ledger.proofs import Evidence, EvidenceRequest, Proof
 from ledger.rules.operations import RevokeDocument
 from ledger.rules.transactions import Transaction
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
-from node.api.service import REFUSED, Submission
+from node.api.service import FINAL, REFUSED, Submission
 from node.client.client import Client
 from node.client.holder import refresh
 from node.client.issuing.draft import (
@@ -37,12 +37,14 @@ from node.client.issuing.draft import (
 )
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import ReferenceTaken, Register, RegisterError
+from node.client.ledgerclient import FRESH_MS, LedgerClient
 from node.client.nodes import BUSY_CODES, Nodes
 from node.client.submission import VALIDITY_MS
 from node.errors import MempoolError, RefusedByNode, Unreachable
 from node.files.durablefile import POSIX_FILES, FileOperations
 from tests.support.consortium import CHAIN_ID, NOTICE, REPORT, START_MS, key_of, make_genesis, member_key_of
 from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
+from tests.support.governors import suspend
 from tests.support.memory_node import MemoryNode, serve
 
 ISSUER = "hk-bureau"
@@ -148,6 +150,28 @@ class LyingNode(MemoryNode):
         found = self.certificates[-1]
         self.certificates[-1] = replace(found, signatures=found.signatures[:-1])
         return refused
+
+
+class DeafNode(MemoryNode):
+    """A node that says of every transaction that it is final, and throws it away."""
+
+    is_deaf: bool = False
+
+    async def _submit(self, encoded: bytes) -> Submission:
+        if not self.is_deaf:
+            return await super()._submit(encoded)
+        return Submission(Transaction.decode(encoded).id, FINAL, 999, START_MS)
+
+
+class RefusingNode(MemoryNode):
+    """A node that refuses to prove a document, for a reason that is none."""
+
+    code: str | None = None
+
+    def evidence(self, request: EvidenceRequest) -> Evidence:
+        if self.code is None:
+            return super().evidence(request)
+        raise LedgerError(code=self.code, where="document", expected="anything", found="a lie")
 
 
 class Served:
@@ -527,6 +551,73 @@ def test_a_node_that_lies_about_an_anchor_is_not_believed(tmp_path: Path) -> Non
         assert len(register.waiting_batches()) == 1, "a final answer without a quorum is no anchor"
 
 
+def test_a_revocation_leaves_the_register_when_it_is_shown_and_not_when_it_is_told(tmp_path: Path) -> None:
+    node = DeafNode()
+    bureau = Bureau(tmp_path, node)
+    with opened(bureau) as register:
+        (issued,) = register.collect([bureau.draft("a")], now_ms=START_MS)
+        bureau.settle(register)
+        register.add_revocation(issued.commitment, "error")
+        node.is_deaf = True
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                bureau.settle(register)
+            assert not register.is_revoked(issued.commitment) and len(register.due_revocations()) == 1
+        node.is_deaf = False
+        assert bureau.settle(register).revoked == (issued.commitment,)
+        assert register.is_revoked(issued.commitment)
+    assert operations_of(node) == ["anchor", "revoke"]
+
+
+@pytest.mark.parametrize("code", ["revoked", "unknown", "document-expired"])
+def test_a_refusal_to_prove_what_is_anchored_counts_when_it_shows_why(tmp_path: Path, code: str) -> None:
+    node = RefusingNode()
+    bureau = Bureau(tmp_path, node)
+    with opened(bureau) as register:
+        (issued,) = register.collect([bureau.draft("a")], now_ms=START_MS)
+        bureau.settle(register)
+        node.code = code
+        with pytest.raises(Unreachable):
+            bureau.prove(register, "a")
+        register.add_revocation(issued.commitment, "error")
+        bureau.settle(register)
+        with pytest.raises(RefusedByNode, match="revoked in block") as refused:
+            bureau.prove(register, "a")
+        assert refused.value.code == "revoked"
+
+
+@pytest.mark.parametrize("age_ms", [0, FRESH_MS])
+def test_a_suspension_that_old_evidence_shows_may_be_over(tmp_path: Path, age_ms: int) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau) as register:
+        register.collect([bureau.draft("a")], now_ms=START_MS)
+        bureau.settle(register)
+        suspend(bureau.node.ledger, ISSUER)
+        bureau.node.clock.now_ms = bureau.node.ledger.tip.header.time_ms
+        bureau.node.extend()
+        bureau.node.clock.now_ms += age_ms
+        with pytest.raises(RefusedByNode, match="distrusted"):
+            bureau.prove(register, "a")
+        bureau.node.clock.now_ms += FRESH_MS + 1
+        with pytest.raises(Unreachable):
+            bureau.prove(register, "a")
+
+
+def test_a_proof_that_waits_is_not_given_up_for_a_lie(tmp_path: Path) -> None:
+    node = RefusingNode()
+    bureau = Bureau(tmp_path, node)
+    path = tmp_path / "a.proof"
+    with opened(bureau) as register:
+        register.collect([bureau.draft("a", proof_path=path)], now_ms=START_MS)
+        node.code = "revoked"
+        # The anchor is confirmed by the same kind of question, so it waits as well.
+        with pytest.raises(Unreachable):
+            bureau.settle(register)
+        node.code = None
+        bureau.settle(register)
+        bureau.verify(bureau.draft("a"), Proof.decode(path.read_bytes()))
+
+
 def test_what_a_node_learns_is_identifiers_the_root_and_commitments(tmp_path: Path) -> None:
     bureau = Bureau(tmp_path)
     with opened(bureau) as register:
@@ -557,7 +648,8 @@ def test_a_refresh_sends_identifiers_and_the_commitment_and_nothing_else(tmp_pat
 
     async def refresh_it() -> Proof:
         async with serve(bureau.node) as url, Client.connect(url) as client:
-            return await refresh(client, proof, None)
+            ledger = LedgerClient(Nodes([client]), TRUST, bureau.node.clock.wall_ms)
+            return (await refresh(ledger, proof, None)).value
 
     bureau.node.extend()
     refreshed = asyncio.run(refresh_it())

@@ -32,6 +32,7 @@ from node.client.holder import grant, make_consent, present, refresh, withdraw
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.register import REGISTER, Register
+from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
@@ -221,17 +222,18 @@ async def tell(running: RunningNetwork, capture: Capture, client: Client, docume
             await Outbox(
                 register, Nodes([client]), key=key_of(ISSUER), trust=trust, clock=SystemClock()
             ).settle()
+        ledger = LedgerClient(Nodes([client]), trust, now_ms)
         request = make_request(running, trust)
-        consent = await make_consent(client, request, wallet, now_ms=now_ms())
-        await grant(client, consent)
+        consent = await make_consent(ledger, request, wallet, now_ms=now_ms())
+        await grant(ledger, consent)
         proof = Proof.decode(proof_path_of(document).read_bytes())
-        presented = present(await refresh(client, proof, consent), request, consent, wallet)
+        presented = present((await refresh(ledger, proof, consent)).value, request, consent, wallet)
     verify_silently(capture, trust, document.read_bytes(), presented, request)
     await record_verification(
-        client, presented, member=BANK, key=key_of(BANK), outcome="verified", now_ms=now_ms()
+        ledger, presented, member=BANK, key=key_of(BANK), outcome="verified", now_ms=now_ms()
     )
-    await withdraw(client, consent)
-    await refresh(client, presented, consent)
+    await withdraw(ledger, consent)
+    await refresh(ledger, presented, consent)
 
 
 def verify_silently(
