@@ -17,7 +17,7 @@ import click
 from cli.agreement import require_yes
 from cli.exits import NO, CommandError, wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
-from cli.output import fields, json_option, print_answer, printable
+from cli.output import fields, json_option, print_answer, tell
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.roots import (
@@ -344,7 +344,7 @@ def _say_what_is_open(out: Path, made: ConsentFile) -> None:
     """Say what a grant that was not shown may come to: whoever has it may still have it recorded."""
     deadline = show_time(made.grant.decoded().submit_by_ms)
     said = f"luohu: {out} holds the consent and its withdrawal. It may still be recorded until {deadline}:"
-    click.echo(printable(f"{said} give the same call again, or withdraw it."), err=True)
+    tell([f"{said} give the same call again, or withdraw it."])
 
 
 def _begun(out: Path, asked: Request) -> ConsentFile | None:
