@@ -80,6 +80,8 @@ def unusable(error: LedgerError, *, cure: str | None = None) -> CommandError:
 
 def unreadable(path: str, error: OSError) -> CommandError:
     """Return the error of a path that cannot be read or written."""
+    if isinstance(error, SetupError):
+        return _of_error(USAGE, error)
     found = error.strerror or type(error).__name__
     cure = "Check the path and its permissions."
     return wrong_usage(path, expected="a usable path", found=found, cure=cure, code="path")

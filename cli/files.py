@@ -1,7 +1,7 @@
 """Files that commands read and write.
 
 Rule 1: a file is read up to one byte past its limit, so that its decoder refuses a longer one by its own rule.
-Rule 2: a written file appears whole or not at all.
+Rule 2: a written file appears whole or not at all. One that is replaced keeps its mode and owner.
 Rule 3: a file whose loss would hurt (a consent holds its withdrawal) is never overwritten.
 """
 
@@ -25,6 +25,7 @@ from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
 from node.files import durablefile
 from node.files.durablefile import POSIX_FILES, SHARED_MODE
+from node.files.reading import open_piped
 
 FILE: Final = click.Path(path_type=Path)
 
@@ -35,14 +36,10 @@ _GENESIS_CURE: Final = "Fetch genesis.json from the network operator, as it was 
 def read_file(path: Path, *, size_max: int) -> bytes:
     """Return a file's content, cut one byte past `size_max`. Raises CommandError where it is unreadable."""
     try:
-        with path.open("rb") as file:
+        with open_piped(path) as file:
             return file.read(size_max + 1)
     except OSError as error:
         raise unreadable(str(path), error) from error
-    except ValueError as error:
-        raise wrong_usage(
-            ascii(str(path)), expected="a usable path", found=str(error), cure="Check the path.", code="path"
-        ) from error
 
 
 def read_trusted_root(path: Path) -> TrustedRoot:
@@ -87,7 +84,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes, *, mode: int = SHARED_MODE) -> None:
-    """Write a file whole, in place of any earlier one, and sync it. Raises CommandError."""
+    """Write a file whole, in place of any earlier one, and sync it. A new one has `mode`. Raises CommandError."""
     try:
         durablefile.write_file(POSIX_FILES, path, content, mode=mode)
     except OSError as error:

@@ -44,6 +44,7 @@ refusals tells a holder that a document was refused.
       NodeError                 what a user meets at a node, at its files or at its client; it has a cure
         SetupError              the user's own set-up is wrong
           ConfigError           a home, configuration or scenario that cannot be used
+          UnfitFile             a path that is not such a file as is wanted there; also an `OSError`
           PrivateFileError      a file that should be private is not, or cannot be read as one
           KeyFileError          a key or passphrase cannot be had
           WalletError           a wallet that cannot be used as asked

@@ -1,1 +1,1 @@
-"""Files that survive a crash: durable writing, configuration, keys."""
+"""Files that are named, and files that survive a crash: reading, durable writing, configuration, keys."""

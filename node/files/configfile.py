@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from node.errors import SetupError
+from node.files.reading import UnfitFile, open_named
 
 CONFIG_FILE_SIZE_MAX: Final = 64 * 1024
 TABLE_ITEMS_MAX: Final = 256
@@ -24,11 +25,16 @@ class ConfigError(SetupError):
 def read_file(path: Path, *, size_max: int) -> bytes:
     """Return the content of a regular file of at most `size_max` bytes. Raises ConfigError."""
     try:
-        if not path.is_file():
-            found = "something else" if path.exists() else "nothing"
-            raise ConfigError(where=f"{path}", expected="a file", found=found, cure="check the path")
-        with path.open("rb") as file:
+        with open_named(path) as file:
             content = file.read(size_max + 1)
+    except UnfitFile as error:
+        raise ConfigError(
+            where=f"{path}", expected=error.expected, found=error.found, cure=error.cure
+        ) from error
+    except FileNotFoundError as error:
+        raise ConfigError(
+            where=f"{path}", expected="a file", found="nothing", cure="check the path"
+        ) from error
     except OSError as error:
         found = error.strerror or "an error"
         raise ConfigError(

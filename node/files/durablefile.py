@@ -1,4 +1,4 @@
-"""Files that survive a power cut: written, synced, renamed, and their directory synced. No other module does this.
+"""Files that survive a power cut: written, synced, renamed, and their directory synced. No other module writes one.
 
 Rule 1: a sync that failed is never repeated. After a failed fsync the kernel may mark the lost pages clean,
 so a second fsync succeeds over data that is gone. Callers stop using the file.
@@ -8,25 +8,56 @@ removes it with the next write.
 Rule 3: a private file is a regular file that nobody but its owner may read; anything else is refused.
 Rule 4: one process holds a lock. The lock is a file of its own, never replaced or removed: a lock on a file
 that gets renamed over would protect an inode that nobody opens any more.
+Rule 5: nothing is written through a link, and nothing but a regular file is replaced: a link, a pipe, a device or a
+directory that has the name is refused, and stays.
+Rule 6: a file that is replaced keeps its mode, its owner, its group and its access list. Where that cannot be, it is
+not replaced.
 """
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from ledger.errors import LuohuError
 from node.errors import SetupError
+from node.files.reading import (
+    BINARY,
+    CLOEXEC,
+    NOFOLLOW,
+    NONBLOCK,
+    UnfitFile,
+    check_regular,
+    open_named,
+    open_within,
+)
 
 PRIVATE_MODE: Final = 0o600
 SHARED_MODE: Final = 0o644
 EXPOSED_BITS: Final = 0o077
+PERMISSION_BITS: Final = 0o777
+
+_CREATE: Final[int] = os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC | BINARY
+_OPEN: Final[int] = os.O_RDWR | NOFOLLOW | NONBLOCK | CLOEXEC | BINARY
+_ACCESS_LIST: Final = "system.posix_acl_access"
+_WITHOUT_ACCESS_LIST: Final = (errno.ENODATA, errno.ENOTSUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use a file: its permission bits, the numbers of its owner and group, and its access list, if any."""
+
+    path: Path
+    mode: int
+    owner: int
+    group: int
+    access_list: bytes | None = None
 
 
 class Lock(Protocol):
@@ -46,6 +77,12 @@ class FileOperations(Protocol):
     def is_same(self, path: Path, other: Path) -> bool:
         """Tell whether two names that exist are one file."""
 
+    def find_access(self, path: Path) -> Access | None:
+        """Return who may use the regular file at `path`; None where nothing is. Raises UnfitFile for anything else."""
+
+    def give_access(self, descriptor: int, access: Access) -> None:
+        """Let exactly those use a file. Raises OSError where that is not ours to give."""
+
     def lock(self, path: Path) -> Lock:
         """Take the lock at `path` without waiting. Raises FileLocked, or OSError where it cannot be made."""
 
@@ -53,7 +90,7 @@ class FileOperations(Protocol):
         """Create a file that does not exist, of a mode that the umask narrows, and return its descriptor."""
 
     def open(self, path: Path) -> int:
-        """Open an existing file for reading and writing and return its descriptor."""
+        """Open an existing regular file for reading and writing, and return its descriptor. A link is refused."""
 
     def close(self, descriptor: int) -> None:
         """Give a descriptor back."""
@@ -100,15 +137,31 @@ class PosixFiles:
     def is_same(self, path: Path, other: Path) -> bool:
         return path.samefile(other)
 
+    def find_access(self, path: Path) -> Access | None:
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return None
+        check_regular(path, status, expected="a regular file, or nothing yet")
+        mode = stat.S_IMODE(status.st_mode) & PERMISSION_BITS
+        return Access(path, mode, status.st_uid, status.st_gid, _access_list_of(path))
+
+    def give_access(self, descriptor: int, access: Access) -> None:
+        status = os.fstat(descriptor)
+        if (status.st_uid, status.st_gid) != (access.owner, access.group):
+            os.fchown(descriptor, access.owner, access.group)
+        if stat.S_IMODE(status.st_mode) != access.mode:
+            os.fchmod(descriptor, access.mode)
+        _give_access_list(descriptor, access.access_list)
+
     def lock(self, path: Path) -> "FileLock":
         return FileLock(path)
 
     def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, mode)
+        return os.open(path, _CREATE, mode)
 
     def open(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return _open_regular(path, _OPEN)
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
@@ -134,6 +187,8 @@ class PosixFiles:
     def sync(self, descriptor: int) -> None:
         # macOS: fsync leaves the data in the drive's cache, only F_FULLFSYNC empties it.
         if sys.platform == "darwin":
+            import fcntl
+
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         else:
             os.fdatasync(descriptor)
@@ -148,7 +203,7 @@ class PosixFiles:
         path.unlink(missing_ok=True)
 
     def sync_directory(self, directory: Path) -> None:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
@@ -158,14 +213,58 @@ class PosixFiles:
 POSIX_FILES: Final = PosixFiles()
 
 
-def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
-    """Make `content` the whole content of a private file, durably; raises OSError with the old file in place.
+def _open_regular(path: Path, flags: int) -> int:
+    with suppress(FileNotFoundError):
+        check_regular(path, path.lstat())
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    try:
+        # It may have been exchanged since it was looked at.
+        check_regular(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
-    The caller holds a lock: two writers would share the name of the new file.
+
+def _access_list_of(path: Path) -> bytes | None:
+    """Return the access list that Linux keeps of a file beside its mode; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _WITHOUT_ACCESS_LIST:
+            return None
+        raise
+
+
+def _give_access_list(descriptor: int, access_list: bytes | None) -> None:
+    if sys.platform != "linux":
+        return
+    if access_list is not None:
+        os.setxattr(descriptor, _ACCESS_LIST, access_list)
+        return
+    try:
+        # A folder may give one to every file that is made in it.
+        os.removexattr(descriptor, _ACCESS_LIST)
+    except OSError as error:
+        if error.errno not in _WITHOUT_ACCESS_LIST:
+            raise
+
+
+def replace_file(files: FileOperations, path: Path, content: bytes) -> None:
+    """Make `content` the whole content of a file, durably. Raises OSError with the old file in place.
+
+    A new file is private. The caller holds a lock: two writers would share the name of the new file.
     """
+    kept = files.find_access(path)
     fresh = path.with_name(path.name + ".new")
-    write_fresh(files, fresh, content)
-    files.rename(fresh, path)
+    try:
+        write_fresh(files, fresh, content, access=kept)
+        files.rename(fresh, path)
+    except OSError:
+        files.remove(fresh)
+        raise
     files.sync_directory(path.parent)
 
 
@@ -174,9 +273,11 @@ def write_file(
 ) -> None:
     """Make `content`, whole or in pieces, the whole content of a file, durably. It needs no lock.
 
-    Raises OSError, and whatever the pieces raise, with the old file in place.
+    A new file has `mode`, which the umask narrows; one that is replaced keeps its own. Raises OSError, and whatever
+    the pieces raise, with the old file in place.
     """
-    _write_beside(files, path, content, mode, give_name=files.rename)
+    _require_name(path)
+    _write_beside(files, path, content, mode, files.find_access(path), give_name=files.rename)
 
 
 def create_file(files: FileOperations, path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -184,8 +285,14 @@ def create_file(files: FileOperations, path: Path, content: bytes | Iterable[byt
 
     Raises FileExistsError where there is one, OSError, and whatever the pieces raise.
     """
+    _require_name(path)
     # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
-    _write_beside(files, path, content, PRIVATE_MODE, give_name=files.link)
+    _write_beside(files, path, content, PRIVATE_MODE, None, give_name=files.link)
+
+
+def _require_name(path: Path) -> None:
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def _write_beside(
@@ -193,14 +300,13 @@ def _write_beside(
     path: Path,
     content: bytes | Iterable[bytes],
     mode: int,
+    access: Access | None,
     *,
     give_name: Callable[[Path, Path], None],
 ) -> None:
-    if not path.name:
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
-        write_fresh(files, fresh, content, mode=mode)
+        write_fresh(files, fresh, content, mode=mode, access=access)
         give_name(fresh, path)
     finally:
         files.remove(fresh)
@@ -208,12 +314,22 @@ def _write_beside(
 
 
 def write_fresh(
-    files: FileOperations, path: Path, content: bytes | Iterable[bytes], *, mode: int = PRIVATE_MODE
+    files: FileOperations,
+    path: Path,
+    content: bytes | Iterable[bytes],
+    *,
+    mode: int = PRIVATE_MODE,
+    access: Access | None = None,
 ) -> None:
-    """Write a synced file at `path`, in place of a leftover of a crash. Its name is not synced yet."""
+    """Write a synced file at `path`, in place of a leftover of a crash. Its name is not synced yet.
+
+    `access` is that of the file which it is to replace: it comes before `mode`.
+    """
     files.remove(path)
-    descriptor = files.create(path, mode)
+    descriptor = files.create(path, mode if access is None else PRIVATE_MODE)
     try:
+        if access is not None:
+            _keep_access(files, descriptor, access)
         size = 0
         for piece in (content,) if isinstance(content, bytes) else content:
             files.write_at(descriptor, piece, size)
@@ -223,30 +339,64 @@ def write_fresh(
         files.close(descriptor)
 
 
+def _keep_access(files: FileOperations, descriptor: int, access: Access) -> None:
+    try:
+        files.give_access(descriptor, access)
+    except PermissionError as error:
+        raise UnfitFile(
+            where=access.path,
+            expected="a file that may be replaced with its owner and group kept",
+            found=f"one of user {access.owner} and group {access.group}",
+            cure="let its owner replace it, or name another file",
+        ) from error
+
+
+def open_private(path: Path) -> int:
+    """Open a file of ours for reading and writing, or make it, private. Raises OSError; a link is refused."""
+    return _open_regular(path, _OPEN | os.O_CREAT)
+
+
+def open_appending(path: Path) -> int:
+    """Open a log of ours to write at its end, or make it, private. Raises OSError; a link is refused."""
+    return _open_regular(
+        path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NOFOLLOW | NONBLOCK | CLOEXEC | BINARY
+    )
+
+
 class PrivateFileError(SetupError):
     """A file that should be private is not, or cannot be read as one."""
 
 
 def read_private(path: Path, *, size_max: int) -> bytes:
-    """Return the content of a private regular file of at most `size_max` bytes. Raises PrivateFileError."""
+    """Return the content of a private regular file of at most `size_max` bytes. Raises PrivateFileError.
+
+    A link is refused: what it leads to can be exchanged by whoever may write where the link lies.
+    """
+    return _read_private(path, lambda: open_within(path.parent, path.name), size_max)
+
+
+def read_private_named(path: Path, *, size_max: int) -> bytes:
+    """Return the content of a private file that the user named, such as a passphrase's; a link is followed.
+
+    Raises PrivateFileError.
+    """
+    return _read_private(path, lambda: open_named(path), size_max)
+
+
+def _read_private(path: Path, open_it: Callable[[], BinaryIO], size_max: int) -> bytes:
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_it() as file:
+            _check_private(path, os.fstat(file.fileno()))
+            content = file.read(size_max + 1)
+    except UnfitFile as error:
+        raise PrivateFileError(
+            where=path, expected=error.expected, found=error.found, cure=error.cure
+        ) from error
     except OSError as error:
         found = error.strerror or "an error"
         raise PrivateFileError(
             where=path, expected="a readable file", found=found, cure="check the path and its owner"
         ) from error
-    try:
-        _check_private(path, os.fstat(descriptor))
-        content = _read_up_to(descriptor, size_max + 1)
-    except OSError as error:
-        found = error.strerror or "an error"
-        raise PrivateFileError(
-            where=path, expected="a readable file", found=found, cure="check the disk"
-        ) from error
-    finally:
-        os.close(descriptor)
     if len(content) > size_max:
         raise PrivateFileError(
             where=path, expected=f"at most {size_max} bytes", found="more", cure="name the right file"
@@ -255,13 +405,6 @@ def read_private(path: Path, *, size_max: int) -> bytes:
 
 
 def _check_private(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise PrivateFileError(
-            where=path,
-            expected="a regular file",
-            found=stat.filemode(status.st_mode),
-            cure="name a regular file",
-        )
     mode = stat.S_IMODE(status.st_mode)
     if mode & EXPOSED_BITS:
         raise PrivateFileError(
@@ -272,19 +415,15 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         )
 
 
-def _read_up_to(descriptor: int, size: int) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        part = os.read(descriptor, size)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
 class FileLocked(LuohuError, OSError):
     """Another process holds the lock."""
+
+
+def take_lock(descriptor: int) -> None:
+    """Lock an open file for this process until it closes it. Raises BlockingIOError where another has it."""
+    import fcntl
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:
@@ -294,9 +433,9 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock at `path` without waiting. Raises FileLocked, or OSError where it cannot be made."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_MODE)
+        descriptor = open_private(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(descriptor)
         except BlockingIOError as error:
             os.close(descriptor)
             raise FileLocked(

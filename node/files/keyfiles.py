@@ -3,7 +3,8 @@
 Rule 1: a key file is PKCS#8 in PEM, encrypted with a passphrase. A key in the clear is written or read only
 where the caller says `DevelopmentKey`, which no address but loopback accepts.
 Rule 2: a key file is created whole, with mode 0600, and never overwritten. A crash leaves it or nothing.
-Rule 3: a key or passphrase file that others can read is refused; the error says how to cure it.
+Rule 3: a key or passphrase file that others can read is refused; the error says how to cure it. A key is not read
+through a link.
 Rule 4: the caller names the public key it expects, where it knows it: PKCS#8 encryption hides a key but does
 not authenticate it, so a damaged file can decrypt to another key.
 """
@@ -20,7 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from node.errors import SetupError
-from node.files.durablefile import POSIX_FILES, FileOperations, PrivateFileError, create_file, read_private
+from node.files.durablefile import (
+    POSIX_FILES,
+    FileOperations,
+    PrivateFileError,
+    create_file,
+    read_private,
+    read_private_named,
+)
 from node.files.pkcs8 import encrypt_pem
 
 KEY_FILE_SIZE_MAX: Final = 16 * 1024
@@ -110,7 +118,7 @@ def load_key_file(path: Path, protection: Protection, *, expected: PublicKey | N
 
     `expected` is the registered public key; None where any key will do, such as when showing it.
     """
-    content = _read(path, KEY_FILE_SIZE_MAX)
+    content = _read(path, KEY_FILE_SIZE_MAX, read_private)
     key = _parse(path, content, _password_for(path, content, protection))
     if expected is not None and key.public != expected:
         cure = "name the right key file, or restore it from a backup"
@@ -194,7 +202,7 @@ def resolve_passphrase(
 
 
 def _read_passphrase(path: Path) -> Passphrase:
-    content = _read(path, PASSPHRASE_SIZE_MAX + 2)
+    content = _read(path, PASSPHRASE_SIZE_MAX + 2, read_private_named)
     line = content.removesuffix(b"\n").removesuffix(b"\r")
     try:
         return Passphrase.from_text(line.decode())
@@ -208,8 +216,8 @@ def _read_passphrase(path: Path) -> Passphrase:
         ) from error
 
 
-def _read(path: Path, size_max: int) -> bytes:
+def _read(path: Path, size_max: int, read: Callable[..., bytes]) -> bytes:
     try:
-        return read_private(path, size_max=size_max)
+        return read(path, size_max=size_max)
     except PrivateFileError as error:
         raise KeyFileError(where=path, expected=error.expected, found=error.found, cure=error.cure) from error

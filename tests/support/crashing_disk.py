@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from node.files.durablefile import PRIVATE_MODE, FileLock, PosixFiles
+from node.files.durablefile import PRIVATE_MODE, Access, FileLock, PosixFiles
 
 _NUMBERS = itertools.count()
 
@@ -47,6 +47,12 @@ class CrashingDisk:
 
     def is_same(self, path: Path, other: Path) -> bool:
         return self._disk.is_same(path, other)
+
+    def find_access(self, path: Path) -> Access | None:
+        return self._disk.find_access(path)
+
+    def give_access(self, descriptor: int, access: Access) -> None:
+        self._disk.give_access(descriptor, access)
 
     def lock(self, path: Path) -> FileLock:
         return self._disk.lock(path)

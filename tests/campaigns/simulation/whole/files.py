@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from node.files.durablefile import PRIVATE_MODE, FileLocked
+from node.files.durablefile import PRIVATE_MODE, Access, FileLocked
 
 SECTOR_SIZE = 512
 
@@ -148,6 +148,12 @@ class SimulatedFiles:
 
     def is_same(self, path: Path, other: Path) -> bool:
         return self._tree.names[path] is self._tree.names[other]
+
+    def find_access(self, path: Path) -> Access | None:
+        return Access(path, PRIVATE_MODE, 0, 0) if path in self._tree.names else None
+
+    def give_access(self, descriptor: int, access: Access) -> None:
+        """One machine, one user: nothing to give."""
 
     def lock(self, path: Path) -> _Lock:
         if self._open:
