@@ -8,7 +8,6 @@ Rule 3: no process and no file is left behind, also when it is interrupted; `--k
 import asyncio
 import json
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +22,18 @@ from typing import Final
 
 import click
 
-from cli.exits import NO, CommandError
-from cli.files import FILE
+from cli.exits import NO, CommandError, unreadable
+from cli.files import FILE, read_file, read_proof, read_trusted_root, write_file
 from cli.output import json_option, print_answer, print_lines
-from cli.processes import ListedNode, find_nodes, read_network_file, stop_node
+from cli.processes import (
+    ListedNode,
+    find_node,
+    find_nodes,
+    read_network_file,
+    send_signal,
+    stop_node,
+    stop_process,
+)
 from cli.receipt import receipt_path_of, write_receipt
 from cli.times import now_ms
 from ledger.encoding.keys import PrivateKey
@@ -35,7 +42,7 @@ from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import Proof
 from ledger.receipts import ReceiptFile, check_receipt_of
 from ledger.rules.state import Verification, anchor_key
-from ledger.trust import TrustedRoot, parse_trusted_root
+from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.answers import Recorded
@@ -56,9 +63,11 @@ from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
 from node.clock import SystemClock
 from node.consent.receipts import load_receipt_texts
-from node.consent.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.consent.scenarios import SAMPLE_SIZE_MAX, Scenarios, load_scenarios, scenarios_directory
 from node.errors import Unreachable
+from node.files.folders import copy_file, remove_folder
 from node.files.keyfiles import DevelopmentKey, Passphrase
+from node.files.reading import DOCUMENT_SIZE_MAX, open_named
 from node.home.home import Home
 
 DAY_MS: Final = 86_400_000
@@ -101,7 +110,7 @@ class Stage:
 
     @property
     def trust(self) -> TrustedRoot:
-        return parse_trusted_root((self.network / "trust.json").read_bytes())
+        return read_trusted_root(self.network / "trust.json")
 
     def say(self, text: str) -> None:
         """Tell the next step of the story."""
@@ -163,6 +172,8 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
       luohu demo
       luohu demo --file my-report.pdf --keep
     """
+    for path in files:
+        _check_file(path)
     # SIGINT as well: a shell starts what runs in its background with that one ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -191,6 +202,14 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
     print_answer(as_json=as_json, value=value, lines=_summary(stage))
 
 
+def _check_file(path: Path) -> None:
+    """Check that a file can be anchored, before anything is started for it. Raises CommandError."""
+    try:
+        open_named(path, size_max=DOCUMENT_SIZE_MAX).close()
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+
+
 async def play(stage: Stage, files: tuple[Path, ...]) -> None:
     """Play the story. Raises CommandError where it goes another way."""
     start_network(stage)
@@ -217,6 +236,11 @@ class Story:
     consent: ConsentFile
     receipt: ReceiptFile
     anchored: Batch
+
+    @property
+    def content(self) -> bytes:
+        """The document's bytes."""
+        return read_file(self.document, size_max=SAMPLE_SIZE_MAX)
 
     def with_request(self, request: Request) -> "Story":
         return replace(self, request=request)
@@ -249,7 +273,8 @@ async def tell_northbound(
     _write_samples(stage, documents)
     for path in files:
         copy = stage.directory / f"your-{path.name}"
-        shutil.copyfile(path, copy)
+        with open_named(path, size_max=DOCUMENT_SIZE_MAX) as file:
+            copy_file(file, copy)
         documents.append(copy)
     anchored = await anchor(stage, ledger, case, wallet, documents)
     stage.say(
@@ -272,11 +297,11 @@ async def tell_northbound(
     )
     stage.add("On chain: one commitment to its every character, that only its holders can open.")
     verdict = Verifier(stage.trust).verify(
-        story.document.read_bytes(), story.proof.encode(), request=story.request, now_ms=now_ms()
+        story.content, story.proof.encode(), request=story.request, now_ms=now_ms()
     )
     with stage.timed("verification offline"):
         Verifier(stage.trust).verify(
-            story.document.read_bytes(), story.proof.encode(), request=story.request, now_ms=now_ms()
+            story.content, story.proof.encode(), request=story.request, now_ms=now_ms()
         )
     stage.say(
         f"The bank verifies offline, from two files and its trusted root, in "
@@ -301,7 +326,7 @@ async def tell_northbound(
 def refuse_cheats(stage: Stage, wallet: Wallet, story: Story) -> None:
     """Every cheat is refused, each for its own reason."""
     stage.say("Now everybody who cheats, each refused for its own reason:")
-    document, proof = story.document.read_bytes(), story.proof.encode()
+    document, proof = story.content, story.proof.encode()
     flipped = bytes([document[0] ^ 1]) + document[1:]
     middle = len(proof) // 2
     damaged = proof[:middle] + bytes([proof[middle] ^ 1]) + proof[middle + 1 :]
@@ -346,16 +371,14 @@ async def tell_southbound(stage: Stage, ledger: LedgerClient, wallet: Wallet) ->
     _write_samples(stage, [document])
     anchored = await anchor(stage, ledger, case, wallet, [document])
     story = await consent_and_present(stage, ledger, case, wallet, document, request, anchored)
-    Verifier(stage.trust).verify(
-        document.read_bytes(), story.proof.encode(), request=request, now_ms=now_ms()
-    )
+    Verifier(stage.trust).verify(story.content, story.proof.encode(), request=request, now_ms=now_ms())
     stage.say("Southbound as well: a mainland credit report, verified by a Hong Kong bank, the same way.")
 
 
 async def kill_and_return(stage: Stage, ledger: LedgerClient, story: Story) -> None:
     """One validator is killed, the network goes on, and it catches up on return."""
     killed = stage.nodes()[KILLED]
-    _kill(killed)
+    _kill(stage.network / KILLED)
     with stage.timed("final with one validator dead"):
         await record(stage, ledger, story)
     stage.say(
@@ -379,9 +402,7 @@ async def tell_withdrawal(stage: Stage, ledger: LedgerClient, story: Story) -> N
     with stage.timed("withdrawal final"):
         await withdraw(ledger, story.consent)
     refreshed = (await refresh(ledger, story.proof, story.consent)).value
-    error = must_refuse(
-        stage, "after withdrawal", story.document.read_bytes(), refreshed.encode(), story.request
-    )
+    error = must_refuse(stage, "after withdrawal", story.content, refreshed.encode(), story.request)
     if error.code != "consent-ended":
         raise unexpected("after withdrawal", "consent-ended", error.code)
     stage.say(
@@ -399,8 +420,7 @@ def audit_and_tamper(stage: Stage, story: Story) -> None:
         f"The auditor replays all {report['height']} blocks from genesis, checking every signature and root: "
         f"{report['verdict']}."
     )
-    victim = stage.nodes()[KILLED]
-    stop_node(victim.pid, stage.network / KILLED)
+    stop_node(stage.network / KILLED)
     record_key = _alter_a_record(stage.network / KILLED, story)
     found = stage.luohu("audit", "--home", stage.network / KILLED, "--genesis", genesis, codes=(NO,))
     findings = found["findings"]
@@ -475,7 +495,7 @@ async def consent_and_present(
     write_receipt(receipt_path_of(document), receipt)
     with stage.timed("consent final"):
         await grant(ledger, consent)
-    proof = Proof.decode(proof_path_of(document).read_bytes())
+    proof = Proof.decode(read_proof(proof_path_of(document)))
     presented = present((await refresh(ledger, proof, consent)).value, request, consent, wallet)
     return Story(case, document, presented, request, consent, receipt, anchored)
 
@@ -527,10 +547,11 @@ def _write_samples(stage: Stage, paths: list[Path]) -> None:
     for path in paths:
         source = samples / path.name
         if source.exists():
-            shutil.copyfile(source, path)
+            with open_named(source) as file:
+                copy_file(file, path)
         else:
             text = {"sample": True, "kind": "credit report", "person": "invented", "score": 712}
-            path.write_text(json.dumps(text, indent=2) + "\n")
+            write_file(path, (json.dumps(text, indent=2) + "\n").encode())
 
 
 async def _wait_for_height(client: Client, height: int) -> None:
@@ -547,10 +568,11 @@ async def _wait_for_height(client: Client, height: int) -> None:
     raise unexpected("catching up", f"block {height} within {CATCH_UP_S:.0f} s", "less")
 
 
-def _kill(node: ListedNode) -> None:
-    import os
-
-    os.kill(node.pid, signal.SIGKILL)
+def _kill(home: Path) -> None:
+    process = find_node(home)
+    if process is None:
+        raise unexpected("a running node", f"that of {home.name}", "none")
+    send_signal(process, signal.SIGKILL)
 
 
 def _end(running: "subprocess.Popen[bytes]") -> None:
@@ -567,9 +589,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _clean_up(stage: Stage) -> None:
     """Stop every node of this demo, listed or not, and remove its directory."""
-    for pid in find_nodes(stage.network):
-        stop_node(pid, stage.network)
-    shutil.rmtree(stage.directory, ignore_errors=True)
+    for process in find_nodes(stage.network):
+        stop_process(process)
+    remove_folder(stage.directory)
 
 
 def _say_what_is_kept(stage: Stage) -> None:

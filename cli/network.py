@@ -2,7 +2,8 @@
 
 Rule 1: `up` returns when every node is ready; the nodes go on without it. Where one does not get ready, those
 that were started are stopped again.
-Rule 2: `down` stops the processes of this network and no others.
+Rule 2: `down` stops the processes of this network and no others (cli/processes.py, rules 2 and 3): also where the
+folder was moved, or `up` was ended before it had listed them.
 """
 
 import asyncio
@@ -19,12 +20,16 @@ from cli.passphrases import passphrase_for, passphrase_option
 from cli.processes import (
     LOG_FILE,
     NETWORK_FILE,
+    PROCESS_FILE,
     ListedNode,
     NetworkFile,
-    is_node_of,
+    Process,
+    find_listed,
+    find_node,
     read_network_file,
     start_node,
     stop_node,
+    stop_process,
 )
 from cli.times import now_ms
 from ledger.encoding.records import Json, to_json
@@ -115,27 +120,32 @@ def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """
     from node.home.home import GENESIS_FILE, Home, load_genesis
 
+    if passphrase_file is not None:
+        # Read here first: the nodes could only say in their logs that they cannot.
+        passphrase_for("the nodes", passphrase_file)
     genesis = load_genesis(directory / GENESIS_FILE)
     members = _validators(genesis)
     homes = {member: Home.open(directory / member) for member in members}
-    running = {node.member: node for node in _listed(directory) if _is_running(directory, node)}
+    running: list[ListedNode] = []
     listed: list[ListedNode] = []
-    started: list[tuple[int, Path]] = []
+    started: list[Path] = []
     try:
         for member, home in homes.items():
-            if member in running:
-                listed.append(running[member])
-                continue
             url = f"http://{home.require_node().api}"
-            process = start_node(home.path, passphrase_file=passphrase_file)
-            started.append((process.pid, home.path))
-            listed.append(ListedNode(member, url, process.pid))
+            process = _process_of(directory, member)
+            if process is None:
+                pid = start_node(home.path, passphrase_file=passphrase_file).pid
+                started.append(home.path)
+                listed.append(ListedNode(member, url, pid))
+            else:
+                running.append(ListedNode(member, url, process.pid))
+                listed.append(running[-1])
         _write_network_file(directory, listed)
         asyncio.run(_wait_until_ready(directory, listed))
     except BaseException:
-        for pid, path in started:
-            stop_node(pid, path)
-        _write_network_file(directory, list(running.values()))
+        for path in started:
+            stop_node(path)
+        _write_network_file(directory, running)
         raise
     print_answer(
         as_json=as_json,
@@ -207,8 +217,12 @@ def down(directory: Path, as_json: bool) -> None:
     Example:
       luohu network down mynet
     """
-    nodes = read_network_file(directory).nodes
-    stopped = [node.member for node in nodes if stop_node(node.pid, directory / node.member)]
+    stopped: list[str] = []
+    for member in _started(directory):
+        process = _process_of(directory, member)
+        if process is not None:
+            stop_process(process)
+            stopped.append(member)
     _write_network_file(directory, [])
     value: dict[str, Json] = {"stopped": [*stopped]}
     print_answer(as_json=as_json, value=value, lines=[f"stopped: {', '.join(stopped) or 'none was running'}"])
@@ -219,12 +233,27 @@ def _validators(genesis: Genesis) -> list[str]:
     return [member.id for member in members if member.node is not None and member.node.kind == VALIDATOR]
 
 
-def _listed(directory: Path) -> tuple[ListedNode, ...]:
-    return read_network_file(directory).nodes if (directory / NETWORK_FILE).exists() else ()
+def _started(directory: Path) -> list[str]:
+    """Return the members whose nodes `up` started, listed or not. Raises CommandError where it never ran here."""
+    known = sorted(path.parent.name for path in directory.glob(f"*/{PROCESS_FILE}"))
+    if known and not (directory / NETWORK_FILE).exists():
+        return known
+    listed = [node.member for node in read_network_file(directory).nodes]
+    return [*dict.fromkeys([*listed, *known])]
+
+
+def _process_of(directory: Path, member: str) -> Process | None:
+    """Return the process of a member's node, if it runs: as its home says, or by an id of an earlier release's list."""
+    process = find_node(directory / member)
+    if process is not None or not (directory / NETWORK_FILE).exists():
+        return process
+    listed = next((node for node in read_network_file(directory).nodes if node.member == member), None)
+    return None if listed is None else find_listed(directory / member, listed.pid)
 
 
 def _is_running(directory: Path, node: ListedNode) -> bool:
-    return is_node_of(node.pid, directory / node.member)
+    process = _process_of(directory, node.member)
+    return process is not None and process.pid == node.pid
 
 
 def _write_network_file(directory: Path, nodes: list[ListedNode]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.exits import FINE, INTERRUPTED
-from cli.processes import find_nodes
+from cli.processes import find_nodes, send_signal
 from tests.support.sources import ROOT
 
 pytestmark = pytest.mark.slow
@@ -58,8 +58,8 @@ def test_a_kept_demo_with_a_file_runs_on_says_what_to_try_and_ends_when_told(tmp
         assert [luohu(*words) for words in tried] == [FINE, FINE, FINE]
     finally:
         left = find_nodes(network)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
+        for process in left:
+            send_signal(process, signal.SIGKILL)
     assert left == []
 
 

@@ -48,7 +48,7 @@ class Cluster:
     def stop(self) -> None:
         for member, process in self.processes.items():
             home = self.network.homes[member].path
-            stop_node(process.pid, home)
+            stop_node(home)
             process.wait()
             # What is left of a node's parts at the end of its interpreter complains there.
             assert "Error in" not in (home / LOG_FILE).read_text()
