@@ -73,7 +73,7 @@ def verify_manifest(manifest: Path, out: Path, question: BulkQuestion, *, jobs: 
         with Journal.open(journal, _binding(content, question), load_key()) as kept:
             resumed_count = _answer_all(kept, rows, question.settings, jobs)
             summary = _write_answers(kept, out, resumed_count)
-        journal.unlink()
+        POSIX_FILES.remove(journal)
     except OSError as error:
         raise unreadable(str(error.filename or out), error) from error
     return summary
@@ -116,7 +116,7 @@ def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) 
     except ValueError as error:
         raise manifest_refused(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
     proof_path = str(path.parent / proof) if proof else None
-    return Row(number, str(document), proof_path, asked, max_age_ms, bool(bundle))
+    return Row(number, str(document), proof_path, asked, max_age_ms, bool(bundle), str(path.parent))
 
 
 def _binding(content: bytes, question: BulkQuestion) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from cli.exits import wrong_usage
 from cli.files import FILE, read_trusted_root
 from cli.output import json_option, print_answer
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
+from node.files.reading import open_named
 
 PORT_MAX = 65_535
 
@@ -44,6 +46,14 @@ def serve(trust_path: Path, host: str, port: int, requests: Path | None, as_json
     from cli.nodes import configure_log
 
     trust = read_trusted_root(trust_path)
+    if requests is not None and not requests.is_dir():
+        raise wrong_usage(
+            str(requests),
+            expected="the folder of your own requests",
+            found="something else" if requests.exists() else "nothing",
+            cure="Name a folder, or leave --requests out.",
+            code="path",
+        )
     configure_log()
     asyncio.run(_serve(trust, trust_path, host, port, requests, as_json=as_json))
 
@@ -78,5 +88,5 @@ async def _serve(
 
 
 def _load(path: Path) -> TrustedRoot:
-    with path.open("rb") as file:
+    with open_named(path) as file:
         return parse_trusted_root(file.read(TRUST_FILE_SIZE_MAX + 1))

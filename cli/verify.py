@@ -11,7 +11,7 @@ digest follow. Only what verified is written out, and never over another file.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import click
 
@@ -28,6 +28,7 @@ from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdi
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
 from node.files.durablefile import POSIX_FILES, create_file
+from node.files.reading import DOCUMENT_SIZE_MAX, open_piped, open_within
 from node.recipient.bulk import JOBS_MAX, BulkSettings
 from node.recipient.presented import InsideDocument, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
@@ -124,7 +125,8 @@ def verify(
     _check_bundle_call(document, proof_path, extract, as_bundle=as_bundle)
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
-        question = BulkQuestion(BulkSettings(trust, at), request_path, anchor_only, max_age)
+        settings = BulkSettings(trust, at, None if request_path is None else str(request_path))
+        question = BulkQuestion(settings, request_path, anchor_only, max_age)
         summary = verify_manifest(manifest, out, question, jobs=jobs or min(JOBS_MAX, os.cpu_count() or 1))
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
@@ -281,8 +283,15 @@ def _verify(
 ) -> AnchorVerdict | Verdict:
     """Verify a document with its proof, in whichever files they come, and write it out where that is asked."""
     files = shown.files
+
+    def open_file(each: Path) -> BinaryIO:
+        if each == files.document or shown.is_proof_named:
+            return open_piped(each, size_max=DOCUMENT_SIZE_MAX)
+        # It stands beside the document, where others may have put it.
+        return open_within(each.parent, each.name)
+
     try:
-        with files.opened(lambda named: named.open("rb")) as opened:
+        with files.opened(open_file) as opened:
             shown.inside = opened.inside
             verdict = ask(verifier, opened.pieces(), opened.proof, request, time)
             if extract is not None:

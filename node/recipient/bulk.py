@@ -8,12 +8,13 @@ names the archive as the proof, and the document inside by its name and digest.
 Rule 4: workers hold no more than WINDOW_PER_JOB parts of CHUNK_ROWS rows each, however many rows there are.
 Rule 5: an answer of an earlier call counts only for the bytes that are read now, document, proof and request, under
 the same row and the same time asked about; one about the present only for RECALL_MS. All else is verified.
+Rule 6: the files of a row are named by a list and lie where others may put them: no link is followed
+(node/files/reading.py, rule 2).
 """
 
 import hashlib
 import os
 import signal
-import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -33,6 +34,7 @@ from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
 from ledger.verdicts import STEP_FILES, VerificationError
 from ledger.verifier import Document, Verifier
 from node.clock import Clock, SystemClock
+from node.files.reading import DOCUMENT_SIZE_MAX, open_listed, open_named
 from node.recipient.presented import InsideDocument, OpenedFiles, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
 
@@ -79,7 +81,8 @@ class Row:
     """One document to verify: the line it stands on, its files, and how old its proof may be.
 
     `proof` is None where none was named: it stands beside the document, or in one archive with it. `is_bundle` says
-    that the latter was asked for. `request` is None where the anchor alone is verified.
+    that the latter was asked for. `request` is None where the anchor alone is verified. `folder` is that of the list
+    which names these files: below it no link is followed, and neither is a file's own name where it is None.
     """
 
     number: int
@@ -88,11 +91,17 @@ class Row:
     request: str | None
     max_age_ms: int
     is_bundle: bool = False
+    folder: str | None = None
 
     def files(self) -> PresentedFiles:
         """Return which files are document and proof."""
         proof = None if self.proof is None else Path(self.proof)
         return tell_files(Path(self.document), proof, as_bundle=self.is_bundle)
+
+    def open_listed(self, path: Path) -> BinaryIO:
+        """Open a file that the row names, or what stands beside one. Raises OSError."""
+        folder = path.parent if self.folder is None else Path(self.folder)
+        return open_listed(path, folder=folder, size_max=DOCUMENT_SIZE_MAX)
 
     def shown_proof(self, files: PresentedFiles) -> str:
         """Return what the answer names as the proof: what the row named, what stands beside it, or the archive."""
@@ -138,10 +147,14 @@ def recall_nothing(_row: Row) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BulkSettings:
-    """What all rows share: the trusted root, and the past time asked about (None: the present, row by row)."""
+    """What all rows share: the trusted root, and the past time asked about (None: the present, row by row).
+
+    `request` is the path that the user named for every row without one of its own: a link to it is followed.
+    """
 
     trust: TrustedRoot
     at_ms: int | None
+    request: str | None = None
 
 
 class BulkVerification:
@@ -150,6 +163,7 @@ class BulkVerification:
     def __init__(self, settings: BulkSettings, *, clock: Clock | None = None) -> None:
         self._verifier = Verifier(settings.trust)
         self._at_ms = settings.at_ms
+        self._request = settings.request
         self._clock = clock or SystemClock()
 
     def answer(self, row: Row, earlier: EarlierAnswer | None = None) -> RowAnswer:
@@ -158,10 +172,10 @@ class BulkVerification:
         files = row.files()
         inside, basis = None, ""
         try:
-            with files.opened(_open) as opened:
+            with files.opened(row.open_listed) as opened:
                 inside = opened.inside
                 content = _hash_document(opened)
-                request = None if row.request is None else _read_request(row.request)
+                request = None if row.request is None else self._read_request(row)
                 basis = _basis(row, content, opened, request)
                 if earlier is not None and self._counts(earlier, basis, time.at_ms):
                     return _recalled(earlier)
@@ -191,6 +205,12 @@ class BulkVerification:
     ) -> dict[str, Json]:
         asked = None if request is None else Request.decode(request)
         return verdict_to_json(ask(self._verifier, document, proof, asked, time), at_ms=time.at_ms)
+
+    def _read_request(self, row: Row) -> bytes:
+        path = Path(f"{row.request}")
+        with open_named(path) if row.request == self._request else row.open_listed(path) as file:
+            # One byte past its limit: the decoder refuses a longer one by its own rule.
+            return file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1)
 
 
 def answer_rows(
@@ -248,12 +268,6 @@ def _hash_document(opened: OpenedFiles) -> Content:
     return Content(*content_root(opened.pieces()))
 
 
-def _read_request(path: str) -> bytes:
-    with _open(Path(path)) as file:
-        # One byte past its limit: the decoder refuses a longer one by its own rule.
-        return file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1)
-
-
 def _basis(row: Row, content: Content, opened: OpenedFiles, request: bytes | None) -> str:
     """Return a digest of all that an answer stands on, but for what all rows share."""
     inside = opened.inside
@@ -275,15 +289,6 @@ def _digest(row: Row, *read: bytes) -> str:
     parts = (settings.encode(), *map(os.fsencode, names), *read)
     # Each by its own digest: no part can run into the next.
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def _open(path: Path) -> BinaryIO:
-    # Without blocking: a pipe that is named by mistake would hold its worker for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
 
 
 def _expected_file(row: Row, files: PresentedFiles, where: str) -> str:

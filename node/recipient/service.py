@@ -38,6 +38,7 @@ from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.openapi import describe
 from node.api.route import Answer, PartField, Route, RouteError, refusal, require_number, respond
 from node.clock import Clock, SystemClock
+from node.files.reading import DOCUMENT_SIZE_MAX, open_within
 from node.recipient.form import Form, read_form
 from node.recipient.presented import (
     BUNDLE_PART,
@@ -52,7 +53,6 @@ from node.recipient.presented import (
 from node.recipient.question import TimeAsked, ask, ask_disclosure
 
 FORMS_MAX: Final = 32
-DOCUMENT_SIZE_MAX: Final = 64 * 1024**3
 # Held while it is read, unlike a document: what is larger comes as two parts.
 BUNDLE_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
@@ -272,7 +272,7 @@ class RecipientService:
         if not _NAME.fullmatch(name):
             raise _fault("request_name", "the name of a file in the folder of requests", ascii(name)[:80])
         try:
-            with (self._requests / name).open("rb") as file:
+            with open_within(self._requests, name) as file:
                 return Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
         except OSError as error:
             raise RouteError(

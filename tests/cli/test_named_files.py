@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -186,13 +185,23 @@ def test_two_files_named_the_wrong_way_round_are_refused_with_a_cure(
     assert said.startswith("REFUSED: files-exchanged\n") and "other way round" in said and "對調" in said
 
 
-def test_a_document_may_come_through_a_pipe(folder: Path) -> None:
-    pipe = folder / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(honest().document,))
-    writer.start()
-    assert verify(folder, str(pipe), "--proof", str(folder / "the-proof")) == FINE
-    writer.join(10)
+def test_a_document_may_be_piped_in(folder: Path) -> None:
+    out, into = os.pipe()
+    with os.fdopen(into, "wb") as end:
+        end.write(honest().document)
+    try:
+        assert verify(folder, f"/dev/fd/{out}", "--proof", str(folder / "the-proof")) == FINE
+    finally:
+        os.close(out)
+
+
+def test_a_pipe_that_was_not_piped_in_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+    assert verify(folder, str(folder / "pipe"), "--proof", str(folder / "the-proof")) == USAGE
+    assert "found:    a named pipe" in capsys.readouterr().err
+    (folder / "report.pdf.proof").symlink_to("the-proof")
+    assert verify(folder, str(folder / "report.pdf")) == USAGE
+    assert "found:    a link" in capsys.readouterr().err
 
 
 # -- writing it out --------------------------------------------------------------------------------------

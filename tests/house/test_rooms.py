@@ -82,8 +82,8 @@ MAY_IMPORT = {
         "ledger.encoding, ledger.generated, node words, node.client, node.consensus, node.replica, node.storage, "
         "node.sync"
     ),
-    # No node: a service on loopback with the API's routes and limits.
-    "node.recipient": "ledger errors, ledger.encoding, ledger.trees, ledger, node words, node.api",
+    # No node: a service on loopback with the API's routes and limits. It opens files that others name.
+    "node.recipient": "ledger errors, ledger.encoding, ledger.trees, ledger, node words, node.files, node.api",
     # The process, which puts all of it together.
     "node": (
         "ledger errors, ledger.encoding, ledger.trees, ledger.rules, ledger.chain, ledger, node words, "

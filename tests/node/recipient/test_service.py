@@ -201,6 +201,48 @@ def test_a_caller_may_name_a_request_of_the_folder_and_nothing_outside_it(
     serve(story, without)
 
 
+def test_what_others_put_into_the_folder_of_requests_is_neither_followed_nor_waited_for(
+    story: Story, tmp_path: Path
+) -> None:
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(story.request.encode())
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "zero").symlink_to("/dev/zero")
+    (folder / "inner").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "endless").touch()
+    os.truncate(folder / "endless", 1024**4)
+    (folder / "loan-4711").write_bytes(story.request.encode())
+
+    async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        async def ask(name: str) -> tuple[int, dict[str, Any]]:
+            named = parts_of(story, request=None, request_name=name)
+            return await post(session, url + "/v1/verify", form_of(named))
+
+        for name, found in (
+            ("link", "link: a link"),
+            ("zero", "zero: a link"),
+            ("pipe", "pipe: a named pipe"),
+            ("inner", "inner: a directory"),
+        ):
+            status, answer = await ask(name)
+            assert (status, check_fault(answer)) == (404, "unknown"), name
+            assert answer["error"]["found"] == found
+        assert check_fault((await ask("endless"))[1]) == "encoding"
+        assert (await ask("loan-4711"))[0] == 200, "it goes on"
+
+    serve(story, scenario, requests=folder)
+    # The folder itself is the user's, and may be a link.
+    (tmp_path / "linked").symlink_to("requests")
+
+    async def linked(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
+        named = parts_of(story, request=None, request_name="loan-4711")
+        assert (await post(session, url + "/v1/verify", form_of(named)))[0] == 200
+
+    serve(story, linked, requests=tmp_path / "linked")
+
+
 def test_the_anchor_alone_has_a_route_of_its_own_name(story: Story) -> None:
     async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
         unpresented = replace(story.proof, presentation=None).encode()
