@@ -2,7 +2,9 @@
 
 Rule 1: a document is anchored once: where its proof lies beside it, nothing is done; a proof that belongs to
 something else is never overwritten.
-Rule 2: what a crash or an outage left in the register is finished first, and counts for the documents that it holds.
+Rule 2: every document is read before the register is opened, which one process has at a time: nothing that is slow to
+read keeps it from others.
+Rule 3: what a crash or an outage left in the register is finished first, and counts for the documents that it holds.
 """
 
 import asyncio
@@ -26,20 +28,21 @@ from cli.times import now_ms, to_moment
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.proofs import Proof
+from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, Proof
 from ledger.rules.operations import RevokeAnchor
 from ledger.rules.state import Anchor, anchor_key
-from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import TrustedRoot
 from node.client.answers import Answer
-from node.client.issuing.draft import draft_of_file, proof_path_of
+from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox, Settled
 from node.client.issuing.register import REGISTER, Register
 from node.client.nodes import Nodes
 from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
+from node.files.reading import open_within
 
 ROOT_DIGITS: Final = 64
+PROOF_FILE_SIZE_MAX: Final = len(PROOF_MAGIC) + PROOF_SIZE_MAX
 REASONS: Final = ("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other")
 
 
@@ -96,7 +99,7 @@ def anchor(
     root = root_of_home(trust_path, member.home.genesis)
     settled = asyncio.run(_anchor(rows, schema, member, root, urls))
     new = {issued.proof_path for issued in settled.delivered}
-    proofs = [proof_path_of(row.file.resolve()) for row in rows]
+    proofs = [proof_path_of(row.file) for row in rows]
     anchors: list[Json] = [
         {"root": batch.root.hex(), "height": batch.height, "documents_count": batch.leaf_count}
         for batch in settled.anchored
@@ -229,26 +232,19 @@ async def _anchor(
     root: TrustedRoot,
     urls: tuple[str, ...],
 ) -> Settled:
+    _check_schema(member, schema)
+    drafts = _drafts(rows, schema)
     with _register(member) as register:
         async with connect_all(urls) as nodes:
-            _check_schema(member, schema)
             outbox = _outbox(register, nodes, member, root)
             before = await outbox.settle()
-            new = [row for row in rows if not _is_anchored(row, schema, member)]
-            progress = Progress("anchoring", len(new))
-            drafts = []
-            for count, row in enumerate(new, 1):
-                try:
-                    draft = draft_of_file(
-                        row.file, schema=schema, holder_key=row.holder_key, expires_ms=row.expires_ms
-                    )
-                except OSError as error:
-                    raise unreadable(str(row.file), error) from error
-                drafts.append(draft)
-                progress.update(count)
-            register.collect(drafts, now_ms=now_ms())
+            new = [
+                draft
+                for row, draft in zip(rows, drafts, strict=True)
+                if not _is_anchored(row, draft, schema, member)
+            ]
+            register.collect(new, now_ms=now_ms())
             after = await outbox.settle()
-            progress.finish()
     return Settled(
         before.anchored + after.anchored, before.revoked + after.revoked, before.delivered + after.delivered
     )
@@ -306,21 +302,43 @@ def _check_schema(member: SigningMember, schema: str) -> None:
         )
 
 
-def _is_anchored(document: ManifestRow, schema: str, member: SigningMember) -> bool:
-    """Say whether the document's proof lies beside it already. Raises CommandError where another's does."""
+def _drafts(rows: tuple[ManifestRow, ...], schema: str) -> list[Draft]:
+    """Return a draft of each document. Raises CommandError where one cannot be read."""
+    progress = Progress("reading", len(rows))
+    drafts: list[Draft] = []
+    for row in rows:
+        try:
+            draft = draft_of_file(
+                row.file,
+                schema=schema,
+                holder_key=row.holder_key,
+                expires_ms=row.expires_ms,
+                folder=row.folder,
+            )
+        except OSError as error:
+            raise unreadable(str(row.file), error) from error
+        drafts.append(draft)
+        progress.update(len(drafts))
+    progress.finish()
+    return drafts
+
+
+def _is_anchored(document: ManifestRow, draft: Draft, schema: str, member: SigningMember) -> bool:
+    """Say whether the document's proof lies beside it already. Raises CommandError where something else does."""
     path = proof_path_of(document.file)
-    if not path.exists():
-        return False
     try:
-        proof = Proof.decode(read_proof(path))
+        with open_within(path.parent, path.name) as file:
+            encoded = file.read(PROOF_FILE_SIZE_MAX + 1)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+    try:
+        proof = Proof.decode(encoded)
         metadata = proof.opening.decoded_metadata()
     except LedgerError as error:
         raise _foreign_proof(path, error.found) from error
-    try:
-        with document.file.open("rb") as file:
-            content = content_root(iter(lambda: file.read(CHUNK_SIZE), b""))
-    except OSError as error:
-        raise unreadable(str(document.file), error) from error
+    content = (draft.content.size, draft.content.root)
     found = (proof.chain_id, metadata.issuer, metadata.schema, metadata.holder_key, metadata.expires_ms)
     expected = (member.chain_id, member.id, schema, document.holder_key, document.expires_ms)
     if found != expected or content != (proof.opening.size, proof.opening.content_root):

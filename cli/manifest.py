@@ -2,7 +2,7 @@
 
 Rule 1: a manifest is CSV (`cli.csvfile`). A row is file, holder key, expiry; the last two may be
 empty: no holder key (bearer documents only), and the expiry given for all.
-Rule 2: a file is named relative to the manifest, and once.
+Rule 2: a file is named relative to the manifest, and once. It is no link: others may have put one there.
 Rule 3: every refusal names its line. Nothing is anchored unless every row is right.
 """
 
@@ -23,11 +23,15 @@ COLUMNS: Final = "file, holder key, expiry"
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One document: its file, its holder key and its expiry in milliseconds, where there are any."""
+    """One document: its file, its holder key and its expiry in milliseconds, where there are any.
+
+    `folder` is that of the manifest; None where the user named the file.
+    """
 
     file: Path
     holder_key: PublicKey | None
     expires_ms: int | None
+    folder: Path | None = None
 
 
 def read_manifest(path: Path, *, expires_ms: int | None) -> tuple[ManifestRow, ...]:
@@ -61,4 +65,4 @@ def _parse(path: Path, where: str, cells: list[str], expires_ms: int | None) -> 
         expires = parse_time(expiry) if expiry else expires_ms
     except ValueError as error:
         raise manifest_refused(where, "a date like 2026-12-31, or nothing", ascii(expiry)[:80]) from error
-    return ManifestRow(path.parent / name, holder_key, expires)
+    return ManifestRow(path.parent / name, holder_key, expires, path.parent)

@@ -1,6 +1,7 @@
 """`luohu anchor` and `luohu revoke` over the register: nothing twice, nothing lost, the next node where one is down."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,11 @@ from cli import anchor as commands
 from cli.exits import FINE, NO, UNREACHABLE, USAGE
 from cli.homes import SigningMember
 from cli.program import run
+from ledger.encoding.keys import PublicKey
 from ledger.proofs import Proof
+from node.client.issuing.draft import Draft, draft_of_file
 from node.client.issuing.register import REGISTER
+from node.files.durablefile import POSIX_FILES
 from tests.node.client.test_issuing import HOLDER, ISSUER, VERIFIER, operations_of
 from tests.support.consortium import REPORT, make_genesis, member_key_of
 from tests.support.memory_node import MemoryNode
@@ -105,6 +109,62 @@ def test_what_an_outage_left_is_finished_by_the_next_command(counter: Counter) -
     assert len(counter.answer()["anchors"]) == 1
     counter.verify(file)
     assert operations_of(counter.node) == ["anchor"]
+
+
+def test_a_proof_lies_beside_the_name_that_was_given_though_it_is_a_link(counter: Counter) -> None:
+    inbox = counter.folder / "inbox"
+    inbox.mkdir()
+    target, link = counter.file("inbox/target.pdf"), counter.folder / "link.pdf"
+    link.symlink_to("inbox/target.pdf")
+    assert counter.anchor(link, "--holder", HOLDER) == FINE
+    assert counter.answer()["proofs"] == [f"{link}.proof"]
+    assert [*inbox.iterdir()] == [target] and link.is_symlink()
+    counter.verify(link)
+    assert counter.anchor(link, "--holder", HOLDER) == FINE
+    assert counter.answer()["already_anchored_count"] == 1
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "directory"])
+def test_where_no_proof_can_be_written_nothing_is_recorded(kind: str, counter: Counter) -> None:
+    file = counter.file("a.pdf")
+    proof = counter.folder / "a.pdf.proof"
+    match kind:
+        case "link":
+            proof.symlink_to(counter.file("other"))
+        case "dangling link":
+            proof.symlink_to("nowhere")
+        case "pipe":
+            os.mkfifo(proof)
+        case _:
+            proof.mkdir()
+    assert counter.anchor(file, "--holder", HOLDER) == USAGE
+    assert json.loads(counter.output())["error"]["where"] == f"{proof}"
+    assert operations_of(counter.node) == [] and not (counter.folder / "nowhere").exists()
+
+
+def test_documents_are_read_before_the_register_is_taken_from_others(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(
+        path: Path,
+        *,
+        schema: str,
+        holder_key: PublicKey | None,
+        expires_ms: int | None,
+        folder: Path | None,
+    ) -> Draft:
+        POSIX_FILES.lock(counter.folder / "register.lock").release()
+        read.append(path)
+        return draft_of_file(path, schema=schema, holder_key=holder_key, expires_ms=expires_ms, folder=folder)
+
+    (counter.folder / "data").mkdir()
+    (counter.folder / "data" / f"{REGISTER}.lock").hardlink_to(counter.file("register.lock"))
+    monkeypatch.setattr(commands, "draft_of_file", reading)
+    files = [counter.file(f"{n}.pdf") for n in range(3)]
+    assert counter.anchor(*files, "--holder", HOLDER) == FINE
+    assert read == files
 
 
 def test_the_next_url_is_asked_where_one_is_down(counter: Counter) -> None:

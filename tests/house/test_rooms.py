@@ -92,7 +92,7 @@ MAY_IMPORT = {
     ),
     # `audit` reads a stopped node's store, `explain` its core log, `serve` is a recipient's, `node` the process.
     "cli": (
-        "ledger errors, ledger.encoding, ledger.trees, ledger.rules, ledger, node words, node.files, "
+        "ledger errors, ledger.encoding, ledger.rules, ledger, node words, node.files, "
         "node.network, node.storage, node.replica, node.consent, node.home, node.api, node.client, "
         "node.client.issuing, node.recipient, node"
     ),

@@ -2,7 +2,9 @@
 
 Rule 1: a draft holds no bytes of the document: its size, the root over its chunks, and what the metadata will say.
 Rule 2: times in metadata are coarse: the issue time is the start of a UTC day, so that it is everybody's of that day.
-Rule 3: media types come from Python's own table: what a machine adds to it would make commitments differ.
+Rule 3: a document's proof lies beside it under the name by which it was named. Where that name is a link, the proof
+lies beside the link: there it is looked for with the document.
+Rule 4: media types come from Python's own table: what a machine adds to it would make commitments differ.
 """
 
 import mimetypes
@@ -18,6 +20,7 @@ from ledger.encoding.records import pack
 from ledger.errors import WrongCall
 from ledger.proofs import PROOF_SUFFIX
 from ledger.trees.merkle import CHUNK_SIZE, Content, content_root
+from node.files.reading import DOCUMENT_SIZE_MAX, open_listed, open_named
 
 REFERENCE_SIZE_MAX: Final = 256
 SALT_SIZE: Final = 32
@@ -106,18 +109,27 @@ def draft_of_file(
     holder_key: PublicKey | None,
     reference: str | None = None,
     expires_ms: int | None = None,
+    folder: Path | None = None,
 ) -> Draft:
-    """Return the draft of a file, whose proof will be written beside it. Raises OSError. Reads all of it."""
+    """Return the draft of a file, whose proof will be written beside it. Raises OSError. Reads all of it.
+
+    `folder` is that of a list which names the file, if one does: below it no link is followed. A file has at most
+    DOCUMENT_SIZE_MAX bytes (64 GiB), and is no pipe.
+    """
     require_instance("path", path, Path, cure="Give Path(path); draft_of_bytes takes the bytes.")
-    with path.open("rb") as file:
+    with (
+        open_named(path, size_max=DOCUMENT_SIZE_MAX)
+        if folder is None
+        else open_listed(path, folder=folder, size_max=DOCUMENT_SIZE_MAX)
+    ) as file:
         content = Content(*content_root(iter(lambda: file.read(CHUNK_SIZE), b"")))
-    proof_path = proof_path_of(path.resolve())
+    proof_path = proof_path_of(path)
     return Draft(reference, schema, media_type_of(path), content, holder_key, expires_ms, proof_path)
 
 
 def proof_path_of(document: Path) -> Path:
-    """Return where a document's proof goes: beside it."""
-    return document.with_name(document.name + PROOF_SUFFIX)
+    """Return where a document's proof goes, as an absolute path: beside it, by the name that it was given."""
+    return document.parent.resolve() / f"{document.name}{PROOF_SUFFIX}"
 
 
 def media_type_of(document: Path) -> str:
