@@ -12,7 +12,6 @@ Rule 6: a wallet keeps the trusted root that its owner named. Another takes its 
 and as new or newer (ledger/trust.py, rule 7). A wallet without one is written as it was before there were any.
 """
 
-import os
 import secrets
 import struct
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from ledger.trust import TrustedRoot, check_replaces
 from node.errors import SetupError
 from node.files.durablefile import (
     POSIX_FILES,
+    Access,
     FileLock,
     FileLocked,
     FileOperations,
@@ -41,6 +41,7 @@ from node.files.durablefile import (
     replace_file,
 )
 from node.files.keyfiles import Passphrase
+from node.files.reading import UnfitFile
 
 HOLDER: Final = "holder"
 CONSENT: Final = "consent"
@@ -176,8 +177,8 @@ class Wallet:
     def load(cls, path: Path, passphrase: Passphrase, *, files: FileOperations = POSIX_FILES) -> "Wallet":
         """Open a wallet. Raises WalletError, or UnfitEnvironment where libraries here err."""
         require_fit()
-        if not path.exists():
-            # Checked before the lock, which would leave a file beside a mistyped name.
+        # Checked before the lock, which would leave a file beside a mistyped name.
+        if _find(files, path) is None:
             raise WalletError(
                 where=path,
                 expected="a wallet file",
@@ -270,7 +271,7 @@ class Wallet:
             raise self._unwritten(error) from error
         try:
             self._save_keys(tuple(key for key in self.keys if key is not erased))
-            self._files.write_at(old, bytes(os.fstat(old).st_size), 0)
+            self._files.write_at(old, bytes(self._files.size(old)), 0)
             self._files.sync(old)
         except OSError as error:
             cure = "the key is gone from the wallet; erase the disk's free space to be sure"
@@ -278,7 +279,7 @@ class Wallet:
                 where=self._path, expected="the old file overwritten", found=_reason(error), cure=cure
             ) from error
         finally:
-            os.close(old)
+            self._files.close(old)
 
     def close(self) -> None:
         """Release the lock; everything is durable already."""
@@ -353,6 +354,14 @@ def is_wallet(content: bytes) -> bool:
 def _check_distinct(keys: tuple[WalletKey, ...]) -> None:
     if len({key.public for key in keys}) != len(keys):
         raise EncodingError(where="wallet", expected="distinct keys", found="one twice")
+
+
+def _find(files: FileOperations, path: Path) -> Access | None:
+    try:
+        return files.find_access(path)
+    except OSError as error:
+        cure = error.cure if isinstance(error, UnfitFile) else "check the path"
+        raise WalletError(where=path, expected="a wallet file", found=_reason(error), cure=cure) from error
 
 
 def _take_lock(path: Path) -> FileLock:
