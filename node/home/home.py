@@ -12,8 +12,6 @@ chain registers, whatever their file's name; `member.pem` is always the member's
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from ledger.genesis import (
 from ledger.rules.operations import next_key_commitment
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
 from node.files.durablefile import POSIX_FILES, write_fresh
+from node.files.folders import make_folder, remove_folder
 from node.files.keyfiles import DevelopmentKey, Protection, create_key_file, load_key_file
 from node.home.development import has_published_key, is_published
 from node.home.settings import NODE_FILE, HomeSettings, NodeSettings, format_settings, parse_settings
@@ -218,7 +217,7 @@ class Home:
             self._load_key(MEMBER_NEXT_KEY, protection, registered)
             retired = keys / f"member-retired-{sequence - 1}.pem"
             if not retired.exists():
-                retired.hardlink_to(current)
+                POSIX_FILES.link(current, retired)
             POSIX_FILES.rename(following, current)
         if after.exists() and not following.exists():
             POSIX_FILES.rename(after, following)
@@ -271,7 +270,7 @@ class Home:
         key, certificate = self.path / KEYS / f"{name}.pem", self.path / KEYS / f"{name}.crt"
         if not certificate.exists():
             # A crash came between the two: a key whose certificate was never written was never shown.
-            key.unlink(missing_ok=True)
+            POSIX_FILES.remove(key)
             _check_protection(self.genesis.content, protection, where=str(key))
             create_tls_files(key=key, certificate=certificate, identity=fresh, protection=protection)
         return self._load_tls(name, protection)
@@ -346,13 +345,13 @@ def fresh_directory(path: Path) -> Iterator[Path]:
         raise ConfigError(
             where=f"{path.parent}", expected="a directory", found="none", cure="create it first"
         )
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+    fresh = make_folder(path.parent, prefix=f".{path.name}.", suffix=".new")
     try:
         yield fresh
         POSIX_FILES.sync_directory(fresh)
         POSIX_FILES.rename(fresh, path)
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_folder(fresh)
         raise
     POSIX_FILES.sync_directory(path.parent)
 

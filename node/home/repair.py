@@ -9,8 +9,6 @@ Rule 4: a home that a node runs on is left alone.
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,9 @@ from ledger.trees.statepages import check_pages, walk
 from ledger.trees.statetree import value_hash
 from node.errors import StoreError, VoteLogError
 from node.files.configfile import ConfigError
-from node.files.durablefile import FileLock, FileLocked, PrivateFileError, read_private
+from node.files.durablefile import POSIX_FILES, FileLock, FileLocked, PrivateFileError, read_private
+from node.files.folders import copy_file, passing_folder
+from node.files.reading import open_within
 from node.home.home import KEYS, MEMBER_KEY, TLS_CERTIFICATE, TLS_KEY, VALIDATOR_KEY, Home
 from node.storage.database import DatabaseError
 from node.storage.leveldb import LevelDatabase
@@ -173,15 +173,16 @@ def _require(is_right: bool, expected: str, found: str) -> None:
 @contextmanager
 def _examined(path: Path) -> Iterator[Path]:
     """Give a copy of a database to open: opening one changes some of its files."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".examined-") as directory:
-        copy = Path(directory) / path.name
+    with passing_folder(path.parent, prefix=".examined-") as directory:
+        copy = directory / path.name
         copy.mkdir()
         for each in path.iterdir() if path.is_dir() else ():
             if each.is_file() and each.name not in ("LOCK", "LOG", "LOG.old"):
                 if each.suffix in _UNCHANGING:
-                    (copy / each.name).hardlink_to(each)
+                    POSIX_FILES.link(each, copy / each.name)
                 else:
-                    shutil.copyfile(each, copy / each.name)
+                    with open_within(path, each.name) as file:
+                        copy_file(file, copy / each.name)
         yield copy
 
 

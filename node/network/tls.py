@@ -13,11 +13,9 @@ type than the keys that sign transactions and votes, so that one can never stand
 
 import os
 import ssl
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from secrets import token_hex
 
 from cryptography import x509
@@ -31,6 +29,8 @@ from ledger.encoding.digests import digest
 from ledger.encoding.records import pack
 from ledger.errors import LuohuError
 from ledger.rules.tlscertificates import SERIAL_SIZE, TlsCertificate
+from node.files.durablefile import POSIX_FILES, write_fresh
+from node.files.folders import passing_folder
 from node.files.pkcs8 import encrypt_pem
 
 CERTIFICATE_SIZE_MAX = 4096
@@ -241,10 +241,10 @@ def _load_identity(context: ssl.SSLContext, identity: TlsIdentity) -> None:
     # Elsewhere it exists for a moment, readable by us alone, and holds the key encrypted under a passphrase that
     # never leaves this function.
     passphrase = token_hex(32).encode()
-    with tempfile.TemporaryDirectory(prefix="luohu-tls-") as folder:
-        chain = Path(folder) / "identity.pem"
-        chain.touch(mode=0o600)
-        chain.write_bytes(encode_certificate_pem(identity) + encode_key_pem(identity, passphrase))
+    with passing_folder(None, prefix="luohu-tls-") as folder:
+        chain = folder / "identity.pem"
+        content = encode_certificate_pem(identity) + encode_key_pem(identity, passphrase)
+        write_fresh(POSIX_FILES, chain, content)
         context.load_cert_chain(chain, password=passphrase)
 
 
