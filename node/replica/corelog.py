@@ -29,6 +29,8 @@ from node.consensus.core import Simplex
 from node.consensus.effects import Effect
 from node.consensus.events import Event
 from node.consensus.image import take_image
+from node.files.durablefile import POSIX_FILES
+from node.files.reading import open_named, open_within
 from node.replica.corenotes import NOTE_SIZE_MAX, Opening, encode_event, encode_note, outcome_of
 
 logger = logging.getLogger(__name__)
@@ -120,11 +122,10 @@ class CoreLog:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             kept = find_segments(self._directory)
             for path in kept[: max(0, len(kept) - SEGMENTS_MAX + 1)]:
-                path.unlink()
+                POSIX_FILES.remove(path)
             number = 1 + (_number_of(kept[-1]) if kept else 0)
             path = self._directory / f"segment-{number:012}.log"
-            self._file = path.open("xb", buffering=0)
-            path.chmod(0o600)
+            self._file = FileIO(POSIX_FILES.create(path), "w")
             self._pending += MAGIC
             for frame in self._state_of(core):
                 self._write(frame)
@@ -210,7 +211,7 @@ def _number_of(segment: Path) -> int:
 
 def read_frames(path: Path) -> Iterator[bytes]:
     """Yield the contents of a segment's frames; a last one that is cut is not there. Raises CoreLogError."""
-    with path.open("rb") as file:
+    with open_within(path.parent, path.name) as file:
         _check_magic(path, file.read(len(MAGIC)))
         place = len(MAGIC)
         while len(head := file.read(_HEAD.size)) == _HEAD.size:
@@ -263,5 +264,6 @@ def code_digest() -> bytes:
     consensus = Path(node.consensus.core.__file__).parent
     rules = (Path(ledger.rules.certificates.__file__), Path(ledger.rules.leaders.__file__))
     for path in (*sorted(consensus.glob("*.py")), *rules):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        with open_named(path) as file:
+            digest.update(path.name.encode() + b"\0" + file.read())
     return digest.digest()
