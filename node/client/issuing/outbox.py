@@ -30,7 +30,7 @@ from node.client.nodes import Nodes
 from node.client.submission import sign_operations, submit_once
 from node.clock import Clock
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
-from node.files.durablefile import POSIX_FILES, FileOperations, replace_file
+from node.files.durablefile import POSIX_FILES, PRIVATE_MODE, FileOperations, write_file
 
 NODE_CODES: Final = frozenset(
     {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
@@ -161,7 +161,7 @@ class Outbox:
             self.register.mark_delivered(issued)
             raise
         if issued.proof_path is not None:
-            replace_file(self._files, issued.proof_path, proof.encode())
+            write_file(self._files, issued.proof_path, proof.encode(), mode=PRIVATE_MODE)
             self.register.mark_delivered(issued)
         return proof
 
