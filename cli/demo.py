@@ -595,6 +595,8 @@ def _clean_up(stage: Stage) -> None:
 
 
 def _say_what_is_kept(stage: Stage) -> None:
+    # The insider's record would stop its node again as soon as it is read.
+    stage.luohu("node", "repair", "--home", stage.network / KILLED)
     stage.luohu("network", "up", stage.network)
     stage.add(f"Kept in {stage.directory}, running. Try:")
     stage.add(f"  luohu network status {stage.network}")
