@@ -11,28 +11,18 @@ Rule 4: a line is an earlier answer and no more: whether it still counts is deci
 docs/verifying.md, Many documents, says what this protects from.
 """
 
-import errno
-import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from cli.exits import CommandError, wrong_usage
 from cli.output import warn
-from node.files.durablefile import (
-    EXPOSED_BITS,
-    POSIX_FILES,
-    PRIVATE_MODE,
-    PrivateFileError,
-    create_file,
-    read_private,
-)
+from node.files.durablefile import POSIX_FILES, PrivateFileError, create_file, open_own, read_own, take_lock
 from node.recipient.bulk import COLUMNS, EarlierAnswer, RowAnswer
 
 SYNC_LINES: Final = 1_000
@@ -57,9 +47,14 @@ class Journal:
     @classmethod
     def open(cls, path: Path, binding: str, key: bytes) -> "Journal":
         """Open the journal at `path`, or begin one. Raises CommandError or OSError."""
-        file = _open_own(path)
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = open_own(path)
+        except PrivateFileError as error:
+            cure = "Do not rely on it: remove it, or name another --out."
+            raise _refused(path, expected=error.expected, found=error.found, cure=cure) from error
+        file = os.fdopen(descriptor, "r+b")
+        try:
+            take_lock(descriptor)
             journal = cls(path, file, binding, key)
             journal._read()
         except BlockingIOError as error:
@@ -196,56 +191,15 @@ def _make_key(path: Path) -> bytes:
 
 
 def _read_key(path: Path) -> bytes:
-    key = read_private(path, size_max=KEY_SIZE)
-    if path.lstat().st_uid != os.geteuid() or len(key) != KEY_SIZE:
+    key = read_own(path, size_max=KEY_SIZE)
+    if len(key) != KEY_SIZE:
         raise PrivateFileError(
             where=path,
-            expected=f"{KEY_SIZE} bytes of your own",
-            found="another file",
+            expected=f"{KEY_SIZE} bytes",
+            found=f"{len(key)}",
             cure="remove it: a new one is made",
         )
     return key
-
-
-def _open_own(path: Path) -> BinaryIO:
-    """Make a journal, or open the one that is there. Raises CommandError or OSError."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        # What was made just now is our own, also on a disk that knows neither owners nor modes.
-        return os.fdopen(os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_MODE), "r+b")
-    except FileExistsError:
-        pass
-    try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise _unsafe(path, "a link") from error
-    try:
-        _check_own(path, os.fstat(descriptor))
-        return os.fdopen(descriptor, "r+b")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def _check_own(path: Path, status: os.stat_result) -> None:
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISREG(status.st_mode):
-        raise _unsafe(path, stat.filemode(status.st_mode))
-    if status.st_uid != os.geteuid():
-        raise _unsafe(path, f"a file of user {status.st_uid}")
-    if mode & EXPOSED_BITS or status.st_nlink != 1:
-        raise _unsafe(path, f"mode {mode:04o}, {status.st_nlink} names")
-
-
-def _unsafe(path: Path, found: str) -> CommandError:
-    return _refused(
-        path,
-        expected="a file of your own that nobody else can use (mode 0600), or nothing yet",
-        found=found,
-        cure="Do not rely on it: remove it, or name another --out.",
-    )
 
 
 def _refused(path: Path, *, expected: str, found: str, cure: str) -> CommandError:

@@ -28,6 +28,7 @@ from node.client.ledgerclient import LedgerClient
 from node.client.wallet import Wallet, is_wallet
 from node.errors import ClientError
 from node.files.durablefile import POSIX_FILES, FileOperations
+from node.files.reading import open_within
 
 _PIECE_SIZE: Final = 1024 * 1024
 _OVER: Final = "a consent that is proven to be withdrawn, closed or past its end"
@@ -170,7 +171,7 @@ def destroy_file(path: Path, *, files: FileOperations = POSIX_FILES) -> None:
 def _check_withdrawals(files: Sequence[Path], over: ConsentFile | None) -> None:
     """Check that no file holds another withdrawal than that of the consent which is over (rule 3)."""
     for path in files:
-        with path.open("rb") as file:
+        with open_within(path.parent, path.name) as file:
             content = file.read(len(CONSENT_MAGIC) + CONSENT_FILE_SIZE_MAX + 1)
         if is_wallet(content):
             expected = "no wallet: `luohu erase` destroys single keys of it"

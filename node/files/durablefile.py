@@ -356,6 +356,48 @@ def open_private(path: Path) -> int:
     return _open_regular(path, _OPEN | os.O_CREAT)
 
 
+def open_own(path: Path) -> int:
+    """Open a file of this user's own that nobody else can use, for reading and writing, or make it.
+
+    Raises PrivateFileError where what is there is a link, no regular file, another user's, open to others, or has a
+    second name; OSError where it can be neither opened nor made.
+    """
+    with suppress(FileExistsError):
+        # What was made just now is our own, also on a disk that knows neither owners nor modes.
+        return POSIX_FILES.create(path)
+    try:
+        descriptor = POSIX_FILES.open(path)
+    except UnfitFile as error:
+        raise _not_own(path, error.found) from error
+    try:
+        _check_own(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_own(path: Path, status: os.stat_result) -> None:
+    if sys.platform != "win32" and status.st_uid != os.geteuid():
+        raise _not_own(path, f"a file of user {status.st_uid}")
+    mode = stat.S_IMODE(status.st_mode)
+    if (sys.platform != "win32" and mode & EXPOSED_BITS) or status.st_nlink != 1:
+        raise _not_own(path, f"mode {mode:04o}, {status.st_nlink} names")
+
+
+def _not_own(path: Path, found: str) -> "PrivateFileError":
+    expected = "a file of your own that nobody else can use (mode 0600), or nothing yet"
+    cure = "do not rely on it: remove it, or name another"
+    return PrivateFileError(where=path, expected=expected, found=found, cure=cure)
+
+
+def read_own(path: Path, *, size_max: int) -> bytes:
+    """Return the content of a file of this user's own that nobody else can use. Raises PrivateFileError, OSError."""
+    content = read_private(path, size_max=size_max)
+    _check_own(path, path.lstat())
+    return content
+
+
 def open_appending(path: Path) -> int:
     """Open a log of ours to write at its end, or make it, private. Raises OSError; a link is refused."""
     return _open_regular(

@@ -29,7 +29,17 @@ DISKS: Final = frozenset(("POSIX_FILES", "files", "_files", "_disk"))
 HARMLESS_OF_OS: Final = frozenset(
     (
         *("PRIO_PROCESS", "SEEK_SET", "W_OK", "access", "close", "cpu_count", "devnull", "environ"),
-        *("fsdecode", "fspath", "getpid", "path", "pathsep", "setpriority", "stat_result", "strerror"),
+        *(
+            "fsdecode",
+            "fsencode",
+            "fspath",
+            "getpid",
+            "path",
+            "pathsep",
+            "setpriority",
+            "stat_result",
+            "strerror",
+        ),
     )
 )
 SIGNALS_OF_OS: Final = frozenset(("kill", "killpg", "pidfd_open"))
@@ -81,7 +91,7 @@ OF_PROCESSES: Final = frozenset(("kill", "pidfd_send_signal", "send_signal", "te
 OPENERS: Final = frozenset(("Path", "PosixPath", "PurePath", "WindowsPath"))
 
 ALLOWED: Final[dict[tuple[str, str], str]] = {
-    ("cli/bulk.py", "os.fdopen"): "a descriptor of `open_private`",
+    ("cli/journal.py", "os.fdopen"): "a descriptor of `open_own`",
     ("cli/demo.py", "import subprocess"): "runs commands of this program, and waits for them",
     (
         "cli/demo.py",
@@ -303,11 +313,18 @@ UNDOING: Final = "What cannot be undone"
 
 READERS: Final[dict[str, str]] = {
     **dict.fromkeys(("open_named", "open_piped", "open_within", "open_listed"), "node.files.reading"),
-    **dict.fromkeys(("read_private", "read_private_named"), "node.files.durablefile"),
+    **dict.fromkeys(("read_own", "read_private", "read_private_named"), "node.files.durablefile"),
 }
 ACTS: Final[dict[str, str]] = {
     **dict.fromkeys(
-        ("write_file", "replace_file", "write_fresh", "open_private", "open_appending"),
+        (
+            "write_file",
+            "replace_file",
+            "write_fresh",
+            "open_private",
+            "open_own",
+            "open_appending",
+        ),
         "node.files.durablefile",
     ),
     "remove_folder": "node.files.folders",

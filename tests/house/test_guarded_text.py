@@ -191,8 +191,9 @@ def test_the_terminals_guard_prints_visible_text_or_json() -> None:
 
 # Whoever else writes JSON, and what for.
 JSON = {
-    "cli/bulk.py": "a journal of its own, in ASCII",
+    "cli/journal.py": "a journal of its own, in ASCII",
     "cli/demo.py": "a sample document",
+    "cli/processes.py": "a record of its own, in ASCII",
     "node/client/client.py": "the body of a question to a node",
     "node/home/settings.py": "strings of TOML, which a shape has checked",
     "node/visibletext.py": "what is printed or answered",
