@@ -285,8 +285,13 @@ def _furnished(folder: Path) -> Iterator[Office]:
 
 @pytest.mark.parametrize("name", NAMES, ids=["steers", "hides", "line", "formula"])
 def test_answers_to_a_manifest_hold_no_formula_and_lead_back_to_the_files(
-    office: Office, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+    office: Office,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
+    monkeypatch.setattr("cli.verify.now_ms", lambda: office.now_ms)
     (tmp_path / name).write_bytes(office.path("report.pdf").read_bytes())
     (tmp_path / f"{name}.proof").write_bytes(office.path("report.pdf.proof").read_bytes())
     (tmp_path / "in.csv").write_bytes(b"".join(csv_pieces([[name, "", ""]])))

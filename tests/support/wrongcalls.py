@@ -29,9 +29,11 @@ from ledger.trust import TrustedRoot, check_replaces, parse_trusted_root, truste
 from ledger.verifier import SuspendedIssuer, Verifier
 from node.client.issuing import draft_of_bytes
 from tests.attacks.forge import DOCUMENT, HOLDER, NOW_MS, honest, honest_from_checkpoint
-from tests.campaigns.fuzz.corpus import FOLDER as CORPUS
 from tests.support.consortium import REPORT
 from tests.support.forging import with_fields
+from tests.support.sources import ROOT
+
+CORPUS: Final = ROOT / "tests" / "campaigns" / "fuzz" / "corpus"
 
 
 class Index:
