@@ -119,6 +119,8 @@ class BlockFetch:
         self._checker = checker
         self._measurements = measurements
         self._asked: dict[int, _Asked] = {}
+        # Whom which spans were asked of in vain. What comes all the same is taken.
+        self._late: dict[int, dict[str, _Asked]] = {}
         self._pieces: dict[int, _Piece] = {}
         self._applying: _Applying | None = None
 
@@ -139,6 +141,7 @@ class BlockFetch:
         """Forget everything that was asked for or came."""
         for height in list(self._asked):
             self._settle(height)
+        self._late.clear()
         self._pieces.clear()
         self._applying = None
 
@@ -152,6 +155,7 @@ class BlockFetch:
             # An answer is being executed: it is here, though nothing of it is final yet.
             height += len(self._applying.piece.headers)
         self._pieces = {start: piece for start, piece in self._pieces.items() if start >= height}
+        self._late = {start: late for start, late in self._late.items() if start >= height}
         for _ in range(self._tuning.spans_max):
             if height > target_height:
                 return
@@ -173,6 +177,7 @@ class BlockFetch:
         for height, asked in list(self._asked.items()):
             if now_ms >= asked.due_ms:
                 self._settle(height)
+                self._late.setdefault(height, {})[asked.peer] = asked
                 self._sources.stalled(asked.peer, now_ms, f"final blocks from height {height}")
 
     def _expire_checks(self, now_ms: int) -> None:
@@ -192,13 +197,18 @@ class BlockFetch:
         for height, asked in list(self._asked.items()):
             if asked.peer == peer:
                 self._settle(height)
+        for late in self._late.values():
+            late.pop(peer, None)
 
     def receive(self, peer: str, message: FinalBlocks) -> bool:
         """Keep an answer; say whether it was asked for. Raises LedgerError where it is malformed."""
         asked = self._asked.get(message.height)
-        if asked is None or asked.peer != peer:
-            return False
-        self._settle(message.height)
+        if asked is not None and asked.peer == peer:
+            self._settle(message.height)
+        else:
+            asked = self._late.get(message.height, {}).pop(peer, None)
+            if asked is None:
+                return False
         headers = tuple(EncodedHeader.decode(each.header) for each in message.blocks)
         first = headers[0].header.height
         if first != message.height or len(headers) > asked.count:
@@ -209,7 +219,7 @@ class BlockFetch:
             raise BlockError(
                 where="final blocks", expected="a certificate or a history", found="both or neither"
             )
-        if message.height > self._chain.tip.header.height:
+        if message.height > self._chain.tip.header.height and message.height not in self._pieces:
             self._pieces[message.height] = self._piece(peer, headers, message)
         return True
 
@@ -330,8 +340,8 @@ class BlockFetch:
         peer = self._sources.pick_for(now_ms, height, is_next=is_next)
         if peer is None or not self._host.send(peer, WantFinal(height, count)):
             return False
-        self._sources.note_asked(peer)
-        self._asked[height] = _Asked(peer, count, now_ms + self._tuning.reply_ms)
+        due_ms = self._sources.note_asked(peer, now_ms, self._tuning.reply_ms)
+        self._asked[height] = _Asked(peer, count, due_ms)
         return True
 
     def _settle(self, height: int) -> None:

@@ -53,10 +53,13 @@ class SyncTuning:
     spans_max: int = 8
     reply_ms: int = 5_000
     offers_ms: int = 3_000
+    offers_again_ms: int = 3_000
     ask_again_ms: int = 500
     probe_ms: int = 5_000
     report_ms: int = 5_000
     retry_offers_ms: int = 60_000
+    retry_offers_stalled_ms: int = 5_000
+    switch_ms: int = 6_000
     abandon_ms: int = 30_000
     avoid_ms: int = 300_000
     snapshot_distance: int = 2 * SNAPSHOT_INTERVAL

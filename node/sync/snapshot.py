@@ -5,6 +5,8 @@ Rule 2: what most validators offer is taken; a description that f + 1 of them st
 download, since nothing is installed that does not give the header's state root.
 Rule 3: chunks are checked under the root as they arrive, and written down: a restart asks only for the rest.
 Rule 4: one step installs one chunk. The switch to the new state is one batch.
+Rule 5: chunks are asked of those who stated the description, and where none of them can be asked, of everybody. While
+nothing comes, offers are asked for again: a holder that appears is found at once.
 """
 
 import logging
@@ -28,6 +30,8 @@ from node.sync.sources import Sources
 
 logger = logging.getLogger(__name__)
 
+LITTLE_CHUNKS_MAX: Final = 256
+"""What is thrown away soon, at most 64 MiB of leaves, where nobody who can be asked holds the rest."""
 UNCONFIRMED_CHUNKS_MAX: Final = 4_096
 """What is fetched, at most 1 GiB of leaves, on the word of fewer than f + 1 validators."""
 
@@ -50,6 +54,11 @@ class _Fetch:
     stated_by: set[str]
     here: set[int]
     moved_ms: int
+    lacked_by: set[str] = field(default_factory=set)
+    """Who said lately that it does not hold it."""
+    offers_due_ms: int = 0
+    late: set[tuple[str, int]] = field(default_factory=set)
+    """Of whom which chunks were asked in vain. What comes all the same is taken."""
     asked: dict[int, tuple[str, int]] = field(default_factory=dict)
     next_index: int = 0
 
@@ -152,6 +161,7 @@ class SnapshotFetch:
             self._settle(fetch, message.index)
             if message.what == CHUNK:
                 fetch.stated_by.discard(peer)
+                fetch.lacked_by.add(peer)
 
     def forget(self, peer: str) -> None:
         """Take note that a peer is gone."""
@@ -159,6 +169,7 @@ class SnapshotFetch:
         self._offers.pop(peer, None)
         if self._fetch is not None:
             self._fetch.stated_by.discard(peer)
+            self._fetch.late = {each for each in self._fetch.late if each[0] != peer}
             for index, (asked, _) in list(self._fetch.asked.items()):
                 if asked == peer:
                     self._settle(self._fetch, index)
@@ -244,9 +255,13 @@ class SnapshotFetch:
         if fetch is None or fetch.offer.description.chunks_root != message.chunks_root:
             return False
         asked = fetch.asked.get(message.index)
-        if asked is None or asked[0] != peer:
+        if (peer, message.index) in fetch.late and message.index not in fetch.here:
+            fetch.late.discard((peer, message.index))
+        elif asked is None or asked[0] != peer:
             return False
-        self._settle(fetch, message.index)
+        if asked is not None:
+            self._settle(fetch, message.index)
+        self._sources.note_given(peer)
         check_chunk(fetch.offer.description, message.index, message.chunk, message.siblings)
         self._snapshot_store.put_fetched(fetch.entry, message.index, message.chunk)
         fetch.here.add(message.index)
@@ -261,20 +276,55 @@ class SnapshotFetch:
         for index, (peer, due_ms) in list(fetch.asked.items()):
             if now_ms >= due_ms:
                 self._settle(fetch, index)
+                fetch.late.add((peer, index))
                 self._sources.stalled(peer, now_ms, f"chunk {index} of the snapshot at {fetch.height}")
 
     def _ask_chunks(self, now_ms: int, fetch: _Fetch) -> None:
         count = fetch.offer.description.chunks_count
+        holders = self._holders(now_ms, fetch)
         for _ in range(count):
             index = self._next_missing(fetch, count)
             if index is None:
                 return
-            peer = self._sources.pick_among(now_ms, fetch.stated_by)
+            peer = self._sources.pick_among(now_ms, holders)
             question = WantChunk(fetch.height, fetch.offer.description.chunks_root, index)
             if peer is None or not self._host.send(peer, question):
                 return
-            self._sources.note_asked(peer)
-            fetch.asked[index] = (peer, now_ms + self._tuning.reply_ms)
+            due_ms = self._sources.note_asked(peer, now_ms, self._tuning.reply_ms)
+            fetch.asked[index] = (peer, due_ms)
+
+    def _holders(self, now_ms: int, fetch: _Fetch) -> set[str]:
+        """Return who may hold the chunks: who stated the description, and where none of them can be asked, anybody."""
+        if self._sources.can_be_asked(now_ms, fetch.stated_by):
+            return fetch.stated_by
+        return set(self._sources.peers(now_ms)) - fetch.lacked_by
+
+    def _look_further(self, now_ms: int, fetch: _Fetch) -> None:
+        """Ask again for offers where nothing comes: somebody may hold the snapshot by now, or another one."""
+        if now_ms - fetch.moved_ms < self._tuning.offers_again_ms or now_ms < fetch.offers_due_ms:
+            return
+        fetch.offers_due_ms = now_ms + self._tuning.offers_again_ms
+        fetch.lacked_by.clear()
+        for peer in self._sources.peers(now_ms):
+            if peer not in fetch.stated_by:
+                self.ask_offer(peer)
+
+    def _reason_to_abandon(self, now_ms: int, fetch: _Fetch) -> str | None:
+        idle_ms = now_ms - fetch.moved_ms
+        if idle_ms > self._tuning.abandon_ms:
+            return "no chunk came"
+        others = {
+            peer
+            for peer, offer in self._offers.items()
+            if offer.description != fetch.offer.description
+            and now_ms >= self._avoided_until_ms.get(offer.description, 0)
+        }
+        if not fetch.stated_by and not (set(self._sources.peers(now_ms)) - fetch.lacked_by):
+            return "nobody offers it"
+        is_little = len(fetch.here) <= LITTLE_CHUNKS_MAX
+        if idle_ms > self._tuning.switch_ms and is_little and self._sources.can_be_asked(now_ms, others):
+            return "others offer another one"
+        return None
 
     @staticmethod
     def _next_missing(fetch: _Fetch, count: int) -> int | None:
@@ -327,12 +377,13 @@ class SnapshotFetch:
             self._install = _Install(self._chain.store.staging())
             self.phase = Phase.INSTALL
             return
-        if not fetch.stated_by or now_ms - fetch.moved_ms > self._tuning.abandon_ms:
-            reason = "no chunk came" if fetch.stated_by else "nobody offers it"
+        reason = self._reason_to_abandon(now_ms, fetch)
+        if reason is not None:
             logger.warning("sync.snapshot_abandoned height=%d reason=%s", fetch.height, reason)
             self._avoided_until_ms = {fetch.offer.description: now_ms + self._tuning.avoid_ms}
             self._restart(now_ms)
             return
+        self._look_further(now_ms, fetch)
         self._ask_chunks(now_ms, fetch)
 
     def _step_install(self, now_ms: int) -> None:

@@ -58,6 +58,7 @@ class Sync:
             chain, snapshot_store, pins, self._sources, host, self._tuning, measurements
         )
         self._offers_due_ms = 0
+        self._offers_asked_ms = 0
         self._asked_ms = 0
         self._probe_due_ms = 0
         self._moved_ms: int | None = None
@@ -98,6 +99,7 @@ class Sync:
         match message:
             case FinalBlocks():
                 if self._blocks.receive(peer, message):
+                    self._sources.note_given(peer)
                     self._sources.note_claim(peer, tip_height=message.tip_height)
             case NotHeld():
                 if message.height == PROBE_HEIGHT:
@@ -163,10 +165,11 @@ class Sync:
 
     def _step_blocks(self, now_ms: int) -> None:
         tip_height = self._chain.tip.header.height
-        target = max(self._sources.highest_claim(now_ms), tip_height + 1)
+        target = max(self._sources.highest_claim(now_ms), self.known_height(), tip_height + 1)
         is_far = target - tip_height > self._tuning.snapshot_distance
-        if is_far and now_ms >= self._offers_due_ms:
+        if is_far and self._are_offers_due(now_ms):
             self._offers_due_ms = now_ms + self._tuning.retry_offers_ms
+            self._offers_asked_ms = now_ms
             self._blocks.clear()
             self._snapshot.begin(now_ms)
             return
@@ -180,6 +183,22 @@ class Sync:
             self._asked_ms = now_ms + self._tuning.ask_again_ms
             self._blocks.ask(now_ms, target)
 
+    def _are_offers_due(self, now_ms: int) -> bool:
+        """Say whether to ask for snapshots: from time to time, and soon where blocks do not come either."""
+        stalled_ms = 0 if self._moved_ms is None else now_ms - self._moved_ms
+        retry_ms = self._tuning.retry_offers_stalled_ms
+        is_stalled = stalled_ms >= retry_ms and now_ms >= self._offers_asked_ms + retry_ms
+        return now_ms >= self._offers_due_ms or is_stalled
+
+    def known_height(self) -> int:
+        """Return the greatest height that f + 1 peers claimed last, or where fewer claim any, the least of theirs.
+
+        It is what they say, whether or not they answer questions at present.
+        """
+        return max(
+            self._sources.known_height(self._chain.validators.faulty_max), self._chain.tip.header.height
+        )
+
     # -- what is told -----------------------------------------------------------------------------------
 
     def progress(self, now_ms: int) -> SyncProgress | None:
@@ -187,7 +206,7 @@ class Sync:
         if not self.is_active(now_ms):
             return None
         height = self._chain.tip.header.height
-        target = max(self._sources.highest_claim(now_ms), height)
+        target = max(self._sources.highest_claim(now_ms), self.known_height())
         stalled_ms = 0 if self._moved_ms is None else now_ms - self._moved_ms
         if self._snapshot.phase is Phase.NONE:
             peers = self._blocks.waits_for

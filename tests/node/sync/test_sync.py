@@ -636,27 +636,150 @@ def test_a_snapshot_whose_chunks_never_come_is_given_up_for_another(world: World
     check_whole(node)
 
 
-def test_a_restart_asks_everybody_where_who_offered_the_snapshot_is_set_aside(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("WARNING", logger="node.sync")
+def kind_of(data: bytes) -> type:
+    return type(decode_peer_message(data))
 
-    def withhold(source: str, target: str, data: bytes) -> bytes | None:
-        kind = SnapshotChunk if source == "hk-bureau" else SnapshotOffer
-        return None if target == SLEEPER and isinstance(decode_peer_message(data), kind) else data
 
-    world.meddle = withhold
-    node = sleep_and_wake(world, 14, empty=True)
-    run_until(world, lambda: "sync.stalled peer=hk-bureau what=chunk" in caplog.text)
-    world.meddle = lambda _source, _target, data: data
-    world.run(1_000)
-    progress = node.driver.sync.progress(world.now_ms)
-    assert progress is not None
-    assert (progress.phase, list(progress.peers)) == ("chunks", [])
-    world.kill(SLEEPER)
-    node = world.start(SLEEPER)
+def stuck(world: World, is_held_back: Callable[[str, bytes], bool], *, empty: bool = True) -> WorldNode:
+    """Wake the sleeper among peers of whom some give nothing, for so long that all of these are set aside."""
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and is_held_back(source, data) else data
+    )
+    node = sleep_and_wake(world, 14, empty=empty)
+    world.run(25_000)
+    assert not is_level(world)
+    return node
+
+
+def test_a_holder_that_comes_back_is_found_within_ten_seconds(world: World) -> None:
+    """The one that gives chunks again was set aside like all others."""
+    node = stuck(world, lambda _source, data: kind_of(data) is SnapshotChunk)
+    held_back = (SnapshotChunk, FinalBlocks)
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and source != "hk-bureau" and kind_of(data) in held_back else data
+    )
     run_until(world, lambda: is_level(world), milliseconds=10_000)
     check_whole(node)
+
+
+def test_a_holder_that_offered_nothing_is_found_within_ten_seconds(world: World) -> None:
+    """One stated the snapshot and is gone; the others hold it, and were never heard when offers were asked for."""
+    gone = "hk-bureau"
+    node = stuck(
+        world,
+        lambda source, data: (
+            kind_of(data) in ((SnapshotChunk,) if source == gone else (SnapshotOffer, SnapshotChunk))
+        ),
+    )
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and source == gone and kind_of(data) is SnapshotChunk else data
+    )
+    run_until(world, lambda: is_level(world), milliseconds=10_000)
+    check_whole(node)
+
+
+def test_holders_of_another_snapshot_are_found_within_ten_seconds(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has the snapshot any more that was chosen: others are two further by now."""
+    caplog.set_level("INFO", logger="node.sync")
+    node = stuck(world, lambda _source, data: kind_of(data) is SnapshotChunk)
+    world.meddle = lambda _source, target, data: (
+        None if target == SLEEPER and kind_of(data) in (SnapshotOffer, SnapshotChunk, FinalBlocks) else data
+    )
+    grow(world, 20, first=500)
+    chosen = [message for message in caplog.messages if message.startswith("sync.snapshot_chosen")]
+    world.meddle = lambda _source, target, data: (
+        None if target == SLEEPER and kind_of(data) is FinalBlocks and not node.store.gap()[1] else data
+    )
+    run_until(world, lambda: is_level(world), milliseconds=10_000)
+    assert len([message for message in caplog.messages if message.startswith("sync.snapshot_chosen")]) > len(
+        chosen
+    )
+    check_whole(node)
+
+
+def test_a_snapshot_that_nobody_offered_before_is_found_within_ten_seconds(world: World) -> None:
+    node = stuck(world, lambda _source, data: kind_of(data) in (SnapshotOffer, SnapshotChunk, FinalBlocks))
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and kind_of(data) is FinalBlocks and not node.store.gap()[1] else data
+    )
+    run_until(world, lambda: is_level(world), milliseconds=10_000)
+    check_whole(node)
+
+
+def test_a_holder_of_blocks_that_comes_back_is_found_within_ten_seconds(near: World) -> None:
+    node = stuck(near, lambda _source, data: kind_of(data) is FinalBlocks, empty=False)
+    near.meddle = lambda source, target, data: (
+        None if target == SLEEPER and source != "hk-bureau" and kind_of(data) is FinalBlocks else data
+    )
+    run_until(near, lambda: is_level(near), milliseconds=10_000)
+    check_whole(node)
+
+
+def test_a_quorum_whose_member_still_fetches_goes_on_within_ten_seconds_of_a_holder(world: World) -> None:
+    """Three of four: the sleeper is needed, and the only holder of its snapshot was out of reach for long."""
+    stuck(world, lambda _source, data: kind_of(data) in (SnapshotChunk, FinalBlocks))
+    world.kill("mainland-bank")
+    world.run(15_000)
+    height = world.nodes["hk-bureau"].store.tip().header.height
+    world.meddle = lambda source, target, data: (
+        None if target == SLEEPER and source != "hk-bureau" and kind_of(data) is SnapshotChunk else data
+    )
+    run_until(world, lambda: world.nodes["hk-bureau"].store.tip().header.height > height, milliseconds=10_000)
+
+
+def test_who_lied_is_not_asked_again_even_where_nobody_else_can_be(world: World) -> None:
+    def lie(message: PeerMessage) -> PeerMessage | None:
+        if isinstance(message, SnapshotChunk):
+            return replace(message, chunk=message.chunk[:-1] + bytes([message.chunk[-1] ^ 1]))
+        return message
+
+    world.kill(SLEEPER)
+    grow(world, 14)
+    shutil.rmtree(world.directory / SLEEPER)
+    asked: list[tuple[int, str]] = []
+
+    def note(source: str, target: str, data: bytes) -> bytes | None:
+        if source == SLEEPER and kind_of(data) is WantChunk:
+            asked.append((world.now_ms, target))
+        if target != SLEEPER:
+            return data
+        changed = lie(decode_peer_message(data))
+        return None if changed is None else encode_peer_message(changed)
+
+    world.liars |= {member for member in VALIDATORS if member != SLEEPER}
+    world.meddle = note
+    world.start(SLEEPER)
+    world.run(20_000)
+    told = {peer for _, peer, _ in world.punished}
+    assert told
+    for liar in told:
+        times = [time for time, peer in asked if peer == liar]
+        assert max(times) - min(times) < 5_000, "asked again while set aside for a lie"
+
+
+def test_how_far_others_are_is_told_though_all_of_them_are_set_aside(near: World) -> None:
+    node = stuck(near, lambda _source, data: kind_of(data) is FinalBlocks, empty=False)
+    height = near.nodes["hk-bureau"].store.tip().header.height
+    progress = node.driver.sync.progress(near.now_ms)
+    assert progress is not None
+    assert height - 1 <= progress.target_height <= height
+    assert node.driver.sync.known_height() == progress.target_height
+
+
+def test_one_that_claims_more_than_all_others_moves_nothing_that_is_told(near: World) -> None:
+    node = near.nodes[SLEEPER]
+    meddle_with(
+        near,
+        lambda each: replace(each, tip_height=2**52) if isinstance(each, FinalBlocks | NotHeld) else each,
+        "hk-bureau",
+    )
+    for peer in VALIDATORS:
+        if peer != SLEEPER:
+            node.driver.sync.probe(peer)
+    near.run(1_000)
+    assert node.driver.sync.known_height() < 1_000
 
 
 def is_offer(data: bytes) -> bool:
