@@ -88,6 +88,7 @@ Signals that one module of the node gives to another are plain exceptions. Users
     NetworkStopped              the network has failed and delivers nothing more
     ConnectionEnded             a connection is over
     DialFailed                  a peer could not be reached, or is not the one expected
+      Unanswered                nobody answered in time
       PinFailed                 somebody answered with another certificate than the pinned one
       HungUp                    somebody took the connection and ended it in place of an answer
     TurnedAway                  a connection that is turned away after its hello

@@ -5,6 +5,8 @@ an offence, and so is a flood of pings.
 Rule 2: three tasks serve a connection (read, write, watch); the first that ends, ends all of it.
 Rule 3: a peer is dead when it is silent in spite of pings, or does not take a message for too long. Silence
 that is our own doing, because its receive_queue lane is full, does not count.
+Rule 4: behind long messages goes a probe, a ping that has a number. Its answer shows that they arrived
+(node/network/pathsize.py, rule 1).
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from node.network.limits import (
     WINDOW_S,
     Timing,
 )
+from node.network.pathsize import LARGE_SIZE, PathSize, has_small_segments
 from node.network.receivequeue import ReceiveQueue
 from node.network.sendqueue import SendQueue
 
@@ -38,15 +41,18 @@ CLOSE_OFFENCE = 4004
 CLOSE_DEAD = 4005
 """The peer is silent or takes nothing."""
 CLOSE_REASON_SIZE_MAX = 123
+PROBE_SIZE = 8
 
 
 class ConnectionEnded(Exception):
     """Why a connection is over, with the WebSocket close code for it."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, peer_code: int | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.peer_code = peer_code
+        """The close code that the peer gave, where it closed."""
 
 
 class Connection:
@@ -62,6 +68,7 @@ class Connection:
         receive_queue: ReceiveQueue,
         send_queue: SendQueue,
         timing: Timing,
+        path: PathSize,
         is_fetching: bool = False,
     ) -> None:
         self.peer_id = peer_id
@@ -72,6 +79,8 @@ class Connection:
         self._receive_queue = receive_queue
         self._send_queue = send_queue
         self._timing = timing
+        self._path = path
+        self.is_small = has_small_segments(socket.get_extra_info("socket"))
         self._loop = asyncio.get_running_loop()
         self.established_at = self._loop.time()
         self.closed = asyncio.Event()
@@ -81,12 +90,38 @@ class Connection:
         self._sending_since: float | None = None
         self._is_held_back = False
         self._control_frames: deque[float] = deque(maxlen=CONTROL_FRAMES_PER_WINDOW_MAX)
+        # Bytes of which no probe has shown that they arrived; those before the probe that is under way, and since when.
+        self._unproven_size = 0
+        self._probed_size = 0
+        self._probed_at: float | None = None
+        self._probes_count = 0
 
     def end(self, code: int, reason: str) -> None:
         """Ask the connection to end; the first reason given is the one that counts."""
+        self._end(ConnectionEnded(code, reason))
+
+    def _end(self, ended: ConnectionEnded) -> None:
         if self._ended is None:
-            self._ended = ConnectionEnded(code, reason)
+            self._ended = ended
             self._ending.set_result(None)
+
+    def is_stuck(self, ended: ConnectionEnded) -> bool:
+        """Say whether this end is the sign of a path that swallows large packets (node/network/pathsize.py, rule 1)."""
+        now = self._loop.time()
+        unanswered = [at for at in (self._probed_at, self._sending_since) if at is not None]
+        is_heard = now - self._heard_at < 2 * self._timing.ping_interval_s
+        has_sent_long = self._unproven_size >= LARGE_SIZE
+        # The peer may dial anew before its word that it gave up is here.
+        is_replaced = (
+            ended.code == CLOSE_DUPLICATE
+            and now - min(unanswered, default=now) > self._timing.dead_after_s / 2
+        )
+        is_given_up = CLOSE_DEAD in (ended.code, ended.peer_code) or is_replaced
+        return is_given_up and is_heard and has_sent_long and bool(unanswered)
+
+    def has_died_unproven(self, ended: ConnectionEnded) -> bool:
+        """Say whether one side gave up for silence, while nothing shows that long messages arrived."""
+        return CLOSE_DEAD in (ended.code, ended.peer_code) and self._unproven_size >= LARGE_SIZE
 
     async def carry(self, first: bytes | None = None) -> ConnectionEnded:
         """Send `first`, then carry messages until the end, and return why it ended. `close` comes next."""
@@ -113,7 +148,7 @@ class Connection:
                 case None | asyncio.CancelledError():
                     pass
                 case ConnectionEnded():
-                    self.end(result.code, result.reason)
+                    self._end(result)
                 case OSError() | aiohttp.ClientError():
                     self.end(CLOSE_GOING_AWAY, f"connection lost: {type(result).__name__}")
                 case _:
@@ -134,6 +169,7 @@ class Connection:
                     await self._socket.pong(message.data)
                 case aiohttp.WSMsgType.PONG:
                     self._count_control_frame()
+                    self._note_pong(message.data)
                 case _:
                     raise describe_end(message)
             burst_count += 1
@@ -160,6 +196,7 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         self._sending_since = self._loop.time()
+        self._unproven_size += len(data)
         await self._socket.send_bytes(data)
         self._sending_since = None
 
@@ -167,13 +204,30 @@ class Connection:
         while True:
             await asyncio.sleep(self._timing.ping_interval_s)
             now = self._loop.time()
+            if self.is_small and self._path.is_trial_due:
+                self._path.begin_trial()
+                raise ConnectionEnded(CLOSE_GOING_AWAY, "packets of usual size are tried again")
             if self._sending_since is not None:
                 # No ping behind a message that is stuck: it would wait in the same buffer.
                 self._check_stall(now - self._sending_since)
             elif not self._is_held_back:
                 self._check_silence(now - self._heard_at)
-                if now - self._heard_at >= self._timing.ping_interval_s / 2:
+                if self._probed_at is None and self._unproven_size >= LARGE_SIZE:
+                    await self._probe(now)
+                elif now - self._heard_at >= self._timing.ping_interval_s / 2:
                     await self._socket.ping()
+
+    async def _probe(self, now: float) -> None:
+        self._probes_count += 1
+        self._probed_size, self._probed_at = self._unproven_size, now
+        await self._socket.ping(self._probes_count.to_bytes(PROBE_SIZE, "big"))
+
+    def _note_pong(self, data: bytes) -> None:
+        if self._probed_at is None or bytes(data) != self._probes_count.to_bytes(PROBE_SIZE, "big"):
+            return
+        self._unproven_size -= self._probed_size
+        self._probed_at = None
+        self._path.note_passed(is_small=self.is_small)
 
     def _check_stall(self, stalled_s: float) -> None:
         if stalled_s > self._timing.send_stall_s:
@@ -207,7 +261,8 @@ def describe_end(message: aiohttp.WSMessage) -> ConnectionEnded:
             return ConnectionEnded(CLOSE_OFFENCE, f"not WebSocket as agreed: {message.data}")
         case aiohttp.WSMsgType.CLOSE:
             told = f", saying {message.extra!r}" if message.extra else ""
-            return ConnectionEnded(CLOSE_GOING_AWAY, f"closed by the peer with code {message.data}{told}")
+            reason = f"closed by the peer with code {message.data}{told}"
+            return ConnectionEnded(CLOSE_GOING_AWAY, reason, message.data)
         case _:
             return ConnectionEnded(CLOSE_GOING_AWAY, "connection lost")
 

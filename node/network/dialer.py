@@ -16,12 +16,17 @@ from node.network.connection import CLOSE_REFUSED, WebSocket, close_socket, desc
 from node.network.hello import HELLO_SIZE_MAX, Hello, HelloRefused, check_chain, decode_hello, encode_hello
 from node.network.limits import MESSAGE_SIZE_MAX, Timing
 from node.network.listener import FETCH_PATH, PEER_PATH
+from node.network.pathsize import make_small_socket
 from node.network.registry import Peer, split_address
 from node.network.tls import PinMismatch, require_pinned
 
 
 class DialFailed(Exception):
     """The peer could not be reached, or is not the one expected."""
+
+
+class Unanswered(DialFailed):
+    """Nobody answered in time."""
 
 
 class HungUp(DialFailed):
@@ -63,12 +68,20 @@ async def _refuse_redirect(
     raise DialFailed("expected a WebSocket, found a redirect")
 
 
-def make_session() -> aiohttp.ClientSession:
-    """Return the client session that dials: no cookies, no proxies, no pool, no redirects."""
+def make_session(*, is_small: bool = False) -> aiohttp.ClientSession:
+    """Return a client session that dials: no cookies, no proxies, no pool, no redirects.
+
+    A small one makes connections with small segments (node/network/pathsize.py, rule 2).
+    """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            force_close=True,
+            use_dns_cache=False,
+            socket_factory=make_small_socket if is_small else None,
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         trace_configs=[trace],
@@ -89,7 +102,7 @@ async def dial(
         async with asyncio.timeout(timing.dial_s):
             return await _connect(session, peer_id, peer, hello=hello, context=context, timing=timing)
     except TimeoutError as error:
-        raise DialFailed(f"no answer within {timing.dial_s} s") from error
+        raise Unanswered(f"no answer within {timing.dial_s} s") from error
     except (PinMismatch, aiohttp.ClientConnectorCertificateError) as error:
         raise PinFailed(f"{type(error).__name__}: {error}") from error
     except (OSError, aiohttp.ClientError, HelloRefused) as error:
@@ -125,7 +138,7 @@ async def dial_unpinned(
             socket = await _open(session, peer, FETCH_PATH, context=context, timing=timing)
             return await _greet(socket, peer_id, hello=hello, timing=timing)
     except TimeoutError as error:
-        raise DialFailed(f"no answer within {timing.dial_s} s") from error
+        raise Unanswered(f"no answer within {timing.dial_s} s") from error
     except (OSError, aiohttp.ClientError, HelloRefused) as error:
         raise _failure(error) from error
 

@@ -21,6 +21,7 @@ from node.network.connection import (
 )
 from node.network.hello import Hello
 from node.network.limits import Timing
+from node.network.pathsize import PathSize
 from node.network.receivequeue import ReceiveQueue
 from node.network.sendqueue import SendQueue
 from node.peernames import unpinned
@@ -51,7 +52,9 @@ class Fetching:
         """Say whether who answers at this peer's address is refused for now."""
         return self._refused_until.get(unpinned(peer_id), 0.0) > asyncio.get_running_loop().time()
 
-    async def carry(self, peer_id: str, socket: WebSocket, hello: Hello, *, own_id: str) -> None:
+    async def carry(
+        self, peer_id: str, socket: WebSocket, hello: Hello, *, own_id: str, path: PathSize
+    ) -> None:
         """Carry messages until the connection ends."""
         name, send_queue = unpinned(peer_id), SendQueue()
         connection = Connection(
@@ -62,6 +65,7 @@ class Fetching:
             receive_queue=self._receive_queue,
             send_queue=send_queue,
             timing=self._timing,
+            path=path,
         )
         loop = asyncio.get_running_loop()
         limit = loop.call_later(FETCH_S, connection.end, CLOSE_GOING_AWAY, "the pin is tried again")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from node.network.connection import Connection
 from node.network.limits import CONNECTS_PER_WINDOW_MAX, WINDOW_S
+from node.network.pathsize import PathSize
 from node.network.registry import Peer, PeerKind
 from node.network.sendqueue import SendQueue
 
@@ -32,6 +33,8 @@ class PeerStatus:
     outbox_count: int
     outbox_size: int
     outbox_dropped_count: int
+    is_swallowing: bool
+    """Whether small packets pass to it and large ones did not."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +44,7 @@ class Link:
     peer_id: str
     peer: Peer
     send_queue: SendQueue
+    path: PathSize
     connection: Connection | None = None
     hung_up_count: int = 0
     """How often in a row the peer hung up on us. Above 0 we show another certificate each time."""
@@ -89,4 +93,5 @@ class Link:
             outbox_count=len(self.send_queue),
             outbox_size=self.send_queue.size,
             outbox_dropped_count=self.send_queue.dropped_count,
+            is_swallowing=self.path.is_swallowing,
         )

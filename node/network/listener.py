@@ -25,6 +25,7 @@ from node.network.limits import (
     PENDING_PER_ADDRESS_MAX,
     Timing,
 )
+from node.network.pathsize import limit_segments
 
 PEER_PATH = "/luohu/peer"
 FETCH_PATH = "/luohu/fetch"
@@ -97,6 +98,11 @@ class Listener:
             self._take_in(accepted, str(address[0]))
             # Connections may queue up: a flood must not own the event loop.
             await asyncio.sleep(0)
+
+    def limit_segments(self, size: int) -> None:
+        """Give connections that are accepted from now on segments of at most `size` bytes; 0 takes the limit away."""
+        if self._listening is not None:
+            limit_segments(self._listening, size)
 
     def admit(self, request: web.BaseRequest) -> None:
         """Note that the peer of this connection is known: it is pending no longer."""

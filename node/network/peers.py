@@ -15,6 +15,7 @@ import contextlib
 import logging
 import random
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
 import aiohttp
@@ -35,6 +36,7 @@ from node.network.dialer import (
     DialFailed,
     HungUp,
     PinFailed,
+    Unanswered,
     dial,
     dial_unpinned,
     make_session,
@@ -45,6 +47,7 @@ from node.network.hello import INCARNATION_SIZE, Hello, HelloRefused, check_chai
 from node.network.limits import MESSAGE_SIZE_MAX, OFFENCE_REFUSAL_S, REFUSAL_S_MAX, Timing
 from node.network.link import Link, PeerStatus
 from node.network.listener import FETCH_PATH, Listener
+from node.network.pathsize import SMALL_SEGMENT_SIZE, PathSize, has_small_segments
 from node.network.receivequeue import ReceiveQueue
 from node.network.registry import Peer, PeerKind, PeerRegistry
 from node.network.sendqueue import SendQueue
@@ -59,6 +62,10 @@ from node.network.tls import (
 from node.peernames import is_unpinned
 
 logger = logging.getLogger(__name__)
+
+DISPLACED_COUNT = 3
+DISPLACED_WINDOW_S = 60.0
+"""So often in this time, a peer ends the pair's connection for another one of which this node knows nothing."""
 
 
 class TurnedAway(Exception):
@@ -119,6 +126,8 @@ class PeerNetwork:
         self._links: dict[str, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._small_session: aiohttp.ClientSession | None = None
+        self._displaced_at: deque[float] = deque(maxlen=DISPLACED_COUNT)
         self._is_closing = False
         self._listener = Listener(
             self._serve,
@@ -133,6 +142,7 @@ class PeerNetwork:
         assert self._session is None, "a network starts once"
         bound_port = self._listener.bind(host, port)
         self._session = make_session()
+        self._small_session = make_session(is_small=True)
         self._spawn(self._listener.accept_forever())
         for peer_id, peer in self._registry.peers.items():
             self._add_link(peer_id, peer)
@@ -152,8 +162,9 @@ class PeerNetwork:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listener.close()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._small_session):
+            if session is not None:
+                await session.close()
 
     def send(self, peer_id: str, data: bytes) -> bool:
         """Queue a message for one peer; False when it is not connected. Never waits."""
@@ -243,6 +254,17 @@ class PeerNetwork:
             self._links[peer_id].status(self._receive_queue.size(peer_id)) for peer_id in sorted(self._links)
         )
 
+    def swallowing(self) -> tuple[str, ...]:
+        """Return the peers whose paths swallow large packets, ordered by id."""
+        return tuple(sorted(peer_id for peer_id, link in self._links.items() if link.path.is_swallowing))
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether peers keep ending this node's connections for those of another process that shows its certificate."""
+        times = self._displaced_at
+        is_full = len(times) == DISPLACED_COUNT
+        return is_full and asyncio.get_running_loop().time() - times[0] < DISPLACED_WINDOW_S
+
     @property
     def pending_count(self) -> int:
         """How many accepted connections have no known peer yet."""
@@ -269,7 +291,7 @@ class PeerNetwork:
     # Links
 
     def _add_link(self, peer_id: str, peer: Peer) -> None:
-        link = Link(peer_id, peer, SendQueue(self._delay_s))
+        link = Link(peer_id, peer, SendQueue(self._delay_s), PathSize(asyncio.get_running_loop().time))
         self._links[peer_id] = link
         if peer.address is not None:
             link.dialer = self._spawn(self._dial_forever(link))
@@ -310,6 +332,8 @@ class PeerNetwork:
                 backoff.failed()
                 if isinstance(error, HungUp):
                     link.hung_up_count += 1
+                if isinstance(error, Unanswered):
+                    link.path.note_unanswered()
                 if isinstance(error, PinFailed):
                     await self._fetch_from(link)
                 if str(error) != told:
@@ -328,10 +352,9 @@ class PeerNetwork:
         fetching = self._fetching
         if fetching is None or self._is_closing or fetching.is_refused(link.peer_id):
             return
-        assert self._session is not None, "dialling begins at start"
         try:
             socket, hello = await dial_unpinned(
-                self._session,
+                self._dialling_session(link),
                 link.peer_id,
                 link.peer,
                 hello=self._hello,
@@ -343,7 +366,12 @@ class PeerNetwork:
                 link.hung_up_count += 1
             logger.info("peer.fetch_failed peer=%s reason=%s", link.peer_id, error)
             return
-        await fetching.carry(link.peer_id, socket, hello, own_id=self.node_id)
+        await fetching.carry(link.peer_id, socket, hello, own_id=self.node_id, path=link.path)
+
+    def _dialling_session(self, link: Link) -> aiohttp.ClientSession:
+        session = self._small_session if link.path.is_next_dial_small else self._session
+        assert session is not None, "dialling begins at start"
+        return session
 
     def _shown_to(self, link: Link) -> TlsIdentity:
         """Return what a peer is shown at the next attempt: another of ours after each time it hung up."""
@@ -367,11 +395,10 @@ class PeerNetwork:
             await asyncio.sleep(refused_for_s)
 
     async def _dial_once(self, link: Link) -> Connection:
-        assert self._session is not None, "dialling begins at start"
         link.dial_over.clear()
         try:
             socket, hello = await dial(
-                self._session,
+                self._dialling_session(link),
                 link.peer_id,
                 link.peer,
                 hello=self._hello,
@@ -442,7 +469,8 @@ class PeerNetwork:
         first: bytes | None,
         is_fetching: bool = False,
     ) -> Connection:
-        self._check_welcome(link, hello, dialer_id, is_fetching=is_fetching)
+        is_small = has_small_segments(socket.get_extra_info("socket"))
+        self._check_welcome(link, hello, dialer_id, is_fetching=is_fetching, is_small=is_small)
         connection = Connection(
             socket,
             peer_id=link.peer_id,
@@ -451,6 +479,7 @@ class PeerNetwork:
             receive_queue=self._receive_queue,
             send_queue=link.send_queue,
             timing=self._timing,
+            path=link.path,
             is_fetching=is_fetching,
         )
         replaced, link.connection = link.connection, connection
@@ -471,7 +500,9 @@ class PeerNetwork:
             self._on_peer_up(link.peer_id)
         return connection
 
-    def _check_welcome(self, link: Link, hello: Hello, dialer_id: str, *, is_fetching: bool) -> None:
+    def _check_welcome(
+        self, link: Link, hello: Hello, dialer_id: str, *, is_fetching: bool, is_small: bool
+    ) -> None:
         if self._is_closing:
             raise TurnedAway(CLOSE_GOING_AWAY, "the node is stopping")
         now = asyncio.get_running_loop().time()
@@ -489,15 +520,24 @@ class PeerNetwork:
             is_fetching=is_fetching,
         ):
             raise TurnedAway(CLOSE_DUPLICATE, "another connection of this pair is kept")
+        if dialer_id == link.peer_id and link.path.turns_away(is_small=is_small):
+            raise TurnedAway(CLOSE_GOING_AWAY, "packets of this size do not pass: dial again")
 
     async def _run(self, link: Link, connection: Connection, first: bytes | None) -> None:
         try:
             ended = await connection.carry(first)
             if ended.code == CLOSE_OFFENCE:
                 self.disconnect(link.peer_id, ended.reason, OFFENCE_REFUSAL_S)
+            if connection.is_stuck(ended):
+                self._note_stuck(link, connection)
+            elif connection.has_died_unproven(ended):
+                link.path.note_unanswered()
+            self._limit_accepted()
             if link.connection is connection:
                 link.connection = None
                 link.is_down.set()
+                if ended.peer_code == CLOSE_DUPLICATE:
+                    self._displaced_at.append(asyncio.get_running_loop().time())
                 if connection.is_fetching:
                     link.send_queue.clear()
                 else:
@@ -505,6 +545,20 @@ class PeerNetwork:
             await connection.close(ended)
         finally:
             connection.closed.set()
+
+    def _note_stuck(self, link: Link, connection: Connection) -> None:
+        link.path.note_stuck(is_small=connection.is_small)
+        if link.path.is_small:
+            logger.warning(
+                "peer.large_packets_lost peer=%s: what it was sent did not arrive, though it was heard; "
+                "the next connection has small packets, and net.ipv4.tcp_mtu_probing=1 may be what heals the path",
+                link.peer_id,
+            )
+
+    def _limit_accepted(self) -> None:
+        """Give those who dial small segments while anybody's path needs them (node/network/pathsize.py, rule 2)."""
+        is_needed = any(link.path.is_small for link in self._links.values())
+        self._listener.limit_segments(SMALL_SEGMENT_SIZE if is_needed else 0)
 
     def _note_down(self, link: Link, reason: str) -> None:
         link.send_queue.clear()

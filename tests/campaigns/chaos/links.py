@@ -6,6 +6,8 @@ Rule 2: a lane is one direction between two members, whoever dialled: what holds
 connection of the pair.
 Rule 3: a stalled lane loses nothing and delivers nothing; TCP holds the sender back. A cut pair ends what is
 connected and refuses what comes.
+Rule 4: a lane may swallow large packets, as a path does whose MTU nobody knows: a connection with usual segments that
+sends one stands still from there on in that direction.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ class Lane:
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
     delay_ms: float = 0.0
     stall_chance: float = 0.0
+    packet_size_max: int | None = None
 
     def __post_init__(self) -> None:
         self.is_open.set()
@@ -39,6 +42,13 @@ class Lane:
         if self.stall_chance and source.random() < self.stall_chance:
             await asyncio.sleep(source.uniform(0.1, STALL_MS_MAX / 1_000))
         await self.is_open.wait()
+
+    def swallows(self, data: bytes, *ends: socket.socket) -> bool:
+        """Say whether these bytes never arrive. Both ends of a connection agree on its segments."""
+        if self.packet_size_max is None or len(data) <= self.packet_size_max:
+            return False
+        sizes = [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) for each in ends]
+        return min(sizes) > self.packet_size_max
 
 
 class Links:
@@ -84,6 +94,11 @@ class Links:
             self._lanes[lane].delay_ms = delay_ms
             self._lanes[lane].stall_chance = stall_chance
 
+    def swallow(self, lanes: Iterable[tuple[str, str]], *, packet_size_max: int | None) -> None:
+        """Have these lanes carry only packets of up to so many bytes; None: of any size again."""
+        for lane in lanes:
+            self._lanes[lane].packet_size_max = packet_size_max
+
     def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """End the connections of these pairs and refuse new ones."""
         self._cut |= {frozenset(pair) for pair in pairs}
@@ -99,6 +114,7 @@ class Links:
         for lane in lanes:
             self._lanes[lane].is_open.set()
             self._lanes[lane].delay_ms = self._lanes[lane].stall_chance = 0.0
+            self._lanes[lane].packet_size_max = None
             self._cut.discard(frozenset(lane))
 
     def _end(self, is_ended: Callable[[frozenset[str]], bool]) -> None:
@@ -137,6 +153,8 @@ class Links:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(near, CHUNK_SIZE):
             await lane.pass_through(self._source)
+            if lane.swallows(data, near, far):
+                await loop.create_future()
             await loop.sock_sendall(far, data)
 
 
