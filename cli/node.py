@@ -119,13 +119,14 @@ def repair(path: Path, as_json: bool) -> int:
 @click.option("--url", required=True, help="The node's API, like http://127.0.0.1:7201.")
 @json_option
 def status(url: str, as_json: bool) -> int:
-    """Ask a running node how it is. Exit code 3 where it does not answer or is not ready.
+    """Ask a running node how it is, and what to do where it is not well. Exit code 3 where it does not answer or is
+    not ready.
 
     \b
     Example:
       luohu node status --url http://127.0.0.1:7201
     """
-    from cli.nodes import NodeReport, ask_status, report_json
+    from cli.nodes import NodeReport, ask_status, condition_rows, report_json
 
     report: NodeReport = asyncio.run(ask_status(url))
     found = report.status
@@ -139,6 +140,8 @@ def status(url: str, as_json: bool) -> int:
         ("peers", ", ".join(found.peers_connected) or "none"),
         ("chain id", found.chain_id),
     ]
+    if found.condition is not None:
+        rows += condition_rows(found.condition)
     headline = f"{url} is ready" if report.waits_for is None else f"{url} is not ready: {report.waits_for}"
     print_answer(as_json=as_json, value=report_json(url, report), lines=[headline, *fields(rows)])
     return FINE if report.waits_for is None else UNREACHABLE

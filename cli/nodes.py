@@ -10,9 +10,10 @@ from typing import Final
 
 from cli import times
 from cli.exits import wrong_usage
+from cli.times import show_time
 from ledger.encoding.records import Json
 from ledger.trust import TrustedRoot
-from node.client.client import Client, NodeStatus
+from node.client.client import Client, NodeCondition, NodeStatus
 from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.errors import Unreachable
@@ -73,14 +74,18 @@ async def connect_ledger(urls: Sequence[str], root: TrustedRoot | None) -> Async
 async def ask_status(url: str) -> NodeReport:
     """Return a node's status and readiness. Raises Unreachable or BadAnswer where it does not answer."""
     async with connect(url) as client:
-        waits_for = None
+        status = await client.status()
+        if status.condition is not None:
+            # One answer: what is shown and whether it is ready cannot disagree.
+            waits_for = status.condition.waits_for
+            return NodeReport(status, None if waits_for is None else f"waits for {waits_for}")
         try:
             await client.require_ready()
         except Unreachable as error:
             if error.code != "not-ready":
                 raise
-            waits_for = error.found
-        return NodeReport(await client.status(), waits_for)
+            return NodeReport(status, error.found)
+        return NodeReport(status, None)
 
 
 def report_json(url: str, report: NodeReport) -> dict[str, Json]:
@@ -101,4 +106,54 @@ def report_json(url: str, report: NodeReport) -> dict[str, Json]:
         "time_ms": status.time_ms,
         "is_voting": status.is_voting,
         "peers_connected": [*status.peers_connected],
+        "condition": None if status.condition is None else _condition_json(status.condition),
     }
+
+
+def _condition_json(condition: NodeCondition) -> Json:
+    return {
+        "state": condition.state,
+        "troubles": [
+            {"code": each.code, "found": each.found, "cure": each.cure, "since_ms": each.since_ms}
+            for each in condition.troubles
+        ],
+        "validators": [*condition.validators],
+        "quorum": condition.quorum,
+        "connected": [*condition.connected],
+        "last_final_ms": condition.last_final_ms,
+        "known_height": condition.known_height,
+        "clock_offsets": [
+            {"member": member, "offset_ms": offset_ms} for member, offset_ms in condition.clock_offsets_ms
+        ],
+        "disk_free_size": condition.disk_free_size,
+    }
+
+
+def condition_rows(condition: NodeCondition) -> list[tuple[str, str]]:
+    """Return how a node is, for people."""
+    missing = [each for each in condition.validators if each not in condition.connected]
+    apart = f"; not connected: {', '.join(missing)}" if missing else ""
+    final_ms = condition.last_final_ms
+    rows = [
+        ("condition", condition.state),
+        (
+            "quorum",
+            f"connected {len(condition.connected)} of {len(condition.validators)} validators, "
+            f"needs {condition.quorum}{apart}",
+        ),
+        (
+            "final",
+            "no block since it started" if final_ms is None else f"last block at {show_time(final_ms)}",
+        ),
+        ("peers say", f"block {condition.known_height} is final"),
+    ]
+    if condition.clock_offsets_ms:
+        told = (f"{member} {offset_ms / 1000:+.1f} s" for member, offset_ms in condition.clock_offsets_ms)
+        rows.append(("clocks", ", ".join(told)))
+    if condition.disk_free_size is not None:
+        rows.append(("disk", f"{condition.disk_free_size / 2**20:,.0f} MiB free"))
+    rows += (
+        ("trouble", f"{each.code} since {show_time(each.since_ms)}: {each.found}. {each.cure}")
+        for each in condition.troubles
+    )
+    return rows

@@ -49,6 +49,7 @@ from node.storage.store import Store
 from node.storage.tables import REPAIR
 from node.sync.checkers import Checkers
 from node.sync.host import SyncParts
+from node.watch import LOOK_EVERY_MS, Watch, free_size
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +165,7 @@ class NodeProcess:
         self._registry = CollectorRegistry()
         self._measurements = measure_into(self._registry)
         self._pauses: asyncio.Task[None] | None = None
+        self._looks: asyncio.Task[None] | None = None
         self._checkers = Checkers(self._signatures_checked)
         self._core_log = CoreLog(
             parts.data / CORE_LOG,
@@ -223,6 +225,15 @@ class NodeProcess:
             driver=self.driver,
             clock=self._clock,
         )
+        self.watch = Watch(
+            member=parts.member,
+            driver=self.driver,
+            clock=self._clock,
+            heartbeat_ms=parts.settings.tuning.heartbeat_interval_ms,
+            free_size=lambda: free_size(parts.data),
+            swallowing=self._network.swallowing,
+            is_displaced=lambda: self._network.is_displaced,
+        )
         self.node = RunningNode(
             genesis=parts.genesis,
             member=parts.member,
@@ -232,6 +243,7 @@ class NodeProcess:
             registry=self._registry,
             find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
+            watch=self.watch,
             on_damage=self._fail,
             measurements=self._measurements,
         )
@@ -349,6 +361,7 @@ class NodeProcess:
         self._pump = loop.create_task(self._receive_forever())
         self._pauses = loop.create_task(watch_pauses(self._clock, self._measurements.loop_pause))
         self._guarded(self.driver.start)
+        self._looks = loop.create_task(self._look_forever())
         await self._api.start(api.host, api.port)
         logger.info(
             "node.started member=%s height=%d peers=%s api=%s",
@@ -364,7 +377,7 @@ class NodeProcess:
         await self._checkers.close()
         if self._timer is not None:
             self._timer.cancel()
-        started = [task for task in (self._pump, self._pauses) if task is not None]
+        started = [task for task in (self._pump, self._pauses, self._looks) if task is not None]
         for task in started:
             task.cancel()
         await asyncio.gather(*started, return_exceptions=True)
@@ -385,6 +398,11 @@ class NodeProcess:
                 await asyncio.sleep(0)
                 turn_ends_ms = self._clock.monotonic_ms() + RECEIVE_TURN_MS
             self._guarded(lambda peer=peer, data=data: self.driver.receive(peer, data))  # type: ignore[misc]
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_MS / 1_000)
+            self._guarded(self.watch.tell)
 
     def _peer_up(self, peer: str) -> None:
         self._connected.add(peer)

@@ -47,6 +47,7 @@ from node.measurements import NOT_MEASURED, Measurements
 from node.replica.driver import Driver
 from node.storage.store import Store
 from node.version import release
+from node.watch import Watch
 
 WAITING_MAX: Final = 20_000
 ADMITTED_PER_TURN_MAX: Final = 32
@@ -85,6 +86,7 @@ class RunningNode:
         registry: CollectorRegistry,
         find_member_key: Callable[[], PrivateKey | None],
         peers_connected: Callable[[], tuple[str, ...]],
+        watch: Watch,
         on_damage: Callable[[Exception], None] = lambda _error: None,
         measurements: Measurements = NOT_MEASURED,
     ) -> None:
@@ -97,6 +99,7 @@ class RunningNode:
         self._measurements = measurements
         self._find_member_key = find_member_key
         self._peers_connected = peers_connected
+        self._watch = watch
         self._on_damage = on_damage
         self._version = release()
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
@@ -304,19 +307,12 @@ class RunningNode:
         async with self._height_changed:
             await self._height_changed.wait_for(lambda: self._store.tip().header.height >= height)
 
-    def is_ready(self) -> str | None:
-        """Return None when the node can serve, else what it waits for."""
-        if self._store.tip_certificate() is None:
-            return "the first final block"
-        if self._driver.is_behind():
-            return "the blocks that others have made final"
-        return None
-
     def status(self) -> Status:
         """Return what an operator asks first."""
         tip = self._store.tip()
         first, end = self._store.gap()
         core = self._driver.core
+        condition = self._watch.look()
         return Status(
             version=self._version,
             member=self._member,
@@ -336,6 +332,8 @@ class RunningNode:
             mempool_size=self._driver.mempool.size,
             sync=self._driver.sync.progress(self._clock.monotonic_ms()),
             missing_blocks=(first, end) if first < end else None,
+            condition=condition,
+            observed_ms=self._clock.wall_ms(),
         )
 
 

@@ -17,6 +17,7 @@ from node.api.openapi import Described
 from node.api.route import DIGITS_MAX
 from node.api.service import FINAL, PENDING, REFUSED
 from node.api.shapeschema import ShapeSchemas, array_of, closed_object, hexadecimal, optional, plain_schema
+from node.condition import CODES, WELL
 
 _TEXT: Final[dict[str, Json]] = {"type": "string"}
 _FLAG: Final[dict[str, Json]] = {"type": "boolean"}
@@ -67,6 +68,39 @@ _SYNC: Final = closed_object(
         "stalled_ms": _COUNT,
     }
 )
+_TROUBLE: Final = closed_object(
+    {
+        # One of `node.condition.CODES`; `hinders` where the node is not ready for it.
+        "code": {"enum": [*CODES]},
+        "found": _TEXT,
+        "cure": _TEXT,
+        "since_ms": _TIME,
+        "is_error": _FLAG,
+        "hinders": _FLAG,
+    }
+)
+_CONDITION: Final = closed_object(
+    {
+        "state": {"enum": [WELL, *CODES]},
+        "waits_for": optional(_TEXT),
+        "troubles": array_of(_TROUBLE),
+        "quorum": closed_object(
+            {
+                "needed": _COUNT,
+                "validators": array_of(_MEMBER),
+                "connected": array_of(_MEMBER),
+                "missing": array_of(closed_object({"member": _MEMBER, "since_ms": _TIME})),
+            }
+        ),
+        "last_final_ms": optional(_TIME),
+        "known_height": _HEIGHT,
+        "known_epoch": _HEIGHT,
+        "clock_offsets": array_of(closed_object({"member": _MEMBER, "offset_ms": {"type": "integer"}})),
+        # Bytes; null where the system does not say.
+        "disk_free_size": optional(_COUNT),
+        "swallowing": array_of(_MEMBER),
+    }
+)
 _STATUS: Final = closed_object(
     {
         # The release that the node runs.
@@ -88,6 +122,7 @@ _STATUS: Final = closed_object(
         "missing_blocks": optional({"type": "array", "minItems": 2, "maxItems": 2, "items": _HEIGHT}),
         "mempool_count": _COUNT,
         "mempool_size": _COUNT,
+        "condition": _CONDITION,
     }
 )
 

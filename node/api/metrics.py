@@ -21,13 +21,19 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from node.api.events import Events
 from node.api.route import Route
 from node.api.service import NodeService
 from node.api.turns import Turns
+from node.condition import CODES, Condition
 
 NO_ROUTE: Final = "none"
 REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0, 30.0)
@@ -85,6 +91,9 @@ class _Standing(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of one status."""
         status = self._node.status()
+        condition = status.condition
+        seen = condition.observations
+        offset_ms = max(seen.clock_offsets_ms.values(), key=abs, default=0)
         gauges = (
             ("luohu_height", "Height of the newest final block.", status.height),
             ("luohu_epoch", "Epoch of the validator set.", status.epoch),
@@ -94,10 +103,43 @@ class _Standing(Collector):
             ("luohu_mempool_transactions", "Transactions that wait for a block.", status.mempool_count),
             ("luohu_mempool_bytes", "Bytes of transactions that wait.", status.mempool_size),
             ("luohu_voting", "Whether this node votes.", int(status.is_voting)),
-            ("luohu_ready", "Whether this node can serve.", int(self._node.is_ready() is None)),
+            ("luohu_ready", "Whether this node can serve.", int(condition.waits_for is None)),
             ("luohu_event_subscribers", "Subscribers to events.", self._events.subscribers_count),
+            (
+                "luohu_validators_connected",
+                "Validators connected now, this node with them.",
+                len(seen.connected),
+            ),
+            ("luohu_quorum_validators", "Validators that a quorum needs.", seen.quorum),
+            (
+                "luohu_finality_age_seconds",
+                "Since a block became final here last, or since the start.",
+                seen.final_age_ms / 1000,
+            ),
+            (
+                "luohu_known_height",
+                "Greatest height that peers say is final.",
+                max(seen.known_height, status.height),
+            ),
+            ("luohu_clock_offset_seconds", "Greatest distance of a validator's clock.", offset_ms / 1000),
+            ("luohu_paths_swallowing", "Peers to whom large packets do not pass.", len(seen.swallowing)),
         )
         build = {"version": status.version, "python": platform.python_version()}
         yield InfoMetricFamily("luohu_build", "The release that this node runs.", build)
         for name, meaning, value in gauges:
             yield GaugeMetricFamily(name, meaning, value)
+        if seen.disk_free_size is not None:
+            meaning = "Bytes that the node may still write where its data lies."
+            yield GaugeMetricFamily("luohu_disk_free_bytes", meaning, seen.disk_free_size)
+        yield _troubles(condition)
+        meaning = "Signs that another process has this validator's key."
+        yield CounterMetricFamily("luohu_key_misused_total", meaning, seen.key_misused_count)
+        meaning = "Misbehaviour of validators that was seen."
+        yield CounterMetricFamily("luohu_misbehaviour_total", meaning, seen.misbehaviour_count)
+
+
+def _troubles(condition: Condition) -> Metric:
+    family = GaugeMetricFamily("luohu_trouble", "Whether this node has this trouble now.", labels=("code",))
+    for code in CODES:
+        family.add_metric((code,), int(condition.find(code) is not None))
+    return family

@@ -32,7 +32,7 @@ from node.api.route import (
     require_number,
     respond,
 )
-from node.api.service import NodeService, NotHeld, ProvenValue
+from node.api.service import NodeService, NotHeld, ProvenValue, Status
 from node.api.turns import Turns
 from node.progress import SyncProgress
 
@@ -168,6 +168,7 @@ class Queries:
                 "missing_blocks": None if status.missing_blocks is None else [*status.missing_blocks],
                 "mempool_count": status.mempool_count,
                 "mempool_size": status.mempool_size,
+                "condition": _condition_json(status),
             }
         )
 
@@ -177,17 +178,17 @@ class Queries:
 
     async def ready(self, _request: web.Request) -> web.StreamResponse:
         """Say that the node can serve, or what it waits for."""
-        waits_for = self._node.is_ready()
-        if waits_for is None:
+        condition = self._node.status().condition
+        obstacle = condition.obstacle
+        if obstacle is None:
             return respond({"ready": True})
-        cure = "Wait a moment and ask again."
         raise RouteError(
             status=503,
             code="not-ready",
             where="node",
             expected="ready",
-            found=f"waits for {waits_for}",
-            cure=cure,
+            found=f"waits for {condition.waits_for}",
+            cure=obstacle.cure,
         )
 
 
@@ -199,6 +200,45 @@ def proven_json(proven: ProvenValue) -> dict[str, Json]:
         "absence": None if proven.absent is None else to_json(proven.absent),
         "at": to_json(proven.at),
         "trust_path": to_json(proven.trust_path),
+    }
+
+
+def _condition_json(status: Status) -> Json:
+    """Return how the node is. Times are of the Unix epoch, by its own clock."""
+    condition = status.condition
+    seen = condition.observations
+    return {
+        "state": condition.state,
+        "waits_for": condition.waits_for,
+        "troubles": [
+            {
+                "code": each.code,
+                "found": each.found,
+                "cure": each.cure,
+                "since_ms": status.to_unix_ms(seen.now_ms if each.since_ms is None else each.since_ms),
+                "is_error": each.is_error,
+                "hinders": each.waits_for is not None,
+            }
+            for each in condition.troubles
+        ],
+        "quorum": {
+            "needed": seen.quorum,
+            "validators": [*seen.validators],
+            "connected": [*seen.connected],
+            "missing": [
+                {"member": member, "since_ms": status.to_unix_ms(since_ms)}
+                for member, since_ms in sorted(seen.down_since_ms.items())
+            ],
+        },
+        "last_final_ms": None if seen.final_ms is None else status.to_unix_ms(seen.final_ms),
+        "known_height": max(seen.known_height, status.height),
+        "known_epoch": max(seen.known_epoch, status.epoch),
+        "clock_offsets": [
+            {"member": member, "offset_ms": offset_ms}
+            for member, offset_ms in sorted(seen.clock_offsets_ms.items())
+        ],
+        "disk_free_size": seen.disk_free_size,
+        "swallowing": [*seen.swallowing],
     }
 
 

@@ -6,7 +6,7 @@ caller's time is up; until then nothing is claimed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 from ledger.encoding.records import Hash, Height, MemberId, Milliseconds, Octets
@@ -18,6 +18,7 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.state import LEAF_SIZE_MAX
 from ledger.trees.statetree import AbsenceProof
 from ledger.trust import FinalizedHeader, TrustPath
+from node.condition import Condition
 from node.errors import MempoolError
 from node.progress import SyncProgress
 
@@ -59,7 +60,10 @@ class ProvenValue:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What an operator asks first. `version` is the release that the node runs."""
+    """What an operator asks first. `version` is the release that the node runs.
+
+    `condition` says whether it is well and ready. It was observed at `observed_ms`, by this node's clock.
+    """
 
     version: str
     member: MemberId
@@ -79,6 +83,12 @@ class Status:
     mempool_size: int
     sync: SyncProgress | None = None
     missing_blocks: tuple[int, int] | None = None
+    condition: Condition = field(default_factory=Condition)
+    observed_ms: Milliseconds = 0
+
+    def to_unix_ms(self, monotonic_ms: int) -> int:
+        """Return a time of the observations in milliseconds of the Unix epoch, by this node's clock."""
+        return self.observed_ms - (self.condition.observations.now_ms - monotonic_ms)
 
 
 class NotHeld(LedgerError):
@@ -99,10 +109,6 @@ class NodeService(Protocol):
         ...
 
     def status(self) -> Status: ...
-
-    def is_ready(self) -> str | None:
-        """Return None when the node can serve, else what it waits for."""
-        ...
 
     async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
         """Take transactions of members; wait up to `wait_ms` for them to be final. Never raises for input."""

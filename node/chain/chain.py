@@ -151,6 +151,13 @@ class Chain:
         block = None if height is None else self.store.load_block(height)
         return None if block is None else stored(block)
 
+    def find_time_ms(self, block_hash: bytes) -> int | None:
+        """Return the time of the tip or of a block above it; None where it is neither."""
+        if block_hash == self.tip.encoded_header.hash:
+            return self.tip.header.time_ms
+        candidate = self.tree.find(block_hash)
+        return None if candidate is None else candidate.encoded_header.header.time_ms
+
     def holds(self, block_hash: bytes) -> bool:
         """Say whether a block is durable here, final or not."""
         candidate = self.tree.find(block_hash)

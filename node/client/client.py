@@ -97,8 +97,37 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeTrouble:
+    """One thing that is not well at a node, since when by its clock, and who does what about it."""
+
+    code: str
+    found: str
+    cure: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCondition:
+    """Whether a node is well, its worst trouble first. `waits_for` is None where it is ready.
+
+    `clock_offsets_ms` says how far other validators' clocks are ahead of the node's. Sizes are bytes.
+    """
+
+    state: str
+    waits_for: str | None
+    troubles: tuple[NodeTrouble, ...]
+    validators: tuple[str, ...]
+    quorum: int
+    connected: tuple[str, ...]
+    last_final_ms: int | None
+    known_height: int
+    clock_offsets_ms: tuple[tuple[str, int], ...]
+    disk_free_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """Where a node stands, and which release it runs."""
+    """Where a node stands, and which release it runs. `condition` is None where that release does not tell it."""
 
     version: str
     member: str
@@ -111,6 +140,7 @@ class NodeStatus:
     time_ms: int
     is_voting: bool
     peers_connected: tuple[str, ...]
+    condition: NodeCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +345,7 @@ class Client:
             time_ms=_number(answer, "time_ms"),
             is_voting=_flag(answer, "is_voting"),
             peers_connected=tuple(_text({"peer": peer}, "peer") for peer in peers),
+            condition=None if answer.get("condition") is None else _condition(answer["condition"]),
         )
 
     async def require_ready(self) -> None:
@@ -497,6 +528,34 @@ def _result(value: Json) -> Result:
     )
 
 
+def _condition(value: Json) -> NodeCondition:
+    answer = _object(value)
+    quorum = _object(answer.get("quorum"))
+    return NodeCondition(
+        state=_shown(_text(answer, "state")),
+        waits_for=None if answer.get("waits_for") is None else _shown(_text(answer, "waits_for")),
+        troubles=tuple(_trouble(each) for each in _list(answer, "troubles")),
+        validators=_texts(quorum, "validators"),
+        quorum=_number(quorum, "needed"),
+        connected=_texts(quorum, "connected"),
+        last_final_ms=_optional_number(answer, "last_final_ms"),
+        known_height=_number(answer, "known_height"),
+        clock_offsets_ms=tuple(_offset(each) for each in _list(answer, "clock_offsets")),
+        disk_free_size=_optional_number(answer, "disk_free_size"),
+    )
+
+
+def _trouble(value: Json) -> NodeTrouble:
+    answer = _object(value)
+    code, found, cure = (_shown(_text(answer, name)) for name in ("code", "found", "cure"))
+    return NodeTrouble(code, found, cure, _number(answer, "since_ms"))
+
+
+def _offset(value: Json) -> tuple[str, int]:
+    answer = _object(value)
+    return _shown(_text(answer, "member")), _number(answer, "offset_ms")
+
+
 def _block(value: Json, height: int) -> tuple[Block, QuorumCertificate | None]:
     answer = _object(value)
     listed = _list(answer, "transactions")
@@ -531,6 +590,10 @@ def _list(answer: dict[str, Json], key: str) -> list[Json]:
     return value
 
 
+def _texts(answer: dict[str, Json], key: str) -> tuple[str, ...]:
+    return tuple(_shown(_text({key: each}, key)) for each in _list(answer, key))
+
+
 def _text(answer: dict[str, Json], key: str) -> str:
     value = answer.get(key)
     if not isinstance(value, str):
@@ -543,6 +606,10 @@ def _number(answer: dict[str, Json], key: str) -> int:
     if type(value) is not int:
         raise _bad(key, "a number", type(value).__name__)
     return value
+
+
+def _optional_number(answer: dict[str, Json], key: str) -> int | None:
+    return None if answer.get(key) is None else _number(answer, key)
 
 
 def _flag(answer: dict[str, Json], key: str) -> bool:

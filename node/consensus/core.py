@@ -26,7 +26,7 @@ from node.consensus.events import (
     Verified,
     WorkChanged,
 )
-from node.consensus.journal import JournalRecord
+from node.consensus.journal import Amnesia, JournalRecord
 from node.consensus.messages import (
     BlockProposalMessage,
     CertificateMessage,
@@ -131,6 +131,17 @@ class Simplex:
     def standing(self) -> Participation:
         """Whether this validator votes, asks for its latest votes, or observes after amnesia."""
         return self._startup.standing
+
+    @property
+    def amnesia(self) -> Amnesia | None:
+        """What this validator may have forgotten, and until when it observes; None where it forgot nothing."""
+        return self._startup.amnesia
+
+    @property
+    def unanswered(self) -> tuple[int, ...]:
+        """The other validators that have not answered the question at the start."""
+        others = (peer for peer in range(len(self.validators)) if peer != self._me)
+        return tuple(peer for peer in others if not self._startup.has_answered(peer))
 
     @property
     def rounds_count(self) -> int:

@@ -41,6 +41,10 @@ class Startup:
         """Tell whether this validator may sign."""
         return self.standing is Participation.VOTING
 
+    def has_answered(self, peer: int) -> bool:
+        """Tell whether a peer's answer to the question is here."""
+        return peer in self._answers
+
     def lost_memory(self, forgotten_view: int) -> Amnesia | None:
         """React to an own vote that the log lacks: ask anew. Returns the record to persist, if new."""
         self._forgotten_view = max(self._forgotten_view, forgotten_view)

@@ -18,6 +18,8 @@ from ledger.errors import LedgerError
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.misbehaviour import misbehaviour_report
 from ledger.rules.operations import ReportMisbehaviour
+from ledger.rules.state import Misbehaviour as RecordedMisbehaviour
+from ledger.rules.state import find, misbehaviour_key
 from ledger.rules.transactions import Transaction
 from node.chain.chain import Chain
 from node.clock import Clock
@@ -66,10 +68,12 @@ from node.replica.blockrequests import ASK_AGAIN_MS, BlockRequests
 from node.replica.corelog import NO_CORE_LOG, CoreRecorder
 from node.replica.engine import EngineSource
 from node.replica.finality import Finality
+from node.replica.heard import Heard
 from node.replica.inbox import Inbox
 from node.replica.intake import Intake
 from node.replica.mempool import Mempool
 from node.replica.messenger import Messenger, Transport
+from node.replica.ownkey import OwnKey
 from node.replica.serving import Serving
 from node.sync.host import SyncParts
 from node.sync.server import SyncServer
@@ -101,6 +105,7 @@ class Driver:
         core_log: CoreRecorder = NO_CORE_LOG,
         measurements: Measurements = NOT_MEASURED,
     ) -> None:
+        self._member = member
         self._engines = engines
         self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
         self.chain = chain
@@ -112,6 +117,10 @@ class Driver:
         self._messenger = Messenger(transport)
         self._block_requests = BlockRequests(self._messenger.send, self._messenger.connected, clock)
         self._serving = Serving(self._messenger.send, chain, mempool)
+        self.heard = Heard(self.engine.validators, clock)
+        self.own_key = OwnKey()
+        self.misbehaviour_count = 0
+        """How often validators were seen to misbehave, once for each of them and view."""
         self._intake = Intake(
             chain=chain,
             mempool=mempool,
@@ -153,6 +162,7 @@ class Driver:
             executor=self._executor,
             intake=self._intake,
             serving=self._serving,
+            heard=self.heard,
             sync=self.sync,
             sync_server=self._sync_server,
             clock=clock,
@@ -163,11 +173,17 @@ class Driver:
         chain.before_commit = self._upkeep.before_commit
         self._core_log = core_log
         core_log.begin(self.core)
+        self.own_key.begin(self.core, self.engine.me)
 
     @property
     def core(self) -> Simplex:
         """The core of the present epoch."""
         return self.engine.core
+
+    @property
+    def connected(self) -> frozenset[str]:
+        """The registered peers that are connected."""
+        return frozenset(self._messenger.connected)
 
     @property
     def mempool(self) -> Mempool:
@@ -282,6 +298,7 @@ class Driver:
                 self._core_log.happens(following, now_ms)
                 effects = self.core.handle(following, now_ms)
                 self._core_log.decided(self.core, effects)
+                self.own_key.note_decided(self.core)
                 for effect in effects:
                     self._perform(effect)
                 if isinstance(following, Certified):
@@ -300,6 +317,7 @@ class Driver:
         match effect:
             case Persist():
                 self.engine.journal.persist(effect)
+                self.own_key.note_persisted(effect.records)
             case Broadcast():
                 self._messenger.broadcast(self._envelope(effect.message))
             case Send():
@@ -323,6 +341,7 @@ class Driver:
                 member = self._validators.validators[effect.first.signer].member
                 report = misbehaviour_report(effect.first, effect.second, self._validators)
                 self.misbehaviour.append((member, report))
+                self.misbehaviour_count += 1
                 view = effect.first.subject.view
                 logger.warning("consensus.misbehaviour validator=%s view=%d", member, view)
             case Punish():
@@ -357,9 +376,18 @@ class Driver:
         return self._finality.is_behind
 
     def _note_final(self, path: list[Executed]) -> None:
+        self._look_for_reports(path)
         self._on_final(path)
         self._had_work = self._has_work()
         self._events.append(WorkChanged(self._had_work))
+
+    def _look_for_reports(self, path: list[Executed]) -> None:
+        """Look whether these blocks put misbehaviour of this node's own member on record."""
+        key = misbehaviour_key(self.engine.epoch, self._member)
+        if any(key in executed.overlay.values for executed in path):
+            recorded = find(self.chain.store, RecordedMisbehaviour, key)
+            assert recorded is not None, "what is final is in the store"
+            self.own_key.note_reported(recorded.first, recorded.second)
 
     # -- what sync asks of its node ---------------------------------------------------------------------
 
@@ -417,6 +445,8 @@ class Driver:
         # What the ended core waited for, and what was meant for it, is of no use to this one.
         self._events.clear()
         self._core_log.begin(self.core)
+        self.heard.begin(self._validators)
+        self.own_key.begin(self.core, self.engine.me)
         self._executor.begin(self.engine)
         self._finality.begin(self.engine)
         self._inbox.begin(self.engine)

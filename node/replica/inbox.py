@@ -45,6 +45,7 @@ from node.peernames import is_unpinned
 from node.replica.blockexecutor import BlockExecutor
 from node.replica.blockrequests import BlockRequests
 from node.replica.engine import Engine
+from node.replica.heard import Heard
 from node.replica.intake import Intake
 from node.replica.messenger import Messenger
 from node.replica.serving import Serving
@@ -65,6 +66,7 @@ class Inbox:
         executor: BlockExecutor,
         intake: Intake,
         serving: Serving,
+        heard: Heard,
         sync: Sync,
         sync_server: SyncServer,
         clock: Clock,
@@ -79,6 +81,7 @@ class Inbox:
         self._executor = executor
         self._intake = intake
         self._serving = serving
+        self._heard = heard
         self._sync = sync
         self._sync_server = sync_server
         self._clock = clock
@@ -99,6 +102,7 @@ class Inbox:
             self._sync.probe(peer)
             return
         self._messenger.connected.add(peer)
+        self._heard.peer_up(peer)
         index = self._engine.validators.index_of(peer)
         if index is not None:
             self._tell_core(PeerUp(index))
@@ -158,6 +162,7 @@ class Inbox:
                 assert_never(message)
 
     def _receive_consensus(self, peer: str, message: Message) -> None:
+        self._heard.note_message(peer, message)
         if epoch_of(message) > self._engine.epoch:
             # It is of no use to this engine, but its sender is past our seal.
             self._sync.note_ahead(peer)
@@ -177,6 +182,12 @@ class Inbox:
             raise BlockError(
                 where="proposal", expected="a vote for its own header", found="a vote for another block"
             )
+        self._heard.note_proposal(
+            peer,
+            encoded_header.header,
+            subject.view,
+            self._chain.find_time_ms(encoded_header.header.parent_hash),
+        )
         if self._engine.me is None:
             self._receive_consensus(peer, core_message)
             return

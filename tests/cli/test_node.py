@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from cli.exits import FINE, UNREACHABLE
 from cli.program import run
+from node.condition import Observations, judge
 from node.version import release
 from tests.support.memory_node import MemoryNode, serve
 
@@ -35,5 +37,71 @@ def test_a_node_that_is_not_ready_is_exit_code_3_and_shows_its_status_all_the_sa
 ) -> None:
     assert ask(MemoryNode(waits_for="the first final block"), "--json") == UNREACHABLE
     answer = json.loads(capsys.readouterr().out)
-    assert answer["waits_for"].endswith("the first final block")
+    assert "the first final block" in answer["waits_for"]
     assert answer["version"] == release()
+
+
+NOW_MS = 1_000_000
+UNWELL = Observations(
+    member="hk-operator",
+    now_ms=NOW_MS,
+    validators=("hk-bureau", "hk-operator", "mainland-bank", "sz-operator"),
+    is_validator=True,
+    down_since_ms={"mainland-bank": NOW_MS - 286_000, "sz-operator": NOW_MS - 285_000},
+    below_quorum_since_ms=NOW_MS - 285_000,
+    final_ms=NOW_MS - 286_000,
+    known_height=142,
+    clock_offsets_ms={"hk-bureau": -7_200_000},
+    disk_free_size=5 * 2**20,
+    swallowing=("hk-bureau",),
+)
+
+
+def test_a_node_that_is_not_well_says_what_is_wrong_and_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    node = MemoryNode(observed=UNWELL)
+    assert ask(node) == UNREACHABLE
+    printed = capsys.readouterr().out
+    for part in (
+        "is not ready: waits for a quorum: connected 2 of 4 validators, needs 3; missing mainland-bank for 4 min 46 s",
+        "not connected: mainland-bank, sz-operator",
+        "block 142 is final",
+        "hk-bureau -7200.0 s",
+        "5 MiB free",
+        "no-quorum since",
+        "clocks-disagree since",
+        "large-packets-lost since",
+        "tcp_mtu_probing=1",
+    ):
+        assert part in printed, part
+    assert ask(node, "--json") == UNREACHABLE
+    condition = json.loads(capsys.readouterr().out)["condition"]
+    assert condition["state"] == "no-quorum"
+    assert [each["code"] for each in condition["troubles"]] == [each.code for each in judge(UNWELL).troubles]
+    assert (condition["quorum"], condition["known_height"]) == (3, 142)
+    assert condition["clock_offsets"] == [{"member": "hk-bureau", "offset_ms": -7_200_000}]
+
+
+def test_what_only_an_operator_must_see_leaves_the_exit_code_at_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        ask(
+            MemoryNode(
+                observed=replace(UNWELL, down_since_ms={}, below_quorum_since_ms=None, final_ms=NOW_MS)
+            )
+        )
+        == FINE
+    )
+    printed = capsys.readouterr().out
+    assert "is ready" in printed and "clocks-disagree since" in printed
+
+
+def test_a_node_of_a_release_that_tells_no_condition_is_asked_whether_it_is_ready(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.api.queries._condition_json", lambda _status: None)
+    assert ask(MemoryNode()) == FINE
+    capsys.readouterr()
+    assert ask(MemoryNode(waits_for="the first final block"), "--json") == UNREACHABLE
+    answer = json.loads(capsys.readouterr().out)
+    assert "the first final block" in answer["waits_for"] and answer["condition"] is None

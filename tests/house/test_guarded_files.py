@@ -115,6 +115,7 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("node/storage/leveldb.py", "import plyvel"): "the database, in the node's own data",
     ("node/storage/leveldb.py", "import plyvel_next"): "the same",
     ("node/storage/store.py", "self._values.replace"): "the values of an overlay, no path",
+    ("node/watch.py", "os.statvfs"): "how much is free where the node's data lies: it opens nothing",
     ("node/sync/checkers.py", "import fcntl"): "flags of pipes between processes of one node",
     ("node/sync/checkers.py", "process.kill"): "a child that it has not waited for: its id is nobody else's",
 }

@@ -17,6 +17,7 @@ from tests.support.sources import ROOT, imported, module_of, path_of
 # Some modules at the top are a room of their own, for all others stand on them.
 WORDS = (
     "clock",
+    "condition",
     "errors",
     "localtime",
     "logform",

@@ -131,7 +131,7 @@ def test_a_node_that_nobody_registered_is_refused_by_its_peers_and_says_so(tmp_p
             running.processes[NEW] = stranger
             await height_after_anchor(running)
             assert stranger.node.status().peers_connected == ()
-            assert stranger.node.is_ready() is not None
+            assert stranger.node.status().condition.waits_for is not None
             assert all(
                 NEW not in process.node.status().peers_connected for process in running.processes.values()
             )

@@ -16,6 +16,7 @@ from node.messages import StoredBlock, WantSnapshot, decode_peer_message
 from node.replica.intake import GOSSIP_PER_TICK_MAX
 from node.running import ADMITTED_PER_TURN_MAX, RunningNode
 from node.sync.host import SyncTuning
+from node.watch import Watch
 from tests.support.node_world import START_MS, VALIDATORS, World, WorldNode, anchor_transaction, sign
 
 Result = TypeVar("Result")
@@ -177,6 +178,7 @@ def test_clients_signatures_are_told_once_a_turn(
         registry=CollectorRegistry(),
         find_member_key=lambda: None,
         peers_connected=tuple,
+        watch=Watch(member=MEASURED, driver=node.driver, clock=node),
         measurements=told.measurements(),
     )
     monkeypatch.setattr(node.driver, "admit", slowed(world, node.driver.admit, 1, []))

@@ -6,7 +6,7 @@ It makes a block of what is submitted at once, and certifies it with a quorum of
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from prometheus_client import CollectorRegistry
@@ -36,6 +36,7 @@ from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, Handover, TrustPath
 from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
+from node.condition import FIRST_BLOCK, Condition, Observations, Trouble, judge
 from node.errors import NotReady
 from node.histograms import measure_into
 from node.running import Revoked, UnknownLeaf
@@ -72,6 +73,10 @@ class MemoryNode:
 
     clock: ManualClock = field(default_factory=ManualClock)
     waits_for: str | None = None
+    # What it sees of itself, beside `waits_for`.
+    observed: Observations = field(
+        default_factory=lambda: Observations(member=RELAY, disk_free_size=1_000_000_000_000)
+    )
     is_holding: bool = False
     fails: BaseException | None = None
     damaged: list[Exception] = field(default_factory=list)
@@ -105,6 +110,15 @@ class MemoryNode:
             final = Submission(transaction.id, FINAL, header.height, header.time_ms)
             self.submissions[transaction.id] = final
         return refused
+
+    @property
+    def condition(self) -> Condition:
+        """How it is: what it sees, and that it waits for something where a test says so."""
+        condition = judge(self.observed)
+        if self.waits_for is None:
+            return condition
+        waits = Trouble(FIRST_BLOCK, "it is not here", "Wait a moment.", waits_for=self.waits_for)
+        return replace(condition, troubles=(waits, *condition.troubles))
 
     def _validators(self) -> ValidatorSet:
         """Return the set that decides the next block."""
@@ -141,13 +155,12 @@ class MemoryNode:
             peers_connected=("hk-bureau", "sz-operator"),
             mempool_count=0,
             mempool_size=0,
+            condition=self.condition,
+            observed_ms=self.clock.now_ms,
         )
 
     def was_damaged(self, error: Exception) -> None:
         self.damaged.append(error)
-
-    def is_ready(self) -> str | None:
-        return self.waits_for
 
     async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
         if self.fails is not None:

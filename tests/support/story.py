@@ -26,6 +26,7 @@ from ledger.rules.transactions import Transaction, TransactionBody
 from ledger.trees.merkle import Tree, content_root
 from ledger.trust import TrustedRoot
 from node.running import RunningNode
+from node.watch import Watch
 from tests.support.node_world import START_MS, VALIDATORS, World, private_key
 
 ISSUER, BANK, RELAY = "hk-bureau", "mainland-bank", "hk-operator"
@@ -79,6 +80,7 @@ def running(world: World) -> RunningNode:
         registry=CollectorRegistry(),
         find_member_key=lambda: None,
         peers_connected=tuple,
+        watch=Watch(member="sz-operator", driver=node.driver, clock=node),
     )
 
 

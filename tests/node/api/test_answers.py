@@ -1,6 +1,7 @@
 """Every answer of the node fits the schema that its description gives, and paths fit their patterns."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -12,8 +13,10 @@ from ledger.rules.state import member_key
 from node.api.answers import DESCRIBED
 from node.api.server import Api
 from node.api.shapeschema import ShapeSchemas
+from node.condition import CODES
 from tests.ledger.encoding.test_records import BASKET, JSON, Basket
 from tests.node.api.test_api import BODIES, PATHS
+from tests.node.test_condition import SITUATIONS
 from tests.support.consortium import make_anchor, make_grant, make_transaction
 from tests.support.governors import proposing
 from tests.support.jsonschema import faults, resolve
@@ -78,6 +81,25 @@ def test_each_answer_fits_its_schema_and_no_other_one() -> None:
             other = answers["GET /v1/status"]
             for name, schema in schemas.items():
                 assert name == "GET /v1/status" or [*faults(schema, other, document)], name
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_every_trouble_fits_the_schema_of_the_status() -> None:
+    async def scenario() -> None:
+        async with aiohttp.ClientSession() as session:
+            seen: set[str] = set()
+            for observed, _, _ in SITUATIONS.values():
+                async with serve(MemoryNode(observed=replace(observed, member="hk-bureau"))) as url:
+                    _, document = await ask(session, "GET", f"{url}/v1/openapi.json", None)
+                    _, answer = await ask(session, "GET", f"{url}/v1/status", None)
+                described = document["paths"]["/v1/status"]["get"]["responses"]["200"]
+                schema = described["content"]["application/json"]["schema"]
+                assert [*faults(schema, answer, document)] == []
+                seen |= {each["code"] for each in answer["condition"]["troubles"]}
+                answer["condition"]["state"] = "unheard-of"
+                assert [*faults(schema, answer, document)]
+            assert seen == set(CODES)
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 

@@ -397,6 +397,8 @@ class Oracle:
         height = driver.chain.tip.header.height
         if height < self.heights[machine.number]:
             self.fail(f"I9: {machine.member} went back to {height}")
+        if driver.own_key.misused_count:
+            self.fail(f"I8: {machine.member} believes that its key is misused: {driver.own_key.misused_how}")
         if self.timeline.events_count % 64 == 0:
             self._check_memory(machine)
 
