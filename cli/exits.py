@@ -13,6 +13,7 @@ from typing import Final
 
 from ledger.errors import LedgerError, LuohuError, UnfitEnvironment
 from ledger.verdicts import VerificationError
+from node.diskfaults import CURES
 from node.errors import BadAnswer, ClientError, NotReady, RefusedByNode, SetupError, Unreachable
 
 FINE: Final = 0
@@ -83,7 +84,7 @@ def unreadable(path: str, error: OSError) -> CommandError:
     if isinstance(error, SetupError):
         return _of_error(USAGE, error)
     found = error.strerror or type(error).__name__
-    cure = "Check the path and its permissions."
+    cure = CURES.get(error.errno or 0, "Check the path and its permissions.")
     return wrong_usage(path, expected="a usable path", found=found, cure=cure, code="path")
 
 
@@ -134,5 +135,5 @@ def _of_system(error: OSError) -> CommandError:
     if error.filename is not None:
         return unreadable(str(error.filename), error)
     found = error.strerror or str(error) or type(error).__name__
-    cure = "Check the address, the disk and the permissions."
+    cure = CURES.get(error.errno or 0, "Check the address, the disk and the permissions.")
     return wrong_usage("system", expected="success", found=found, cure=cure, code="system")

@@ -54,9 +54,13 @@ refusals tells a holder that a document was refused.
             ReferenceTaken      a reference that names another document
           StoreError            the stored chain cannot be used
             StoreDamaged        the disk holds something else than the node wrote
+            StoreRefused        the disk or the system refuses; no damage is meant
+            StoreOfAnotherChain  an intact store that belongs to another genesis
+            StoreOfAnotherVersion  an intact store that another release wrote
           VoteLogError          the vote log cannot be used; also an `OSError`
             VoteLogLocked       another process uses this vote log
-            VoteLogForeign      a vote log of another chain, validator or version
+            VoteLogForeign      a vote log of another chain or validator
+            VoteLogOfAnotherVersion  an intact vote log that another release wrote
             VoteLogFull         the vote log has reached its largest size
           StartRefused          the node does not start
         RouteError              a request that its route refuses, before the node is asked
@@ -84,6 +88,7 @@ Signals that one module of the node gives to another are plain exceptions. Users
     NotOnRecord                 the core wants a signature that its log does not hold
     DatabaseError               the database cannot be opened, read or written
       DatabaseLocked            this or another process has the database open
+      DatabaseRefused           the disk or the system refused; nothing is said of what is stored
     SnapshotStoreError          the snapshot store could not be written
     NetworkStopped              the network has failed and delivers nothing more
     ConnectionEnded             a connection is over

@@ -36,6 +36,10 @@ class StoreError(SetupError):
         super().__init__(where="stored chain", expected=expected, found=found, cure=cure)
 
 
+class StoreRefused(StoreError):
+    """The disk or the system refuses the stored chain: full, read-only, not ours, or failing. No damage is meant."""
+
+
 class VoteLogError(SetupError, OSError):
     """The vote log cannot be used; the node does not vote."""
 

@@ -2,7 +2,8 @@
 
 Rule 1: a batch is written whole or not at all, whatever happens meanwhile. When a synced write has returned,
 the batch is on the disk itself.
-Rule 2: checksums are verified on every read; what cannot be read is a DatabaseError, never an absent record.
+Rule 2: checksums are verified on every read; what cannot be read is a DatabaseError, never an absent record. Where the
+disk is full, read-only, not ours or failing, that is a DatabaseRefused: nobody takes it for damage.
 Rule 3: an iteration and a snapshot read one version, whatever is written meanwhile.
 """
 
@@ -17,6 +18,14 @@ class DatabaseError(Exception):
 
 class DatabaseLocked(DatabaseError):
     """This or another process has the database open."""
+
+
+class DatabaseRefused(DatabaseError):
+    """The disk or the system refused, which says nothing of what is stored (node/diskfaults.py)."""
+
+    def __init__(self, reason: str, number: int) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 class WriteBatch:

@@ -2,7 +2,8 @@
 
 Rule 1: a directory that holds data of a database without its CURRENT file is refused: LevelDB would begin an
 empty database there and delete the files.
-Rule 2: LevelDB's errors, whose texts are bytes, leave this module as DatabaseError.
+Rule 2: LevelDB's errors, whose texts are bytes, leave this module as DatabaseError; what the disk or the system refused
+as DatabaseRefused.
 """
 
 import os
@@ -19,7 +20,8 @@ if sys.version_info >= (3, 13):
 else:
     import plyvel as plyvel
 
-from node.storage.database import DatabaseError, DatabaseLocked, Reader, WriteBatch
+from node.diskfaults import fault_in, is_disk_fault
+from node.storage.database import DatabaseError, DatabaseLocked, DatabaseRefused, Reader, WriteBatch
 
 # What LevelDB writes only once CURRENT is there (tables and write-ahead logs).
 _DATA_SUFFIXES: Final = frozenset((".ldb", ".sst", ".log"))
@@ -61,15 +63,32 @@ class LevelDatabase:
     def open(cls, path: Path) -> "LevelDatabase":
         """Open the database at `path`, or create it. Raises DatabaseError, or OSError about the path."""
         path.mkdir(parents=True, exist_ok=True)
-        is_without_current = not (path / "CURRENT").exists()
-        orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
-        if is_without_current and orphans:
-            raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
+        _refuse_orphans(path)
+        return cls._open(path, paranoid_checks=True)
+
+    @classmethod
+    def open_remains(cls, path: Path) -> "LevelDatabase":
+        """Open what the damaged logs of a database leave of it, for whoever examines it and believes nothing.
+
+        Raises DatabaseError where not even that opens.
+        """
+        _refuse_orphans(path)
+        return cls._open(path, paranoid_checks=False)
+
+    @classmethod
+    def salvage(cls, path: Path) -> "LevelDatabase":
+        """Make a database of whatever tables and logs are in a folder, and open it there. Raises DatabaseError."""
+        with _translated():
+            plyvel.repair_db(str(path))
+        return cls._open(path, paranoid_checks=False)
+
+    @classmethod
+    def _open(cls, path: Path, *, paranoid_checks: bool) -> "LevelDatabase":
         with _translated(), _yielding_in_compaction():
             database = plyvel.DB(
                 str(path),
                 create_if_missing=True,
-                paranoid_checks=True,
+                paranoid_checks=paranoid_checks,
                 write_buffer_size=WRITE_BUFFER_SIZE_MIN + secrets.randbelow(WRITE_BUFFER_SIZE_SPREAD),
                 lru_cache_size=BLOCK_CACHE_SIZE,
                 max_file_size=TABLE_SIZE,
@@ -138,6 +157,13 @@ class LevelDatabase:
         self._opened = None
 
 
+def _refuse_orphans(path: Path) -> None:
+    is_without_current = not (path / "CURRENT").exists()
+    orphans = [each.name for each in path.iterdir() if each.suffix in _DATA_SUFFIXES]
+    if is_without_current and orphans:
+        raise DatabaseError(f"no file CURRENT, only {', '.join(sorted(orphans))}")
+
+
 @contextmanager
 def _yielding_in_compaction() -> Iterator[None]:
     """Leave LevelDB's own thread, which merges tables, only the processor time that nobody else wants. (Linux only.)
@@ -159,7 +185,7 @@ def _read(reader: "plyvel.DB | plyvel.Snapshot", key: bytes) -> bytes | None:
     try:
         found: bytes | None = reader.get(key, verify_checksums=True)
     except (plyvel.Error, OSError) as error:
-        raise DatabaseError(_reason_of(error)) from error
+        raise _translation_of(error) from error
     finally:
         del reader
     return found
@@ -170,10 +196,17 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (plyvel.Error, OSError) as error:
-        reason = _reason_of(error)
-        if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
-            raise DatabaseLocked(reason) from error
-        raise DatabaseError(reason) from error
+        raise _translation_of(error) from error
+
+
+def _translation_of(error: Exception) -> DatabaseError:
+    reason = _reason_of(error)
+    if reason.startswith("IO error: lock ") and reason.endswith(_HELD):
+        return DatabaseLocked(reason)
+    number = error.errno if isinstance(error, OSError) and error.errno is not None else fault_in(reason)
+    if number is not None and is_disk_fault(number):
+        return DatabaseRefused(reason, number)
+    return DatabaseError(reason)
 
 
 def _reason_of(error: Exception) -> str:

@@ -23,10 +23,17 @@ from ledger.chain.snapshots import DESCRIPTION_SIZE_MAX, Description
 from ledger.encoding.records import Integer, pack, unpack
 from ledger.errors import LedgerError
 from ledger.trees.merkle import Node, inclusion_path_from_nodes
-from node.storage.database import Database, DatabaseError, DatabaseLocked, WriteBatch, prefix_end
+from node.storage.database import (
+    Database,
+    DatabaseError,
+    DatabaseLocked,
+    DatabaseRefused,
+    WriteBatch,
+    prefix_end,
+)
 from node.storage.leveldb import LevelDatabase
 from node.storage.quarantine import keep_aside
-from node.storage.tables import number_key
+from node.storage.tables import number_key, refused
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +67,8 @@ class SnapshotStore:
         try:
             entries = self._read_entries()
             places = self._places()
+        except DatabaseRefused:
+            raise
         except DatabaseError as error:
             raise SnapshotStoreError(str(error)) from error
         self._whole = dict(sorted(entries.items()))
@@ -72,12 +81,14 @@ class SnapshotStore:
 
     @classmethod
     def open(cls, path: Path) -> "SnapshotStore":
-        """Open the snapshot store at `path`. One that cannot be opened is kept aside and begun anew.
+        """Open the snapshot store at `path`. One that is damaged is kept aside and begun anew.
 
-        Raises SnapshotStoreError.
+        Raises SnapshotStoreError, or StoreRefused where the disk refuses.
         """
         try:
             return cls._open(path)
+        except DatabaseRefused as error:
+            raise refused(error) from error
         except DatabaseLocked as error:
             raise SnapshotStoreError(f"{path}: expected to be the only user, found: {error}") from error
         except (DatabaseError, SnapshotStoreError) as error:

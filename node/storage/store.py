@@ -6,12 +6,13 @@ Rule 3: after a failed write the store takes nothing more.
 Rule 4: what is read belongs where it was found: a header at its height, transactions under their header's
 root, the history of the tip. A record that was lost or swapped is damage like a flipped bit. Values and pages
 are judged by whoever reads them under a state root.
-Rule 5: a database is made where there is none, never in place of one that lost its parts.
+Rule 5: a database is made where there is none, never in place of one that lost its parts. One of another chain, of
+another storage version, or on a disk that refuses, is not called damaged.
 Rule 6: the uppermost pages of the state tree are not stored: they follow from the others (node/storage/toppages.py).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,17 @@ from ledger.rules.state import require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.merkle import Frontier
 from ledger.trust import FinalizedHeader, Handover
-from node.errors import StoreError
-from node.storage.database import Database, DatabaseError, DatabaseLocked, Reader, WriteBatch, prefix_end
+from node.diskfaults import CURES, is_disk_fault
+from node.errors import StoreError, StoreRefused
+from node.storage.database import (
+    Database,
+    DatabaseError,
+    DatabaseLocked,
+    DatabaseRefused,
+    Reader,
+    WriteBatch,
+    prefix_end,
+)
 from node.storage.leveldb import LevelDatabase
 from node.storage.recent import Recent
 from node.storage.stagingstate import StagingState
@@ -48,6 +58,7 @@ from node.storage.tables import (
     number_key,
     read_record,
     reading,
+    refused,
 )
 from node.storage.toppages import grown_top_pages, is_top_page, read_top_pages, stored_pages
 
@@ -57,6 +68,35 @@ SCHEMA_VERSION: Final = b"4"
 PAGES_CACHED_MAX: Final = 16_384
 # A transaction asks for its anchor when it is admitted and when it is executed, and for the same few members and codes.
 VALUES_CACHED_MAX: Final = 4_096
+
+
+class StoreOfAnotherChain(StoreError):
+    """An intact store that belongs to another genesis."""
+
+    def __init__(self, *, expected: bytes, found: bytes) -> None:
+        cure = (
+            "Use the genesis.json that this home was made with. If genesis.json is right, data/ is another home's: "
+            "move it away, and put this home's own back."
+        )
+        super().__init__(expected=f"chain {expected.hex()}", found=found.hex(), cure=cure)
+
+
+class StoreOfAnotherVersion(StoreError):
+    """An intact store that another release wrote. `version` is its storage version."""
+
+    def __init__(self, *, version: int) -> None:
+        writer = "an older" if version < int(SCHEMA_VERSION) else "a newer"
+        cure = (
+            "Nothing is damaged. To stay with it, install the release that wrote it. To change releases, do so on one "
+            "node after the other, while the others run: stop it, install, luohu node repair --home HOME (it asks "
+            "peers, then moves this chain aside), start it, and wait until it votes. Never on all nodes at once."
+        )
+        super().__init__(
+            expected=f"storage version {SCHEMA_VERSION.decode()}",
+            found=f"storage version {version}, which {writer} release wrote",
+            cure=cure,
+        )
+        self.version = version
 
 
 def _decode_certificate(encoded: bytes) -> QuorumCertificate:
@@ -72,14 +112,69 @@ def _decode_frontier(encoded: bytes) -> Frontier:
 
 
 def _header_in(reader: Reader, height: int) -> EncodedHeader | None:
+    encoded = read_record(reader, HEADER + number_key(height))
+    return None if encoded is None else _header_of(height, encoded)
+
+
+def _header_of(height: int, encoded: bytes) -> EncodedHeader:
     key = HEADER + number_key(height)
-    encoded = read_record(reader, key)
-    if encoded is None:
-        return None
     encoded_header = decode_record(EncodedHeader.decode, key, encoded)
     if encoded_header.header.height != height:
         raise damaged(key, f"the header of height {encoded_header.header.height}")
     return encoded_header
+
+
+def _whole_block(encoded_header: EncodedHeader, transactions: tuple[Transaction, ...]) -> Block:
+    root = transactions_root(tuple(transaction.id for transaction in transactions))
+    if root != encoded_header.header.transactions_root:
+        found = f"{len(transactions)} transactions that are not those of its header"
+        raise damaged(TRANSACTION + number_key(encoded_header.header.height), found)
+    return Block(encoded_header, transactions)
+
+
+def _scan(
+    database: Database, table: bytes, prefix: bytes = b""
+) -> Generator[tuple[bytes, bytes], None, None]:
+    start = table + prefix
+    with reading(start), closing(database.iterate(start, prefix_end(start))) as found:
+        for key, value in found:
+            yield key[1:], value
+
+
+class _Records:
+    """The records of a table in order, taken by the places that they belong to, which only rise."""
+
+    def __init__(self, records: Iterator[tuple[bytes, bytes]], table: bytes) -> None:
+        self._records = records
+        self._table = table
+        self._next: tuple[bytes, bytes] | None = None
+        self._failure: StoreError | None = None
+        self._advance()
+
+    @property
+    def are_over(self) -> bool:
+        """Whether every record was taken; one that cannot be read is not over."""
+        return self._next is None and self._failure is None
+
+    def of(self, place: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what belongs to a place, by its whole key, and pass over what belongs to lower ones.
+
+        Raises StoreError, where nothing read before it is at fault.
+        """
+        if self._failure is not None:
+            raise self._failure
+        while self._next is not None and self._next[0][: len(place)] <= place:
+            key, value = self._next
+            self._advance()
+            if key.startswith(place):
+                yield self._table + key, value
+
+    def _advance(self) -> None:
+        try:
+            self._next = next(self._records, None)
+        except StoreError as error:
+            # Whether what follows belongs to this place is not known: what was read is whole or shows it.
+            self._next, self._failure = None, error
 
 
 def _certificate_in(reader: Reader, height: int) -> QuorumCertificate | None:
@@ -96,6 +191,74 @@ def state_in_use(reader: Reader) -> int:
     if number >= len(STATE_TABLES):
         raise damaged(key, f"state tables {number}")
     return number
+
+
+Walk = Generator[tuple[int, Block | None, QuorumCertificate | None], None, None]
+"""Heights from 1 on, each with its block, or None where its header is missing, and its certificate if it has one."""
+
+
+def walk_blocks(database: Database) -> Walk:
+    """Read every block above genesis that a database holds, in order.
+
+    Each table is read from end to end, so nothing is looked for, and LevelDB merges nothing on account of it. Raises
+    StoreError, or LedgerError, where a record cannot be read.
+    """
+    with ExitStack() as stack:
+        headers, transactions, certificates = (
+            _Records(stack.enter_context(closing(_scan(database, table))), table)
+            for table in (HEADER, TRANSACTION, CERTIFICATE)
+        )
+        # Genesis, which has no transactions and no certificate.
+        next(headers.of(number_key(0)), None)
+        height = 1
+        while not headers.are_over:
+            place = number_key(height)
+            header = next(headers.of(place), None)
+            carried = tuple(
+                decode_record(Transaction.decode, key, encoded) for key, encoded in transactions.of(place)
+            )
+            certificate = next(certificates.of(place), None)
+            yield (
+                height,
+                None if header is None else _whole_block(_header_of(height, header[1]), carried),
+                None if certificate is None else decode_record(_decode_certificate, *certificate),
+            )
+            height += 1
+
+
+@contextmanager
+def remaining_blocks(path: Path) -> Iterator[Walk]:
+    """Give the blocks that are left of a damaged store, to whoever replays them and believes nothing.
+
+    Writes into the folder: give it one of its own (node/storage/examining.py). Raises StoreError.
+    """
+    try:
+        database = LevelDatabase.open_remains(path)
+    except DatabaseRefused as error:
+        raise refused(error) from error
+    except DatabaseError as error:
+        raise StoreDamaged(expected=f"a readable database in {path}", found=str(error)) from error
+    with closing(database), closing(walk_blocks(database)) as walk:
+        yield walk
+
+
+def find_tip(path: Path) -> EncodedHeader | None:
+    """Return the newest final header that can be found in what is left of a store, of whatever storage version.
+
+    Writes into the folder: give it one of its own (node/storage/examining.py). None where nothing can be found.
+    """
+    for open_left in (LevelDatabase.open_remains, LevelDatabase.salvage):
+        try:
+            with closing(open_left(path)) as database:
+                height = read_record(database, META + b"height")
+                found = (
+                    None if height is None else _header_in(database, decode_number(META + b"height", height))
+                )
+        except (DatabaseError, StoreError):
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 class ReadView:
@@ -167,11 +330,14 @@ class Store(ReadView):
             raise StoreError(
                 expected=f"{path} to be free", found="another process that holds it", cure=cure
             ) from error
+        except DatabaseRefused as error:
+            raise refused(error) from error
         except DatabaseError as error:
             raise StoreDamaged(expected=f"a readable database in {path}", found=str(error)) from error
         except OSError as error:
-            cure = "Check the path and who owns it."
-            raise StoreError(
+            cure = CURES.get(error.errno or 0, "Check the path and who owns it.")
+            family = StoreRefused if is_disk_fault(error.errno) else StoreError
+            raise family(
                 expected=f"a directory {path}", found=error.strerror or "an error", cure=cure
             ) from error
         return cls.over(database, genesis)
@@ -212,14 +378,13 @@ class Store(ReadView):
             self._write(batch)
             return
         if found != chain_id:
-            cure = "Use the genesis.json that this home was made with."
-            raise StoreError(expected=f"chain {chain_id.hex()}", found=found.hex(), cure=cure)
-        schema = read_record(self._database, META + b"schema")
+            raise StoreOfAnotherChain(expected=chain_id, found=found)
+        key = META + b"schema"
+        schema = read_record(self._database, key)
+        if schema is None or not schema.isdigit():
+            raise damaged(key, "nothing" if schema is None else "no number")
         if schema != SCHEMA_VERSION:
-            cure = "Use the version of Luohu that wrote it."
-            raise StoreError(
-                expected=f"storage version {SCHEMA_VERSION.decode()}", found=f"{schema!r}", cure=cure
-            )
+            raise StoreOfAnotherVersion(version=int(schema))
 
     def _stored_tip(self) -> Tip:
         stored = super().tip()
@@ -362,11 +527,11 @@ class Store(ReadView):
             decode_record(Transaction.decode, TRANSACTION + place, encoded)
             for place, encoded in self._scan(TRANSACTION, number_key(height))
         )
-        root = transactions_root(tuple(transaction.id for transaction in transactions))
-        if root != encoded_header.header.transactions_root:
-            found = f"{len(transactions)} transactions that are not those of its header"
-            raise damaged(TRANSACTION + number_key(height), found)
-        return Block(encoded_header, transactions)
+        return _whole_block(encoded_header, transactions)
+
+    def walk(self) -> "Walk":
+        """Read every block above genesis in order, for whoever reads them all. Raises as `walk_blocks` does."""
+        return walk_blocks(self._database)
 
     def raw_block(self, height: int) -> tuple[EncodedHeader, tuple[bytes, ...]] | None:
         """Return a block's header and its transactions' bytes, unread: for whoever verifies them anyway."""
@@ -501,10 +666,7 @@ class Store(ReadView):
             yield ReadView(version, self._top_pages)
 
     def _scan(self, table: bytes, prefix: bytes = b"") -> Generator[tuple[bytes, bytes], None, None]:
-        start = table + prefix
-        with reading(start), closing(self._database.iterate(start, prefix_end(start))) as found:
-            for key, value in found:
-                yield key[1:], value
+        return _scan(self._database, table, prefix)
 
     def _require_usable(self) -> None:
         if self._failure is not None:
@@ -517,5 +679,7 @@ class Store(ReadView):
             self._database.write(batch, is_synced=True)
         except DatabaseError as error:
             self._failure = f"an earlier failed write: {error}"
+            if isinstance(error, DatabaseRefused):
+                raise refused(error) from error
             cure = "Check the disk (space, permissions, errors), then restart the node."
             raise StoreError(expected="a durable write", found=str(error), cure=cure) from error

@@ -3,7 +3,7 @@
 Rule 1: a key is a one-byte table and what names the record in it; numbers have a fixed width, so that keys
 sort by them.
 Rule 2: checksums are verified on every read. What cannot be read, or not decoded, is a StoreError that names
-the record, never an error of the database and never an absent record.
+the record, never an error of the database and never an absent record. What the disk refuses is no damage.
 
 Tables, by the first byte of the key; integers are 8 bytes, big-endian:
 
@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from ledger.errors import LedgerError
-from node.errors import StoreError
-from node.storage.database import DatabaseError, Reader
+from node.diskfaults import CURES
+from node.errors import StoreError, StoreRefused
+from node.storage.database import DatabaseError, DatabaseRefused, Reader
 
 _NUMBER_SIZE: Final = 8
 
@@ -64,12 +65,24 @@ def damaged(key: bytes, found: str) -> StoreDamaged:
     return StoreDamaged(expected=f"an intact record ({name} {key[1:].hex()})", found=found)
 
 
+def refused(error: DatabaseRefused) -> StoreRefused:
+    """Return the error that says what the disk or the system refused, and what to do about it."""
+    return StoreRefused(
+        expected="a disk that can be read and written", found=f"{error}", cure=CURES[error.number]
+    )
+
+
+def unreadable(key: bytes, error: DatabaseError) -> StoreError:
+    """Return the error of a record under `key`, or after it, that the database cannot read."""
+    return refused(error) if isinstance(error, DatabaseRefused) else damaged(key, str(error))
+
+
 def read_record(reader: Reader, key: bytes) -> bytes | None:
     """Return the record under a key, or None. Raises StoreError."""
     try:
         return reader.get(key)
     except DatabaseError as error:
-        raise damaged(key, str(error)) from error
+        raise unreadable(key, error) from error
 
 
 def decode_record(decode: Callable[[bytes], T], key: bytes, value: bytes) -> T:
@@ -86,7 +99,7 @@ def reading(start: bytes) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise damaged(start, str(error)) from error
+        raise unreadable(start, error) from error
 
 
 def number_key(number: int) -> bytes:

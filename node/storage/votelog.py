@@ -24,6 +24,7 @@ from typing import Final
 
 from ledger.encoding.digests import HASH_SIZE
 from ledger.errors import EncodingError
+from node.diskfaults import CURES
 from node.errors import VoteLogError
 from node.files.durablefile import POSIX_FILES, FileLocked, FileOperations, Lock, write_fresh
 from node.storage.voteframes import (
@@ -50,7 +51,11 @@ class VoteLogLocked(VoteLogError):
 
 
 class VoteLogForeign(VoteLogError):
-    """The log belongs to another chain, validator or version of the format."""
+    """The log belongs to another chain or validator."""
+
+
+class VoteLogOfAnotherVersion(VoteLogError):
+    """An intact log that another release wrote: its votes bind this validator, and cannot be read here."""
 
 
 class VoteLogFull(VoteLogError):
@@ -140,7 +145,7 @@ class VoteLog:
             ) from error
         except OSError as error:
             raise VoteLogError(
-                where=f"{path}", expected="a lockable file", found=f"{error}", cure=_CHECK
+                where=f"{path}", expected="a lockable file", found=f"{error}", cure=_cure_of(error)
             ) from error
         log = cls(files, path, _fresh_header(chain_id, validator, amnesia=0), lock, compaction_size)
         try:
@@ -151,7 +156,7 @@ class VoteLog:
         except OSError as error:
             log.close()
             raise VoteLogError(
-                where=f"{path}", expected="a usable vote log", found=f"{error}", cure=_CHECK
+                where=f"{path}", expected="a usable vote log", found=f"{error}", cure=_cure_of(error)
             ) from error
         except BaseException:
             log.close()
@@ -223,11 +228,11 @@ class VoteLog:
         try:
             found = decode_header(data)
         except FrameError as error:
-            raise VoteLogForeign(
+            raise VoteLogOfAnotherVersion(
                 where=f"{self._path}",
                 expected=error.expected,
                 found=error.found,
-                cure="use the release that wrote it",
+                cure="use the release that wrote it; nothing is damaged, and its votes bind this validator",
             ) from error
         if found is None:
             return self._recover_damaged(
@@ -336,7 +341,7 @@ class VoteLog:
                 where=f"{self._path}",
                 expected=f"the votes of {expected[1]} on chain {expected[0]}",
                 found=f"those of {found[1]} on chain {found[0]}",
-                cure="put back the log of this home",
+                cure="put back the log of this home; if it is lost: luohu node repair --home HOME",
             )
 
     def _require_usable(self) -> int:
@@ -359,7 +364,7 @@ class VoteLog:
             where=f"{self._path}",
             expected=f"a durable {step}",
             found=f"{error}",
-            cure="the node must stop",
+            cure=f"the node must stop. {_cure_of(error)}",
         )
 
     def _full(self, found: str) -> VoteLogFull:
@@ -373,6 +378,10 @@ class VoteLog:
             found=error.found,
             cure="report it: no node asks for more",
         )
+
+
+def _cure_of(error: OSError) -> str:
+    return CURES.get(error.errno or 0, _CHECK)
 
 
 def _fresh_header(chain_id: bytes, validator: str, *, amnesia: int) -> LogHeader:

@@ -18,6 +18,7 @@ from tests.support.sources import ROOT, imported, module_of, path_of
 WORDS = (
     "clock",
     "condition",
+    "diskfaults",
     "errors",
     "localtime",
     "logform",

@@ -31,6 +31,7 @@ from node.storage.votelog import (
     VoteLogForeign,
     VoteLogFull,
     VoteLogLocked,
+    VoteLogOfAnotherVersion,
 )
 from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
 
@@ -679,7 +680,7 @@ def test_a_log_of_a_later_format_is_refused_and_left_alone(
     write_log(path, VOTES)
     monkeypatch.undo()
     before = path.read_bytes()
-    with pytest.raises(VoteLogForeign, match="expected format version 1, found 2"):
+    with pytest.raises(VoteLogOfAnotherVersion, match="expected format version 1, found 2; use the release"):
         open_log(path)
     assert path.read_bytes() == before
 
