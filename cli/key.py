@@ -2,10 +2,13 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from cli.exits import wrong_usage
 from cli.files import FILE, read_file, refuse_existing
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
@@ -19,27 +22,83 @@ ROLES = ("member", "validator", "tls")
 _ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
 
 
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _home_option(command: F) -> F:
+    help_text = "The home that it is for: it is protected as that one's keys are."
+    return click.option("--home", "home_path", type=FILE, help=help_text)(command)
+
+
 @click.group("key")
 def key() -> None:
     """Make, show and rotate keys."""
 
 
 @key.command("new")
-@click.option("--out", type=FILE, required=True, help="Where to write the encrypted key; never overwritten.")
+@click.option("--out", type=FILE, required=True, help="Where to write the key; never overwritten.")
+@_home_option
 @passphrase_option
 @json_option
-def new(out: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def new(out: Path, home_path: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
     """Make a fresh signing key in an encrypted file, and show its public key.
 
     \b
     Example:
       luohu key new --out member-next.pem
+      luohu key new --home network/hk-bureau --out network/hk-bureau/keys/validator-9.pem
     """
     refuse_existing(out)
-    passphrase = passphrase_for(f"the new key {out}", passphrase_file, is_new=True)
+    protection = _new_protection(out, home_path, passphrase_file)
     fresh = PrivateKey.from_seed(secrets.token_bytes(SEED_SIZE))
-    create_key_file(out, fresh, passphrase)
-    _print_key(f"wrote {out}, encrypted", fresh, as_json=as_json)
+    create_key_file(out, fresh, protection)
+    _print_key(f"wrote {out}, {_how_kept(protection)}", fresh, as_json=as_json)
+
+
+@key.command("tls")
+@click.option("--member", required=True, metavar="MEMBER", help="The member whose node shows it.")
+@click.option(
+    "--out", type=FILE, required=True, metavar="tls.pem", help="Where to write the key; never overwritten."
+)
+@_home_option
+@passphrase_option
+@json_option
+def tls(member: str, out: Path, home_path: Path | None, passphrase_file: Path | None, as_json: bool) -> None:
+    """Make a TLS key in an encrypted file, and beside it the certificate (.crt) that governors register.
+
+    \b
+    Example:
+      luohu key tls --member hk-bank --out tls.pem
+      luohu governance propose node hk-bank --tls tls.crt --home ... --url ...
+    """
+    from node.home.settings import HomeSettings
+    from node.home.tlsfiles import create_tls_files
+    from node.network.tls import fingerprint, make_identity
+
+    # An id that no member can have is refused here, and not only when governors register the certificate.
+    HomeSettings(member, None)
+    certificate = out.with_suffix(".crt")
+    if out == certificate:
+        raise wrong_usage(
+            "--out", expected="a name that ends in .pem", found=out.name, cure="Name another file."
+        )
+    for path in (out, certificate):
+        refuse_existing(path)
+    protection = _new_protection(out, home_path, passphrase_file)
+    identity = make_identity(member)
+    create_tls_files(key=out, certificate=certificate, identity=identity, protection=protection)
+    print_answer(
+        as_json=as_json,
+        value={
+            "key": str(out),
+            "certificate": str(certificate),
+            "fingerprint": fingerprint(identity.certificate),
+        },
+        lines=[
+            f"wrote {out}, {_how_kept(protection)}, and {certificate}",
+            *fields([("fingerprint", fingerprint(identity.certificate))]),
+        ],
+    )
 
 
 @key.command("show")
@@ -117,6 +176,19 @@ def rotate(
         value={"role": role, "sequence": rotated.sequence, "height": rotated.height},
         lines=[f"rotation {rotated.sequence} of the {role} key of {home.member}: {said}"],
     )
+
+
+def _new_protection(out: Path, home_path: Path | None, passphrase_file: Path | None) -> Protection:
+    if home_path is None:
+        return passphrase_for(f"the new key {out}", passphrase_file, is_new=True)
+    from node.home.home import Home
+
+    home = Home.open(home_path)
+    return protection_for(f"the keys of {home.member}", passphrase_file, is_development=home.is_development)
+
+
+def _how_kept(protection: Protection) -> str:
+    return "in the clear" if isinstance(protection, DevelopmentKey) else "encrypted"
 
 
 def _print_key(headline: str, private: PrivateKey, *, as_json: bool) -> None:

@@ -35,7 +35,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """
     from cli.nodes import configure_log, spare_collections
     from node.api.server import Api
-    from node.errors import StoreError
+    from node.errors import SetupError, StoreError
     from node.home.home import Home
     from node.run import load_parts, run_node
 
@@ -57,11 +57,12 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
 
     try:
         asyncio.run(run_node(parts, Api, on_ready=say_ready))
-    except StoreError as error:
+    except SetupError as error:
         # What the store cannot know is where it lies.
         cure = error.cure.replace("HOME", str(path))
+        code = "store" if isinstance(error, StoreError) else error.code
         raise wrong_usage(
-            "stored chain", expected=error.expected, found=error.found, cure=cure, code="store"
+            error.where, expected=error.expected, found=error.found, cure=cure, code=code
         ) from error
     except ERROR_FAMILIES:
         raise
@@ -136,7 +137,7 @@ def status(url: str, as_json: bool) -> int:
         ("block", f"{found.height} {found.block_hash}"),
         ("epoch", f"{found.epoch}"),
         ("time", show_time(found.time_ms)),
-        ("voting", "yes" if found.is_voting else "no"),
+        ("voting", "yes" if found.is_voting else "no" if found.lack is None else f"no: {found.lack}"),
         ("peers", ", ".join(found.peers_connected) or "none"),
         ("chain id", found.chain_id),
     ]

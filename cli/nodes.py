@@ -105,6 +105,7 @@ def report_json(url: str, report: NodeReport) -> dict[str, Json]:
         "state_root": status.state_root,
         "time_ms": status.time_ms,
         "is_voting": status.is_voting,
+        "lack": status.lack,
         "peers_connected": [*status.peers_connected],
         "condition": None if status.condition is None else _condition_json(status.condition),
     }

@@ -23,6 +23,7 @@ SYNC_STALLED: Final = "sync-stalled"
 KEY_MISUSED: Final = "key-misused"
 CLOCKS_DISAGREE: Final = "clocks-disagree"
 KEY_MISSING: Final = "key-missing"
+CHAIN_MISSING: Final = "chain-missing"
 LARGE_PACKETS_LOST: Final = "large-packets-lost"
 DISK_LOW: Final = "disk-low"
 
@@ -32,6 +33,7 @@ CODES: Final = (
     AMNESIA,
     ASKING,
     NO_FINALITY,
+    CHAIN_MISSING,
     FIRST_BLOCK,
     BEHIND,
     SYNC_STALLED,
@@ -73,8 +75,13 @@ class Observations:
     validators: Sequence[str] = ()
     is_validator: bool = False
     """Whether it takes part in the epoch as a validator, key included."""
+    lacks: str | None = None
+    """What its home lacks, for which a member of the set follows instead of voting; None where nothing is."""
+    lack_cure: str = ""
     lacks_key: bool = False
-    """Whether the epoch names a key for its member that is not in its home."""
+    """Whether that is the validator key which the epoch names."""
+    is_lack_waited_out: bool = False
+    """Whether catching up alone ends it."""
     down_since_ms: Mapping[str, int] = field(default_factory=dict)
     """The other validators that are not connected, and since when."""
     below_quorum_since_ms: int | None = None
@@ -316,13 +323,17 @@ def _key_misused(seen: Observations) -> Trouble | None:
 
 
 def _key_missing(seen: Observations) -> Trouble | None:
-    if not seen.lacks_key:
+    if seen.lacks is None or not seen.lacks_key:
         return None
-    return Trouble(
-        KEY_MISSING,
-        f"the validator key that the epoch names for {seen.member} is not in the home: the node observes",
-        "Put the key file into the home's keys and start again, or have governance set another key.",
-    )
+    return Trouble(KEY_MISSING, f"it lacks {seen.lacks}, and follows instead of voting", seen.lack_cure)
+
+
+def _chain_missing(seen: Observations) -> Trouble | None:
+    if seen.lacks is None or seen.lacks_key:
+        return None
+    waits_for = seen.lacks if seen.is_lack_waited_out else None
+    found = "it follows instead of voting until then"
+    return Trouble(CHAIN_MISSING, found if waits_for else f"it lacks {seen.lacks}", seen.lack_cure, waits_for)
 
 
 def _disk_full(seen: Observations) -> Trouble | None:
@@ -425,6 +436,7 @@ _JUDGES: Final = (
     _key_misused,
     _clocks_disagree,
     _key_missing,
+    _chain_missing,
     _large_packets_lost,
     _disk_low,
 )

@@ -4,6 +4,7 @@ Rule 1: peers' certificates are those of the state at the finalized tip; they ar
 Rule 2: this node signs for its member with the key that the state registers.
 Rule 3: this node shows the certificate that the state registers for it. One that is not registered yet, since its
 state is older than its registration, shows the one that its home began with, and follows until the state names it.
+Where the home lacks the registered one, it shows the newest that it has: its peers may know of a later registration.
 Rule 4: the state here may be older than a rotation of this node's own certificate, which was recorded while the node
 was down, before its chain was lost, or while it runs and peers are a block ahead of it. Peers then know another
 certificate than the state here does: where they hang up, the home's other identities are shown in turn. What one's
@@ -26,9 +27,10 @@ from node.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-LOST_CURE: Final = "Use the TLS certificate of this home; if its key is lost, governance sets another."
-
-
+LOST_CURE: Final = (
+    "Put its files back into keys/. If they are lost, replace it through another member's node: luohu key rotate "
+    "--role tls; or have governors do so: luohu governance propose node."
+)
 IDENTITIES_TRIED_MAX: Final = 2
 """The registered one is the newest of a home, or the one before it where the newest was never registered."""
 
@@ -73,14 +75,29 @@ class Registered:
         identity = self._find_identity(found.tls_certificate)
         if identity is None:
             registered = fingerprint(found.tls_certificate)
-            held = fingerprint(self._first_identity.certificate)
+            held = fingerprint(self._identity.certificate)
             raise IdentityMissing(
                 where=f"the keys of {self._member}",
                 expected=f"the TLS certificate {registered} that is registered for {self._member}",
-                found=f"no such one in the home's keys (tls.crt is {held})",
+                found=f"no such one in the home's keys (it shows {held})",
+                cure=LOST_CURE,
             )
         self._identity, self._names_read = identity, ()
         return identity
+
+    def identity_to_begin_with(self) -> TlsIdentity:
+        """Return what this node shows until its state says more: the registered one, or the newest of the home."""
+        try:
+            return self.identity()
+        except IdentityMissing as missing:
+            logger.error(
+                "node.identity_missing member=%s: peers refuse this node until they know another: %s",
+                self._member,
+                missing,
+            )
+        newest = next(iter(self._find_other_identities(b"", 1)), self._first_identity)
+        self._identity, self._names_read = newest, ()
+        return newest
 
     def other_identities(self) -> Sequence[TlsIdentity]:
         """Return what else this node may show where its peers do not know what it shows (rule 4)."""

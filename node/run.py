@@ -1,6 +1,7 @@
 """The composition root: it makes a node of its parts, runs it, and takes it down again.
 
-Rule 1: a node refuses to start under `python -O`, on a foreign chain, or with a clock before genesis.
+Rule 1: a node refuses to start under `python -O`, on a foreign chain, with a clock before genesis, with keys that
+others can read or of which none opens. What catching up can cure, it starts without, and says so (docs/starting.md).
 Rule 2: whatever breaks the driver ends the process with the reason; a node never goes on half alive.
 Rule 3: parts are closed in the reverse of the order in which they were opened.
 """
@@ -12,7 +13,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -28,15 +29,16 @@ from node.consensus.journal import JournalRecord
 from node.errors import SetupError, StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked
-from node.files.keyfiles import Protection
+from node.files.keyfiles import KeyFileError, Protection
 from node.histograms import measure_into
 from node.home.home import Home
+from node.home.reached import REACHED_FILE, Reached
 from node.home.repair import CHAIN, CORE_LOG, NODE_LOCK, SNAPSHOTS, VOTES
 from node.home.settings import NODE_FILE, NodeSettings
 from node.looppauses import watch_pauses
 from node.network.peers import PeerNetwork
 from node.network.tls import TlsIdentity
-from node.registered import LOST_CURE, IdentityMissing, Registered
+from node.registered import IdentityMissing, Registered
 from node.replica.corelog import CoreLog
 from node.replica.driver import Driver
 from node.replica.engine import Engines
@@ -55,6 +57,8 @@ logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_MS: Final = 60_000
 RECEIVE_TURN_MS: Final = 5
+
+T = TypeVar("T")
 
 
 class StartRefused(SetupError):
@@ -99,24 +103,45 @@ class ApiServer(Protocol):
 def load_parts(home: Home, protection: Protection) -> NodeParts:
     """Return the parts of the node that a home describes. Raises ConfigError or KeyFileError."""
     settings = home.require_node()
-    # A passphrase that is wrong is said now, not at the next rotation.
+    home.check_modes()
+    # A passphrase that is wrong is said now, not at the next rotation: it opens none of the TLS keys.
     identity = home.load_tls_identity(protection)
     _check_own_certificate(home, identity)
-    home.load_member_key(protection)
+    _say_lost_member_key(home, protection)
     return NodeParts(
         member=home.member,
         genesis=home.genesis,
         settings=settings,
         identity=identity,
-        find_identity=lambda certificate: home.find_tls_identity(protection, certificate),
+        find_identity=lambda certificate: _find_in(lambda: home.find_tls_identity(protection, certificate)),
         list_identities=home.tls_names,
         find_other_identities=lambda certificate, count_max: home.other_tls_identities(
             protection, certificate, count_max
         ),
-        find_validator_key=lambda key: home.find_validator_key(protection, key),
-        find_member_key=lambda key: home.find_member_key(protection, key),
+        find_validator_key=lambda key: _find_in(lambda: home.find_validator_key(protection, key)),
+        find_member_key=lambda key: _find_in(lambda: home.find_member_key(protection, key)),
         data=home.data,
     )
+
+
+def _find_in(find: Callable[[], T | None]) -> T | None:
+    """Look for a key; one that may be in a file that does not open is missing, and said to be."""
+    try:
+        return find()
+    except KeyFileError as error:
+        logger.error("node.key_unreadable error=%s", error)
+        return None
+
+
+def _say_lost_member_key(home: Home, protection: Protection) -> None:
+    try:
+        home.load_member_key(protection)
+    except KeyFileError as error:
+        logger.error(
+            "node.member_key_missing member=%s error=%s: it relays nothing for holders and reports no misbehaviour",
+            home.member,
+            error,
+        )
 
 
 def _check_own_certificate(home: Home, identity: TlsIdentity) -> None:
@@ -155,6 +180,7 @@ class NodeProcess:
         self._check_start()
         parts.data.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
+        self._reached = Reached(parts.data.parent / REACHED_FILE, parts.genesis.content.chain_id)
         self.store = self._open_store()
         self._snapshot_store = self._open_snapshot_store()
         self._timer: asyncio.TimerHandle | None = None
@@ -179,6 +205,7 @@ class NodeProcess:
             tuning=parts.settings.tuning,
             find_key=parts.find_validator_key,
             open_journal=self._open_journal,
+            reached_height=self._reached.height,
         )
         try:
             self._registered = Registered(
@@ -211,7 +238,7 @@ class NodeProcess:
                 core_log=self._core_log,
                 measurements=self._measurements,
             )
-            self._check_engine()
+            self._reached.note(self.store.tip().header.height, is_last=True)
         except BaseException:
             self._core_log.close()
             self._engines.close()
@@ -305,22 +332,15 @@ class NodeProcess:
             )
         return journal, records
 
-    def _check_engine(self) -> None:
-        engine = self.driver.engine
-        if engine.me is None and engine.validators.index_of(self._parts.member) is not None:
-            raise StartRefused(
-                expected=f"the validator key that epoch {engine.epoch} names for {self._parts.member}",
-                found="no such key in the home's keys",
-                cure="Use the keys of this home; if the key is lost, governance sets another.",
-            )
-
     def _became_final(self, path: list[Executed]) -> None:
         if self._registered.is_changed_by(path):
             self._update_peers()
+        self._reached.note(self.store.tip().header.height)
         self.node.became_final(path)
 
     def _was_installed(self) -> None:
         self._update_peers()
+        self._reached.note(self.store.tip().header.height)
         self.node.became_final([])
 
     def _update_peers(self) -> None:
@@ -335,13 +355,9 @@ class NodeProcess:
         self._network.update_peers(self._registered.peers(), identity)
 
     def _make_network(self, delay_ms: float) -> PeerNetwork:
-        try:
-            identity = self._registered.identity()
-        except IdentityMissing as missing:
-            raise StartRefused(expected=missing.expected, found=missing.found, cure=LOST_CURE) from None
         return PeerNetwork(
             node_id=self._parts.member,
-            identity=identity,
+            identity=self._registered.identity_to_begin_with(),
             chain_id=self._parts.genesis.content.chain_id,
             peers=self._registered.peers(),
             random_source=random.SystemRandom(),
@@ -386,6 +402,7 @@ class NodeProcess:
         self.driver.close()
         self._core_log.close()
         self._snapshot_store.close()
+        self._reached.note(self.store.tip().header.height, is_last=True)
         self.store.close()
         self._lock.release()
         logger.info("node.ended member=%s", self._parts.member)

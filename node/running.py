@@ -334,6 +334,7 @@ class RunningNode:
             missing_blocks=(first, end) if first < end else None,
             condition=condition,
             observed_ms=self._clock.wall_ms(),
+            lack=None if self._driver.engine.lack is None else f"{self._driver.engine.lack}",
         )
 
 

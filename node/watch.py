@@ -127,6 +127,7 @@ class Watch:
     def _observe(self) -> Observations:
         driver, now_ms = self._driver, self._clock.monotonic_ms()
         core, engine = driver.core, driver.engine
+        lack = engine.lack
         validators = tuple(each.member for each in engine.validators.validators)
         self._note_final(now_ms)
         self._note_links(now_ms)
@@ -143,7 +144,10 @@ class Watch:
             heartbeat_ms=self._heartbeat_ms,
             validators=validators,
             is_validator=engine.me is not None,
-            lacks_key=engine.me is None and self._member in validators,
+            lacks=None if lack is None else lack.what,
+            lack_cure="" if lack is None else lack.cure,
+            lacks_key=lack is not None and lack.is_of_key,
+            is_lack_waited_out=lack is not None and lack.until_height is not None,
             down_since_ms=dict(self._down_since_ms),
             below_quorum_since_ms=self._below_quorum_since_ms,
             silent=driver.heard.silent([each for each in validators if each in driver.connected]),

@@ -120,6 +120,8 @@ _STATUS: Final = closed_object(
         "peers_connected": array_of(_TEXT),
         "sync": optional(_SYNC),
         "missing_blocks": optional({"type": "array", "minItems": 2, "maxItems": 2, "items": _HEIGHT}),
+        # Why a validator follows instead of voting, and what cures it.
+        "lack": optional(_TEXT),
         "mempool_count": _COUNT,
         "mempool_size": _COUNT,
         "condition": _CONDITION,

@@ -166,6 +166,7 @@ class Queries:
                 "peers_connected": list(status.peers_connected),
                 "sync": _sync_json(status.sync),
                 "missing_blocks": None if status.missing_blocks is None else [*status.missing_blocks],
+                "lack": status.lack,
                 "mempool_count": status.mempool_count,
                 "mempool_size": status.mempool_size,
                 "condition": _condition_json(status),

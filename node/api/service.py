@@ -83,6 +83,8 @@ class Status:
     mempool_size: int
     sync: SyncProgress | None = None
     missing_blocks: tuple[int, int] | None = None
+    lack: str | None = None
+    """Why a validator follows instead of voting, and what cures it (docs/starting.md)."""
     condition: Condition = field(default_factory=Condition)
     observed_ms: Milliseconds = 0
 

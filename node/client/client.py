@@ -140,6 +140,7 @@ class NodeStatus:
     time_ms: int
     is_voting: bool
     peers_connected: tuple[str, ...]
+    lack: str | None = None
     condition: NodeCondition | None = None
 
 
@@ -346,6 +347,8 @@ class Client:
             is_voting=_flag(answer, "is_voting"),
             peers_connected=tuple(_text({"peer": peer}, "peer") for peer in peers),
             condition=None if answer.get("condition") is None else _condition(answer["condition"]),
+            # A node of an earlier release does not say.
+            lack=None if answer.get("lack") is None else _text(answer, "lack"),
         )
 
     async def require_ready(self) -> None:

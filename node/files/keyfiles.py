@@ -9,6 +9,7 @@ Rule 4: the caller names the public key it expects, where it knows it: PKCS#8 en
 not authenticate it, so a damaged file can decrypt to another key.
 """
 
+import stat
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from node.errors import SetupError
 from node.files.durablefile import (
+    EXPOSED_BITS,
     POSIX_FILES,
     FileOperations,
     PrivateFileError,
@@ -124,6 +126,21 @@ def load_key_file(path: Path, protection: Protection, *, expected: PublicKey | N
         cure = "name the right key file, or restore it from a backup"
         raise KeyFileError(where=path, expected=f"the key {expected}", found=str(key.public), cure=cure)
     return key
+
+
+def check_key_mode(path: Path) -> None:
+    """Check that nobody but its owner can use a key file, where there is one. Raises KeyFileError."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if mode & EXPOSED_BITS:
+        raise KeyFileError(
+            where=path,
+            expected="a file that only its owner can use (mode 0600)",
+            found=f"mode {mode:04o}",
+            cure=f"chmod 600 {path}",
+        )
 
 
 def _password_for(path: Path, content: bytes, protection: Protection) -> bytes | None:

@@ -8,15 +8,17 @@ Rule 3: keys in the clear are written and read only for a development chain.
 Rule 4: a member without a node has a home too: its genesis, its id and its member keys.
 Rule 5: the next key is on disk before a rotation commits to it. Keys of validators and TLS are found by what the
 chain registers, whatever their file's name; `member.pem` is always the member's current key.
+Rule 6: a key file that is damaged stands in the way of no other: it is an error only where what is looked for is in
+none of those that open.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import LedgerError
@@ -32,7 +34,14 @@ from ledger.rules.operations import next_key_commitment
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
 from node.files.durablefile import POSIX_FILES, write_fresh
 from node.files.folders import make_folder, remove_folder
-from node.files.keyfiles import DevelopmentKey, Protection, create_key_file, load_key_file
+from node.files.keyfiles import (
+    DevelopmentKey,
+    KeyFileError,
+    Protection,
+    check_key_mode,
+    create_key_file,
+    load_key_file,
+)
 from node.home.development import has_published_key, is_published
 from node.home.settings import NODE_FILE, HomeSettings, NodeSettings, format_settings, parse_settings
 from node.home.tlsfiles import create_tls_files, load_tls_files
@@ -51,6 +60,21 @@ TLS_CERTIFICATE: Final = "tls.crt"
 MEMBER_KEYS: Final = "member*.pem"
 VALIDATOR_KEYS: Final = "validator*.pem"
 TLS_CERTIFICATES: Final = "tls*.crt"
+KEY_FILES: Final = "*.pem"
+
+_GENESIS_CURE: Final = (
+    "copy genesis.json from any other member: all have the same, and the stored chain is checked against it"
+)
+_SETTINGS_CURE: Final = (
+    "put it back from a backup, or write it again as another home has it: member, [listen], [api] and [peers]"
+)
+_LOST_TLS_CURE: Final = (
+    "put tls.pem and tls.crt back from a backup. If they are lost, replace them through another member's node: "
+    "luohu key rotate --role tls. If the member's keys are lost as well, make new ones (luohu key new, luohu key tls) "
+    "and have governors set them: luohu governance propose keys, propose node"
+)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +122,10 @@ class Home:
                 found=found,
                 cure="name one that network new wrote",
             )
+        _require_file(path / GENESIS_FILE, _GENESIS_CURE)
         genesis = load_genesis(path / GENESIS_FILE)
         node_file = path / NODE_FILE
+        _require_file(node_file, _SETTINGS_CURE)
         settings = parse_settings(read_file(node_file, size_max=CONFIG_FILE_SIZE_MAX), str(node_file))
         check_addresses(genesis.content, settings, where=str(node_file))
         return cls(path, genesis, settings)
@@ -188,7 +214,7 @@ class Home:
         """Return the private half of a validator key, or None where this home does not have it.
 
         Rotations add files and move none, so that a running node finds the key of every epoch. Raises
-        ConfigError or KeyFileError where a key file cannot be read.
+        ConfigError, or KeyFileError where it is in no file that opens, and there is one that does not.
         """
         return self._find_key(VALIDATOR_KEYS, protection, lambda found: found == key)
 
@@ -228,28 +254,29 @@ class Home:
     def find_tls_identity(self, protection: Protection, certificate: bytes) -> TlsIdentity | None:
         """Return the identity with this TLS certificate (DER), or None where this home does not have it.
 
-        Raises ConfigError or KeyFileError where its files cannot be read.
+        Raises ConfigError, or KeyFileError where it is in no file that opens, and there is one that does not.
         """
-        for path in self._tls_certificates():
-            found = self._load_tls(path.stem, protection)
-            if found.certificate == certificate:
-                return found
-        return None
+        return _find(
+            self._tls_certificates(),
+            lambda path: self._load_tls(path.stem, protection),
+            lambda found: found.certificate == certificate,
+        )
 
     def other_tls_identities(
         self, protection: Protection, certificate: bytes, count_max: int
     ) -> tuple[TlsIdentity, ...]:
-        """Return the newest identities of this home, up to that many, without the one with this certificate.
+        """Return the newest identities of this home that open, up to that many, without the one with this certificate.
 
-        Raises ConfigError or KeyFileError where their files cannot be read.
+        Raises ConfigError.
         """
         others: list[TlsIdentity] = []
         for path in self._tls_certificates():
             if len(others) == count_max:
                 break
-            found = self._load_tls(path.stem, protection)
-            if found.certificate != certificate:
-                others.append(found)
+            with suppress(KeyFileError):
+                found = self._load_tls(path.stem, protection)
+                if found.certificate != certificate:
+                    others.append(found)
         return tuple(others)
 
     def tls_names(self) -> tuple[str, ...]:
@@ -276,8 +303,29 @@ class Home:
         return self._load_tls(name, protection)
 
     def load_tls_identity(self, protection: Protection) -> TlsIdentity:
-        """Return the TLS key and certificate that the node began with. Raises ConfigError or KeyFileError."""
-        return self._load_tls("tls", protection)
+        """Return the TLS key and certificate that the node began with, or the newest that opens where these are gone.
+
+        Raises ConfigError, or KeyFileError where none opens.
+        """
+        first = self.path / KEYS / TLS_CERTIFICATE
+        others = [path for path in self._tls_certificates() if path != first]
+        try:
+            found = _find(
+                [first, *others], lambda path: self._load_tls(path.stem, protection), lambda _found: True
+            )
+        except KeyFileError as error:
+            if first.exists() and first.with_suffix(".pem").exists():
+                raise
+            raise KeyFileError(
+                where=error.where, expected=error.expected, found=error.found, cure=_LOST_TLS_CURE
+            ) from error
+        assert found is not None, "one opens, or the first says why not"
+        return found
+
+    def check_modes(self) -> None:
+        """Check that nobody but the owner can use the private keys of this home. Raises KeyFileError."""
+        for path in sorted((self.path / KEYS).glob(KEY_FILES)):
+            check_key_mode(path)
 
     def _load_tls(self, name: str, protection: Protection) -> TlsIdentity:
         keys = self.path / KEYS
@@ -290,11 +338,11 @@ class Home:
         self, pattern: str, protection: Protection, is_wanted: Callable[[PublicKey], bool]
     ) -> PrivateKey | None:
         # Newest first: what is looked for is seldom an old one, and each file costs the work of a passphrase.
-        for path in sorted((self.path / KEYS).glob(pattern), reverse=True):
-            found = self._load_key(path.name, protection, None)
-            if is_wanted(found.public):
-                return found
-        return None
+        return _find(
+            sorted((self.path / KEYS).glob(pattern), reverse=True),
+            lambda path: self._load_key(path.name, protection, None),
+            lambda found: is_wanted(found.public),
+        )
 
     def _load_key(self, name: str, protection: Protection, expected: PublicKey | None) -> PrivateKey:
         path = self.path / KEYS / name
@@ -304,6 +352,27 @@ class Home:
         if is_published(key.public, self.member):
             _check_loopback(self.settings, "a published development key", where=str(self.path / NODE_FILE))
         return key
+
+
+def _find(paths: Iterable[Path], load: Callable[[Path], T], is_wanted: Callable[[T], bool]) -> T | None:
+    """Return the first that is wanted. Raises KeyFileError where none is, and one did not open (rule 6)."""
+    unreadable: KeyFileError | None = None
+    for path in paths:
+        try:
+            found = load(path)
+        except KeyFileError as error:
+            unreadable = unreadable or error
+            continue
+        if is_wanted(found):
+            return found
+    if unreadable is not None:
+        raise unreadable
+    return None
+
+
+def _require_file(path: Path, cure: str) -> None:
+    if not os.path.lexists(path):
+        raise ConfigError(where=f"{path}", expected="a file", found="nothing", cure=cure)
 
 
 def load_genesis(path: Path) -> Genesis:

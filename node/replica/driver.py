@@ -83,6 +83,8 @@ from node.sync.upkeep import UPKEEP_PAUSE_MS, Upkeep
 logger = logging.getLogger(__name__)
 
 MISBEHAVIOUR_MAX: Final = 64
+LACK_TOLD_EVERY_MS: Final = 60_000
+LACK_ASKED_EVERY_MS: Final = 2_000
 
 
 class Driver:
@@ -107,6 +109,8 @@ class Driver:
     ) -> None:
         self._member = member
         self._engines = engines
+        self._lack_told_ms = 0
+        self._lack_asked_ms = 0
         self.engine = engines.open(chain.tip, chain.store.tip_certificate(), chain.holds)
         self.chain = chain
         self._clock = clock
@@ -220,6 +224,7 @@ class Driver:
     def tick(self) -> None:
         """Do what time has made due, and what waits for missing data."""
         self._ticked_ms = self._clock.monotonic_ms()
+        self._see_to_lack(self._ticked_ms)
         self._progress()
         if self._intake.look_at_gossip():
             self._tell_work()
@@ -227,6 +232,26 @@ class Driver:
         self._raise_event(TimerFired())
         self.sync.step(self._clock.monotonic_ms())
         self._upkeep.step(is_installing=self.sync.is_installing)
+
+    def _see_to_lack(self, now_ms: int) -> None:
+        lack = self.engine.lack
+        if lack is None:
+            return
+        if now_ms >= self._lack_asked_ms:
+            self._lack_asked_ms = now_ms + LACK_ASKED_EVERY_MS
+            # Peers take it for a validator and wait for its statuses, which it does not send: it asks how far they are.
+            for peer in sorted(self._messenger.connected):
+                self.sync.probe(peer)
+        if now_ms < self._lack_told_ms:
+            return
+        self._lack_told_ms = now_ms + LACK_TOLD_EVERY_MS
+        logger.warning(
+            "node.follows member=%s epoch=%d lacks=%s cure=%s",
+            self._member,
+            self.engine.epoch,
+            lack.what,
+            lack.cure,
+        )
 
     def next_deadline_ms(self) -> int:
         """Return the monotonic time in milliseconds at which `tick` is due."""
@@ -305,6 +330,8 @@ class Driver:
                     self._tell_work()
                 if self._finality.is_epoch_over:
                     self._hand_over()
+                elif self.engine.may_resume(self.chain.tip.header.height):
+                    self._take_part()
         except BaseException as error:
             # Whoever called us may be a client's request: the node ends all the same.
             self._on_failure(error)
@@ -434,6 +461,14 @@ class Driver:
         self._begin_engine()
         self._events.appendleft(Started())
 
+    def _take_part(self) -> None:
+        """Start an engine that votes: the chain is where this home had been (docs/starting.md)."""
+        self.engine = self._engines.resume(
+            self.engine, self.chain.tip, self.chain.store.tip_certificate(), self.chain.holds
+        )
+        self._begin_engine()
+        self._events.appendleft(Started())
+
     def _begin_engine(self) -> None:
         logger.info(
             "epoch.opened epoch=%d height=%d validators=%d is_validator=%s",
@@ -442,6 +477,7 @@ class Driver:
             len(self._validators),
             self.engine.me is not None,
         )
+        self._lack_told_ms = 0
         # What the ended core waited for, and what was meant for it, is of no use to this one.
         self._events.clear()
         self._core_log.begin(self.core)

@@ -3,9 +3,12 @@
 Rule 1: validator set and epoch come from the state at the tip, never from a message.
 Rule 2: a member that is not in the set, or whose key is not here, follows: its engine signs and remembers nothing.
 Rule 3: one journal serves all epochs of a process; what it holds of other epochs restores nothing, and what it
-holds of later ones is kept until the chain is there.
+holds of later ones is kept until the chain is there. It is opened for every member of the set, with a key or without.
 Rule 4: where the journal holds later epochs, this member has lost its chain and comes this way again. Its votes of
 the epoch may have been dropped since, as final: it follows, and votes again in the last epoch that it remembers.
+Rule 5: where the home had reached a height that the chain has not, this member has lost its chain as well. It follows
+until the chain is there, so that nobody founds a chain anew below what was final.
+Rule 6: an engine after one that only followed begins with all that the journal holds of its epoch.
 """
 
 import logging
@@ -39,8 +42,27 @@ HoldsBlock = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a member of the set follows: what its home lacks, and what cures it.
+
+    `until_height` is the height from which it votes, where catching up alone is the cure.
+    """
+
+    what: str
+    cure: str
+    until_height: int | None = None
+    is_of_key: bool = False
+
+    def __str__(self) -> str:
+        return f"it lacks {self.what}. {self.cure}"
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """One epoch's part in consensus. `me` is None where this node only follows."""
+    """One epoch's part in consensus. `me` is None where this node only follows.
+
+    `lack` says why a member of the set does (docs/starting.md).
+    """
 
     epoch: int
     validators: ValidatorSet
@@ -48,6 +70,13 @@ class Engine:
     core: Simplex
     journal: Journal
     guard: SignerGuard | None
+    lack: Lack | None = None
+
+    def may_resume(self, height: int) -> bool:
+        """Say whether a chain of this height ends what this engine waited for."""
+        return (
+            self.lack is not None and self.lack.until_height is not None and height >= self.lack.until_height
+        )
 
     def note_final(self, header: Header) -> None:
         """Take note of durable finality: nothing at or below it is signed any more."""
@@ -77,23 +106,32 @@ class Engines:
     """Opens one engine after the other."""
 
     def __init__(
-        self, *, member: str, chain_id: bytes, tuning: Config, find_key: FindKey, open_journal: OpenJournal
+        self,
+        *,
+        member: str,
+        chain_id: bytes,
+        tuning: Config,
+        find_key: FindKey,
+        open_journal: OpenJournal,
+        reached_height: int = 0,
     ) -> None:
+        """`reached_height` is how far the chain of this home had come at least, in any earlier process."""
         self._member = member
         self._chain_id = chain_id
         self._tuning = tuning
         self._find_key = find_key
         self._open_journal = open_journal
+        self._reached_height = reached_height
         self._journal: Journal | None = None
 
     def open(self, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock) -> Engine:
-        """Return the engine that goes on from the stored tip, with what the journal remembers."""
-        me, key = self._part_in(tip)
-        if me is None or key is None:
+        """Return the engine that goes on from the stored tip."""
+        me = self._place_in(tip)
+        if me is None:
             return self._follow(tip, certificate)
         # A missing log of a chain that has blocks is damage, except where this process crossed into the epoch.
         records = self._begin_journal(tip, has_voted=tip.header.height > 0)
-        return self._enter(tip, certificate, _held(records, holds), me, key)
+        return self._enter(tip, certificate, _held(records, holds), me)
 
     def succeed(self, ended: Engine, seal: Tip, holds: HoldsBlock) -> Engine:
         """Return the engine of the epoch that a final seal opens."""
@@ -103,19 +141,21 @@ class Engines:
     def resume(
         self, ended: Engine, tip: Tip, certificate: QuorumCertificate | None, holds: HoldsBlock
     ) -> Engine:
-        """Return the engine that goes on from the tip of a snapshot, with what the ended one remembers."""
-        me, key = self._part_in(tip)
-        if me is None or key is None:
+        """Return the engine that goes on from a tip where the ended one cannot, with what is remembered."""
+        me = self._place_in(tip)
+        if me is None:
             return self._follow(tip, certificate)
         records = (
             self._begin_journal(tip, has_voted=False)
             if self._journal is None
-            else self._remembered(self._journal, ended)
+            else self._remembered(self._journal, ended, require_validators(tip.state).epoch)
         )
-        return self._enter(tip, certificate, _held(records, holds), me, key)
+        return self._enter(tip, certificate, _held(records, holds), me)
 
     @staticmethod
-    def _remembered(journal: Journal, ended: Engine) -> tuple[JournalRecord, ...]:
+    def _remembered(journal: Journal, ended: Engine, epoch: int) -> tuple[JournalRecord, ...]:
+        if ended.me is None:
+            return journal.held_from(epoch)
         # Who lost its chain and not its votes comes this way again, to an epoch in which it has voted.
         return (*ended.core.journal_snapshot(), *journal.ahead_of(ended.epoch))
 
@@ -124,16 +164,8 @@ class Engines:
         if self._journal is not None:
             self._journal.close()
 
-    def _part_in(self, tip: Tip) -> tuple[int | None, SigningKey | None]:
-        current = require_validators(tip.state).current
-        me = current.index_of(self._member)
-        if me is None:
-            return None, None
-        expected = current.validators[me].key
-        key = self._find_key(expected)
-        if key is None:
-            logger.error("engine.key_missing member=%s expected=%s", self._member, expected)
-        return me, key
+    def _place_in(self, tip: Tip) -> int | None:
+        return require_validators(tip.state).current.index_of(self._member)
 
     def _begin_journal(self, tip: Tip, *, has_voted: bool) -> tuple[JournalRecord, ...]:
         assert self._journal is None, "a journal is opened once"
@@ -146,7 +178,6 @@ class Engines:
         certificate: QuorumCertificate | None,
         records: tuple[JournalRecord, ...],
         me: int,
-        key: SigningKey,
     ) -> Engine:
         assert self._journal is not None, "who has a part has a journal"
         epoch = require_validators(tip.state).epoch
@@ -154,10 +185,18 @@ class Engines:
         # Who forgot votes asks its peers, in whatever epoch: a follower would not.
         if has_left and not any(isinstance(record, Amnesia) for record in records):
             logger.warning("engine.follows_epoch_left epoch=%d", epoch)
-            return self._follow(tip, certificate)
+            return self._follow(tip, certificate, _later_epoch(epoch))
+        if tip.header.height < self._reached_height:
+            logger.warning("engine.chain_lost height=%d reached=%d", tip.header.height, self._reached_height)
+            return self._follow(tip, certificate, _lost_chain(self._reached_height))
+        expected = require_validators(tip.state).current.validators[me].key
+        key = self._find_key(expected)
+        if key is None:
+            logger.error("engine.key_missing member=%s expected=%s", self._member, expected)
+            return self._follow(tip, certificate, _missing_key(self._member, epoch, expected))
         return self._vote(tip, certificate, records, me, key)
 
-    def _follow(self, tip: Tip, certificate: QuorumCertificate | None) -> Engine:
+    def _follow(self, tip: Tip, certificate: QuorumCertificate | None, lack: Lack | None = None) -> Engine:
         current = require_validators(tip.state)
         core = Simplex(
             self._tuning,
@@ -169,7 +208,7 @@ class Engines:
             None,
             self._verifier(current.current),
         )
-        return Engine(current.epoch, current.current, None, core, NO_JOURNAL, None)
+        return Engine(current.epoch, current.current, None, core, NO_JOURNAL, None, lack)
 
     def _vote(
         self,
@@ -205,6 +244,32 @@ class Engines:
 
     def _verifier(self, validators: ValidatorSet) -> Callable[[Vote | QuorumCertificate], bool]:
         return lambda signed: is_genuine(signed, self._chain_id, validators)
+
+
+def _later_epoch(epoch: int) -> Lack:
+    return Lack(
+        f"the blocks of epochs after {epoch}, in which this home has voted",
+        "It fetches them from its peers, and votes in the last of these epochs.",
+    )
+
+
+def _lost_chain(reached_height: int) -> Lack:
+    return Lack(
+        f"the blocks up to {reached_height}, which this home had",
+        "It fetches them from its peers, and votes then. If no peer has them, put a copy of the chain back into data/. "
+        "To give them up for good, remove reached.json from the homes.",
+        reached_height,
+    )
+
+
+def _missing_key(member: str, epoch: int, expected: PublicKey) -> Lack:
+    return Lack(
+        f"the validator key {expected}, which epoch {epoch} names for {member}",
+        "Put its file back into keys/ and start the node again. If it is lost, replace it through any node, this one "
+        "too: luohu key rotate --role validator; or have governors do so: luohu governance propose node. It votes from "
+        "the epoch on that names a key of this home.",
+        is_of_key=True,
+    )
 
 
 def is_genuine(signed: Vote | QuorumCertificate, chain_id: bytes, validators: ValidatorSet) -> bool:

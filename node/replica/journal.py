@@ -8,6 +8,7 @@ Rule 3: amnesia is over when the log's own header says so. A record that says it
 be older than the damage that the header tells of.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -37,6 +38,10 @@ class Journal(Protocol):
         """Return what the journal held of later epochs when it was opened."""
         ...
 
+    def held_from(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return what binds an engine that begins in an epoch of which this process has written nothing."""
+        ...
+
     def close(self) -> None:
         """Release what is open."""
         ...
@@ -58,6 +63,10 @@ class _NoJournal:
         """Return nothing."""
         return ()
 
+    def held_from(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return nothing."""
+        return ()
+
     def close(self) -> None:
         """Close nothing."""
 
@@ -71,6 +80,8 @@ class VoteLogJournal:
     def __init__(self, log: VoteLog, found: tuple[JournalRecord, ...]) -> None:
         self._log = log
         self._found = found
+        self._is_amnesiac = False
+        self._note_amnesia(found)
 
     @classmethod
     def open(
@@ -111,6 +122,12 @@ class VoteLogJournal:
     def persist(self, effect: Persist) -> None:
         """Return once the records are on disk. Raises VoteLogError."""
         self._log.append([encode_record(record) for record in effect.records])
+        self._note_amnesia(effect.records)
+
+    def _note_amnesia(self, records: Sequence[JournalRecord]) -> None:
+        for record in records:
+            if isinstance(record, Amnesia):
+                self._is_amnesiac = record.until_view != 0
 
     def finalized(self, core: Simplex) -> None:
         """Drop what finality has passed, now and then."""
@@ -120,10 +137,20 @@ class VoteLogJournal:
     def amnesia_ended(self, core: Simplex) -> None:
         """Take note that this validator votes again."""
         self._log.end_amnesia(self._alive(core))
+        self._is_amnesiac = False
 
     def ahead_of(self, epoch: int) -> tuple[JournalRecord, ...]:
         """Return what the log held of later epochs when it was opened."""
         return tuple(record for record in self._found if epoch_of_record(record) > epoch)
+
+    def held_from(self, epoch: int) -> tuple[JournalRecord, ...]:
+        """Return what the log held from this epoch on when it was opened; an amnesia that lasts is asked anew."""
+        records = tuple(
+            record
+            for record in self._found
+            if epoch_of_record(record) >= epoch and not isinstance(record, Amnesia)
+        )
+        return (*records, Amnesia(epoch, None)) if self._is_amnesiac else records
 
     def _alive(self, core: Simplex) -> list[bytes]:
         records = (*core.journal_snapshot(), *self.ahead_of(core.epoch))

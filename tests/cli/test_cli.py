@@ -33,7 +33,7 @@ CONTRACT = {
     "demo": None,
     "network": {"new", "up", "status", "down"},
     "node": {"start", "status", "repair", "explain"},
-    "key": {"new", "show", "rotate"},
+    "key": {"new", "show", "rotate", "tls"},
     "wallet": {"new", "derive", "show"},
     "anchor": None,
     "revoke": None,

@@ -105,3 +105,14 @@ def test_a_node_of_a_release_that_tells_no_condition_is_asked_whether_it_is_read
     assert ask(MemoryNode(waits_for="the first final block"), "--json") == UNREACHABLE
     answer = json.loads(capsys.readouterr().out)
     assert "the first final block" in answer["waits_for"] and answer["condition"] is None
+
+
+def test_a_validator_that_follows_says_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    lack = "it lacks the validator key of epoch 0. Put its file back"
+    assert ask(MemoryNode(lack=lack)) == FINE
+    assert f"no: {lack}" in capsys.readouterr().out
+    assert ask(MemoryNode(lack=lack), "--json") == FINE
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["is_voting"], answer["lack"]) == (False, lack)
+    assert ask(MemoryNode(), "--json") == FINE
+    assert json.loads(capsys.readouterr().out)["lack"] is None

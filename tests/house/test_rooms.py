@@ -81,8 +81,8 @@ MAY_IMPORT = {
     ),
     # Made of the shapes, as in the ledger.
     "node.generated": (
-        "ledger.encoding, ledger.generated, node words, node.client, node.consensus, node.replica, node.storage, "
-        "node.sync"
+        "ledger.encoding, ledger.generated, node words, node.client, node.consensus, node.home, node.replica, "
+        "node.storage, node.sync"
     ),
     # No node: a service on loopback with the API's routes and limits. It opens files that others name.
     "node.recipient": "ledger errors, ledger.encoding, ledger.trees, ledger, node words, node.files, node.api",

@@ -1,6 +1,7 @@
 """A node's condition is a function of what it sees: a table of situations, and properties of all of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from node.condition import (
     ASKING,
     ASKING_PATIENCE_MS,
     BEHIND,
+    CHAIN_MISSING,
     CLOCK_DIFFERENCE_MS,
     CLOCKS_DISAGREE,
     CODES,
@@ -55,6 +57,8 @@ TWO_GONE = replace(
     below_quorum_since_ms=NOW_MS - 285_000,
     final_ms=NOW_MS - 286_000,
 )
+
+LACKS_KEY: dict[str, Any] = {"lacks": "its key", "lack_cure": "Put it back.", "lacks_key": True}
 
 # What is seen, the codes that it means, and what the node then waits for (None: it is ready).
 SITUATIONS: dict[str, tuple[Observations, tuple[str, ...], str | None]] = {
@@ -151,8 +155,18 @@ SITUATIONS: dict[str, tuple[Observations, tuple[str, ...], str | None]] = {
     ),
     "the key elsewhere": (replace(GOOD, key_misused_how="a vote", key_misused_count=1), (KEY_MISUSED,), None),
     "no key": (
-        replace(GOOD, is_validator=False, lacks_key=True, down_since_ms={"a": 0}),
+        replace(GOOD, is_validator=False, down_since_ms={"a": 0}, **LACKS_KEY),
         (KEY_MISSING,),
+        None,
+    ),
+    "blocks that this home had": (
+        replace(GOOD, is_validator=False, lacks="blocks", lack_cure="Wait.", is_lack_waited_out=True),
+        (CHAIN_MISSING,),
+        "blocks",
+    ),
+    "blocks of later epochs": (
+        replace(GOOD, is_validator=False, lacks="blocks", lack_cure="Wait."),
+        (CHAIN_MISSING,),
         None,
     ),
     "large packets are lost": (replace(GOOD, swallowing=("b",)), (LARGE_PACKETS_LOST,), None),
@@ -262,7 +276,10 @@ OBSERVED = st.builds(
     heartbeat_ms=st.integers(1, 60_000),
     validators=st.sampled_from((("a",), FOUR, (*FOUR, "e"), (*FOUR, "e", "f", "g"))),
     is_validator=st.booleans(),
+    lacks=st.none() | st.just("blocks"),
+    lack_cure=st.just("Wait."),
     lacks_key=st.booleans(),
+    is_lack_waited_out=st.booleans(),
     down_since_ms=st.dictionaries(MEMBERS, TIMES),
     below_quorum_since_ms=st.none() | TIMES,
     silent=st.lists(MEMBERS, unique=True),
@@ -304,7 +321,7 @@ def test_what_only_an_operator_must_see_never_costs_readiness(seen: Observations
         seen,
         clock_offsets_ms={},
         key_misused_how=None,
-        lacks_key=False,
+        lacks=seen.lacks if seen.is_lack_waited_out and not seen.lacks_key else None,
         swallowing=(),
         stalled_ms=0,
         disk_free_size=None if seen.disk_free_size is None else max(seen.disk_free_size, DISK_LOW_SIZE),

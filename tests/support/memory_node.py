@@ -73,6 +73,7 @@ class MemoryNode:
 
     clock: ManualClock = field(default_factory=ManualClock)
     waits_for: str | None = None
+    lack: str | None = None
     # What it sees of itself, beside `waits_for`.
     observed: Observations = field(
         default_factory=lambda: Observations(member=RELAY, disk_free_size=1_000_000_000_000)
@@ -150,13 +151,14 @@ class MemoryNode:
             time_ms=header.time_ms,
             view=header.view + 1,
             finalized_view=header.view,
-            is_voting=True,
+            is_voting=self.lack is None,
             is_amnesiac=False,
             peers_connected=("hk-bureau", "sz-operator"),
             mempool_count=0,
             mempool_size=0,
             condition=self.condition,
             observed_ms=self.clock.now_ms,
+            lack=self.lack,
         )
 
     def was_damaged(self, error: Exception) -> None:

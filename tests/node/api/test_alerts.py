@@ -37,7 +37,10 @@ HAPPENS: dict[str, Observations] = {
     "LuohuKeyMisused": replace(WELL, key_misused_how="a vote", key_misused_count=1),
     "LuohuKeyOrCertificateMisused": replace(WELL, key_misused_how="peers drop it"),
     "LuohuMisbehaviour": replace(WELL, misbehaviour_count=1),
-    "LuohuKeyMissing": replace(WELL, is_validator=False, lacks_key=True),
+    "LuohuKeyMissing": replace(
+        WELL, is_validator=False, lacks="its key", lack_cure="Put it back.", lacks_key=True
+    ),
+    "LuohuChainMissing": replace(WELL, is_validator=False, lacks="blocks", lack_cure="Wait."),
     "LuohuClocksDisagree": replace(WELL, clock_offsets_ms={"b": -9_000}),
     "LuohuLargePacketsLost": replace(WELL, swallowing=("b",)),
     "LuohuSyncStalled": replace(WELL, stalled_ms=40_000),

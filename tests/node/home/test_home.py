@@ -13,7 +13,7 @@ from ledger.genesis import DEVELOPMENT, PRODUCTION, Genesis
 from node.consensus.config import Config
 from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, TABLE_ITEMS_MAX, ConfigError, Table, parse_table
-from node.files.keyfiles import DevelopmentKey, KeyFileError, Passphrase
+from node.files.keyfiles import DevelopmentKey, KeyFileError, Passphrase, load_key_file
 from node.home.consortium import FOUNDERS, development_keys, fresh_keys
 from node.home.consortium import found as found_chain
 from node.home.home import Home, HomeKeys, format_genesis
@@ -27,11 +27,14 @@ from node.home.settings import (
     format_settings,
     parse_settings,
 )
+from node.network.tls import make_identity
+from node.run import load_parts
 
 SCENARIOS = load_scenarios(scenarios_directory())
 PASSPHRASE = Passphrase.from_text("correct horse")
 PLAIN = DevelopmentKey()
 OUTSIDE = "192.0.2.7"
+VALIDATOR_FILES = ("validator.pem", "validator-next.pem")
 FILE = """member = "sz-operator"
 
 [listen]
@@ -395,3 +398,64 @@ def test_a_wrong_genesis_is_refused(tmp_path: Path, change: object, message: str
     with pytest.raises(ConfigError, match=message) as caught:
         Home.open(home.path)
     assert str(path) in str(caught.value)
+
+
+# -- what is damaged stands in the way of nothing else ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["validator.pem", "validator-next.pem"])
+def test_a_damaged_key_file_hides_no_other_key(tmp_path: Path, name: str) -> None:
+    home = create(tmp_path / "home")
+    keys = {
+        each: load_key_file(home.path / "keys" / each, PASSPHRASE, expected=None) for each in VALIDATOR_FILES
+    }
+    (home.path / "keys" / name).write_bytes(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n")
+    for each, key in keys.items():
+        if each == name:
+            # It may be in the file that does not open: the error names that one.
+            with pytest.raises(KeyFileError, match=name):
+                home.find_validator_key(PASSPHRASE, key.public)
+        else:
+            assert home.find_validator_key(PASSPHRASE, key.public) == key
+    (home.path / "keys" / name).unlink()
+    assert home.find_validator_key(PASSPHRASE, keys[name].public) is None
+
+
+def test_the_tls_identity_is_the_first_that_opens(tmp_path: Path) -> None:
+    home = create(tmp_path / "home")
+    first = home.load_tls_identity(PASSPHRASE)
+    later = home.require_fresh_tls_identity("tls-2", PASSPHRASE, make_identity("sz-operator"))
+    assert home.load_tls_identity(PASSPHRASE) == first
+    (home.path / "keys" / "tls.pem").write_bytes(b"junk")
+    assert home.load_tls_identity(PASSPHRASE) == later
+    assert home.find_tls_identity(PASSPHRASE, later.certificate) == later
+    assert home.other_tls_identities(PASSPHRASE, b"", 2) == (later,)
+    (home.path / "keys" / "tls.crt").unlink()
+    assert home.load_tls_identity(PASSPHRASE) == later
+    (home.path / "keys" / "tls-2.crt").unlink()
+    with pytest.raises(KeyFileError, match="luohu key rotate --role tls"):
+        home.load_tls_identity(PASSPHRASE)
+
+
+def test_a_passphrase_that_opens_none_is_wrong_and_not_a_loss(tmp_path: Path) -> None:
+    home = create(tmp_path / "home")
+    wrong = Passphrase.from_text("wrong horse")
+    with pytest.raises(KeyFileError, match="check the passphrase"):
+        load_parts(home, wrong)
+    (home.path / "keys" / "member.pem").unlink()
+    with pytest.raises(KeyFileError, match="check the passphrase"):
+        load_parts(home, wrong)
+    assert load_parts(home, PASSPHRASE).member == "sz-operator"
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("genesis.json", "copy genesis.json from any other member"), ("node.toml", "write it again")],
+)
+def test_a_file_that_nobody_can_fetch_is_refused_with_where_it_comes_from(
+    tmp_path: Path, name: str, cure: str
+) -> None:
+    home = create(tmp_path / "home")
+    (home.path / name).unlink()
+    with pytest.raises(ConfigError, match=cure):
+        Home.open(home.path)
