@@ -79,20 +79,40 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
 
 @node.command("repair")
 @click.option("--home", "path", type=FILE, required=True, help="The member's home directory.")
+@click.option(
+    "--give-up",
+    metavar="HEIGHT|all",
+    help="Move the chain aside though no peer holds it: the blocks up to HEIGHT are given up.",
+)
+@passphrase_option
 @json_option
-def repair(path: Path, as_json: bool) -> int:
+def repair(path: Path, give_up: str | None, passphrase_file: Path | None, as_json: bool) -> int:
     """Examine the home of a stopped node, put aside what is damaged, and leave one that starts.
 
-    Nothing is deleted. The next start fetches the chain from peers. Exit code 1 where something is left to do.
+    Nothing is deleted. A chain is moved aside only where peers hold it, and they are asked; the next start fetches it
+    from them. Exit code 1 where something is left to do.
 
     \b
     Example:
       luohu node repair --home network/hk-bureau
     """
+    from node.home.holdings import Holdings, Question, ask_peers
     from node.home.home import Home
     from node.home.repair import repair as repair_home
 
-    found = repair_home(Home.open(path))
+    home = Home.open(path)
+
+    def ask(question: Question) -> Holdings:
+        protection = protection_for(
+            f"the keys of {home.member}", passphrase_file, is_development=home.is_development
+        )
+        identity = home.load_tls_identity(protection)
+        chain_id, settings = home.genesis.content.chain_id, home.require_node()
+        return asyncio.run(
+            ask_peers(question, member=home.member, chain_id=chain_id, settings=settings, identity=identity)
+        )
+
+    found = repair_home(home, ask, give_up=give_up)
     lines = ["nothing is damaged"] if not found else []
     for each in found:
         kept = "" if each.kept_at is None else f"; kept at {each.kept_at}"

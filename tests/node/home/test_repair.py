@@ -17,8 +17,9 @@ from node.consensus.startup import Participation
 from node.errors import StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock
+from node.home.holdings import Holdings, Question
 from node.home.home import KEYS, Home
-from node.home.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES, find_chain_damage, repair
+from node.home.repair import CHAIN, NODE_LOCK, SNAPSHOTS, VOTES, repair
 from node.home.settings import HomeSettings
 from node.storage import toppages as top_pages
 from node.storage.database import WriteBatch
@@ -83,6 +84,11 @@ def home(world: World, tmp_path: Path) -> Home:
         (path / "keys" / name).chmod(0o600)
     (path / "data").symlink_to(world.directory / MEMBER)
     return Home(path, GENESIS, HomeSettings(MEMBER, None))
+
+
+def held(question: Question) -> Holdings:
+    """A peer shows the block that is asked for."""
+    return Holdings(shown_by={next(iter(question.peers), "hk-bureau")})
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -174,7 +180,7 @@ DAMAGES = (
 
 def test_an_intact_home_is_left_as_it_is(home: Home) -> None:
     before = content(home.data / CHAIN)
-    assert repair(home) == []
+    assert repair(home, held) == []
     assert content(home.data / CHAIN) == before
     assert not list(home.data.glob("*.damaged-*"))
     assert not list(home.data.glob(".examined-*"))
@@ -186,7 +192,7 @@ def test_a_damaged_chain_is_kept_as_it_was_and_fetched_again_from_peers(
 ) -> None:
     damage(home.data / CHAIN)
     before = content(home.data / CHAIN)
-    findings = repair(home)
+    findings = repair(home, held)
     assert [(each.part, each.is_repaired) for each in findings] == [(CHAIN, True)]
     assert findings[0].expected and findings[0].found
     kept = findings[0].kept_at
@@ -203,12 +209,12 @@ def test_a_damaged_chain_is_kept_as_it_was_and_fetched_again_from_peers(
 
 def repair_again(world: World, home: Home) -> list[object]:
     world.kill(MEMBER)
-    return [*repair(home)]
+    return [*repair(home, held)]
 
 
 def test_a_deleted_vote_log_is_named_and_the_node_observes_until_it_is_safe(world: World, home: Home) -> None:
     (home.data / VOTES).unlink()
-    findings = repair(home)
+    findings = repair(home, held)
     assert [(each.part, each.found) for each in findings] == [(VOTES, "no file")]
     check_amnesiac_then_voting(world)
 
@@ -217,7 +223,7 @@ def test_a_damaged_vote_log_is_kept_and_the_node_observes_until_it_is_safe(world
     path = home.data / VOTES
     data = path.read_bytes()
     path.write_bytes(bytes(byte ^ 0x55 for byte in data[:8192]) + data[8192:])
-    findings = repair(home)
+    findings = repair(home, held)
     assert [each.part for each in findings] == [VOTES]
     assert findings[0].kept_at is not None and findings[0].kept_at.exists()
     check_amnesiac_then_voting(world)
@@ -226,7 +232,7 @@ def test_a_damaged_vote_log_is_kept_and_the_node_observes_until_it_is_safe(world
 def test_chain_and_votes_lost_together_are_amnesia_too(world: World, home: Home) -> None:
     lose_current(home.data / CHAIN)
     (home.data / VOTES).unlink()
-    assert [each.part for each in repair(home)] == [CHAIN, VOTES]
+    assert [each.part for each in repair(home, held)] == [CHAIN, VOTES]
     check_amnesiac_then_voting(world)
 
 
@@ -248,7 +254,7 @@ def test_votes_of_another_validator_are_put_aside(home: Home) -> None:
     path.unlink()
     log, _ = VoteLog.open(path, chain_id=CHAIN_ID, validator="hk-bureau", expected_existing=False)
     log.close()
-    findings = repair(home)
+    findings = repair(home, held)
     assert [each.part for each in findings] == [VOTES]
     assert findings[0].kept_at == home.data / "votes.damaged-1"
     log, recovery = VoteLog.open(path, chain_id=CHAIN_ID, validator=MEMBER, expected_existing=True)
@@ -258,7 +264,7 @@ def test_votes_of_another_validator_are_put_aside(home: Home) -> None:
 
 def test_a_damaged_snapshot_store_is_put_aside(world: World, home: Home) -> None:
     (home.data / SNAPSHOTS / "CURRENT").unlink()
-    assert [each.part for each in repair(home)] == [SNAPSHOTS]
+    assert [each.part for each in repair(home, held)] == [SNAPSHOTS]
     world.start(MEMBER)
     run_until(world, lambda: is_level(world))
 
@@ -267,7 +273,7 @@ def test_keys_are_named_and_left_alone(home: Home) -> None:
     member, validator = (home.path / "keys" / name for name in ("member.pem", "validator.pem"))
     member.write_bytes(b"\x00" * 100)
     validator.unlink()
-    findings = repair(home)
+    findings = repair(home, held)
     assert [(each.part, each.where, each.is_repaired) for each in findings] == [
         (KEYS, f"{member}", False),
         (KEYS, f"{validator}", False),
@@ -275,7 +281,7 @@ def test_keys_are_named_and_left_alone(home: Home) -> None:
     assert member.read_bytes() == b"\x00" * 100
     validator.write_bytes(PEM)
     validator.chmod(0o644)
-    assert "0600" in repair(home)[1].expected
+    assert "0600" in repair(home, held)[1].expected
 
 
 def test_a_home_that_a_node_runs_on_is_left_alone(home: Home) -> None:
@@ -283,10 +289,10 @@ def test_a_home_that_a_node_runs_on_is_left_alone(home: Home) -> None:
     before = content(home.data / CHAIN)
     lock = FileLock(home.data / NODE_LOCK)
     with pytest.raises(ConfigError, match="a node that does not run"):
-        repair(home)
+        repair(home, held)
     assert content(home.data / CHAIN) == before
     lock.release()
-    assert repair(home)
+    assert repair(home, held)
 
 
 def test_evidence_never_replaces_evidence(tmp_path: Path) -> None:
@@ -296,24 +302,27 @@ def test_evidence_never_replaces_evidence(tmp_path: Path) -> None:
     assert not list((tmp_path / "chain.damaged-1").iterdir())
 
 
-def test_a_store_of_another_chain_is_named(home: Home) -> None:
-    other = make_genesis(FIVE)
-    found = find_chain_damage(home.data / CHAIN, other)
-    assert found is not None and found[0].startswith("chain ")
+def test_a_store_of_another_chain_is_named_and_left_alone(home: Home) -> None:
+    (home.data / VOTES).unlink()
+    other = Home(home.path, make_genesis(FIVE), home.settings)
+    before = content(home.data / CHAIN)
+    found = repair(other, held)[0]
+    assert (found.part, found.kept_at, found.is_repaired) == (CHAIN, None, False)
+    assert found.expected.startswith("chain ") and "genesis.json" in found.cure
+    assert content(home.data / CHAIN) == before
 
 
 def test_a_home_that_never_ran_has_nothing_to_repair(tmp_path: Path) -> None:
     home = create(tmp_path / "home", use=DEVELOPMENT, plain=True)
-    assert repair(home) == []
+    assert repair(home, held) == []
 
 
 def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     home = create(tmp_path / "home", use=DEVELOPMENT, plain=True)
     (home.data / CHAIN).mkdir()
     (home.data / CHAIN / "000003.log").write_bytes(b"x" * 50)
-    run = CliRunner().invoke(
-        node_commands, ["repair", "--home", str(home.path), "--json"], standalone_mode=False
-    )
+    given_up = ["repair", "--home", str(home.path), "--give-up", "all", "--json"]
+    run = CliRunner().invoke(node_commands, given_up, standalone_mode=False)
     assert run.return_value == 0
     told = json.loads(run.output)
     assert [(each["part"], each["is_repaired"]) for each in told["findings"]] == [
@@ -366,11 +375,11 @@ def test_a_damaged_node_says_what_heals_it_and_heals(
             lose_current(home.data / CHAIN)
             with pytest.raises(StoreError, match="luohu node repair --home"):
                 await running.start("sz-operator")
-            assert [each.part for each in repair(home)] == [CHAIN]
+            assert [each.part for each in repair(home, held)] == [CHAIN]
             await check_stops_on_damage(running, home, caplog)
             healed = await running.start("sz-operator")
             with pytest.raises(ConfigError, match="a node that does not run"):
-                repair(home)
+                repair(home, held)
             height = running.processes["hk-bureau"].store.tip().header.height
             async with asyncio.timeout(30):
                 await healed.node.wait_for_height(height)
