@@ -3,9 +3,16 @@
 Rule 1: nothing that a node stores or says is believed: blocks are executed again, signatures checked again.
 Rule 2: on a stopped home the stored state is compared record by record and page by page as well.
 Rule 3: a finding means exit code 1. The home of a running node is refused: ask the node through `--url`.
+Rule 4: a home is read and never written: a read-only mount, a copy, another user's. What the disk or the mount
+refuses is no finding about the chain; the audit says that it could not read, with exit code 2.
+Rule 5: a whole chain may be an old one. The report says up to which block it is whole, and whether this is known to be
+far enough: `--at-least`, or the checkpoints of `--trust`.
 """
 
+import stat
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +20,7 @@ import click
 
 from cli.checking import checking_pool
 from cli.exits import FINE, NO, wrong_usage
-from cli.files import FILE, read_genesis
+from cli.files import FILE, read_genesis, read_trusted_root
 from cli.output import Progress, fields, json_option, print_answer
 from ledger.audit import ANCHORS, Audit, AuditReport, ConsentUse, Finding, ProposalCourse
 from ledger.encoding.records import Json
@@ -21,25 +28,73 @@ from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.rules.blocks import Block
 from ledger.rules.certificates import QuorumCertificate
+from ledger.trust import Checkpoint
 
 if TYPE_CHECKING:
-    from node.storage.store import Store
+    from node.errors import StoreError
+    from node.storage.examining import Examined
+    from node.storage.logdamage import LogDamage
+    from node.storage.store import Store, Walk
 
 FINDINGS_SHOWN_MAX: Final = 1_000
+HEIGHT_MAX: Final = 2**53 - 1
+_STORAGE: Final = "storage"
+_CURE: Final = (
+    "what this home holds from here on proves nothing; audit another node's home or --url, and have the operator run "
+    "luohu node repair on this one"
+)
+_VERSION_CURE: Final = (
+    "Nothing is damaged. Audit it with the release that wrote it, or ask a running node: --url."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the auditor knows before: the genesis, blocks that must be in the chain, and how far it must reach."""
+
+    genesis: Genesis
+    checkpoints: tuple[Checkpoint, ...]
+    height_min: int | None
+
+    def begin(self) -> Audit:
+        """Return an audit from genesis."""
+        return Audit(self.genesis, checkpoints=self.checkpoints, height_min=self.height_min)
 
 
 @click.command("audit")
 @click.option("--home", type=FILE, help="The home of a stopped node: its blocks and its stored state.")
 @click.option("--url", help="A running node: its blocks, fetched and replayed here.")
-@click.option("--genesis", "genesis_path", type=FILE, required=True, help="The genesis.json to start from.")
+@click.option("--genesis", "genesis_path", type=FILE, help="The genesis.json to start from.")
+@click.option(
+    "--trust",
+    "trust_path",
+    type=FILE,
+    help="A trusted root: its genesis, and blocks that must be in the chain.",
+)
+@click.option(
+    "--at-least",
+    type=click.IntRange(0, HEIGHT_MAX),
+    metavar="HEIGHT",
+    help="A height that the chain must reach: what you know from elsewhere.",
+)
 @json_option
-def audit(home: Path | None, url: str | None, genesis_path: Path, as_json: bool) -> int:
+def audit(
+    home: Path | None,
+    url: str | None,
+    genesis_path: Path | None,
+    trust_path: Path | None,
+    at_least: int | None,
+    as_json: bool,
+) -> int:
     """Replay the whole chain from genesis and report what happened, and whether anything is wrong.
+
+    A home is only read, and no file of it changes. That a chain is whole does not say that it is the newest: name a
+    height or a trusted root that it must reach.
 
     \b
     Example:
-      luohu audit --home network/hk-bureau --genesis genesis.json
-      luohu audit --url http://127.0.0.1:7201 --genesis genesis.json
+      luohu audit --home network/hk-bureau --genesis genesis.json --at-least 8120
+      luohu audit --url http://127.0.0.1:7201 --trust trust.json
     """
     if (home is None) == (url is None):
         raise wrong_usage(
@@ -48,23 +103,46 @@ def audit(home: Path | None, url: str | None, genesis_path: Path, as_json: bool)
             found="both" if home is not None else "neither",
             cure="Name one of them.",
         )
-    genesis = read_genesis(genesis_path)
+    known = _read_known(genesis_path, trust_path, at_least)
     if home is not None:
-        report = _audit_home(home, genesis)
-        compared = "blocks, certificates, stored records and stored pages"
+        report = _audit_home(home, known)
+        source, compared = "home", "blocks, certificates, stored records and stored pages"
     else:
         from cli.fetching import audit_url
 
         assert url is not None, "one of the two is given"
-        report = audit_url(url, genesis)
-        compared = "blocks and certificates"
-    _print_report(report, genesis, compared=compared, as_json=as_json)
+        report = audit_url(url, known.begin())
+        source, compared = "node", "blocks and certificates"
+    _print_report(report, known.genesis, source=source, compared=compared, as_json=as_json)
     return FINE if report.is_clean else NO
 
 
-def _audit_home(home: Path, genesis: Genesis) -> AuditReport:
+def _read_known(genesis_path: Path | None, trust_path: Path | None, at_least: int | None) -> Known:
+    root = None if trust_path is None else read_trusted_root(trust_path)
+    genesis = None if genesis_path is None else read_genesis(genesis_path)
+    if genesis is not None and root is not None and genesis.content.chain_id != root.chain_id:
+        raise wrong_usage(
+            "luohu audit",
+            expected="a genesis and a trusted root of one chain",
+            found=f"{genesis.content.chain_id.hex()[:16]} and {root.chain_id.hex()[:16]}",
+            cure="Use files of one network only.",
+            code="wrong-chain",
+        )
+    if root is not None:
+        return Known(root.genesis, root.checkpoints, at_least)
+    if genesis is None:
+        raise wrong_usage(
+            "luohu audit",
+            expected="--genesis genesis.json, or --trust trust.json",
+            found="neither",
+            cure="Name what the chain is checked against.",
+        )
+    return Known(genesis, (), at_least)
+
+
+def _audit_home(home: Path, known: Known) -> AuditReport:
     chain = home / "data" / "chain"
-    if not chain.is_dir():
+    if not _is_directory(chain):
         raise wrong_usage(
             str(home),
             expected="the home of a node that has run (with data/chain in it)",
@@ -72,70 +150,145 @@ def _audit_home(home: Path, genesis: Genesis) -> AuditReport:
             cure="Name the home of a node, or ask a running one with --url.",
             code="path",
         )
-    from node.storage.store import Store, StoreDamaged
+    from node.home.repair import NODE_LOCK
+    from node.storage.examining import examined, kept_still
+
+    with kept_still(home / "data" / NODE_LOCK, chain), examined(chain) as copy:
+        return _audit_copy(copy, known)
+
+
+def _is_directory(path: Path) -> bool:
+    """Say whether a directory is there. Raises OSError where that cannot be found out."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _audit_copy(copy: "Examined", known: Known) -> AuditReport:
+    from node.storage.store import Store, StoreDamaged, StoreOfAnotherVersion
 
     try:
-        store = Store.open(chain, genesis)
+        with closing(Store.open(copy.path, known.genesis)) as store:
+            report = _audit_store(store, known)
+    except StoreOfAnotherVersion as error:
+        raise wrong_usage(
+            str(copy.original), expected=error.expected, found=error.found, cure=_VERSION_CURE, code="store"
+        ) from error
     except StoreDamaged as error:
-        # Not even its tip can be read: that is what an auditor came to find.
-        report = Audit(genesis).report
-        report.findings.append(Finding(0, "storage", error.expected, error.found))
-        return report
-    try:
-        return _audit_store(store, genesis)
-    finally:
-        store.close()
+        report = _audit_remains(copy, known, error)
+    report.findings[:] = [
+        replace(each, expected=copy.in_original(each.expected), found=copy.in_original(each.found))
+        for each in report.findings
+    ]
+    return report
 
 
-def _audit_store(store: "Store", genesis: Genesis) -> AuditReport:
-    from node.errors import StoreError
+def _audit_store(store: "Store", known: Known) -> AuditReport:
+    from node.errors import StoreError, StoreRefused
     from node.storage.toppages import is_top_page
 
-    replay = Audit(genesis)
-    height_max = store.tip().header.height
-    progress = Progress("replaying", height_max)
-    damage: list[Finding] = []
+    replay, damage = known.begin(), list[Finding]()
+    progress = Progress("replaying", store.tip().header.height)
+    blocks = _readable(_held(store, damage), damage, progress)
     try:
-        with checking_pool() as pool:
-            is_whole = replay.replay_all(_stored_blocks(store, height_max, progress, damage), pool)
-        progress.finish()
+        is_whole = _replay(replay, blocks)
         report = replay.finish() if not damage else replay.report
         report.findings += damage
         if is_whole and not damage:
             replay.check_state(store.values())
             replay.check_pages(store.pages(), is_top_page)
+    except StoreRefused:
+        raise
     except StoreError as error:
         # Damage that the checksums caught: what the disk holds is not what the node wrote.
         report = replay.report
-        report.findings.append(Finding(replay.height, "storage", error.expected, error.found))
+        report.findings.append(_damage_at(replay.height, error))
     return report
 
 
-def _stored_blocks(
-    store: "Store", height_max: int, progress: Progress, damage: list[Finding]
+def _audit_remains(copy: "Examined", known: Known, refusal: "StoreError") -> AuditReport:
+    """Replay what is left of a store that does not open, up to the first block that is not there, and say why."""
+    from node.storage.logdamage import find_log_damage
+    from node.storage.store import StoreDamaged, remaining_blocks
+
+    replay, damage = known.begin(), list[Finding]()
+    damaged_log = find_log_damage(copy.path)
+    try:
+        with remaining_blocks(copy.path) as walk:
+            _replay(replay, _readable(walk, damage))
+    except StoreDamaged as error:
+        # Not even that opens: what an auditor came to find.
+        damage.append(_damage_at(0, error))
+    if damaged_log is not None:
+        # What the log lost begins with the first block that is not there.
+        damage = [_log_finding(replay.height + 1, copy, damaged_log)]
+    # Where all blocks are there, what is damaged is the stored state, which is that of the last one.
+    replay.report.findings += damage or [_damage_at(replay.height, refusal)]
+    return replay.report
+
+
+def _log_finding(height: int, copy: "Examined", damage: "LogDamage") -> Finding:
+    record = f"{_STORAGE}, byte {damage.offset} of {copy.original / damage.file}"
+    return Finding(height, record, damage.expected, damage.found, _CURE)
+
+
+def _damage_at(height: int, error: "StoreError") -> Finding:
+    return Finding(height, _STORAGE, error.expected, error.found, _CURE)
+
+
+def _replay(replay: Audit, blocks: Iterator[tuple[Block, QuorumCertificate | None]]) -> bool:
+    with checking_pool() as pool:
+        return replay.replay_all(blocks, pool)
+
+
+def _held(store: "Store", damage: list[Finding]) -> "Walk":
+    """Yield the stored blocks, up to those that a snapshot stood in for."""
+    first_missing, end_missing = store.gap()
+    for each in store.walk():
+        if first_missing <= each[0] < end_missing:
+            damage.append(_gap_finding(first_missing, end_missing - 1))
+            return
+        yield each
+
+
+def _readable(
+    walk: "Walk", damage: list[Finding], progress: Progress | None = None
 ) -> Iterator[tuple[Block, QuorumCertificate | None]]:
-    """Yield the stored blocks, up to one that cannot be read: why, `damage` says once all before it are yielded."""
-    from node.errors import StoreError
+    """Yield blocks, up to one that cannot be read: why, `damage` says once all before it are yielded."""
+    from node.errors import StoreError, StoreRefused
 
-    for height in range(1, height_max + 1):
-        progress.update(height)
-        try:
-            block, certificate = store.load_block(height), store.find_certificate(height)
-        except StoreError as error:
-            damage.append(Finding(height - 1, "storage", error.expected, error.found))
-            return
-        except LedgerError as error:
-            damage.append(Finding(height, error.where, error.expected, error.found))
-            return
-        if block is None:
-            damage.append(Finding(height, "block", "a stored block", "nothing"))
-            return
-        yield block, certificate
+    height = 0
+    try:
+        for height, block, certificate in walk:
+            if progress is not None:
+                progress.update(height)
+            if block is None:
+                damage.append(Finding(height, "block", "a stored block", "nothing", _CURE))
+                return
+            yield block, certificate
+    except StoreRefused:
+        raise
+    except StoreError as error:
+        damage.append(_damage_at(height + 1, error))
+    except LedgerError as error:
+        damage.append(Finding(height + 1, error.where, error.expected, error.found, _CURE))
+    finally:
+        if progress is not None:
+            progress.finish()
 
 
-def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_json: bool) -> None:
+def _gap_finding(first: int, last: int) -> Finding:
+    cure = "this node was filled from a snapshot: audit the home of one that has all blocks, or ask its --url"
+    expected = "every block from genesis on"
+    return Finding(first, "block", expected, f"none from {first} to {last}", cure)
+
+
+def _print_report(
+    report: AuditReport, genesis: Genesis, *, source: str, compared: str, as_json: bool
+) -> None:
     findings: list[Json] = [
-        {"height": f.height, "record": f.record, "expected": f.expected, "found": f.found}
+        {"height": f.height, "record": f.record, "expected": f.expected, "found": f.found, "cure": f.cure}
         for f in report.findings
     ]
     consents: list[Json] = [
@@ -147,6 +300,7 @@ def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_js
         "network": report.network,
         "height": report.height,
         "final_height": report.final_height,
+        "required_height": report.required_height,
         "compared": compared,
         "transactions_count": report.transactions_count,
         "operations": dict(report.operations),
@@ -161,7 +315,7 @@ def _print_report(report: AuditReport, genesis: Genesis, *, compared: str, as_js
         ],
         "findings": findings,
     }
-    print_answer(as_json=as_json, value=value, lines=_report_lines(report, genesis, compared))
+    print_answer(as_json=as_json, value=value, lines=_report_lines(report, genesis, source, compared))
 
 
 def _consent_json(use: ConsentUse) -> dict[str, Json]:
@@ -187,11 +341,12 @@ def _proposal_json(identity: bytes, course: ProposalCourse) -> dict[str, Json]:
     }
 
 
-def _report_lines(report: AuditReport, genesis: Genesis, compared: str) -> list[str]:
+def _report_lines(report: AuditReport, genesis: Genesis, source: str, compared: str) -> list[str]:
     verdict = "CLEAN: nothing is wrong" if report.is_clean else f"FINDINGS: {len(report.findings)}"
+    reach = _reach_words(report, source)
     names = {member.id: member.name_en for member in genesis.content.members}
     lines = [
-        f"{verdict}. Replayed from genesis to block {report.height}.",
+        f"{verdict}. Replayed from genesis; {reach}.",
         *fields(
             [
                 ("network", report.network),
@@ -219,6 +374,13 @@ def _report_lines(report: AuditReport, genesis: Genesis, compared: str) -> list[
         for found in report.misbehaviour
     ]
     return lines
+
+
+def _reach_words(report: AuditReport, source: str) -> str:
+    if report.required_height is None:
+        reach = f"complete up to block {report.height}" if report.is_clean else f"up to block {report.height}"
+        return f"{reach}; whether there is more, this {source} cannot say (see --at-least, --trust)"
+    return f"up to block {report.height}, where it must reach block {report.required_height} at least"
 
 
 def _deeds(report: AuditReport, member: str) -> str:

@@ -5,17 +5,15 @@ import asyncio
 from cli.nodes import connect
 from cli.output import Progress
 from ledger.audit import Audit, AuditReport, Finding
-from ledger.genesis import Genesis
 from node.client.client import Client
 
 
-def audit_url(url: str, genesis: Genesis) -> AuditReport:
+def audit_url(url: str, replay: Audit) -> AuditReport:
     """Replay what a node serves, up to the height at which it stands now. Raises CommandError."""
-    return asyncio.run(_audit(url, genesis))
+    return asyncio.run(_audit(url, replay))
 
 
-async def _audit(url: str, genesis: Genesis) -> AuditReport:
-    replay = Audit(genesis)
+async def _audit(url: str, replay: Audit) -> AuditReport:
     async with connect(url) as reader:
         status = await reader.status()
         progress = Progress("replaying", status.height)

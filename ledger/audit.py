@@ -5,6 +5,8 @@ Rule 2: a block counts as final when its own certificate, or that of a block of 
 under the validator set of its epoch. A seal needs its own: the next set is believed only after it.
 Rule 3: a difference is a finding that names block and record. Findings are collected where the replay can go
 on; where it cannot, the audit ends with the finding that stopped it.
+Rule 4: a chain shows that it is whole up to its last block, and never that this is the newest. Whoever knows a height
+or a block that must be there says so, and what is missing or another is a finding.
 """
 
 from collections import Counter
@@ -41,6 +43,7 @@ from ledger.rules.proposals import Proposal, proposal_key
 from ledger.rules.state import find, require_validators
 from ledger.rules.transactions import VerifiedTransactions
 from ledger.selftest import require_fit
+from ledger.trust import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,11 @@ class Finding:
     record: str
     expected: str
     found: str
+    cure: str | None = None
 
     def __str__(self) -> str:
-        return f"block {self.height}, {self.record}: expected {self.expected}, found {self.found}"
+        cure = "" if self.cure is None else f"; {self.cure}"
+        return f"block {self.height}, {self.record}: expected {self.expected}, found {self.found}{cure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,8 @@ class AuditReport:
     proposals: dict[bytes, ProposalCourse] = field(default_factory=dict)
     misbehaviour: list[MisbehaviourFound] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    required_height: int | None = None
+    """The height that the chain is known to have at least; None where nothing is known."""
 
     @property
     def is_clean(self) -> bool:
@@ -177,8 +184,13 @@ class _ReplayedState:
 class Audit:
     """One replay. Give it the blocks above genesis in order, then what the node stores as its state."""
 
-    def __init__(self, genesis: Genesis) -> None:
-        """Start from a genesis, which is verified. Raises LedgerError, UnfitEnvironment where libraries here err."""
+    def __init__(
+        self, genesis: Genesis, *, checkpoints: Iterable[Checkpoint] = (), height_min: int | None = None
+    ) -> None:
+        """Start from a genesis, which is verified. Raises LedgerError, UnfitEnvironment where libraries here err.
+
+        The chain must hold the blocks of these checkpoints, and reach `height_min`.
+        """
         require_instance("genesis", genesis, Genesis, cure="Give parse_genesis(Path(path).read_bytes()).")
         require_fit()
         pack(genesis)
@@ -190,6 +202,10 @@ class Audit:
         self._tip = Tip(start.block.encoded_header, self._state, start.history)
         self._verified = VerifiedTransactions()
         self._sets: dict[int, ValidatorSet] = {}
+        self._checkpoints = {checkpoint.height: checkpoint for checkpoint in checkpoints}
+        heights = [*self._checkpoints, *([] if height_min is None else [height_min])]
+        self.report.required_height = max(heights, default=None)
+        self._check_checkpoint(start.block)
 
     @property
     def height(self) -> int:
@@ -213,6 +229,7 @@ class Audit:
         self._tip = Tip(block.encoded_header, self._state, executed.history)
         self.report.height = block.header.height
         self._count(block)
+        self._check_checkpoint(block)
         if certificate is None:
             if block.header.is_seal:
                 expected = "a finalization of the seal itself"
@@ -228,7 +245,7 @@ class Audit:
         return all(self.replay(block, certificate) for block, certificate in ahead)
 
     def finish(self) -> AuditReport:
-        """Return the report, with a finding where the last blocks lack a certificate."""
+        """Return the report, with a finding where the last blocks lack a certificate, or where blocks are missing."""
         if self.report.final_height < self.report.height and self.report.is_clean:
             self._find(
                 self.report.height,
@@ -236,7 +253,21 @@ class Audit:
                 "a certificate over the last block",
                 f"none above height {self.report.final_height}",
             )
+        self._check_reach()
         return self.report
+
+    def _check_reach(self) -> None:
+        required = self.report.required_height
+        if required is not None and required > self.report.height and self.report.is_clean:
+            cure = "this chain is old or was cut short: audit another node's, or fetch what is missing"
+            expected, found = f"a chain that reaches block {required}", "no such block"
+            self._find(self.report.height + 1, "block", expected, found, cure)
+
+    def _check_checkpoint(self, block: Block) -> None:
+        checkpoint = self._checkpoints.get(block.header.height)
+        if checkpoint is not None and checkpoint.block_hash != block.hash:
+            expected = f"the pinned block {checkpoint.block_hash.hex()}"
+            self._find(block.header.height, "checkpoint", expected, block.hash.hex())
 
     def check_state(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
         """Compare every stored leaf, as (key, value), with the replayed state."""
@@ -289,8 +320,8 @@ class Audit:
         self.report.final_height = block.header.height
         return True
 
-    def _find(self, height: int, record: str, expected: str, found: str) -> None:
-        self.report.findings.append(Finding(height, record, expected, found))
+    def _find(self, height: int, record: str, expected: str, found: str, cure: str | None = None) -> None:
+        self.report.findings.append(Finding(height, record, expected, found, cure))
 
     def _count(self, block: Block) -> None:
         for transaction in block.transactions:
