@@ -3,13 +3,14 @@
 Rule 1: one event for each operation, numbered from 0 within its block, and one for the block itself after
 them. An event's id is its cursor, `height.index`: a subscriber that sends the last id it saw misses nothing and
 sees nothing twice. A cursor of a height alone stands after all of that block.
-Rule 2: at most SUBSCRIBERS_MAX subscribers, and nothing is queued for any: each reads blocks at its own pace.
+Rule 2: at most SUBSCRIBERS_MAX subscribers, and nothing is queued for any: each reads blocks at its own pace. One more
+takes the place of one that does not read, or else of the one that has read for longest: it resumes from its cursor.
 Rule 3: a subscriber that takes no bytes for WRITE_S is dropped. It resumes from its cursor.
 """
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from aiohttp import web
@@ -17,7 +18,8 @@ from aiohttp import web
 from ledger.encoding.records import Json, to_json
 from ledger.errors import EncodingError
 from ledger.rules.blocks import Block
-from node.api.route import RouteError, require_number
+from node.api.connection import connection_of
+from node.api.route import require_number
 from node.api.service import NodeService
 from node.api.turns import Turns
 from node.visibletext import ascii_json
@@ -26,6 +28,8 @@ SUBSCRIBERS_MAX: Final = 64
 WRITE_S: Final = 10.0
 KEEP_ALIVE_S: Final = 15.0
 CHUNK_SIZE: Final = 64 * 1024
+
+SUBSCRIBERS: Final = "subscribers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +48,81 @@ class Cursor:
         return cls(require_number(height, "cursor"), require_number(index, "cursor") + 1)
 
 
+@dataclass(eq=False, slots=True)
+class _Subscriber:
+    """Who reads, until it is told that it ends."""
+
+    request: web.Request
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def unread_s(self) -> float:
+        """Return for how many seconds it has not read: 0 where it reads, without end where it left."""
+        if self.request.transport is None:
+            return float("inf")
+        unread_s = connection_of(self.request).behind_s(asyncio.get_running_loop().time())
+        return unread_s or 0.0
+
+    def abort(self) -> None:
+        """End without waiting for it to read what it does not read."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+
 class Events:
     """Streams what becomes final to subscribers."""
 
-    def __init__(self, node: NodeService) -> None:
+    def __init__(self, node: NodeService, *, on_displaced: Callable[[], None] = lambda: None) -> None:
         self._node = node
-        self._stopping = asyncio.Event()
+        self._on_displaced = on_displaced
         self._turns = Turns()
-        self.subscribers_count = 0
+        self._is_stopping = False
+        # In the order in which they came.
+        self._subscribers: dict[_Subscriber, None] = {}
+
+    @property
+    def subscribers_count(self) -> int:
+        """How many subscribers there are."""
+        return len(self._subscribers)
 
     def stop(self) -> None:
         """End every subscription."""
-        self._stopping.set()
+        self._is_stopping = True
+        for subscriber in self._subscribers:
+            subscriber.ended.set()
 
     async def subscribe(self, request: web.Request) -> web.StreamResponse:
         """Stream events from a cursor on; without one, from now on."""
         cursor = self._cursor(request)
-        if self.subscribers_count >= SUBSCRIBERS_MAX:
-            expected, cure = f"at most {SUBSCRIBERS_MAX} subscribers", "Come again later."
-            raise RouteError(
-                status=503, code="busy", where="events", expected=expected, found="that many", cure=cure
-            )
+        while len(self._subscribers) >= SUBSCRIBERS_MAX:
+            self._displace()
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
-        self.subscribers_count += 1
+        subscriber = _Subscriber(request)
+        if self._is_stopping:
+            subscriber.ended.set()
+        self._subscribers[subscriber] = None
         try:
             await response.prepare(request)
-            await self._stream(response, cursor)
+            await self._stream(response, cursor, subscriber.ended)
         except TimeoutError:
             # Closing in good order would wait for the subscriber to read what it does not read.
-            if request.transport is not None:
-                request.transport.abort()
+            subscriber.abort()
         except ConnectionError:
             # The subscriber left.
             return response
         finally:
-            self.subscribers_count -= 1
+            self._subscribers.pop(subscriber, None)
         return response
+
+    def _displace(self) -> None:
+        # The first of those that are equal is the one that came first.
+        displaced = max(self._subscribers, key=_Subscriber.unread_s)
+        del self._subscribers[displaced]
+        self._on_displaced()
+        if displaced.unread_s():
+            displaced.abort()
+        displaced.ended.set()
 
     def _cursor(self, request: web.Request) -> Cursor:
         given = request.headers.getall("Last-Event-ID", [])
@@ -90,11 +131,11 @@ class Events:
         text = given[0] if given else request.query.get("from")
         return Cursor(self._node.status().height + 1, 0) if text is None else Cursor.after(text)
 
-    async def _stream(self, response: web.StreamResponse, cursor: Cursor) -> None:
-        stopping = asyncio.ensure_future(self._stopping.wait())
+    async def _stream(self, response: web.StreamResponse, cursor: Cursor, ended: asyncio.Event) -> None:
+        stopping = asyncio.ensure_future(ended.wait())
         height, index = cursor.height, cursor.index
         try:
-            while not self._stopping.is_set():
+            while not ended.is_set():
                 if not await self._is_final(height, stopping):
                     await _write(response, b": waiting\n\n")
                     continue

@@ -29,13 +29,16 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from node.api.events import Events
+from node.api.bodies import BODIES
+from node.api.events import SUBSCRIBERS, Events
+from node.api.places import CONNECTIONS, REQUESTS, UNREAD
 from node.api.route import Route
 from node.api.service import NodeService
 from node.api.turns import Turns
 from node.condition import CODES, Condition
 
 NO_ROUTE: Final = "none"
+POOLS: Final = (CONNECTIONS, REQUESTS, UNREAD, BODIES, SUBSCRIBERS)
 REQUEST_BUCKETS_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0, 30.0)
 
 
@@ -58,6 +61,14 @@ class Metrics:
             buckets=REQUEST_BUCKETS_S,
             registry=self._registry,
         )
+        self._displaced = Counter(
+            "luohu_displaced_total",
+            "Clients that lost their place to another, because they were slow or for longest there.",
+            ("pool",),
+            registry=self._registry,
+        )
+        for pool in POOLS:
+            self._displaced.labels(pool)
         self._registry.register(_Standing(node, events))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -72,6 +83,10 @@ class Metrics:
         self._requests.labels(name, f"{status}", code).inc()
         if route is None or not route.is_stream:
             self._seconds.labels(name).observe(seconds)
+
+    def displaced(self, pool: str) -> None:
+        """Count a client that lost its place in one of the POOLS."""
+        self._displaced.labels(pool).inc()
 
     async def show(self, _request: web.Request) -> web.StreamResponse:
         """Answer with all metrics."""

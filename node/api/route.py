@@ -7,16 +7,16 @@ client sends makes a 500 or a traceback.
 Rule 3: codes are stable, and what a refusal repeats of a request is bounded.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import EncodingError, LuohuError
+from node.api.pace import Reading
 from node.api.turns import Turns
 from node.errors import NodeError
 from node.visibletext import ascii_json
@@ -26,6 +26,7 @@ BODY_VALUES_MAX: Final = 20_000
 HEX_SIZE_MAX: Final = 2 * 1024 * 1024
 WAIT_MS_MAX: Final = 60_000
 BODY_S: Final = 10.0
+BODY_STALL_S: Final = 5.0
 REPEATED_SIZE_MAX: Final = 300
 DIGITS_MAX: Final = 15
 
@@ -48,6 +49,26 @@ CODE: Final = web.ResponseKey("code", str)
 
 PARSING: Final = web.AppKey("parsing", Turns)
 """Large bodies are parsed one at a time."""
+
+
+class Body(Protocol):
+    """The body of a request that is read."""
+
+    @property
+    def reading(self) -> Reading: ...
+
+    @property
+    def room_size(self) -> int:
+        """How much room it has, in bytes; 0 where it is small."""
+        ...
+
+    async def took(self, size: int) -> None:
+        """Take note that so many bytes came. Raises RouteError where there is no room for more."""
+        ...
+
+
+BODY: Final = web.RequestKey("body", Body)
+"""The body of a request whose route takes one."""
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,7 +104,7 @@ class Route:
     """One route: what it answers, and all that a request to it may hold.
 
     `answers` describes its answers by status, where it says more than that there is one. `either` names parts of which
-    one group comes whole and the others not at all.
+    one group comes whole and the others not at all. One that `is_kept` is answered however many requests are under way.
     """
 
     method: str
@@ -97,6 +118,7 @@ class Route:
     query: Mapping[str, str] | None = None
     media_type: str = "application/json"
     is_stream: bool = False
+    is_kept: bool = False
 
     @property
     def name(self) -> str:
@@ -198,16 +220,28 @@ async def _read_body(request: web.Request) -> bytes:
         )
     if (request.content_length or 0) > BODY_SIZE_MAX:
         raise too_large(f"{request.content_length} bytes")
+    body, content = request[BODY], bytearray()
     try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
+        async with body.reading.limits():
+            async for piece in request.content.iter_any():
+                content += piece
+                if len(content) > BODY_SIZE_MAX:
+                    raise too_large("more")
+                await body.took(len(piece))
+        body.reading.is_whole = True
+        return bytes(content)
     except TimeoutError as error:
+        if body.reading.is_displaced:
+            expected, cure = "room for all large requests at once", "Send it at once, or come again later."
+            raise RouteError(
+                status=503, code="busy", where="body", expected=expected, found="faster ones", cure=cure
+            ) from error
         cure = "Send the whole body at once."
         raise RouteError(
             status=408,
             code="timeout",
             where="body",
-            expected=f"all of it within {BODY_S:.0f} s",
+            expected=f"all of it within {BODY_S:.0f} s, without a pause of {BODY_STALL_S:.0f} s",
             found="less",
             cure=cure,
         ) from error

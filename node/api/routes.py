@@ -74,9 +74,15 @@ def make_routes(
         Route("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
         Route("GET", "/v1/blocks/{height}", "One final block.", queries.block),
         Route("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),
-        Route("GET", "/v1/status", "Where the node stands.", queries.status),
-        Route("GET", "/v1/health", "The process is up.", queries.health),
-        Route("GET", "/v1/ready", "The node can serve, or what it waits for (503).", queries.ready),
+        Route("GET", "/v1/status", "Where the node stands.", queries.status, is_kept=True),
+        Route("GET", "/v1/health", "The process is up.", queries.health, is_kept=True),
+        Route(
+            "GET",
+            "/v1/ready",
+            "The node can serve, or what it waits for (503).",
+            queries.ready,
+            is_kept=True,
+        ),
         Route(
             "GET",
             "/v1/events",
@@ -87,7 +93,14 @@ def make_routes(
             is_stream=True,
         ),
         Route("GET", "/v1/openapi.json", "This description.", openapi),
-        Route("GET", "/metrics", "Metrics for Prometheus.", metrics.show, media_type="text/plain"),
+        Route(
+            "GET",
+            "/metrics",
+            "Metrics for Prometheus.",
+            metrics.show,
+            media_type="text/plain",
+            is_kept=True,
+        ),
     )
     description: dict[str, Json] = describe(routes, schemas=SCHEMAS, described=DESCRIBED)
     return routes

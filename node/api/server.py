@@ -1,21 +1,21 @@
 """The HTTP API for clients, under /v1 on loopback (docs/decisions/0002).
 
-Rule 1: what clients can make the node hold is bounded: connections, bodies at once, waiting, subscribers.
+Rule 1: what clients can make the node hold is bounded: connections, bodies at once, waiting, subscribers. No flood of
+slow clients takes one of these from everybody (docs/pools.md).
 Rule 2: every request is answered in time, a stream of events excepted.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ledger.errors import LedgerError
-from node.api.connection import IDLE_S
+from node.api.bodies import RequestBodies
+from node.api.connection import IDLE_S, connection_of
 from node.api.decisions import Decisions
-from node.api.events import Events
+from node.api.events import SUBSCRIBERS, Events
 from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.metrics import Metrics
 from node.api.queries import Queries
@@ -30,7 +30,6 @@ from node.api.route import (
     RouteError,
     refusal,
     refuse,
-    too_large,
 )
 from node.api.routes import make_routes
 from node.api.service import NodeService
@@ -39,7 +38,6 @@ from node.api.turns import Turns
 from node.clock import Clock, SystemClock
 from node.errors import MempoolError, NodeStopped, NotReady, StoreError, VoteLogError
 
-BODIES_SIZE_MAX: Final = 6 * BODY_SIZE_MAX
 ANSWER_S: Final = WAIT_MS_MAX / 1000 + BODY_S + 10.0
 
 _ROUTE: Final = web.RequestKey("route", Route)
@@ -57,16 +55,18 @@ class Api:
         clock: Clock | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
-        self._bodies_size = 0
         self._node = node
-        self._events = Events(node)
+        self._events = Events(node, on_displaced=lambda: self._metrics.displaced(SUBSCRIBERS))
         self._metrics = Metrics(node, self._events)
+        self._bodies = RequestBodies(self._metrics.displaced)
         self._clock = clock or SystemClock()
         submissions = Submissions(node, self._clock)
         self.routes = make_routes(submissions, Queries(node), Decisions(node), self._events, self._metrics)
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         application[PARSING] = Turns()
-        self._listener = LoopbackListener(application, self.routes, self._answer_of, idle_s=idle_s)
+        self._listener = LoopbackListener(
+            application, self.routes, self._answer_of, idle_s=idle_s, on_displaced=self._metrics.displaced
+        )
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
@@ -84,32 +84,13 @@ class Api:
         async def answer(request: web.Request) -> web.StreamResponse:
             request[_ROUTE] = route
             route.check_query(request)
-            if route.is_stream:
-                return await route.answer(request)
-            with self._room_for(request):
-                async with asyncio.timeout(ANSWER_S):
+            with connection_of(request).answering(request, route):
+                if route.is_stream:
+                    return await route.answer(request)
+                async with self._bodies.place_for(request), asyncio.timeout(ANSWER_S):
                     return await route.answer(request)
 
         return answer
-
-    @contextmanager
-    def _room_for(self, request: web.Request) -> Iterator[None]:
-        """Hold room for a request's body while it is answered. Raises RouteError where there is none."""
-        size = 0
-        if request.can_read_body:
-            size = BODY_SIZE_MAX if request.content_length is None else request.content_length
-        if size > BODY_SIZE_MAX:
-            raise too_large(f"{size} bytes")
-        if self._bodies_size + size > BODIES_SIZE_MAX:
-            expected, cure = f"at most {BODIES_SIZE_MAX} bytes of requests at once", "Come again later."
-            raise RouteError(
-                status=503, code="busy", where="body", expected=expected, found="more", cure=cure
-            )
-        self._bodies_size += size
-        try:
-            yield
-        finally:
-            self._bodies_size -= size
 
     def _middleware(self) -> Middleware:
         @web.middleware

@@ -2,15 +2,22 @@
 
 Rule 1: a submission is answered transaction by transaction; one refusal says nothing of its neighbours.
 Rule 2: the relay route takes only grants and withdrawals, and each address only so often.
+Rule 3: waiting for finality is a courtesy with places of its own, WAITS_MAX beside those of requests, and room of its
+own. Whoever finds none is not refused: it is answered at once with what is known by then (docs/pools.md).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
 
 from ledger.encoding.records import Json
+from node.api.bodies import BODIES_SIZE_MAX
+from node.api.connection import connection_of
 from node.api.ratelimit import RateLimit
 from node.api.route import (
+    BODY,
     BodyField,
     RouteError,
     error_json,
@@ -26,6 +33,8 @@ from node.clock import Clock
 
 TRANSACTIONS_MAX: Final = 2_000
 OPERATIONS_MAX: Final = 64
+WAITS_MAX: Final = 128
+WAITS_SIZE_MAX: Final = BODIES_SIZE_MAX // 2
 RELAY_BURST: Final = 200
 RELAY_PER_SECOND: Final = 20
 
@@ -54,13 +63,16 @@ class Submissions:
         self._node = node
         self._clock = clock
         self._relay_limit = RateLimit(burst=RELAY_BURST, per_second=RELAY_PER_SECOND)
+        self._waits_count = 0
+        self._waits_size = 0
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """Submit transactions."""
         body = await read_object(request, SUBMIT_BODY)
         wait_ms = require_wait(body["wait_ms"])
         encoded = require_hex_list(body["transactions"], "body.transactions", count_max=TRANSACTIONS_MAX)
-        results = await self._node.submit(encoded, wait_ms=wait_ms)
+        with self._wait(request, wait_ms) as granted_ms:
+            results = await self._node.submit(encoded, wait_ms=granted_ms)
         return respond({"results": [submission_json(result) for result in results]})
 
     async def relay(self, request: web.Request) -> web.StreamResponse:
@@ -74,7 +86,24 @@ class Submissions:
         body = await read_object(request, RELAY_BODY)
         wait_ms = require_wait(body["wait_ms"])
         encoded = require_hex_list(body["operations"], "body.operations", count_max=OPERATIONS_MAX)
-        return respond(submission_json(await self._node.relay(encoded, wait_ms=wait_ms)))
+        with self._wait(request, wait_ms) as granted_ms:
+            return respond(submission_json(await self._node.relay(encoded, wait_ms=granted_ms)))
+
+    @contextmanager
+    def _wait(self, request: web.Request, wait_ms: int) -> Iterator[int]:
+        """Give a place to whoever wants to wait, instead of its request's; yield for how many milliseconds."""
+        size = request[BODY].room_size
+        if not wait_ms or self._waits_count >= WAITS_MAX or self._waits_size + size > WAITS_SIZE_MAX:
+            yield 0
+            return
+        connection_of(request).set_aside()
+        self._waits_count += 1
+        self._waits_size += size
+        try:
+            yield wait_ms
+        finally:
+            self._waits_count -= 1
+            self._waits_size -= size
 
     async def find(self, request: web.Request) -> web.StreamResponse:
         """Say what became of a transaction."""

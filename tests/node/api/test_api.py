@@ -19,7 +19,7 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import Operation
 from ledger.rules.state import member_key
 from ledger.rules.transactions import Transaction
-from node.api import connection, events, server, submissions
+from node.api import bodies, connection, events, pool, submissions
 from node.api import route as routes
 from node.api.loopback import check_loopback
 from node.api.queries import BLOCKS_MAX
@@ -341,28 +341,13 @@ def test_a_slow_sender_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario, idle_s=0.2)
 
 
-def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 3)
-
-    async def scenario(_node: MemoryNode, _session: aiohttp.ClientSession, url: str) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        opened = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
-        await asyncio.sleep(0)
-        answer = await raw(url, b"")
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert check_refusal(json.loads(answer.partition(b"\r\n\r\n")[2])) == "busy"
-        for _, writer in opened:
-            writer.close()
-            await writer.wait_closed()
-
-    run(scenario)
-
-
-def test_bodies_held_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BODIES_SIZE_MAX", 1_000)
+def test_large_bodies_held_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODIES_SIZE_MAX", bodies.SMALL_SIZE + 1)
+    monkeypatch.setattr(pool, "WAIT_S", 0.05)
 
     async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
-        for size, status, code in ((1_000, 400, "encoding"), (1_001, 503, "busy"), (1_000, 400, "encoding")):
+        most = bodies.SMALL_SIZE + 1
+        for size, status, code in ((most, 400, "encoding"), (most + 1, 503, "busy"), (most, 400, "encoding")):
             answered, answer = await ask(session, "POST", f"{url}/v1/relay", b" " * size, JSON)
             assert (answered, check_refusal(answer)) == (status, code)
 
@@ -686,20 +671,6 @@ def test_events_arrive_as_blocks_become_final() -> None:
 
 def node_events_waiting(node: MemoryNode) -> int:
     return len(node.changed._waiters)
-
-
-def test_subscribers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "SUBSCRIBERS_MAX", 2)
-
-    async def scenario(_node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
-        first = await session.get(f"{url}/v1/events")
-        second = await session.get(f"{url}/v1/events")
-        status, answer = await ask(session, "GET", f"{url}/v1/events")
-        assert (status, check_refusal(answer)) == (503, "busy")
-        first.close()
-        second.close()
-
-    run(scenario)
 
 
 def test_a_subscriber_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
