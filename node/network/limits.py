@@ -16,9 +16,12 @@ OUTBOX_COUNT_MAX = 4096
 OUTBOX_SIZE_MAX = 4 * MESSAGE_SIZE_MAX
 """What may wait to be sent to one peer. A broadcast is one object in memory, in however many outboxes."""
 
-PENDING_COUNT_MAX = 64
-PENDING_PER_ADDRESS_MAX = 16
-"""Accepted connections whose peer is not known yet: in all, and from one IP address."""
+PENDING_COUNT_MAX = 128
+"""Accepted connections that have shown no pinned certificate yet."""
+PENDING_PER_CERTIFICATE_MAX = 4
+"""Connections that showed the same pinned certificate, and said no hello yet."""
+PENDING_SPARED_S = 0.25
+"""How long an accepted connection is safe from newcomers, which wait in the system's queue until then."""
 
 CONTROL_FRAMES_PER_WINDOW_MAX = 32
 """Pings and pongs that a peer may send in one window; ours come every `ping_interval_s`."""
@@ -34,7 +37,7 @@ REFUSAL_S_MAX = 3600.0
 OFFENCE_REFUSAL_S = 10.0
 """How long a peer that breaks the transport's own rules is refused."""
 
-LISTEN_BACKLOG = 128
+LISTEN_BACKLOG = 512
 ACCEPT_RETRY_S = 0.5
 """The pause after a failed accept (no file descriptors left)."""
 

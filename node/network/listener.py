@@ -1,17 +1,24 @@
 """The listening side, up to the point where the peer is known.
 
-Rule 1: a connection whose peer is not known yet is *pending*. Pending connections are counted in all and
-for each IP address. One address past its share is closed at once, which costs us nothing; when all places
-are taken, the oldest goes, since an honest handshake is quick and a slow one may well be an attack.
-Rule 2: a pending connection has a deadline for the TLS handshake, and from there one for the hello. Both
-are for the whole, so that a byte now and then buys no time.
-Rule 3: a certificate that is not pinned is cut off right after the handshake, before HTTP.
+Rule 1: a connection that has shown no pinned certificate yet is a *stranger's*. PENDING_COUNT_MAX of them have a place.
+No newcomer is refused: where all places are taken, the address with the most of them loses its oldest. So one address
+takes no place from others, and of one address those that are quick go on.
+Rule 2: whoever was taken in has PENDING_SPARED_S before it can go. Until then newcomers wait in the system's queue, in
+the order in which they came.
+Rule 3: a connection that showed a pinned certificate leaves the strangers and has a place of its member, until its
+hello is accepted: PENDING_PER_CERTIFICATE_MAX of each, and one more takes that of the oldest. Strangers take none.
+Rule 4: a stranger costs no TLS before its first record is whole: until then its socket is only looked at.
+Rule 5: both are given a time, for the TLS handshake and from there for the hello, and for the whole of each, so that a
+byte now and then buys no time.
+Rule 6: a certificate that is not pinned is cut off right after the handshake, before HTTP.
 """
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -22,7 +29,9 @@ from node.network.limits import (
     ACCEPT_RETRY_S,
     LISTEN_BACKLOG,
     PENDING_COUNT_MAX,
-    PENDING_PER_ADDRESS_MAX,
+    PENDING_PER_CERTIFICATE_MAX,
+    PENDING_SPARED_S,
+    WINDOW_S,
     Timing,
 )
 from node.network.pathsize import limit_segments
@@ -33,11 +42,24 @@ FETCH_PATH = "/luohu/fetch"
 
 logger = logging.getLogger(__name__)
 
+RECORD_HEAD_SIZE = 5
+RECORD_SIZE_MAX = 16 * 1024
+# RFC 8446, 5.1: the type of a handshake record, and the first byte of the version that every TLS writes there.
+HANDSHAKE_RECORD = b"\x16\x03"
+# A socket that has bytes is always readable: whether it has more of them can only be looked at.
+RECORD_LOOK_S = 0.02
+HANDSHAKE_LEFT_S_MIN = 0.001
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
 
 @dataclass(eq=False, slots=True)
 class _Pending:
     address: str
     protocol: RequestHandler
+    since_s: float
+    certificate: bytes | None = None
+    """The pinned certificate that it showed."""
     known: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -67,6 +89,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: web.Server | None = None
         self._listening: socket.socket | None = None
+        self._displaced_told_s = float("-inf")
 
     @property
     def pending_count(self) -> int:
@@ -85,6 +108,9 @@ class Listener:
         """Accept connections until cancelled."""
         assert self._listening is not None, "bind comes first"
         while True:
+            if (wait_s := self._wait_s()) > 0:
+                await asyncio.sleep(wait_s)
+                continue
             try:
                 # Not the loop's sock_accept: where that is cancelled in the wrong moment, what it accepted is lost.
                 accepted, address = self._listening.accept()
@@ -93,6 +119,8 @@ class Listener:
                 continue
             except OSError as error:
                 logger.warning("network.accept_failed error=%s", error)
+                if error.errno in _NO_DESCRIPTORS and self._strangers():
+                    self._displace_stranger()
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             self._take_in(accepted, str(address[0]))
@@ -120,16 +148,23 @@ class Listener:
         if self._server is not None:
             await self._server.shutdown(self._timing.close_s)
 
+    def _strangers(self) -> list[_Pending]:
+        """Return who has shown no pinned certificate, oldest first."""
+        return [pending for pending in self._pending.values() if pending.certificate is None]
+
+    def _wait_s(self) -> float:
+        """Return for how many seconds nobody can be taken in."""
+        strangers = self._strangers()
+        if len(strangers) < PENDING_COUNT_MAX:
+            return 0.0
+        spared_s = PENDING_SPARED_S - (asyncio.get_running_loop().time() - _first_to_go(strangers).since_s)
+        return max(0.0, spared_s)
+
     def _take_in(self, accepted: socket.socket, address: str) -> None:
         assert self._server is not None, "bind comes first"
-        same_address_count = sum(1 for pending in self._pending.values() if pending.address == address)
-        if same_address_count >= PENDING_PER_ADDRESS_MAX:
-            self.refused_count += 1
-            accepted.close()
-            return
-        if len(self._pending) >= PENDING_COUNT_MAX:
-            self._evict(next(iter(self._pending.values())))
-        pending = _Pending(address, self._server())
+        if len(self._strangers()) >= PENDING_COUNT_MAX:
+            self._displace_stranger()
+        pending = _Pending(address, self._server(), asyncio.get_running_loop().time())
         accepted.setblocking(False)
         self._pending[pending.protocol] = pending
         pending.task = asyncio.create_task(self._welcome(pending, accepted))
@@ -137,11 +172,24 @@ class Listener:
         pending.task.add_done_callback(self._tasks.discard)
         pending.task.add_done_callback(lambda _: self._forget(pending, accepted))
 
-    def _evict(self, pending: _Pending) -> None:
+    def _displace_stranger(self) -> None:
+        self._displace(_first_to_go(self._strangers()))
+
+    def _displace(self, pending: _Pending) -> None:
         self.refused_count += 1
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._displaced_told_s >= WINDOW_S:
+            self._displaced_told_s = now_s
+            logger.warning("peer.displaced address=%s count=%d", pending.address, self.refused_count)
         self._pending.pop(pending.protocol)
         assert pending.task is not None, "a pending connection has a task from the start"
         pending.task.cancel()
+
+    def _note_pinned(self, pending: _Pending, certificate: bytes) -> None:
+        same = [each for each in self._pending.values() if each.certificate == certificate]
+        if len(same) >= PENDING_PER_CERTIFICATE_MAX:
+            self._displace(same[0])
+        pending.certificate = certificate
 
     def _forget(self, pending: _Pending, accepted: socket.socket) -> None:
         self._pending.pop(pending.protocol, None)
@@ -152,23 +200,30 @@ class Listener:
     async def _welcome(self, pending: _Pending, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
+            async with asyncio.timeout(self._timing.handshake_s) as time_left:
+                await _until_first_record(accepted)
+                until_s = time_left.when()
+            assert until_s is not None, "it has a time"
             transport, _ = await loop.connect_accepted_socket(
                 lambda: pending.protocol,
                 accepted,
                 ssl=self.context,
-                ssl_handshake_timeout=self._timing.handshake_s,
+                ssl_handshake_timeout=max(HANDSHAKE_LEFT_S_MIN, until_s - loop.time()),
                 ssl_shutdown_timeout=self._timing.close_s,
             )
         except OSError as error:
             logger.debug("peer.handshake_failed address=%s error=%s", pending.address, error)
+            # Its frames hold what failed, and it is held by a future that they hold: a quarter of a MiB each time.
+            error.__traceback__ = None
             return
         try:
-            tls = transport.get_extra_info("ssl_object")
-            if not self._is_pinned(tls.getpeercert(binary_form=True)):
+            certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            if not self._is_pinned(certificate):
                 logger.warning(
                     "peer.refused address=%s reason=%s", pending.address, "certificate is not pinned"
                 )
                 return
+            self._note_pinned(pending, certificate)
             async with asyncio.timeout(self._timing.hello_s):
                 await pending.known.wait()
         except TimeoutError:
@@ -204,6 +259,33 @@ class Listener:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+
+def _first_to_go(strangers: list[_Pending]) -> _Pending:
+    """Return the oldest of the address that has most of these, which come oldest first."""
+    counts = Counter(pending.address for pending in strangers)
+    # The first of those that have as many is the one of which the oldest came first.
+    address, _ = counts.most_common(1)[0]
+    return next(pending for pending in strangers if pending.address == address)
+
+
+async def _until_first_record(accepted: socket.socket) -> None:
+    """Return once a first TLS record is whole, or what came is none. Raises OSError where nothing more comes."""
+    await _until_readable(accepted)
+    while True:
+        came = accepted.recv(RECORD_HEAD_SIZE + RECORD_SIZE_MAX, socket.MSG_PEEK)
+        if not came:
+            raise ConnectionResetError("it left")
+        head = came[:RECORD_HEAD_SIZE]
+        if not HANDSHAKE_RECORD.startswith(head[: len(HANDSHAKE_RECORD)]):
+            raise ConnectionResetError("what it says is no TLS")
+        if len(head) == RECORD_HEAD_SIZE:
+            size = int.from_bytes(head[3:])
+            if size > RECORD_SIZE_MAX:
+                raise ConnectionResetError("its first record is too large")
+            if len(came) >= RECORD_HEAD_SIZE + size:
+                return
+        await asyncio.sleep(RECORD_LOOK_S)
 
 
 async def _until_readable(listening: socket.socket) -> None:

@@ -272,7 +272,7 @@ class PeerNetwork:
 
     @property
     def refused_count(self) -> int:
-        """How many connections were turned away because too many were pending."""
+        """How many connections lost their place because too many were pending."""
         return self._listener.refused_count
 
     def _without_self(self, peers: Mapping[str, Peer]) -> PeerRegistry:

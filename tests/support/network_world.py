@@ -142,6 +142,7 @@ async def impostor(
     identity: TlsIdentity | None = None,
     chain_id: bytes = CHAIN,
     incarnation: bytes = b"attacker",
+    timing: Timing = QUICK,
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """Connect to a node as a raw client that has said its hello and may now misbehave."""
     server = Peer(IDENTITIES[node.network.node_id].certificate, f"127.0.0.1:{node.port}", PeerKind.VALIDATOR)
@@ -153,7 +154,7 @@ async def impostor(
             server,
             hello=Hello(chain_id, incarnation, node_id),
             context=make_client_context(identity or IDENTITIES[node_id], [server.certificate]),
-            timing=QUICK,
+            timing=timing,
         )
         try:
             yield socket

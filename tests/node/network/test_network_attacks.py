@@ -23,7 +23,7 @@ from node.network.limits import (
     MESSAGE_SIZE_MAX,
     OUTBOX_SIZE_MAX,
     PENDING_COUNT_MAX,
-    PENDING_PER_ADDRESS_MAX,
+    PENDING_PER_CERTIFICATE_MAX,
 )
 from node.network.listener import PEER_PATH
 from node.network.registry import Peer, PeerKind
@@ -42,6 +42,7 @@ from tests.support.network_world import (
     until,
     with_addresses,
 )
+from tests.support.slowclients import Manner, flooded
 
 ABRUPT = replace(QUICK, handshake_s=0.2, hello_s=0.2)
 SERVER = IDENTITIES["bank"].certificate
@@ -259,42 +260,128 @@ def test_a_pinned_peer_that_says_no_hello_is_cut_off_in_time(said: bytes) -> Non
     asyncio.run(scenario())
 
 
-def test_one_address_holds_no_more_than_its_share_of_pending_connections() -> None:
+HALF_OPEN = Manner(b"")
+HALF_HANDSHAKES = Manner(b"\x16\x03\x01\x02\x00\x01", b"\x00", pause_s=0.1)
+GARBAGE = Manner(bytes(64))
+PATIENT = replace(QUICK, handshake_s=30.0, hello_s=30.0, dial_s=60.0)
+
+
+@pytest.mark.parametrize(
+    "manners", [(HALF_OPEN,), (HALF_HANDSHAKES,), (HALF_OPEN, HALF_HANDSHAKES, GARBAGE)], ids=str
+)
+def test_strangers_that_come_back_at_once_keep_no_peer_out_from_the_same_address(
+    manners: tuple[Manner, ...],
+) -> None:
     async def scenario() -> None:
-        async with bank_and_witness() as (bank, _):
-            held = [
-                await asyncio.open_connection("127.0.0.1", bank.port) for _ in range(PENDING_PER_ADDRESS_MAX)
-            ]
-            await until(lambda: bank.network.pending_count == PENDING_PER_ADDRESS_MAX)
-            assert bank.network.refused_count == 0
+        async with (
+            running("bank", unlisted("bureau", "hk-operator"), timing=PATIENT) as bank,
+            running("hk-operator", with_addresses({"bank": bank})) as witness,
+        ):
+            await check_service(bank, witness)
+            async with flooded(bank.port, 2 * PENDING_COUNT_MAX, *manners):
+                for _ in range(5):
+                    # Who is connected stays so; who comes, or comes back, is let in.
+                    await check_service(bank, witness)
+                    async with impostor(bank, "bureau", timing=PATIENT) as honest:
+                        await honest.send_bytes(b"x")
+                        assert await bank.receive(1) == [("bureau", b"x")]
+                    await until(lambda: not bank.network.is_connected("bureau"))
+                assert bank.network.pending_count <= PENDING_COUNT_MAX + 1
+            assert bank.network.refused_count > 0
+
+    asyncio.run(scenario())
+
+
+def test_a_stranger_costs_no_tls_before_its_first_record_is_whole_however_it_comes() -> None:
+    async def scenario() -> None:
+        async with running("bank", unlisted("bureau"), timing=PATIENT) as bank:
+            client, written = ssl.MemoryBIO(), ssl.MemoryBIO()
+            context = make_client_context(IDENTITIES["bureau"], [SERVER])
+            tls = context.wrap_bio(client, written, server_hostname=None)
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            hello = written.read()
             reader, writer = await asyncio.open_connection("127.0.0.1", bank.port)
-            assert await is_cut_off(reader)
-            assert bank.network.refused_count == 1
-            for _, other in [*held, (reader, writer)]:
-                other.close()
-            await until(lambda: bank.network.pending_count == 0)
-            async with impostor(bank, "bureau"):
-                assert bank.network.is_connected("bureau")
+            await until(lambda: bank.network.pending_count == 1)
+            (pending,) = bank.network._listener._pending.values()
+            for place in (1, 3, 5, 50):
+                writer.write(hello[:place])
+                hello = hello[place:]
+                await asyncio.sleep(0.05)
+                assert pending.protocol.transport is None and pending.task is not None
+                assert not pending.task.done()
+            writer.write(hello)
+            answered = await reader.read(1)
+            assert answered == b"\x16", "the server's own first record"
+            writer.close()
 
     asyncio.run(scenario())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the addresses 127.0.0.2 and up")
-def test_many_addresses_push_out_the_oldest_and_not_the_honest() -> None:
+def test_the_address_with_most_strangers_loses_its_oldest() -> None:
     async def scenario() -> None:
-        patient = replace(QUICK, handshake_s=30.0)
-        async with running("bank", unlisted("bureau"), timing=patient) as bank:
-            held = []
-            for index in range(PENDING_COUNT_MAX):
-                source = (f"127.0.1.{1 + index // (PENDING_PER_ADDRESS_MAX // 2)}", 0)
-                held.append(await asyncio.open_connection("127.0.0.1", bank.port, local_addr=source))
-            await until(lambda: bank.network.pending_count == PENDING_COUNT_MAX)
+        async with running("bank", unlisted("bureau"), timing=PATIENT) as bank:
+
+            async def knock(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+                before = bank.network.pending_count
+                opened = await asyncio.open_connection("127.0.0.1", bank.port, local_addr=(address, 0))
+                await until(lambda: bank.network.pending_count == min(before + 1, PENDING_COUNT_MAX))
+                return opened
+
+            # The oldest of all is the only one of its address, and none of the flood's can take its place.
+            lonely = await knock("127.0.1.1")
+            held = [await knock(f"127.0.2.{1 + index % 2}") for index in range(PENDING_COUNT_MAX - 1)]
             assert bank.network.refused_count == 0
             async with impostor(bank, "bureau"):
                 assert bank.network.is_connected("bureau")
             assert bank.network.refused_count == 1
             assert await is_cut_off(held[0][0])
-            for _, writer in held:
+            held += [await knock("127.0.2.1") for _ in range(5)]
+            assert not lonely[0].at_eof()
+            for _, writer in (lonely, *held):
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_showed_a_pinned_certificate_keeps_its_place_among_strangers() -> None:
+    async def scenario() -> None:
+        async with running("bank", unlisted("bureau"), timing=PATIENT) as bank:
+            context = make_client_context(IDENTITIES["bureau"], [SERVER])
+            pinned = await asyncio.open_connection("127.0.0.1", bank.port, ssl=context)
+            await until(lambda: bank.network.pending_count == 1)
+            async with flooded(bank.port, 2 * PENDING_COUNT_MAX, HALF_OPEN) as flood:
+                while flood.ended_count < 2 * PENDING_COUNT_MAX:
+                    await asyncio.sleep(0.01)
+            pinned[1].write(b"GET /nowhere HTTP/1.1\r\nHost: bank\r\n\r\n")
+            assert (await pinned[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 404")
+            pinned[1].close()
+
+    asyncio.run(scenario())
+
+
+def test_one_member_holds_few_places_without_a_hello_and_its_oldest_goes() -> None:
+    async def scenario() -> None:
+        async with running("bank", unlisted("bureau", "hk-operator"), timing=PATIENT) as bank:
+            contexts = {
+                name: make_client_context(IDENTITIES[name], [SERVER]) for name in ("bureau", "hk-operator")
+            }
+
+            async def knock(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+                return await asyncio.open_connection("127.0.0.1", bank.port, ssl=contexts[name])
+
+            other = await knock("hk-operator")
+            held = [await knock("bureau") for _ in range(PENDING_PER_CERTIFICATE_MAX)]
+            await until(lambda: bank.network.pending_count == PENDING_PER_CERTIFICATE_MAX + 1)
+            assert bank.network.refused_count == 0
+            held.append(await knock("bureau"))
+            assert await is_cut_off(held[0][0])
+            assert bank.network.refused_count == 1
+            async with impostor(bank, "bureau"):
+                assert bank.network.is_connected("bureau")
+            assert not other[0].at_eof()
+            for _, writer in (other, *held):
                 writer.close()
 
     asyncio.run(scenario())
