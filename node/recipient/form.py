@@ -2,18 +2,21 @@
 
 Rule 1: a form holds only the parts that its route names, each at most once, those that are required all of them.
 Rule 2: the document is hashed as it comes and never held; every other part has a size that is read and no more.
-Rule 3: a client that sends nothing for STALL_S is refused. The whole form has FORM_S.
+Rule 3: a client that sends nothing for STALL_S is refused, and so is one that falls as far behind the least rate. The
+whole form has FORM_S.
 """
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.streams import StreamReader
 
 from ledger.trees.merkle import Content, ContentHasher
 from node.api.route import PartField, RouteError
+from node.recipient.forms import UNPACK_S, FormPlace, Forms, displaced
 from node.recipient.multipart import FormError, FormReader, PartHead
 from node.recipient.presented import DOCUMENT_PART, InsideDocument
 
@@ -37,8 +40,22 @@ class Form:
     inside: InsideDocument | None = None
 
 
-async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> Form:
-    """Return the form of a request. Raises RouteError."""
+@asynccontextmanager
+async def place_for_form(forms: Forms, request: web.Request) -> AsyncIterator[FormPlace]:
+    """Have a place for a form while it is read and unpacked. Raises RouteError where it is late or loses its place."""
+    place: FormPlace | None = None
+    try:
+        async with forms.place(request, whole_s=FORM_S, stall_s=STALL_S) as place:
+            yield place
+    except TimeoutError as error:
+        if place is not None and place.reading.is_displaced:
+            raise displaced() from error
+        expected = f"bytes every {STALL_S:.0f} s, all in {FORM_S:.0f} s and unpacked in {UNPACK_S:.0f} s"
+        raise _fault(408, "timeout", "body", expected, "fewer") from error
+
+
+async def read_form(request: web.Request, shape: Mapping[str, PartField], place: FormPlace) -> Form:
+    """Return the form of a request, which has a place. Raises RouteError, or TimeoutError where it stands still."""
     if request.content_type != "multipart/form-data":
         found = ascii(request.content_type)[:80]
         raise _fault(415, "media-type", "content type", "multipart/form-data", found)
@@ -46,19 +63,29 @@ async def read_form(request: web.Request, shape: Mapping[str, PartField]) -> For
         found = ascii(request.headers[hdrs.CONTENT_ENCODING])[:80]
         raise _fault(415, "media-type", "content encoding", "none", found)
     try:
-        async with asyncio.timeout(FORM_S):
-            content_type = request.headers[hdrs.CONTENT_TYPE]
-            return await _read_parts(FormReader(request.content, content_type, stall_s=STALL_S), shape)
-    except TimeoutError as error:
-        expected = f"bytes every {STALL_S:.0f} s, all in {FORM_S:.0f} s"
-        raise _fault(408, "timeout", "body", expected, "fewer") from error
+        source, content_type = _Placed(request.content, place), request.headers[hdrs.CONTENT_TYPE]
+        return await _read_parts(FormReader(source, content_type, stall_s=STALL_S), shape, place)
     except (web.RequestPayloadError, ConnectionError) as error:
         raise _fault(400, "encoding", "body", "a whole body", "a broken one") from error
     except FormError as error:
         raise _fault(400, "encoding", "body", f"{error}", "something else") from error
 
 
-async def _read_parts(reader: FormReader, shape: Mapping[str, PartField]) -> Form:
+class _Placed:
+    """A form's bytes, of which its place is told."""
+
+    def __init__(self, content: StreamReader, place: FormPlace) -> None:
+        self._content = content
+        self._place = place
+
+    async def read(self, n: int = -1, /) -> bytes:
+        """Return the next bytes, at most so many; none at the end."""
+        piece = await self._content.read(n)
+        await self._place.took(len(piece))
+        return piece
+
+
+async def _read_parts(reader: FormReader, shape: Mapping[str, PartField], place: FormPlace) -> Form:
     found: dict[str, bytes] = {}
     document: Content | None = None
     while (head := await reader.next_part()) is not None:
@@ -69,7 +96,7 @@ async def _read_parts(reader: FormReader, shape: Mapping[str, PartField]) -> For
         if name == DOCUMENT_PART:
             document = await _hash_part(reader, shape[name])
         else:
-            found[name] = await _read_part(reader, name, shape[name])
+            found[name] = await _read_part(reader, name, shape[name], place)
     present = {*found, *([] if document is None else [DOCUMENT_PART])}
     missing = [name for name, field in shape.items() if field.is_required and name not in present]
     if missing:
@@ -94,12 +121,13 @@ async def _hash_part(reader: FormReader, field: PartField) -> Content:
     return hasher.finish()
 
 
-async def _read_part(reader: FormReader, name: str, field: PartField) -> bytes:
+async def _read_part(reader: FormReader, name: str, field: PartField, place: FormPlace) -> bytes:
     content = bytearray()
     async for piece in reader.pieces():
         content += piece
         if len(content) > field.size_max:
             raise _too_large(name, field)
+        place.hold(len(piece))
     return bytes(content)
 
 

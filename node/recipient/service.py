@@ -4,7 +4,8 @@ Rule 1: it listens on loopback only, and refuses a Host of another name and ever
 an Origin): what it reads is not for others, and it has no credentials to tell callers apart.
 Rule 2: 200 is given to a document that verified, to nothing else. A refused one is 422 with its reason, so that a
 caller who reads the status alone is not deceived; 4xx with `error` is a fault of the call.
-Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded.
+Rule 3: a document is hashed as it comes: memory does not grow with it. Forms at once are bounded, and the slowest gives
+its place to one more (`node/recipient/forms.py`).
 Rule 4: the parts of a form say by their names which is the proof (`node.recipient.presented`). An answer to a bundle
 says what document is inside.
 Rule 5: the trusted root is the one read at the start or at the last SIGHUP that brought a good one: of this chain,
@@ -34,12 +35,14 @@ from ledger.trust import TrustedRoot, check_replaces
 from ledger.verdictjson import disclosure_to_json, refusal_to_json, verdict_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
+from node.api.connection import connection_of
 from node.api.loopback import LoopbackListener, check_host, refuse_http
 from node.api.openapi import describe
 from node.api.route import Answer, PartField, Route, RouteError, refusal, require_number, respond
 from node.clock import Clock, SystemClock
 from node.files.reading import DOCUMENT_SIZE_MAX, open_within
-from node.recipient.form import Form, read_form
+from node.recipient.form import Form, place_for_form, read_form
+from node.recipient.forms import FORMS_MAX, FormPlace, Forms
 from node.recipient.presented import (
     BUNDLE_PART,
     DOCUMENT_PART,
@@ -52,11 +55,11 @@ from node.recipient.presented import (
 )
 from node.recipient.question import TimeAsked, ask, ask_disclosure
 
-FORMS_MAX: Final = 32
 # Held while it is read, unlike a document: what is larger comes as two parts.
 BUNDLE_SIZE_MAX: Final = 16 * 1024**2
 TEXT_SIZE_MAX: Final = 200
 REFUSED_STATUS: Final = 422
+TOLD_EVERY_MS: Final = 10_000
 
 T = TypeVar("T")
 
@@ -135,10 +138,14 @@ class RecipientService:
         self._trust = trust
         self._requests = requests
         self._clock = clock or SystemClock()
-        self._forms_count = 0
+        self._forms = Forms(count_max=FORMS_MAX, on_displaced=lambda: self._was_displaced("forms"))
+        self._displaced_count = 0
+        self._displaced_told_ms: int | None = None
         self.routes = self._make_routes()
         application = web.Application(middlewares=[_middleware], client_max_size=PROOF_SIZE_MAX)
-        self._listener = LoopbackListener(application, self.routes, _answer_of)
+        self._listener = LoopbackListener(
+            application, self.routes, _answer_of, on_displaced=self._was_displaced
+        )
 
     async def start(self, host: str, port: int) -> int:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
@@ -161,18 +168,32 @@ class RecipientService:
         logger.info("recipient.trust_loaded checkpoints=%d", len(trust.checkpoints))
         return True
 
+    @property
+    def forms_count(self) -> int:
+        """How many forms are being read."""
+        return self._forms.count
+
+    def _was_displaced(self, pool: str) -> None:
+        self._displaced_count += 1
+        now_ms = self._clock.monotonic_ms()
+        if self._displaced_told_ms is None or now_ms - self._displaced_told_ms >= TOLD_EVERY_MS:
+            self._displaced_told_ms = now_ms
+            logger.warning("recipient.displaced pool=%s count=%d", pool, self._displaced_count)
+
     # -- routes ------------------------------------------------------------------------------------------
 
     def _make_routes(self) -> tuple[Route, ...]:
         async def openapi(_request: web.Request) -> web.StreamResponse:
             return respond(description)
 
+        # Forms have places of their own, so their routes are kept: they need no other.
         routes = (
             Route(
                 "POST",
                 "/v1/verify",
                 "Verify a document that was presented for your request. 200 only where it verified.",
                 self._verify,
+                is_kept=True,
                 parts=_PARTS,
                 either=EITHER,
                 answers=_ANSWERS,
@@ -182,6 +203,7 @@ class RecipientService:
                 "/v1/verify-anchor",
                 "Verify a document and its anchor alone: neither consent nor presentation is checked.",
                 self._verify_anchor,
+                is_kept=True,
                 parts=_ANCHOR_PARTS,
                 either=EITHER,
                 answers=_ANSWERS,
@@ -191,11 +213,12 @@ class RecipientService:
                 "/v1/verify-disclosure",
                 "Verify a report of which the holder shows chosen fields for your request.",
                 self._verify_disclosure,
+                is_kept=True,
                 parts=_SHOWN_PARTS,
                 answers=_DISCLOSURE_ANSWERS,
             ),
             Route("GET", "/v1/trust", "What is trusted: the chain, and the newest pin.", self._show_trust),
-            Route("GET", "/v1/health", "The process is up.", self._health),
+            Route("GET", "/v1/health", "The process is up.", self._health, is_kept=True),
             Route("GET", "/v1/openapi.json", "This description.", openapi),
         )
         description = describe(routes, title="Luohu verifier", schemas=_SCHEMAS)
@@ -232,18 +255,10 @@ class RecipientService:
         return _respond(disclosure_to_json(verdict, at_ms=time.at_ms), 200)
 
     async def _read(self, request: web.Request, shape: Mapping[str, PartField]) -> tuple[Form, TimeAsked]:
-        if self._forms_count == FORMS_MAX:
-            expected, cure = f"at most {FORMS_MAX} forms at once", "Come again later."
-            raise RouteError(
-                status=503, code="busy", where="body", expected=expected, found="one more", cure=cure
-            )
-        self._forms_count += 1
-        try:
-            form = await read_form(request, shape)
+        async with place_for_form(self._forms, request) as place:
+            form = await read_form(request, shape, place)
             if BUNDLE_PART in shape:
-                form = await _unpacked(form)
-        finally:
-            self._forms_count -= 1
+                form = await _unpacked(form, place)
         time = TimeAsked(
             self._clock.wall_ms(),
             _milliseconds(form.parts, "at_ms", None),
@@ -300,7 +315,8 @@ class RecipientService:
 def _answer_of(route: Route) -> Answer:
     async def answer(request: web.Request) -> web.StreamResponse:
         route.check_query(request)
-        return await route.answer(request)
+        with connection_of(request).answering(request, route):
+            return await route.answer(request)
 
     return answer
 
@@ -356,7 +372,7 @@ def _sources(form: Form) -> tuple[Content, bytes]:
     return form.document, form.parts[PROOF_PART]
 
 
-async def _unpacked(form: Form) -> Form:
+async def _unpacked(form: Form, place: FormPlace) -> Form:
     """Return a form with document and proof, whichever way they came. Raises RouteError, or BundleError."""
     try:
         is_bundle = tell_parts({*form.parts, *([] if form.document is None else [DOCUMENT_PART])})
@@ -364,10 +380,12 @@ async def _unpacked(form: Form) -> Form:
         raise _fault("body", "either document and proof, or pair", f"{error}") from error
     if not is_bundle:
         return form
+    place.unpacks()
     bundle, hasher = open_bundle(io.BytesIO(form.parts[BUNDLE_PART])), ContentHasher()
     inside = InsideDocument(bundle)
     for piece in inside.pieces():
         hasher.update(piece)
+        place.unpacked_size += len(piece)
         # It may unpack to two hundred times its size: others have their turn in between.
         await asyncio.sleep(0)
     return Form(hasher.finish(), {**form.parts, PROOF_PART: bundle.proof}, inside)
