@@ -42,8 +42,8 @@ def main() -> None:
 
 
 def is_bounded(cost: Cost) -> bool:
-    """Say whether a flood left others their second and the flooded node its memory."""
-    is_quick = cost.percentile_s(99) < FINALITY_S and not cost.failures
+    """Say whether a flood left others their second, the flooded node its memory, and every honest call its answer."""
+    is_quick = cost.percentile_s(99) < FINALITY_S and not cost.failures and not cost.unanswered
     return is_quick and cost.rss_max_mib < RSS_MAX_MIB and not cost.ended
 
 

@@ -10,23 +10,27 @@ Rule 2: an attacker from outside has no key; one from inside is a registered mem
 import asyncio
 import contextlib
 import hashlib
+import io
 import itertools
 import json
 import random
 import sys
 import time
+import zipfile
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 import aiohttp
 
 from ledger.encoding.keys import PrivateKey
+from ledger.proofs import PROOF_MAGIC
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
 from node.home.development import development_identity
 from node.messages import CATCH_UP_BLOCKS_MAX, Gossip, WantFinal, encode_peer_message
 from node.network.peers import PeerNetwork
 from node.network.registry import Peer, PeerKind
+from node.network.tls import make_client_context, make_identity
 from tests.campaigns.chaos.founding import SCHEMA, member_key
 
 LOOPBACK = "127.0.0.1"
@@ -39,18 +43,22 @@ READERS = 16
 SUBMITTERS = 8
 BATCH = 500
 GOSSIP_BATCH = 4_000
+IDLE = 600
+FORMS = 160
+WAITERS = 300
 VALIDITY_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The node under attack, and the member who attacks from inside."""
+    """The node under attack, the recipient's service beside it, and the member who attacks from inside."""
 
     chain_id: str
     member: str
     api_port: int
     peer_port: int
     insider: str
+    forms_port: int = 0
 
     def to_json(self) -> str:
         """Return the command line's form."""
@@ -60,14 +68,14 @@ class Target:
 Flood = Callable[[Target], Awaitable[None]]
 
 
-async def _forever(work: Callable[[], Awaitable[None]], count: int) -> None:
+async def _forever(work: Callable[[], Awaitable[None]], count: int, pause_s: float = 0.01) -> None:
     """Do this that many times at once, and again whenever one ends or breaks."""
 
     async def again() -> None:
         while True:
             with contextlib.suppress(OSError, aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError):
                 await work()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_s)
 
     await asyncio.gather(*(again() for _ in range(count)))
 
@@ -83,6 +91,31 @@ async def _hold(port: int, beginning: bytes, drip: bytes = b"", seconds: float =
             await writer.drain()
     finally:
         writer.transport.abort()
+
+
+async def _hold_until_cut_off(port: int, beginning: bytes, drip: bytes = b"", seconds: float = 0.2) -> None:
+    """Connect, say this, then a little more now and then; end the moment the other side does."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+
+    async def speak() -> None:
+        writer.write(beginning)
+        while drip:
+            await asyncio.sleep(seconds)
+            writer.write(drip)
+
+    speaking = asyncio.create_task(speak())
+    try:
+        while await reader.read(65_536):
+            pass
+    finally:
+        speaking.cancel()
+        writer.transport.abort()
+
+
+async def _refilled(port: int, count: int, *beginnings: bytes, drip: bytes = b"") -> None:
+    """Hold so many connections that begin in turn like this, each come back the moment it is cut off."""
+    turns = itertools.cycle(beginnings)
+    await _forever(lambda: _hold_until_cut_off(port, next(turns), drip), count, pause_s=0.0)
 
 
 # -- from outside, at the API -----------------------------------------------------------------------------
@@ -106,6 +139,50 @@ async def slow_bodies(target: Target) -> None:
         b"Content-Length: %d\r\n\r\n{" % BODY_SIZE
     )
     await _forever(lambda: _hold(target.api_port, head, b" "), SLOW)
+
+
+_HEAD = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n"
+_BODY = (
+    b"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n{"
+)
+
+
+async def half_heads(target: Target) -> None:
+    """Half heads, refilled at once: the flood of the field."""
+    await _refilled(target.api_port, IDLE, _HEAD)
+
+
+async def half_heads_and_bodies(target: Target) -> None:
+    """Half heads beside half bodies, small and large, all dripping, refilled at once."""
+    beginnings = (_HEAD, _BODY % 1_000, _HEAD + b"X: ", _BODY % BODY_SIZE)
+    await _refilled(target.api_port, IDLE, *beginnings, drip=b" ")
+
+
+async def idle_connections(target: Target) -> None:
+    """Connections that ask once and then say nothing, refilled at once."""
+    await _refilled(target.api_port, IDLE, _HEAD + b"\r\n")
+
+
+async def endless_heads(target: Target) -> None:
+    """Heads of very many long fields."""
+    await _refilled(target.api_port, IDLE, _HEAD, drip=b"X: " + b"a" * 8_000 + b"\r\n")
+
+
+async def unread_answers(target: Target) -> None:
+    """The largest answers, in one go, that nobody reads."""
+    head = b"GET /v1/blocks?from=0&count=64 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    await _forever(lambda: _hold(target.api_port, head * 30, b"\r\n", 0.5), IDLE)
+
+
+async def pipelining(target: Target) -> None:
+    """Requests by the thousand in one go, whose answers are read."""
+    await _refilled(target.api_port, READERS, (_HEAD + b"\r\n") * 2_000, drip=_HEAD + b"\r\n")
+
+
+async def subscribers(target: Target) -> None:
+    """Subscribers who read, and come back the moment they are cut off."""
+    await _refilled(target.api_port, IDLE, b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
 async def giant_bodies(target: Target) -> None:
@@ -159,6 +236,43 @@ async def _post_forever(target: Target, contents: list[str], count: int) -> None
         await _forever(post, count)
 
 
+# -- from outside, at the recipient's service --------------------------------------------------------------
+
+_FORM = (
+    b"POST /v1/verify HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
+_PART = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+
+
+async def half_forms(target: Target) -> None:
+    """Forms of a byte in four seconds, and half heads beside them, refilled at once: the flood of the field."""
+    begun = _FORM % 10**9 + _PART % b"document"
+    await _refilled(target.forms_port, FORMS, begun, begun, _FORM[:60], drip=b"x")
+
+
+async def large_parts(target: Target) -> None:
+    """The largest parts that are held, and large documents, which stop before they end."""
+    pair, document = (_FORM % 10**9 + _PART % name + bytes(8 * 1024**2) for name in (b"pair", b"document"))
+    await _refilled(target.forms_port, 40, pair, document, drip=b"x")
+
+
+async def bombs(target: Target) -> None:
+    """Bundles that unpack to as much as a bundle may, two hundred times their size."""
+    calls = [_bomb(size) for size in (100 * 1024**2, 400 * 1024**2)]
+    await _refilled(target.forms_port, 40, *calls)
+
+
+def _bomb(size: int) -> bytes:
+    document = random.Random(1).randbytes(size // 170) + bytes(size)
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", document)
+        archive.writestr("a.txt.proof", PROOF_MAGIC + b"none")
+    body = _PART % b"pair" + written.getvalue() + b"\r\n" + _PART % b"request" + b"r\r\n--b--\r\n"
+    return _FORM % len(body) + body
+
+
 # -- from inside: a member's own transactions ---------------------------------------------------------------
 
 
@@ -175,6 +289,22 @@ async def member_spam(target: Target) -> None:
                 await response.read()
 
         await _forever(post, SUBMITTERS)
+
+
+async def long_waits(target: Target) -> None:
+    """One transaction, submitted again and again by very many who wait for it, and for others that never come."""
+    url = f"http://{LOOPBACK}:{target.api_port}/v1/transactions"
+    seeds = itertools.count(random.SystemRandom().randrange(10**9))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def wait() -> None:
+            made = _transactions(target, forged=False, seed=next(seeds), count=1)
+            content = json.dumps({"transactions": [each.hex() for each in made], "wait_ms": 60_000})
+            headers = {"Content-Type": "application/json"}
+            async with session.post(url, data=content, headers=headers) as response:
+                await response.read()
+
+        await _forever(wait, WAITERS)
 
 
 def _submission(target: Target, *, forged: bool, seed: int, count: int = BATCH) -> str:
@@ -213,6 +343,52 @@ async def garbage(target: Target) -> None:
     """Bytes that are no TLS."""
     junk = random.Random(1).randbytes(64 * 1024)
     await _forever(lambda: _hold(target.peer_port, junk, junk, 0.05), 32)
+
+
+async def strangers(target: Target) -> None:
+    """Whole handshakes with a certificate that nobody pins, again and again, and half ones refilled at once."""
+    identity = make_identity("stranger")
+    pinned = development_identity(target.member).certificate
+    context = make_client_context(identity, [pinned])
+
+    async def knock() -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, target.peer_port, ssl=context)
+        try:
+            await reader.read(1)
+        finally:
+            writer.transport.abort()
+
+    hello = b"\x16\x03\x01\x02\x00\x01"
+    await asyncio.gather(
+        _forever(knock, READERS),
+        _refilled(target.peer_port, SLOW, hello, b"", drip=b"\x00"),
+    )
+
+
+async def churn(target: Target) -> None:
+    """Connections to the peer port that end as soon as they begin."""
+
+    async def knock() -> None:
+        _, writer = await asyncio.open_connection(LOOPBACK, target.peer_port)
+        writer.transport.abort()
+
+    await _forever(knock, READERS, pause_s=0.0)
+
+
+async def half_hellos(target: Target) -> None:
+    """A member's node shows its certificate, opens very many connections, and says no hello on any."""
+    pinned = development_identity(target.member).certificate
+    context = make_client_context(development_identity(target.insider), [pinned])
+
+    async def knock() -> None:
+        reader, writer = await asyncio.open_connection(LOOPBACK, target.peer_port, ssl=context)
+        try:
+            writer.write(b"GET /luohu/peer HTTP/1.1\r\nHost: localhost\r\n")
+            await reader.read(1)
+        finally:
+            writer.transport.abort()
+
+    await _forever(knock, SLOW, pause_s=0.0)
 
 
 async def gossip_forged(target: Target) -> None:
@@ -277,11 +453,31 @@ FROM_OUTSIDE: tuple[Flood, ...] = (
     events_unread,
     block_ranges,
     forged_spam,
+    half_heads,
+    half_heads_and_bodies,
+    idle_connections,
+    endless_heads,
+    unread_answers,
+    pipelining,
+    subscribers,
     half_open,
     half_handshakes,
     garbage,
+    strangers,
+    churn,
+    half_forms,
+    large_parts,
+    bombs,
 )
-FROM_INSIDE: tuple[Flood, ...] = (member_spam, gossip_forged, gossip_repeated, want_final, peer_garbage)
+FROM_INSIDE: tuple[Flood, ...] = (
+    member_spam,
+    long_waits,
+    half_hellos,
+    gossip_forged,
+    gossip_repeated,
+    want_final,
+    peer_garbage,
+)
 FLOODS = {flood.__name__: flood for flood in (*FROM_OUTSIDE, *FROM_INSIDE)}
 
 

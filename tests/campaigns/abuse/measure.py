@@ -3,27 +3,38 @@
 Rule 1: the honest client is another member at another node; what it measures is a submission until it is final.
 Rule 2: a flood runs in a process of its own, so that its work is not the client's.
 Rule 3: the insider is a registered member whose node is an observer, so that its silence costs no view.
+Rule 4: meanwhile the flooded node and the recipient's service beside it are asked what must always be answered, each
+time on a new connection; what counts is how many of these calls were.
 """
 
 import asyncio
+import contextlib
+import json
 import random
 import statistics
 import sys
 import time
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
+
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
+from ledger.trust import trusted_root_to_json
 from node.api.service import FINAL
 from node.client.client import Client
 from node.errors import ClientError
 from tests.campaigns.abuse.floods import Target
 from tests.campaigns.chaos.founding import SCHEMA, Consortium, found, member_key
 from tests.campaigns.chaos.nodes import Nodes
+from tests.support.story import tell
 
 FLOODED, HONEST, INSIDER = "member-1", "member-2", "member-9"
 PAUSE_S = 0.05
+CALL_S = 10.0
 WARM_UP_S = 1.0
 WAIT_MS = 10_000
 SPARE_S = 20.0
@@ -39,6 +50,22 @@ class Cost:
     failures: list[str] = field(default_factory=list)
     rss_max_mib: float = 0.0
     ended: list[str] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Of each call that was not always answered, how many of how many were."""
+        return {
+            name: f"{self.answered[name]}/{count}"
+            for name, count in self.asked.items()
+            if self.answered[name] != count
+        }
+
+    @property
+    def told_calls(self) -> str:
+        """How many calls of each kind were answered."""
+        return ",".join(f"{name}:{self.answered[name]}/{count}" for name, count in self.asked.items())
 
     @property
     def median_s(self) -> float:
@@ -61,12 +88,12 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.kind}: n={len(self.latencies_s)} {self.described} failures={len(self.failures)} "
-            f"ended={','.join(self.ended) or 'none'}"
+            f"ended={','.join(self.ended) or 'none'} calls={self.told_calls or 'none'}"
         )
 
 
 class Bench:
-    """Four nodes, and one honest client. Use as an asynchronous context."""
+    """Four nodes, a recipient's service, and one honest client of each. Use as an asynchronous context."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -74,19 +101,25 @@ class Bench:
         self._numbers = random.SystemRandom().randrange(10**12)
 
     async def __aenter__(self) -> "Bench":
-        self._consortium = found(self._directory / "network", 4, random.Random(0), observer=INSIDER)
-        self.nodes = Nodes(self._consortium)
-        validators = [member for member in self._consortium.members if member != INSIDER]
-        for member in validators:
-            self.nodes.start(member)
-        for member in validators:
-            await self.nodes.wait_for(member, 1, voting=True)
+        # What began is ended, too, where the rest does not begin.
+        async with contextlib.AsyncExitStack() as begun:
+            self._consortium = found(self._directory / "network", 4, random.Random(0), observer=INSIDER)
+            begun.push_async_callback(self._consortium.links.close)
+            self.nodes = Nodes(self._consortium)
+            begun.callback(self.nodes.kill_all)
+            validators = [member for member in self._consortium.members if member != INSIDER]
+            for member in validators:
+                self.nodes.start(member)
+            for member in validators:
+                await self.nodes.wait_for(member, 1, voting=True)
+            self._story = tell(self._directory / "story")
+            begun.callback(self._story.world.close)
+            await self._serve(begun)
+            self._begun = begun.pop_all()
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self.nodes.kill_all()
-        assert self._consortium is not None, "entered"
-        await self._consortium.links.close()
+        await self._begun.aclose()
 
     async def settle(self) -> None:
         """Return once no node has anything left of an earlier flood."""
@@ -105,7 +138,10 @@ class Bench:
         flood = None if kind is None else await self._flood(kind, seconds)
         try:
             await asyncio.sleep(WARM_UP_S)
-            await self._measure(cost, seconds - WARM_UP_S)
+            async with asyncio.TaskGroup() as group:
+                until = time.monotonic() + seconds - WARM_UP_S
+                group.create_task(self._measure(cost, until))
+                group.create_task(self._call(cost, until))
         finally:
             if flood is not None and flood.returncode is None:
                 flood.kill()
@@ -117,7 +153,7 @@ class Bench:
         assert self._consortium is not None, "entered"
         node = self._consortium.homes[FLOODED].require_node()
         chain_id = self._consortium.genesis.content.chain_id.hex()
-        target = Target(chain_id, FLOODED, node.api.port, node.listen.port, INSIDER)
+        target = Target(chain_id, FLOODED, node.api.port, node.listen.port, INSIDER, self._forms_port)
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -127,9 +163,56 @@ class Bench:
             f"{seconds + SPARE_S}",
         )
 
-    async def _measure(self, cost: Cost, seconds: float) -> None:
+    async def _serve(self, begun: contextlib.AsyncExitStack) -> None:
+        """Start the recipient's service as a bank does."""
+        trust = self._directory / "trust.json"
+        trust.write_text(json.dumps(trusted_root_to_json(self._story.trust)))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", "verify", "serve", "--trust", f"{trust}", "--port", "0"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        begun.push_async_callback(process.wait)
+        begun.callback(process.kill)
+        assert process.stdout is not None, "a pipe"
+        said = (await process.stdout.readline()).decode()
+        self._forms_port = int(said.partition("127.0.0.1:")[2].partition("/")[0])
+
+    async def _call(self, cost: Cost, until: float) -> None:
+        """Ask everything that must be answered, one after the other."""
         assert self._consortium is not None, "entered"
-        until = time.monotonic() + seconds
+        node, service = self._consortium.url(FLOODED), f"http://127.0.0.1:{self._forms_port}"
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=CALL_S)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            while time.monotonic() < until:
+                for name, url in (
+                    ("health", f"{node}/v1/health"),
+                    ("metrics", f"{node}/metrics"),
+                    ("status", f"{node}/v1/status"),
+                    ("genesis", f"{node}/v1/genesis"),
+                    ("service_health", f"{service}/v1/health"),
+                ):
+                    await _count(cost, name, session.get(url))
+                body = {"transactions": [self._transaction().encoded.hex()], "wait_ms": 0}
+                await _count(cost, "submission", session.post(f"{node}/v1/transactions", json=body))
+                await _count(cost, "form", session.post(f"{service}/v1/verify", data=self._form()))
+                await asyncio.sleep(PAUSE_S)
+
+    def _form(self) -> aiohttp.FormData:
+        data = aiohttp.FormData()
+        story = self._story
+        for name, part in (
+            ("document", story.document),
+            ("proof", story.proof.encode()),
+            ("request", story.request.encode()),
+        ):
+            data.add_field(name, part, filename=name)
+        data.add_field("at_ms", f"{story.now_ms}")
+        return data
+
+    async def _measure(self, cost: Cost, until: float) -> None:
+        assert self._consortium is not None, "entered"
         async with Client.connect(self._consortium.url(HONEST)) as client:
             while time.monotonic() < until:
                 transaction = self._transaction()
@@ -163,3 +246,11 @@ class Bench:
             return 0.0
         found = [line for line in lines if line.startswith("VmRSS:")]
         return int(found[0].split()[1]) / 1024 if found else 0.0
+
+
+async def _count(cost: Cost, name: str, asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> None:
+    cost.asked[name] += 1
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async with asked as response:
+            await response.read()
+            cost.answered[name] += response.status == 200
