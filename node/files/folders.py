@@ -33,6 +33,16 @@ def passing_folder(parent: Path | None, *, prefix: str) -> Iterator[Path]:
         yield Path(name)
 
 
+def passing_parent() -> Path:
+    """Return where the system keeps folders that pass."""
+    return Path(tempfile.gettempdir())
+
+
+def link_by_name(source: Path, target: Path) -> None:
+    """Give a file a link in a folder that we made: what is linked to stays as it is, to its count of names."""
+    target.symlink_to(source.resolve())
+
+
 def copy_file(source: BinaryIO, target: Path) -> None:
     """Copy what an open file gives into a new private file. Raises OSError, where the name is taken too."""
     descriptor = POSIX_FILES.create(target)

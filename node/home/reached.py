@@ -14,6 +14,7 @@ from typing import Final
 from ledger.encoding.records import Hash, Height, Json, from_json, parse_json, to_json
 from ledger.errors import LedgerError
 from node.files.durablefile import POSIX_FILES, FileOperations, replace_file
+from node.files.reading import open_within
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Reached:
 
     def _read(self) -> int:
         try:
-            with self._path.open("rb") as file:
+            with open_within(self._path.parent, self._path.name) as file:
                 content = file.read(REACHED_FILE_SIZE_MAX + 1)
             found = from_json(ReachedFile, parse_json(content, size_max=REACHED_FILE_SIZE_MAX))
         except FileNotFoundError:

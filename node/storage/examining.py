@@ -11,8 +11,6 @@ Rule 3: what a node runs on is refused: its files change while they are read.
 import errno
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,8 @@ from typing import Final
 
 from node.diskfaults import CURES
 from node.errors import StoreError, StoreRefused
+from node.files.folders import copy_file, link_by_name, passing_folder, passing_parent
+from node.files.reading import open_within
 
 _UNCHANGING: Final = frozenset((".ldb", ".sst"))
 _UNUSED: Final = frozenset(("LOCK", "LOG", "LOG.old"))
@@ -47,8 +47,8 @@ def examined(original: Path, *, within: Path | None = None) -> Iterator[Examined
     """
     with ExitStack() as stack:
         try:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=".examined-", dir=within))
-            copy = Path(directory) / original.name
+            directory = stack.enter_context(passing_folder(within, prefix=".examined-"))
+            copy = directory / original.name
             copy.mkdir()
             _fill(copy, original)
         except OSError as error:
@@ -62,16 +62,17 @@ def _fill(copy: Path, original: Path) -> None:
             continue
         if each.suffix in _UNCHANGING:
             # By name: a second link would change what the original's file system tells of it.
-            (copy / each.name).symlink_to(each.resolve())
-            with each.open("rb"):
+            link_by_name(each, copy / each.name)
+            with open_within(original, each.name):
                 continue
-        shutil.copyfile(each, copy / each.name)
+        with open_within(original, each.name) as file:
+            copy_file(file, copy / each.name)
 
 
 def _refused(original: Path, error: OSError, within: Path | None = None) -> StoreRefused:
     cure = CURES.get(error.errno or 0, "Check the path and who owns it.")
     if within is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        cure = f"Make room in {tempfile.gettempdir()}, or name a larger folder by TMPDIR. Nothing is damaged."
+        cure = f"Make room in {passing_parent()}, or name a larger folder by TMPDIR. Nothing is damaged."
     return StoreRefused(expected=f"{original} to be readable", found=f"{error}", cure=cure)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from node.files.reading import open_within
+
 _BLOCK_SIZE: Final = 32 * 1024
 _HEAD_SIZE: Final = 7
 _TYPES: Final = range(1, 5)
@@ -35,7 +37,8 @@ def find_log_damage(database: Path) -> LogDamage | None:
 
 
 def _find_damage(path: Path) -> LogDamage | None:
-    content = path.read_bytes()
+    with open_within(path.parent, path.name) as file:
+        content = file.read()
     for start in range(0, len(content), _BLOCK_SIZE):
         found = _damage_in(path.name, start, content[start : start + _BLOCK_SIZE])
         if found is not None:

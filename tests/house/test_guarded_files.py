@@ -112,6 +112,17 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("node/replica/corelog.py", "FileIO"): "a descriptor of `POSIX_FILES.create`",
     ("node/replica/corelog.py", "import FileIO"): "the same",
     ("node/replica/driver.py", "engines.open"): "the engine of an epoch, no path",
+    (
+        "node/storage/examining.py",
+        "import fcntl",
+    ): "locks through a descriptor for reading: a mount may be read-only",
+    (
+        "node/storage/examining.py",
+        "os.open",
+    ): "the same: of a home's two lock files, of which nothing is read",
+    ("node/storage/examining.py", "os.O_RDONLY"): "the same",
+    ("node/storage/examining.py", "os.O_NOFOLLOW"): "the same",
+    ("node/storage/examining.py", "os.O_CLOEXEC"): "the same",
     ("node/storage/leveldb.py", "import plyvel"): "the database, in the node's own data",
     ("node/storage/leveldb.py", "import plyvel_next"): "the same",
     ("node/storage/store.py", "self._values.replace"): "the values of an overlay, no path",

@@ -195,6 +195,7 @@ JSON = {
     "cli/demo.py": "a sample document",
     "cli/processes.py": "a record of its own, in ASCII",
     "node/client/client.py": "the body of a question to a node",
+    "node/home/reached.py": "a record of its own, in ASCII",
     "node/home/settings.py": "strings of TOML, which a shape has checked",
     "node/visibletext.py": "what is printed or answered",
 }

@@ -16,7 +16,7 @@ from node.recipient import forms, service
 from node.recipient.forms import LARGE_SIZE
 from node.recipient.service import RecipientService
 from tests.node.recipient.test_service import (
-    StoryClock,
+    FixedClock,
     check_fault,
     form_of,
     named,
@@ -81,7 +81,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(story: Story, scenario: Callable[[RecipientService, int], Awaitable[None]]) -> None:
     async def whole() -> None:
-        served = RecipientService(story.trust, clock=StoryClock(story))
+        served = RecipientService(story.trust, clock=FixedClock(story.now_ms))
         port = await served.start("127.0.0.1", 0)
         try:
             await scenario(served, port)
