@@ -10,7 +10,7 @@ far enough: `--at-least`, or the checkpoints of `--trust`.
 """
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -362,7 +362,7 @@ def _report_lines(report: AuditReport, genesis: Genesis, source: str, compared: 
         lines.append(f"  ! and {len(report.findings) - FINDINGS_SHOWN_MAX} more; --json lists all")
     lines += ["", "Who did what"]
     members = sorted(set().union(*report.deeds.values()))
-    lines += fields([(names.get(member, member), _deeds(report, member)) for member in members])
+    lines += fields([(_shown(member, names), _deeds(report, member)) for member in members])
     lines += ["", f"Consents: {len(report.consents)}"]
     lines += [f"  {_consent_words(consent_id, use)}" for consent_id, use in report.consents.items()]
     lines += ["", f"Proposals: {len(report.proposals)}"]
@@ -381,6 +381,11 @@ def _reach_words(report: AuditReport, source: str) -> str:
         reach = f"complete up to block {report.height}" if report.is_clean else f"up to block {report.height}"
         return f"{reach}; whether there is more, this {source} cannot say (see --at-least, --trust)"
     return f"up to block {report.height}, where it must reach block {report.required_height} at least"
+
+
+def _shown(member: str, names: Mapping[str, str]) -> str:
+    """Return a member's name with its id: names are for people, and the id is what cannot be imitated."""
+    return f"{names[member]} ({member})" if member in names else member
 
 
 def _deeds(report: AuditReport, member: str) -> str:

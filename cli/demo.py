@@ -308,8 +308,8 @@ async def tell_northbound(
         f"{1000 * stage.times['verification offline']:.0f} ms:"
     )
     stage.add(
-        f"issued by {verdict.issuer.name_en}, anchored at block {verdict.anchored.height}, not revoked as of "
-        f"block {verdict.status.height},"
+        f"issued by {verdict.issuer.name_en} ({verdict.issuer.member}), anchored at block "
+        f"{verdict.anchored.height}, not revoked as of block {verdict.status.height},"
     )
     stage.add(
         f"presented by the holder, consent for {verdict.consent.purpose} at {verdict.consent.recipient}."

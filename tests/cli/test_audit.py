@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -114,11 +114,11 @@ def test_a_read_only_mount_is_audited_as_it_is(stopped: Stopped) -> None:
 def test_what_the_mount_refuses_is_no_finding(
     stopped: Stopped, audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(source: Path, _target: Path) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(source))
+    def refuse(source: BinaryIO, _target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), source.name)
 
     with monkeypatch.context() as patch:
-        patch.setattr("node.storage.examining.shutil.copyfile", refuse)
+        patch.setattr("node.storage.examining.copy_file", refuse)
         code, answer = audit(stopped.home)
     assert code == USAGE
     assert "Input/output error" in answer["error"]["found"] and "disk first" in answer["error"]["cure"]
