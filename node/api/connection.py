@@ -118,7 +118,8 @@ class Connection(web.RequestHandler):
                 yield
             finally:
                 self._is_kept_waiting = False
-                self._pace = Pace(self._loop.time(), ahead_s=AHEAD_S)
+                # It was ready: nobody who sent more meanwhile is ahead of it.
+                self._pace = Pace(self._loop.time() + AHEAD_S, ahead_s=AHEAD_S)
 
     def set_aside(self) -> None:
         """Have its request hold no place among those under way: it waits where that is bounded elsewhere."""

@@ -98,6 +98,10 @@ class Pool:
             self._look = None
         while self._waiting:
             first = self._waiting[0]
+            if first.granted.cancelled():
+                # It left, and is not done with that yet.
+                self._waiting.popleft()
+                continue
             if self.size + first.size > self._size_max and not self._displace():
                 return
             if self.size + first.size <= self._size_max:

@@ -123,13 +123,19 @@ ALL_ANSWERED = dict.fromkeys(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOODS)
-def test_whoever_speaks_plainly_is_answered_while_a_flood_lasts(name: str) -> None:
+def test_whoever_speaks_plainly_is_answered_while_a_flood_lasts(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Those who really send much wait for room like anybody: no more of them than can wait.
+    count = bodies.WAITING_MAX if name == "large bodies that stop" else FLOODERS
+
     async def scenario(_node: MemoryNode, url: str) -> None:
-        async with flooded(port_of(url), FLOODERS, *FLOODS[name]):
+        async with flooded(port_of(url), count, *FLOODS[name]):
             assert await call_everything(url) == ALL_ANSWERED
         assert await call_everything(url) == ALL_ANSWERED
 
     run(scenario)
+    assert "failure" not in caplog.text and "Traceback" not in caplog.text
 
 
 @pytest.mark.slow
@@ -395,6 +401,34 @@ def test_a_large_body_takes_the_room_of_one_that_is_slower(monkeypatch: pytest.M
     served: dict[str, Api] = {}
     with keep_api(served):
         run(scenario)
+
+
+def test_one_that_leaves_in_the_moment_in_which_room_is_free_takes_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bodies, "BODIES_SIZE_MAX", 100_000)
+    monkeypatch.setattr(submissions, "WAITS_SIZE_MAX", 100_000)
+
+    async def scenario(node: WaitingNode, url: str) -> None:
+        body = b'{"transactions": ["00"], "wait_ms": 60000}' + b" " * 99_958
+        bodies_pool = served["api"]._bodies._pool
+        sent = []
+        for count in range(1, 4):
+            sent.append(await connected(url, POST + b"Content-Length: 100000\r\n\r\n" + body))
+            await until(lambda count=count: bodies_pool.count + len(bodies_pool._waiting) == count)  # type: ignore[misc]
+        # Both in one round of the loop: the second's coroutine is ended, and has not noticed.
+        bodies_pool._waiting[0].granted.cancel()
+        bodies_pool.leave(next(iter(bodies_pool._sizes)))
+        await until(lambda: len(node.granted_ms) == 2)
+        assert not bodies_pool._waiting
+        for _, writer in sent:
+            writer.close()
+        await until(lambda: bodies_pool.count == 0)
+
+    served: dict[str, Api] = {}
+    with keep_api(served):
+        run_waiting(scenario)
+    assert "failure" not in caplog.text and "Traceback" not in caplog.text
 
 
 def test_large_bodies_wait_for_room_in_the_order_in_which_they_came(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,13 +119,16 @@ ALL_ANSWERED = dict.fromkeys(("health", "plain", "bundle", "large"), CALLS)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FLOODS)
-def test_an_honest_form_is_verified_while_a_flood_lasts(story: Story, name: str) -> None:
+def test_an_honest_form_is_verified_while_a_flood_lasts(
+    story: Story, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario(_served: RecipientService, port: int) -> None:
         async with flooded(port, FLOODERS, *FLOODS[name]()):
             assert await call_everything(story, port) == ALL_ANSWERED
         assert await call_everything(story, port) == ALL_ANSWERED
 
     run(story, scenario)
+    assert "failure" not in caplog.text and "Traceback" not in caplog.text
 
 
 @pytest.mark.slow
