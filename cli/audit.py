@@ -170,6 +170,7 @@ def _audit_copy(copy: "Examined", known: Known) -> AuditReport:
 
     try:
         with closing(Store.open(copy.path, known.genesis)) as store:
+            copy.stop_merging()
             report = _audit_store(store, known)
     except StoreOfAnotherVersion as error:
         raise wrong_usage(
@@ -216,6 +217,7 @@ def _audit_remains(copy: "Examined", known: Known, refusal: "StoreError") -> Aud
     damaged_log = find_log_damage(copy.path)
     try:
         with remaining_blocks(copy.path) as walk:
+            copy.stop_merging()
             _replay(replay, _readable(walk, damage))
     except StoreDamaged as error:
         # Not even that opens: what an auditor came to find.

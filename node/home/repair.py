@@ -147,6 +147,7 @@ def examine_chain(home: Home) -> ChainProblem | None:
     with examined(path, within=home.data) as copy:
         try:
             with closing(Store.open(copy.path, genesis)) as store:
+                copy.stop_merging()
                 problem = _find_damage(store)
                 if problem is None:
                     return None
@@ -379,6 +380,7 @@ def _find_unreadable(home: Home, path: Path) -> str | None:
                 closing(LevelDatabase.open(copy.path)) as database,
                 closing(database.iterate(b"", None)) as records,
             ):
+                copy.stop_merging()
                 for _ in records:
                     continue
         except DatabaseRefused as error:

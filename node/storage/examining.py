@@ -3,8 +3,8 @@
 Rule 1: no file of it is written, renamed, removed or linked to, and no name is added beside it. LevelDB writes where it
 opens, so what it opens is a folder of its own, elsewhere: links by name to the tables, which never change once they
 are written, and copies of the rest.
-Rule 2: that folder holds at most what the log and the merging of a few tables take, some hundred MB: not the chain
-again.
+Rule 2: that folder holds at most what the log takes, twice, and what LevelDB merges before it is stopped: some hundred
+MB, whatever the size of the chain.
 Rule 3: what a node runs on is refused: its files change while they are read.
 """
 
@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from node.files.reading import open_within
 
 _UNCHANGING: Final = frozenset((".ldb", ".sst"))
 _UNUSED: Final = frozenset(("LOCK", "LOG", "LOG.old"))
+_NAMES_TAKEN: Final = 64
 _HELD: Final = (errno.EAGAIN, errno.EACCES)
 
 
@@ -33,6 +34,17 @@ class Examined:
 
     path: Path
     original: Path
+
+    def stop_merging(self) -> None:
+        """Keep LevelDB from writing tables anew in this folder, once it has opened it: it would write them all.
+
+        The names that it would give its next tables are taken. It finds that it cannot write, and reads on.
+        """
+        names = (path.name.partition(".")[0].removeprefix("MANIFEST-") for path in self.path.iterdir())
+        newest = max((int(name) for name in names if name.isdigit()), default=0)
+        for number in range(newest + 1, newest + 1 + _NAMES_TAKEN):
+            with suppress(FileExistsError):
+                (self.path / f"{number:06d}.ldb").mkdir()
 
     def in_original(self, text: str) -> str:
         """Return a text of LevelDB's about this folder, with the names of the original."""

@@ -60,6 +60,25 @@ def test_a_database_is_examined_and_no_file_of_it_changes(home: Path) -> None:
     assert not copy.path.exists()
 
 
+def test_a_folder_where_merging_is_stopped_gets_no_table_more_and_reads_all(tmp_path: Path) -> None:
+    path, expected = tmp_path / "tables", {}
+    # What one opening wrote is a table of the next: so many are due to be merged.
+    for number in range(12):
+        with closing(LevelDatabase.open(path)) as database:
+            batch = WriteBatch()
+            for key in (b"%d" % number, b"last"):
+                expected[key] = random.Random(number).randbytes(50_000)
+                batch.put(key, expected[key])
+            database.write(batch, is_synced=True)
+    with examined(path) as copy, closing(LevelDatabase.open(copy.path)) as database:
+        copy.stop_merging()
+        before = {each for each in copy.path.glob("*.ldb") if each.is_file()}
+        database._database.compact_range()
+        assert dict(database.iterate(b"", None)) == expected
+        assert {each for each in copy.path.glob("*.ldb") if each.is_file()} <= before
+        copy.stop_merging()
+
+
 def test_what_cannot_be_read_is_told_with_its_place_and_cure(home: Path, tmp_path: Path) -> None:
     (home / "chain" / "LINK.ldb").symlink_to(tmp_path / "nothing")
     with examined(home / "chain"):
