@@ -3,8 +3,9 @@
 Rule 1: a rotation goes through `luohu key rotate`, as an operator does it, under load; a call that failed is repeated.
 Rule 2: a rotation is recorded while its node runs, is killed right after, or is down: then the node's own state still
 names the replaced certificate. In every case the node must be connected with all the others again.
-Rule 3: a node whose registered certificate is not in its home must not start, and says which one it misses. Its peers
-hang up on whoever shows another one under its name, and take the registered one at the same address at the same time.
+Rule 3: a node whose registered certificate is not in its home says which one it misses, and has no peers, or does not
+start where no other one opens. Its peers hang up on whoever shows another one under its name, and take the registered
+one at the same address at the same time.
 Rule 4: with the right files back, the node is as it was.
 """
 
@@ -105,14 +106,25 @@ async def swap_certificate(world: World, member: str, source: random.Random) -> 
         await _check_peers_hang_up(world, member, right=right, wrong=wrong)
         world.nodes.start(member)
         if await world.nodes.wait_until_answering(member):
-            raise Stuck(f"{member} runs though its home has {what} in place of its certificate")
-        log = world.nodes.log_since_start(member)
-        world.nodes.forget(member)
+            await _check_without_peers(world, member, what)
+            log = world.nodes.log_since_start(member)
+            world.nodes.kill(member)
+        else:
+            log = world.nodes.log_since_start(member)
+            world.nodes.forget(member)
         if NAMED.search(log) is None:
             raise Stuck(f"{member} does not say that its certificate is wrong: {log[-LOG_SHOWN_MAX:]}")
     world.nodes.start(member)
     said = " ".join(log[log.index("expected") :].split())[:160]
     return f"{what}; it said: {said}"
+
+
+async def _check_without_peers(world: World, member: str, what: str) -> None:
+    await asyncio.sleep(world.pace)
+    async with asyncio.timeout(ANSWER_S), Client.connect(world.consortium.url(member)) as client:
+        connected = (await client.status()).peers_connected
+    if connected:
+        raise Stuck(f"{member} has peers {connected} though its home has {what} in place of its certificate")
 
 
 async def _registered_identity(world: World, member: str, asked: str) -> TlsIdentity:
