@@ -1,8 +1,6 @@
 """How far a home had come: at least, beside its data, and never a reason not to start."""
 
-import errno
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +65,6 @@ def test_a_mark_that_cannot_be_written_ends_no_node(path: Path, caplog: pytest.L
     reached = Reached(path, CHAIN_ID)
     reached.note(1)
     assert "node.reached_unwritten" in caplog.text
-    assert os.strerror(errno.EISDIR) in caplog.text
+    assert "directory" in caplog.text.partition("node.reached_unwritten")[2]
     reached.note(2)
     assert caplog.text.count("node.reached_unwritten") == 1, "it is not tried again with every block"
