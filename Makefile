@@ -8,6 +8,9 @@ PIP_INSTALL := -m pip --quiet --disable-pip-version-check install
 # Tests in as many processes as pay here (tests/conftest.py), each given one test at a time, the slow ones first.
 PARALLEL := $(BIN)/pytest -n auto --maxschedchunk 1
 
+# Each process of the tests, and the nodes that they start, take compiled code from the one before.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo quick test long check coverage records lock simulate soak abuse explore mutate stale large fuzz witness bench clean
 
 demo: $(VENV)/installed
@@ -20,7 +23,7 @@ quick: $(VENV)/installed check
 # Everything that guards a merge: make test [SEEDS=150], so many fixed histories of whole nodes and so many of the commit.
 test: $(VENV)/installed check
 	$(PARALLEL) -m "not alone" --durations 15 $(if $(SEEDS),--seeds $(SEEDS))
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m alone $$(grep -rl --include 'test_*.py' 'pytest\.mark\.alone' tests)
 
 # The rest, each part within a bound: more than an hour. The last part needs Chromium.
 long: $(VENV)/installed large
