@@ -1,10 +1,13 @@
 """What one run of the tests is: in which order, in which processes, and what it tells at its end beside passing.
 
 Rule 1: what is marked `slow` starts first, so that no process is left alone with it, and `last` comes last.
+What is marked `busy` is spread among the other slow ones: it computes while these wait for nodes and disks.
 Rule 2: every process of a run collects the same tests in the same order.
 Rule 3: how slow the machine is fails no test: what Hypothesis draws has no deadline.
+Rule 4: what was collected lives until the end, so nobody looks in it for garbage again.
 """
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
@@ -38,13 +41,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Use one process more than there are processors: some tests only wait for nodes that they started."""
-    return jobs_of_machine() + 1
+    """Use two processes more than there are processors: many tests wait for their nodes, or for the disk."""
+    return jobs_of_machine() + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes long first, and what reads what others left last."""
-    items.sort(key=_place)
+    first = [item for item in items if _place(item) == 0]
+    busy = [item for item in first if item.get_closest_marker("busy")]
+    others = [item for item in first if not item.get_closest_marker("busy")]
+    rest = sorted((item for item in items if _place(item) > 0), key=_place)
+    items[:] = [*spread(busy, others), *rest]
+
+
+def spread(some: list[pytest.Item], others: list[pytest.Item]) -> list[pytest.Item]:
+    """Return both lists as one, evenly mixed, each in its order."""
+    placed = [((index + 0.5) / len(each), item) for each in (some, others) for index, item in enumerate(each)]
+    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests, and the modules that they import, out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _place(item: pytest.Item) -> int:

@@ -38,12 +38,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.busy
 def test_no_history_breaks_an_invariant(part: Part, tmp_path_factory: pytest.TempPathFactory) -> None:
     report = report_of(part, folder_of_run(tmp_path_factory))
     assert not report.failures, "\n".join(str(failure) for failure in report.failures)
 
 
 @pytest.mark.slow
+@pytest.mark.last
 def test_every_history_is_long_and_stormy_enough(
     part: Part, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

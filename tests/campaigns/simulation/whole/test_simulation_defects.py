@@ -8,7 +8,7 @@ from tests.campaigns.simulation.whole.defects import DEFECTS, injected
 from tests.campaigns.simulation.whole.schedule import plan
 from tests.campaigns.simulation.whole.world import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.busy]
 
 FIRST_SEED = 5_000
 
