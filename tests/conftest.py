@@ -4,7 +4,7 @@ Rule 1: what is marked `slow` starts first, so that no process is left alone wit
 What is marked `busy` is spread among the other slow ones: it computes while these wait for nodes and disks.
 Rule 2: every process of a run collects the same tests in the same order.
 Rule 3: how slow the machine is fails no test: what Hypothesis draws has no deadline.
-Rule 4: what was collected lives until the end, so nobody looks in it for garbage again.
+Rule 4: what was collected lives until the end, so nobody looks in it for garbage again; in all else, seldom.
 """
 
 import gc
@@ -22,6 +22,9 @@ from tests.support.machine import jobs_of_machine
 SUMMARIES: Final[dict[str, list[str]]] = {}
 """Lines to print at the end, by title. Tests add to it, in whichever process they run."""
 _SENT: Final = "summaries"
+
+# Garbage is looked for after 20,000 new objects: tests parse many sources, and little of it is garbage.
+gc.set_threshold(20_000, 20, 20)
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
