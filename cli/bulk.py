@@ -1,13 +1,15 @@
 """`luohu verify --manifest`: thousands of documents, with an answer for each in one CSV file.
 
-Rule 1: the manifest is CSV (`cli.csvfile`). A row is file, proof, request, max-age, bundle; the last ones may
+Rule 1: the manifest is a table (`cli.spreadsheets`). A row is file, proof, request, max-age, bundle; the last ones may
 be empty or left out: FILE.proof, the request given for all, the age given for all, no bundle but by the ending .zip.
-Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified.
+Rule 2: a manifest that is not right is refused by the line that is wrong, before anything is verified. Files that are
+missing are told then, all at once; their rows are answered as unreadable.
 Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it (`cli.journal`); the
 same call goes on from there. A journal of another manifest, trusted root, question or release is refused.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -16,22 +18,31 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from cli.csvfile import csv_pieces, manifest_refused, read_cells
+from cli.csvfile import csv_pieces, read_cells
 from cli.exits import UNREACHABLE, CommandError, unreadable
 from cli.files import read_file, refuse_existing
 from cli.journal import Journal, load_key
-from cli.output import Progress
+from cli.listedfiles import ListedFiles
+from cli.output import Progress, warn
+from cli.spreadsheets import FILE_COLUMN, Column, table_refused
 from cli.times import parse_duration
+from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json, pack
+from ledger.proofs import PROOF_SUFFIX
 from node.files.durablefile import POSIX_FILES, write_file
 from node.recipient.bulk import COLUMNS, BulkSettings, Row, answer_rows
 
 MANIFEST_SIZE_MAX: Final = 128 * 1024 * 1024
 ROWS_MAX: Final = 200_000
 JOURNAL_SUFFIX: Final = ".partial"
-MANIFEST_COLUMNS: Final = "file, proof, request, max-age, bundle"
-COLUMNS_MIN: Final = 1
-COLUMNS_MAX: Final = 5
+MANIFEST_COLUMNS: Final = (
+    FILE_COLUMN,
+    Column("proof", ("证明", "证明文件", "證明", "證明檔案")),
+    Column("request", ("请求", "授权请求", "請求", "授權請求")),
+    Column("max-age", ("最长时限", "证明时限", "最長時限", "證明時限")),
+    Column("bundle", ("压缩包", "壓縮檔")),
+)
+COLUMNS_MAX: Final = len(MANIFEST_COLUMNS)
 BUNDLE: Final = "bundle"
 OUTPUT_MODE: Final = 0o666
 
@@ -88,35 +99,54 @@ def read_rows(path: Path, content: bytes, question: BulkQuestion) -> list[Row]:
         rows_max=ROWS_MAX,
         columns=MANIFEST_COLUMNS,
     )
-    return [_row(path, line, cells, question) for line, cells in found]
+    listed = ListedFiles(path)
+    rows = [_row(path, line, cells, question, listed) for line, cells in found]
+    missing = listed.missing()
+    if missing is not None:
+        warn(f"{path} names files that are missing; their rows will not be verified: {missing}")
+    return rows
 
 
-def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion) -> Row:
+def _row(path: Path, number: int, cells: Sequence[str], question: BulkQuestion, listed: ListedFiles) -> Row:
     where = f"{path} line {number}"
-    if not COLUMNS_MIN <= len(cells) <= COLUMNS_MAX:
-        raise manifest_refused(where, f"{MANIFEST_COLUMNS}, the last ones at will", f"{len(cells)} columns")
+    if len(cells) > COLUMNS_MAX:
+        names = ", ".join(column.name for column in MANIFEST_COLUMNS)
+        raise table_refused(where, f"{names}, the last ones at will", f"{len(cells)} columns")
     name, proof, request, max_age, bundle = (*cells, *[""] * (COLUMNS_MAX - len(cells)))
     if not name or any("\0" in cell for cell in cells):
-        raise manifest_refused(where, "the name of a file", ascii(name)[:80])
+        raise table_refused(where, "the name of a file", ascii(name)[:80])
     if bundle not in ("", BUNDLE) or (bundle and proof):
         expected = (
             f"`{BUNDLE}` in the fifth column, where the file is a ZIP of document and proof, or nothing"
         )
-        raise manifest_refused(where, expected, ascii(bundle)[:80] if not proof else "it beside a proof")
-    document = path.parent / name
-    asked = str(path.parent / request) if request else None
-    if question.is_anchor_only and asked is not None:
-        raise manifest_refused(where, "no request, with --anchor-only", ascii(request)[:80])
-    if not question.is_anchor_only and asked is None:
-        if question.request is None:
-            raise manifest_refused(where, "a request in the third column, or --request for all", "none")
-        asked = str(question.request)
+        raise table_refused(where, expected, ascii(bundle)[:80] if not proof else "it beside a proof")
+    if question.is_anchor_only and request:
+        raise table_refused(where, "no request, with --anchor-only", ascii(request)[:80])
+    if not question.is_anchor_only and not request and question.request is None:
+        raise table_refused(where, "a request in the third column, or --request for all", "none")
     try:
         max_age_ms = parse_duration(max_age) if max_age else question.max_age_ms
     except ValueError as error:
-        raise manifest_refused(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
-    proof_path = str(path.parent / proof) if proof else None
+        raise table_refused(where, "a duration like 24h, or nothing", ascii(max_age)[:80]) from error
+    document = listed.find(number, name)
+    asked = None if question.request is None else str(question.request)
+    if request:
+        asked = str(listed.find(number, request))
+    proof_path = _proof_of(listed, number, document, proof, is_bundle=bool(bundle))
     return Row(number, str(document), proof_path, asked, max_age_ms, bool(bundle), str(path.parent))
+
+
+def _proof_of(listed: ListedFiles, number: int, document: Path, proof: str, *, is_bundle: bool) -> str | None:
+    """Return the proof that a row names, or that stands beside its document in another normal form; else None."""
+    if proof:
+        return str(listed.find(number, proof))
+    beside = listed.find_beside(number, document, PROOF_SUFFIX)
+    if is_bundle or beside == document.with_name(document.name + PROOF_SUFFIX):
+        is_missing = not is_bundle and not is_bundle_name(document.name) and not os.path.lexists(beside)
+        if is_missing and os.path.lexists(document):
+            listed.note_missing(number, beside)
+        return None
+    return str(beside)
 
 
 def _binding(content: bytes, question: BulkQuestion) -> str:

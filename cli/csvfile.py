@@ -1,6 +1,6 @@
-"""CSV that commands read and write: UTF-8, empty lines and blanks around a cell passed over.
+"""Cells of CSV that commands read and write. How a table is read from bytes is in `cli.spreadsheets`.
 
-Rule 1: a refusal names the line, as an editor counts them, on which the row ends: a cell in quotes may have several.
+Rule 1: what is written is UTF-8. With a byte-order mark where it is asked for: a spreadsheet takes it for UTF-8 then.
 Rule 2: a cell that is written is visible text (`node.visibletext`): no control and no line break stands in it. Blanks
 at its ends are escaped, since they are passed over.
 Rule 3: no spreadsheet takes a written cell for a formula. One that begins with `=`, `+`, `-` or `@`, or what some
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cli.exits import CommandError, wrong_usage
+from cli.spreadsheets import Column, read_table, table_refused
 from node.visibletext import escape_where, from_visible, visible
 
 PIECE_SIZE: Final = 256 * 1024
@@ -69,37 +69,17 @@ def csv_pieces(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
 
 
 def read_cells(
-    path: Path, content: bytes, *, size_max: int, rows_max: int, columns: str
+    path: Path, content: bytes, *, size_max: int, rows_max: int, columns: Sequence[Column]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a manifest, as (line, cells). `columns` says what a row holds. Raises CommandError."""
+    """Yield the rows of a manifest, as (line, cells) in the order of `columns`. Raises CommandError."""
     if len(content) > size_max:
-        raise manifest_refused(str(path), f"at most {size_max} bytes", "more")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise manifest_refused(str(path), "CSV in UTF-8", f"other bytes at {error.start}") from error
+        raise table_refused(str(path), f"at most {size_max} bytes", "more")
     count = 0
-    for line, cells in _lines(path, text):
+    for line, cells in read_table(path, content, columns):
         if count == rows_max:
-            raise manifest_refused(str(path), f"at most {rows_max} rows", "more")
+            raise table_refused(str(path), f"at most {rows_max} rows", "more")
         count += 1
-        yield line, cells
+        yield line, [from_cell(cell) for cell in cells]
     if not count:
-        raise manifest_refused(str(path), f"at least one row: {columns}", "none")
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, [from_cell(cell.strip()) for cell in cells]
-    except csv.Error as error:
-        raise manifest_refused(f"{path} line {reader.line_num}", "a row of CSV", str(error)) from error
-
-
-def manifest_refused(where: str, expected: str, found: str) -> CommandError:
-    """Return the error of a manifest, or of a line in it, that is not right."""
-    return wrong_usage(
-        where, expected=expected, found=found, cure="Correct the manifest and try again.", code="manifest"
-    )
+        names = ", ".join(column.name for column in columns)
+        raise table_refused(str(path), f"at least one row: {names}", "none")

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.csvfile import csv_pieces, from_cell, read_cells, to_cell
+from cli.manifest import COLUMNS
 from tests.support.strangers import TEXTS, raw_in
 
 ANYTHING = st.text(st.characters(exclude_categories=()))
@@ -87,7 +88,7 @@ def test_a_separator_before_a_sign_is_escaped() -> None:
 )
 def test_a_manifest_that_was_written_is_read(text: str) -> None:
     content = b"".join(csv_pieces([[text, "", "1h"]]))
-    read = list(read_cells(Path("x.csv"), content, size_max=1_000, rows_max=1, columns="file"))
+    read = list(read_cells(Path("x.csv"), content, size_max=1_000, rows_max=1, columns=COLUMNS))
     assert read == [(1, [text, "", "1h"])]
 
 

@@ -302,8 +302,45 @@ def test_the_command_verifies_with_processes(folder: Folder) -> None:
     command = luohu_at(LATER_MS, folder.arguments())
     command[command.index("--jobs") + 1] = "2"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (NO, "")
+    assert done.returncode == NO
+    told = "line 5: missing.pdf; line 8: pipe (no regular file)"
+    assert (
+        done.stderr
+        == f"luohu: {folder.manifest} names files that are missing; their rows will not be verified: {told}\n"
+    )
     assert [each["code"] for each in folder.answers()] == [row[3] for row in EXPECTED]
+
+
+def test_a_manifest_of_excel_is_answered(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    apart = "Cafe\u0301.pdf"
+    (folder.path / apart).write_bytes(folder.story.document)
+    (folder.path / f"{apart}.proof").write_bytes(folder.story.proof.encode())
+    (folder.path / "sub").mkdir()
+    (folder.path / "sub" / "caf\u00e9.pdf").write_bytes(folder.story.document)
+    (folder.path / "sub" / "cafe\u0301.pdf.proof").write_bytes(folder.story.proof.encode())
+    text = "文件;证明;请求\r\nCaf\u00e9.pdf;;request\r\n;;\r\nsub\\caf\u00e9.pdf;;request\r\n"
+    folder.manifest.write_bytes(text.encode("utf-16"))
+    assert run(folder.arguments()) == FINE
+    assert [(each["row"], each["verdict"]) for each in folder.answers()] == [
+        ("2", "verified"),
+        ("4", "verified"),
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_missing_files_are_told_before_anything_is_verified(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.path / "alone.pdf").touch()
+    folder.manifest.write_text("report.pdf,,request\nalone.pdf,,request\ngone.pdf,p,r\n")
+
+    def stop(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cli.bulk._answer_all", stop)
+    assert run(folder.arguments()) == USAGE
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told.endswith("line 2: alone.pdf.proof; line 3: gone.pdf; line 3: r; line 3: p")
 
 
 def zipped(*entries: tuple[str, bytes]) -> bytes:
