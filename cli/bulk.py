@@ -6,6 +6,8 @@ Rule 2: a manifest that is not right is refused by the line that is wrong, befor
 missing are told then, all at once; their rows are answered as unreadable.
 Rule 3: the output appears whole or not at all. Until then answers are in a journal beside it (`cli.journal`); the
 same call goes on from there. A journal of another manifest, trusted root, question or release is refused.
+Rule 4: what answers a row again with the same request and the same document as an earlier row of the manifest is told:
+each such row names the first. It stays verified, for no memory is kept from which one could say which of them counts.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from cli.journal import Journal, load_key
 from cli.listedfiles import ListedFiles
 from cli.output import Progress, warn
 from cli.spreadsheets import FILE_COLUMN, Column, table_refused
-from cli.times import parse_duration
+from cli.times import iso_time, parse_duration
 from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json, pack
 from ledger.proofs import PROOF_SUFFIX
@@ -46,8 +48,27 @@ COLUMNS_MAX: Final = len(MANIFEST_COLUMNS)
 BUNDLE: Final = "bundle"
 OUTPUT_MODE: Final = 0o666
 
+TIME_COLUMNS: Final = (
+    "at_ms",
+    "anchored.time_ms",
+    "anchored.issued_ms",
+    "anchored.expires_ms",
+    "status.time_ms",
+    "consent.until_ms",
+)
+# Those of an answer, then its times as people read them, and of which row it is a repeat.
+ANSWER_COLUMNS: Final = (
+    *COLUMNS,
+    *(f"{name.removesuffix('_ms')}_utc8" for name in TIME_COLUMNS),
+    "presented.first_row",
+)
+
+_ROW: Final = COLUMNS.index("row")
 _VERDICT: Final = COLUMNS.index("verdict")
 _CODE: Final = COLUMNS.index("code")
+_TIMES: Final = tuple(COLUMNS.index(name) for name in TIME_COLUMNS)
+_NONCE: Final = COLUMNS.index("presented.nonce")
+_COMMITMENT: Final = COLUMNS.index("integrity.commitment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +83,12 @@ class BulkQuestion:
 
 @dataclass(frozen=True, slots=True)
 class BulkSummary:
-    """How many rows came to which verdict, and how many were answered by an earlier call."""
+    """How many rows came to which verdict, were answered by an earlier call, and repeat an earlier row."""
 
     verdicts: dict[str, int]
     codes: dict[str, int]
     resumed_count: int
+    repeated_count: int
 
     @property
     def rows_count(self) -> int:
@@ -74,7 +96,9 @@ class BulkSummary:
         return sum(self.verdicts.values())
 
 
-def verify_manifest(manifest: Path, out: Path, question: BulkQuestion, *, jobs: int) -> BulkSummary:
+def verify_manifest(
+    manifest: Path, out: Path, question: BulkQuestion, *, jobs: int, for_excel: bool = False
+) -> BulkSummary:
     """Answer every row of a manifest, and write the answers to `out`. Raises CommandError."""
     refuse_existing(out)
     content = read_file(manifest, size_max=MANIFEST_SIZE_MAX)
@@ -83,7 +107,7 @@ def verify_manifest(manifest: Path, out: Path, question: BulkQuestion, *, jobs: 
     try:
         with Journal.open(journal, _binding(content, question), load_key()) as kept:
             resumed_count = _answer_all(kept, rows, question.settings, jobs)
-            summary = _write_answers(kept, out, resumed_count)
+            summary = _write_answers(kept, out, resumed_count, for_excel=for_excel)
         POSIX_FILES.remove(journal)
     except OSError as error:
         raise unreadable(str(error.filename or out), error) from error
@@ -159,6 +183,7 @@ def _binding(content: bytes, question: BulkQuestion) -> str:
         pack(question.settings.trust),
         request or b"",
         f"{question.settings.at_ms} {question.is_anchor_only} {question.max_age_ms}".encode(),
+        ",".join(COLUMNS).encode(),
         release().encode(),
     )
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
@@ -191,21 +216,32 @@ def _answer_all(kept: Journal, rows: list[Row], settings: BulkSettings, jobs: in
     return recalled_count
 
 
-def _write_answers(kept: Journal, out: Path, resumed_count: int) -> BulkSummary:
+def _write_answers(kept: Journal, out: Path, resumed_count: int, *, for_excel: bool) -> BulkSummary:
     verdicts: Counter[str] = Counter()
     codes: Counter[str] = Counter()
+    first_rows: dict[tuple[str, str], str] = {}
+    repeated_count = 0
 
-    def count(answers: Iterable[list[str]]) -> Iterator[list[str]]:
+    def finish(answers: Iterable[list[str]]) -> Iterator[list[str]]:
+        nonlocal repeated_count
         for cells in answers:
             verdicts[cells[_VERDICT]] += 1
             if cells[_CODE]:
                 codes[cells[_CODE]] += 1
-            yield cells
+            first_row = ""
+            if cells[_NONCE]:
+                # One request may ask for several documents: the same one again is a repeat.
+                first_row = first_rows.setdefault((cells[_NONCE], cells[_COMMITMENT]), cells[_ROW])
+            is_repeat = first_row not in ("", cells[_ROW])
+            repeated_count += is_repeat
+            times = [iso_time(int(cells[place])) if cells[place] else "" for place in _TIMES]
+            yield [*cells, *times, first_row if is_repeat else ""]
         # Once more, before the file takes its name: the answers took their time.
         refuse_existing(out)
 
-    write_file(POSIX_FILES, out, csv_pieces(chain([COLUMNS], count(kept.answers()))), mode=OUTPUT_MODE)
-    return BulkSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count)
+    pieces = csv_pieces(chain([ANSWER_COLUMNS], finish(kept.answers())), has_mark=for_excel)
+    write_file(POSIX_FILES, out, pieces, mode=OUTPUT_MODE)
+    return BulkSummary(dict(verdicts), dict(sorted(codes.items())), resumed_count, repeated_count)
 
 
 def summary_json(summary: BulkSummary) -> dict[str, Json]:
@@ -213,6 +249,7 @@ def summary_json(summary: BulkSummary) -> dict[str, Json]:
     return {
         "rows_count": summary.rows_count,
         "resumed_count": summary.resumed_count,
+        "repeated_count": summary.repeated_count,
         "verdicts": dict(summary.verdicts),
         "codes": dict(summary.codes),
     }

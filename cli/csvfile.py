@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from cli.spreadsheets import Column, read_table, table_refused
+from cli.spreadsheets import BYTE_ORDER_MARK, Column, read_table, table_refused
 from node.visibletext import escape_where, from_visible, visible
 
 PIECE_SIZE: Final = 256 * 1024
@@ -55,8 +55,10 @@ def _is_formula(shown: str) -> bool:
     return _begins_formula(shown) is not None and _is_number(shown) is None
 
 
-def csv_pieces(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Yield rows as CSV in pieces of some PIECE_SIZE bytes, each cell by rules 2 and 3."""
+def csv_pieces(rows: Iterable[Sequence[str]], *, has_mark: bool = False) -> Iterator[bytes]:
+    """Yield rows as CSV in pieces of some PIECE_SIZE bytes, each cell by rules 2 and 3; a byte-order mark by rule 1."""
+    if has_mark:
+        yield BYTE_ORDER_MARK.encode()
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     for cells in rows:

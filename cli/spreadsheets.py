@@ -25,7 +25,7 @@ SEPARATORS: Final = (",", ";", "\t")
 SAVE_AS: Final = "In Excel press File > Save As > CSV UTF-8 (comma delimited), and name that file."
 SHOWN_SIZE_MAX: Final = 60
 
-_MARK: Final = "\ufeff"
+BYTE_ORDER_MARK: Final = "\ufeff"
 _MARKS: Final = (
     # UTF-32 first: its mark begins as that of UTF-16.
     (b"\xff\xfe\x00\x00", None),
@@ -106,7 +106,7 @@ def _checked(path: Path, content: bytes, encoding: str) -> str:
         # Latin letters in UTF-16 are letters with zeros between them.
         found = "zeros between the letters, as in UTF-16 without a byte-order mark"
         raise table_refused(where, "CSV in UTF-8, the name of a file without zeros", found, cure=SAVE_AS)
-    return text.removeprefix(_MARK)
+    return text.removeprefix(BYTE_ORDER_MARK)
 
 
 def _readings(content: bytes, place: int) -> str:

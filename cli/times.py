@@ -11,6 +11,7 @@ import click
 
 from node.localtime import DAY_MS
 from node.localtime import end_of_day as end_of_day
+from node.localtime import iso_time as iso_time
 from node.localtime import parse_time as parse_time
 from node.localtime import show_time as show_time
 

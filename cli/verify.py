@@ -81,6 +81,9 @@ class _VerifyCommand(click.Command):
 )
 @click.option("--out", type=FILE, metavar="CSV", help="Where the answers to a manifest go.")
 @click.option(
+    "--excel", is_flag=True, help="Begin --out with a byte-order mark, so that Excel shows Chinese."
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
@@ -99,6 +102,7 @@ def verify(
     at: int | None,
     manifest: Path | None,
     out: Path | None,
+    excel: bool,
     jobs: int | None,
     as_json: bool,
 ) -> int:
@@ -120,14 +124,15 @@ def verify(
       luohu verify report.pdf --trust trust.json --anchor-only
       luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
-    _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs)
+    _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs, is_for_excel=excel)
     time = time_asked(at, max_age)
     _check_bundle_call(document, proof_path, extract, as_bundle=as_bundle)
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
         settings = BulkSettings(trust, at, None if request_path is None else str(request_path))
         question = BulkQuestion(settings, request_path, anchor_only, max_age)
-        summary = verify_manifest(manifest, out, question, jobs=jobs or min(JOBS_MAX, os.cpu_count() or 1))
+        jobs = jobs or min(JOBS_MAX, os.cpu_count() or 1)
+        summary = verify_manifest(manifest, out, question, jobs=jobs, for_excel=excel)
         return _print_summary(summary, out, is_anchor_only=anchor_only, as_json=as_json)
     assert document is not None, "the call was checked"
     files = tell_files(document, proof_path, as_bundle=as_bundle)
@@ -166,6 +171,8 @@ def _check_call(
     manifest: Path | None,
     out: Path | None,
     jobs: int | None,
+    *,
+    is_for_excel: bool,
 ) -> None:
     if (document is None) == (manifest is None):
         raise wrong_usage(
@@ -174,10 +181,10 @@ def _check_call(
             found="neither" if document is None else "both",
             cure="Name one document, or a manifest of many.",
         )
-    if (out is None) != (manifest is None) or (manifest is None and jobs is not None):
+    if (out is None) != (manifest is None) or (manifest is None and (jobs is not None or is_for_excel)):
         raise wrong_usage(
             "luohu verify",
-            expected="--manifest with --out, and --jobs only with them",
+            expected="--manifest with --out, and --jobs and --excel only with them",
             found="--manifest without --out" if out is None and manifest is not None else "no --manifest",
             cure="Give --manifest CSV --out CSV; one document needs none of them.",
         )
@@ -233,6 +240,9 @@ def _print_summary(summary: BulkSummary, out: Path, *, is_anchor_only: bool, as_
     rows = [(code, f"{count}") for code, count in summary.codes.items()]
     if summary.resumed_count:
         rows.append(("of an earlier call", f"{summary.resumed_count} rows"))
+    if summary.repeated_count:
+        again = f"{summary.repeated_count} rows: the same request and document as an earlier row; accept each once"
+        rows.append(("presented again", again))
     lines = [f"{verified_count} of {summary.rows_count} verified{note}; wrote {out}", *fields(rows)]
     print_answer(as_json=as_json, value=summary_json(summary), lines=lines)
     return 0 if verified_count == summary.rows_count else NO

@@ -99,3 +99,12 @@ def show_time(milliseconds: int) -> str:
     except OverflowError:
         return f"{milliseconds} ms after 1970"
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC+8")
+
+
+def iso_time(milliseconds: int) -> str:
+    """Return a time in UTC+8 for tables, like `2026-12-31T23:59:59+08:00`: cut to the second, as ISO 8601 has it."""
+    try:
+        moment = (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(_ZONE)
+    except OverflowError:
+        return ""
+    return moment.isoformat(timespec="seconds")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.bulk import JOURNAL_SUFFIX
+from cli.bulk import ANSWER_COLUMNS, JOURNAL_SUFFIX, TIME_COLUMNS
 from cli.exits import FINE, NO, USAGE
 from cli.journal import LINE_SIZE_MAX, load_key
 from cli.program import run
-from cli.times import show_time
+from cli.times import parse_time, show_time
 from ledger.trust import trusted_root_to_json
 from node.clock import SystemClock
 from node.recipient.bulk import CHUNK_ROWS, COLUMNS, RECALL_MS, BulkSettings, Row, answer_rows
@@ -119,7 +119,7 @@ def test_every_row_gets_its_answer(folder: Folder, capsys: pytest.CaptureFixture
     answers = folder.answers()
     assert [(each["row"], each["verdict"], each["step"], each["code"]) for each in answers] == EXPECTED
     honest, altered = answers[0], answers[1]
-    assert list(honest) == list(COLUMNS)
+    assert list(honest) == list(ANSWER_COLUMNS)
     assert honest["consent.recipient"] == "mainland-bank"
     assert honest["integrity.commitment"] == folder.story.proof.opening.commitment().hex()
     assert honest["presented.nonce"] == folder.story.request.decoded().nonce.hex()
@@ -162,7 +162,13 @@ def test_a_batch_of_honest_rows_is_fine_with_one_request_for_all(
     folder.manifest.write_text("report.pdf\n" * 3)
     assert run([*folder.arguments("--request", str(folder.path / "request")), "--json"]) == FINE
     summary = json.loads(capsys.readouterr().out)
-    assert summary == {"rows_count": 3, "resumed_count": 0, "verdicts": {"verified": 3}, "codes": {}}
+    assert summary == {
+        "rows_count": 3,
+        "resumed_count": 0,
+        "repeated_count": 2,
+        "verdicts": {"verified": 3},
+        "codes": {},
+    }
 
 
 def test_the_anchor_alone_is_verified_by_that_name(
@@ -230,7 +236,9 @@ def make_journal(folder: Folder) -> None:
     folder.out.unlink(missing_ok=True)
     original = cli.bulk._write_answers
     try:
-        cli.bulk._write_answers = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        cli.bulk._write_answers = lambda *_, **__: (_ for _ in ()).throw(
+            OSError(28, "No space left on device")
+        )
         assert run(folder.arguments()) == USAGE
     finally:
         cli.bulk._write_answers = original
@@ -270,6 +278,7 @@ def test_an_output_that_exists_is_never_overwritten(
         ["--manifest", "in.csv"],
         ["report.pdf", "--out", "out.csv"],
         ["report.pdf", "--jobs", "2"],
+        ["report.pdf", "--anchor-only", "--excel"],
         ["--manifest", "in.csv", "--out", "out.csv", "--proof", "x"],
     ],
 )
@@ -326,6 +335,45 @@ def test_a_manifest_of_excel_is_answered(folder: Folder, capsys: pytest.CaptureF
         ("4", "verified"),
     ]
     assert capsys.readouterr().err == ""
+
+
+def test_times_stand_beside_their_milliseconds_as_people_read_them(folder: Folder) -> None:
+    assert run(folder.arguments()) == NO
+    honest, altered = folder.answers()[:2]
+    for column in TIME_COLUMNS:
+        shown = honest[column.removesuffix("_ms") + "_utc8"]
+        if not honest[column]:
+            assert shown == ""
+            continue
+        assert shown.endswith("+08:00") and parse_time(shown) == int(honest[column]) // 1000 * 1000
+    assert honest["at_utc8"] and honest["consent.until_utc8"] and altered["anchored.time_utc8"] == ""
+    assert ANSWER_COLUMNS[: len(COLUMNS)] == COLUMNS, "no column moves"
+
+
+def test_a_byte_order_mark_is_written_for_excel_alone(folder: Folder) -> None:
+    assert run(folder.arguments()) == NO
+    plain = folder.out.read_bytes()
+    folder.out.unlink()
+    assert run(folder.arguments("--excel")) == NO
+    assert folder.out.read_bytes() == b"\xef\xbb\xbf" + plain
+    assert not plain.startswith(b"\xef")
+
+
+def test_one_presentation_many_times_is_told(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder.path / "copy.pdf").write_bytes(folder.story.document)
+    (folder.path / "copy.pdf.proof").write_bytes(folder.story.proof.encode())
+    (folder.path / "again").write_bytes(folder.story.request.encode())
+    folder.manifest.write_text(
+        "report.pdf,,other\nreport.pdf,,request\ncopy.pdf,,again\nreport.pdf,,request\n"
+    )
+    assert run(folder.arguments()) == NO
+    assert "presented again" in (said := capsys.readouterr().out) and "2 rows" in said
+    assert [each["presented.first_row"] for each in folder.answers()] == ["", "", "2", "2"]
+    folder.out.unlink()
+    folder.manifest.write_text("report.pdf,,request\n")
+    assert run(folder.arguments()) == FINE
+    assert "again" not in capsys.readouterr().out
+    assert folder.answers()[0]["presented.first_row"] == ""
 
 
 def test_missing_files_are_told_before_anything_is_verified(
