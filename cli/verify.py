@@ -303,7 +303,10 @@ def _verify(
     try:
         with files.opened(open_file) as opened:
             shown.inside = opened.inside
-            verdict = ask(verifier, opened.pieces(), opened.proof, request, time)
+            try:
+                verdict = ask(verifier, opened.pieces(), opened.proof, request, time)
+            except VerificationError as error:
+                raise opened.explained(error) from error
             if extract is not None:
                 assert opened.inside is not None, "the call was checked"
                 _write_inside(opened.inside, extract)

@@ -25,6 +25,7 @@ refusals tells a holder that a document was refused.
         SnapshotError           a snapshot that is not the state of its block
         GenesisError            a genesis that founds no chain
         TrustError              a trusted root that is none, or a path that does not lead from it
+          OlderEpochError       a header of an epoch before the newest pin
         VerificationError       a document, its proof or its use that is refused
           BundleError           an archive that is not exactly a document and its proof
           FilesExchanged        a document and a proof that look as if each were named as the other

@@ -58,6 +58,10 @@ class TrustError(LedgerError):
     code = "trust"
 
 
+class OlderEpochError(TrustError):
+    """A header of an epoch before the newest pin: a refreshed proof stands on a later one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A block that the bank pins, with the validators of its epoch, trusted within a window of time."""
@@ -258,7 +262,7 @@ def _check_recent(trusted: Pins, epoch: int) -> None:
     newest = trusted.every[-1]
     if epoch < newest.epoch:
         expected = f"a header of epoch {newest.epoch} or later, or a history under one"
-        raise TrustError(where="header epoch", expected=expected, found=f"epoch {epoch}")
+        raise OlderEpochError(where="header epoch", expected=expected, found=f"epoch {epoch}")
 
 
 def _check_certified(

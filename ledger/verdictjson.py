@@ -1,10 +1,11 @@
 """Verdicts and refusals as JSON: one shape for the command, bulk verification and the service.
 
 Rule 1: `verdict` says first what was decided: `verified`, `anchor-verified`, or `refused`.
-Rule 2: `checked` names the steps, so that whoever asked for less sees it in the answer.
+Rule 2: `checked` names the steps that were checked, so that whoever asked for less sees it in the answer. Of a refusal
+they end with the one that refused.
 """
 
-from ledger.disclosure import DisclosureVerdict
+from ledger.disclosure import STEP_DISCLOSURE, DisclosureVerdict
 from ledger.encoding.records import Json
 from ledger.verdicts import (
     STEP_AGE,
@@ -26,6 +27,8 @@ ANCHOR_VERIFIED = "anchor-verified"
 REFUSED = "refused"
 
 _ANCHOR_STEPS = (STEP_TRUST, STEP_DOCUMENT, STEP_ANCHOR, STEP_ISSUER, STEP_STATUS, STEP_AGE)
+# In the order in which they are taken: the age is the last.
+_STEPS_TAKEN = (*_ANCHOR_STEPS[:-1], STEP_CONSENT, STEP_PRESENTATION, STEP_AGE)
 
 
 def verdict_to_json(verdict: AnchorVerdict | Verdict, *, at_ms: int) -> dict[str, Json]:
@@ -58,7 +61,7 @@ def refusal_to_json(error: VerificationError, *, is_anchor_only: bool) -> dict[s
     """Return the JSON form of why a document was refused."""
     return {
         "verdict": REFUSED,
-        "checked": checked_steps(is_anchor_only=is_anchor_only),
+        "checked": checked_until(error.step, is_anchor_only=is_anchor_only),
         "code": error.code,
         "step": error.step,
         "where": error.where,
@@ -73,6 +76,15 @@ def checked_steps(*, is_anchor_only: bool) -> list[Json]:
     """Return the names of the steps that are checked."""
     steps: list[Json] = [*_ANCHOR_STEPS]
     return steps if is_anchor_only else [*steps, STEP_CONSENT, STEP_PRESENTATION]
+
+
+def checked_until(step: str, *, is_anchor_only: bool) -> list[Json]:
+    """Return the names of the steps that were taken up to the one that refused; none where it was before them."""
+    taken = [each for each in _STEPS_TAKEN if each in checked_steps(is_anchor_only=is_anchor_only)]
+    if step in taken:
+        return [*taken[: taken.index(step) + 1]]
+    # Chosen fields are looked at once the document was verified; files before anything is.
+    return [*taken] if step == STEP_DISCLOSURE else []
 
 
 def _sentence_to_json(sentence: Sentence) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 Rule 1: verification raises; there is no flag that a caller could forget to read.
 Rule 2: a code is stable and belongs to one step. Each has a sentence for a clerk in three languages.
+Rule 3: where more is known than the code says, the sentences are about that cause. Code and step stay the same.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ STEP_STATUS: Final = "status"
 STEP_CONSENT: Final = "consent"
 STEP_PRESENTATION: Final = "presentation"
 STEP_AGE: Final = "age"
+
+LONGER: Final = "document-longer"
+LINE_ENDS: Final = "document-line-ends"
+OLDER_EPOCH: Final = "older-epoch"
+"""Causes: why a document is altered, or why a header is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,15 @@ class Refusal:
 
 
 class VerificationError(LedgerError):
-    """The document, its proof or its use was refused. `code` is stable, `step` says where."""
+    """The document, its proof or its use was refused. `code` is stable, `step` says where.
 
-    def __init__(self, *, code: str, where: str, expected: str, found: str) -> None:
+    `cause` is empty, or one of CAUSES, where more is known than the code says.
+    """
+
+    def __init__(self, *, code: str, where: str, expected: str, found: str, cause: str = "") -> None:
         super().__init__(code=code, where=where, expected=expected, found=found)
-        self.refusal = self._refusals()[code]
+        self.cause = cause
+        self.refusal = CAUSES[cause] if cause else self._refusals()[code]
 
     @staticmethod
     def _refusals() -> "dict[str, Refusal]":
@@ -89,6 +99,28 @@ _OPERATOR: Final = Sentence(
     "Check the trusted root with the network operator.",
     "请与网络运营方核对信任根文件。",
     "請與網絡營運方核對信任根檔案。",
+)
+
+_VALID: Final = Sentence(
+    "Check this computer's date; if it is right, ask the holder for a document that is still valid.",
+    "请先核对本机日期；如日期无误，请持有人提供仍在有效期内的文件。",
+    "請先核對本機日期；如日期無誤，請持有人提供仍在有效期內的文件。",
+)
+_PERIOD: Final = Sentence(
+    "Check this computer's date; if it is right, send the holder a new consent request.",
+    "请先核对本机日期；如日期无误，请向持有人发出新的授权请求。",
+    "請先核對本機日期；如日期無誤，請向持有人發出新的授權請求。",
+)
+_LATER: Final = Sentence(
+    "Ask about a later time; where you asked about the present, check this computer's clock.",
+    "请询问较晚的时间；如询问的是现在，请核对本机时钟。",
+    "請詢問較晚的時間；如詢問的是現在，請核對本機時鐘。",
+)
+_FRESH: Final = Sentence(
+    "Ask the holder to refresh the proof and present it again; if a fresh one is too old as well, check this"
+    " computer's clock.",
+    "请持有人更新证明后重新出示；如新证明仍显示过时，请核对本机时钟。",
+    "請持有人更新證明後重新出示；如新證明仍顯示過時，請核對本機時鐘。",
 )
 
 REFUSALS: Final[dict[str, Refusal]] = {
@@ -200,12 +232,12 @@ REFUSALS: Final[dict[str, Refusal]] = {
             "在所询时间，该文件尚未签发或存证。",
             "在所詢時間，該文件尚未簽發或存證。",
         ),
-        _REFRESH,
+        _LATER,
     ),
     "document-expired": Refusal(
         STEP_STATUS,
         Sentence("The document has expired.", "该文件已过有效期。", "該文件已過有效期。"),
-        _REISSUE,
+        _VALID,
     ),
     "request-mismatch": Refusal(
         STEP_CONSENT,
@@ -265,7 +297,7 @@ REFUSALS: Final[dict[str, Refusal]] = {
             "授权在此时间无效。",
             "授權在此時間無效。",
         ),
-        _CONSENT,
+        _PERIOD,
     ),
     "consent-used-up": Refusal(
         STEP_CONSENT,
@@ -323,9 +355,50 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "stale-proof": Refusal(
         STEP_AGE,
         Sentence("The proof is too old.", "证明已过时。", "證明已過時。"),
+        _FRESH,
+    ),
+}
+
+
+CAUSES: Final[dict[str, Refusal]] = {
+    LONGER: Refusal(
+        STEP_DOCUMENT,
+        Sentence(
+            "The file begins with the document of this proof, and something was added behind it.",
+            "该文件的开头部分是本证明所对应的文件，其后被添加了内容。",
+            "該檔案的開頭部分是本證明所對應的文件，其後被添加了內容。",
+        ),
+        Sentence(
+            "Do not rely on what was added; ask the holder for the file as the issuer handed it over.",
+            "请勿采信所添加的内容；请持有人提供签发机构交付的原始文件。",
+            "請勿採信所添加的內容；請持有人提供簽發機構交付的原始檔案。",
+        ),
+    ),
+    LINE_ENDS: Refusal(
+        STEP_DOCUMENT,
+        Sentence(
+            "The text is that of the document, but its line ends were changed, as editors and mail programs do.",
+            "文字内容与原文件一致，但换行符已被更改，常由编辑器或邮件程序造成。",
+            "文字內容與原文件一致，但換行符已被更改，常由編輯器或郵件程式造成。",
+        ),
+        Sentence(
+            "Ask the holder for the file as the issuer handed it over, sent in a ZIP file or by another way that"
+            " changes no text.",
+            "请持有人提供签发机构交付的原始文件，并以 ZIP 压缩文件或其他不会改动文字的方式发送。",
+            "請持有人提供簽發機構交付的原始檔案，並以 ZIP 壓縮檔或其他不會改動文字的方式傳送。",
+        ),
+    ),
+    OLDER_EPOCH: Refusal(
+        STEP_TRUST,
+        Sentence(
+            "The proof rests on an earlier set of validators than this bank's trusted root, which may be in order.",
+            "该证明所依据的验证节点集合早于本行信任根中的集合；信任根本身可能并无问题。",
+            "該證明所依據的驗證節點集合早於本行信任根中的集合；信任根本身可能並無問題。",
+        ),
         _REFRESH,
     ),
 }
+"""What a cause means. A document with a cause is refused as every other."""
 
 
 @dataclass(frozen=True, slots=True)

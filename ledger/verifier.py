@@ -47,8 +47,9 @@ from ledger.rules.state import (
 from ledger.selftest import require_fit
 from ledger.trees.merkle import Content, verify_inclusion
 from ledger.trees.statetree import verify_absent, verify_present
-from ledger.trust import Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
+from ledger.trust import OlderEpochError, Pins, TrustedHeader, TrustedRoot, TrustPath, verify_header
 from ledger.verdicts import (
+    OLDER_EPOCH,
     Anchored,
     AnchorVerdict,
     ConsentStanding,
@@ -248,6 +249,8 @@ class Verifier:
             trusted = verify_header(
                 self._pins, evidence.header, evidence.certificate, evidence.trust_path, at_ms=at_ms
             )
+        except OlderEpochError as error:
+            raise _refused("untrusted-header", error, cause=OLDER_EPOCH) from error
         except LedgerError as error:
             raise _refused("untrusted-header", error) from error
         if len(evidence.trust_path.handovers) <= HANDOVERS_REMEMBERED_MAX:
@@ -322,8 +325,10 @@ def _decode_proof(proof: bytes) -> Proof:
         raise _refused("proof-malformed", error) from error
 
 
-def _refused(code: str, error: LedgerError) -> VerificationError:
-    return VerificationError(code=code, where=error.where, expected=error.expected, found=error.found)
+def _refused(code: str, error: LedgerError, *, cause: str = "") -> VerificationError:
+    return VerificationError(
+        code=code, where=error.where, expected=error.expected, found=error.found, cause=cause
+    )
 
 
 def _verify_document(document: Content | Iterator[object], proof: Proof) -> Metadata:

@@ -179,7 +179,10 @@ class BulkVerification:
                 basis = _basis(row, content, opened, request)
                 if earlier is not None and self._counts(earlier, basis, time.at_ms):
                     return _recalled(earlier)
-                value = self._judge(content, opened.proof, request, time)
+                try:
+                    value = self._judge(content, opened.proof, request, time)
+                except VerificationError as error:
+                    raise opened.explained(error) from error
         except VerificationError as error:
             value = refusal_to_json(error, is_anchor_only=row.request is None)
         except LedgerError as error:

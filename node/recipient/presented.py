@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ledger.alterations import with_cause
 from ledger.bundles import Bundle, BundleError, is_bundle_name, is_proof, open_bundle
 from ledger.encoding.records import Json
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, PROOF_SUFFIX
+from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, PROOF_SUFFIX, Proof
 from ledger.trees.merkle import CHUNK_SIZE
 from ledger.verdicts import STEP_FILES, Refusal, Sentence, VerificationError
 
@@ -120,6 +121,15 @@ class OpenedFiles:
     def pieces(self) -> Iterator[bytes]:
         """Yield the document in pieces of at most CHUNK_SIZE bytes, once. Raises OSError, or BundleError."""
         return iter(lambda: self.file.read(CHUNK_SIZE), b"") if self.inside is None else self.inside.pieces()
+
+    def explained(self, error: VerificationError) -> VerificationError:
+        """Return a refusal with what can be said of its cause. Raises OSError, or BundleError."""
+        if error.code != "document-altered" or (self.inside is None and not self.file.seekable()):
+            return error
+        if self.inside is None:
+            self.file.seek(0)
+        pieces = self.pieces() if self.inside is None else self.inside.again()
+        return with_cause(error, pieces, Proof.decode(self.proof).opening)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ledger.presentation import REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_SIZE_MAX
 from ledger.rules.state import consent_key
 from ledger.trust import trusted_root_to_json
-from ledger.verdicts import REFUSALS
+from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, REFUSALS
 from node.home.home import format_genesis
 from node.storage.leveldb import plyvel
 from tests.attacks.forge import honest_from_checkpoint
@@ -199,6 +199,27 @@ def test_a_refusal_names_code_and_step_in_three_languages(
     assert run(desk.arguments("--request", desk.path("request"), "--json")) == NO
     value = json.loads(capsys.readouterr().out)
     assert (value["verdict"], value["code"], value["step"]) == ("refused", "document-altered", "document")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda document: document + b"\n%%EOF", LONGER),
+        (lambda document: document.replace(b"\n", b"\r\n"), LINE_ENDS),
+    ],
+)
+def test_a_refusal_tells_a_certain_cause_and_what_was_checked(
+    desk: Desk, capsys: pytest.CaptureFixture[str], change: Callable[[bytes], bytes], cause: str
+) -> None:
+    desk.document.write_bytes(change(desk.story.document))
+    assert run(desk.arguments("--request", desk.path("request"))) == NO
+    shown = capsys.readouterr().out
+    assert shown.startswith("REFUSED: document-altered\n")
+    assert CAUSES[cause].meaning.en in shown and CAUSES[cause].next_step.zh_hant in shown
+    assert run(desk.arguments("--request", desk.path("request"), "--json")) == NO
+    value = json.loads(capsys.readouterr().out)
+    assert (value["code"], value["checked"]) == ("document-altered", ["trust", "document"])
+    assert value["meaning"]["zh-Hans"] == CAUSES[cause].meaning.zh_hans
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from nacl.exceptions import BadSignatureError
 from ledger.errors import LedgerError
 from ledger.genesis import genesis_block, parse_genesis
 from ledger.trust import parse_trusted_root
-from ledger.verdicts import REFUSALS
+from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, OLDER_EPOCH, REFUSALS
 from node.recipient.presented import FILES_REFUSALS
 from node.visibletext import visible
 from tests.attacks.combining import DEFECTS, combined
@@ -230,12 +230,36 @@ def test_two_files_and_the_trusted_root_give_a_verdict_in_three_languages(
     ):
         witness.click(f"[data-language={language}]")
         assert word in witness.text_of_verdict()
-    (tmp_path / "document").write_bytes(contents["document"] + b"!")
-    witness.choose_file("document", tmp_path / "document")
-    witness.click("#run")
-    assert "document-altered" in witness.text_of_verdict()
-    witness.click("[data-language=zh-Hant]")
-    assert REFUSALS["document-altered"].meaning.zh_hant in witness.text_of_verdict()
+    document = contents["document"]
+    for altered, refusal in (
+        (b"!" + document[1:], REFUSALS["document-altered"]),
+        (document + b"!", CAUSES[LONGER]),
+        (document.replace(b"\n", b"\r\n"), CAUSES[LINE_ENDS]),
+    ):
+        (tmp_path / "document").write_bytes(altered)
+        witness.choose_file("document", tmp_path / "document")
+        witness.click("[data-language=en]")
+        witness.click("#run")
+        assert "document-altered" in witness.text_of_verdict()
+        assert refusal.meaning.en in witness.text_of_verdict()
+        witness.click("[data-language=zh-Hant]")
+        assert refusal.meaning.zh_hant in witness.text_of_verdict()
+        assert refusal.next_step.zh_hant in witness.text_of_verdict()
+
+
+@needs_browser
+def test_a_proof_of_an_earlier_epoch_than_the_root_is_to_be_refreshed(witness: Page, tmp_path: Path) -> None:
+    older = QUESTIONS["older_pin_below_a_newer_one"]
+    contents = {"document": older.document, "proof": older.proof, "trust": older.trust}
+    for element, content in {**contents, "request": older.request or b""}.items():
+        path = tmp_path / element
+        path.write_bytes(content)
+        witness.choose_file(element, path)
+    witness.click("[data-language=en]")
+    told = ask_about(witness, older.time_ms)
+    refusal = CAUSES[OLDER_EPOCH]
+    assert "untrusted-header" in told
+    assert refusal.meaning.en in told and refusal.next_step.en in told
 
 
 def ask_about(page: Page, past_ms: int) -> str:
@@ -407,7 +431,7 @@ def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
             r"^  (\w+): (\{.*\}),$", HTML.partition("const NEXT_STEPS = {")[2].partition("};")[0], re.M
         )
     )
-    told_by_the_page = REFUSALS | FILES_REFUSALS
+    told_by_the_page = REFUSALS | FILES_REFUSALS | CAUSES
     for code, refusal in told_by_the_page.items():
         (entry,) = re.findall(rf'^  "{code}": \[(\{{.*\}}), NEXT_STEPS\.(\w+)\],$', listed, re.MULTILINE)
         for told, sentence in ((entry[0], refusal.meaning), (steps[entry[1]], refusal.next_step)):

@@ -125,7 +125,8 @@ def test_every_row_gets_its_answer(folder: Folder, capsys: pytest.CaptureFixture
     assert honest["presented.nonce"] == folder.story.request.decoded().nonce.hex()
     assert honest["expected"] == honest["found"] == ""
     size = len(folder.story.document)
-    assert (altered["expected"], altered["found"]) == (f"{size} bytes", f"{size + 1} bytes")
+    longer = f"{size + 1} bytes; the first {size} are the document of the proof"
+    assert (altered["expected"], altered["found"]) == (f"{size} bytes", longer)
     assert altered["anchored.height"] == "", "a refusal claims nothing"
     assert not folder.journal.exists()
 
