@@ -36,6 +36,13 @@ class _Part:
     read: Callable[[object], object]
 
 
+_MARKS: Final = (
+    (b"\xef\xbb\xbf", "a byte-order mark before the text"),
+    (b"\xff\xfe", "a text in UTF-16"),
+    (b"\xfe\xff", "a text in UTF-16"),
+)
+
+
 def to_json(record: Record) -> dict[str, Json]:
     """Return the JSON form of a record. Raises EncodingError where a field does not fit."""
     return cast(dict[str, Json], _layout(type(record)).write(record))
@@ -50,6 +57,9 @@ def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
     """Parse strict JSON: UTF-8, no repeated keys, no NaN, bounded size and nesting. Raises EncodingError."""
     if len(text) > size_max:
         raise EncodingError(where="JSON", expected=f"at most {size_max} bytes", found=f"{len(text)} bytes")
+    mark = find_mark(text) if isinstance(text, bytes) else None
+    if mark is not None:
+        raise EncodingError(where="JSON", expected="UTF-8 without a byte-order mark", found=mark)
     try:
         # Left to itself, json.loads guesses UTF-16 and UTF-32 from bytes, and skips a byte order mark.
         decoded = text.decode() if isinstance(text, bytes) else text
@@ -60,6 +70,14 @@ def parse_json(text: str | bytes, *, size_max: int = ENCODED_SIZE_MAX) -> Json:
         raise EncodingError(
             where="JSON", expected="one well-formed JSON value", found=str(error)[:120]
         ) from error
+
+
+def find_mark(content: bytes) -> str | None:
+    """Return what editors put before a text, in words with what to do about it; None where there is none."""
+    for mark, name in _MARKS:
+        if content.startswith(mark):
+            return f"{name}, as some editors write it; save the file as UTF-8 without a byte-order mark (BOM)"
+    return None
 
 
 def _unique_keys(members: list[tuple[str, Json]]) -> dict[str, Json]:

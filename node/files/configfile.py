@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Final, cast
 
+from ledger.encoding.jsonform import find_mark
 from node.errors import SetupError
 from node.files.reading import UnfitFile, open_named
 
@@ -163,6 +164,10 @@ def parse_table(content: bytes, where: str) -> Table:
             found=found,
             cure="name the right file",
         )
+    mark = find_mark(content)
+    if mark is not None:
+        cure = "save the file as UTF-8 without a byte-order mark (BOM)"
+        raise ConfigError(where=where, expected="a TOML file in UTF-8 without one", found=mark, cure=cure)
     try:
         # UnicodeDecodeError and TOMLDecodeError are both ValueErrors; deep nesting exhausts the stack.
         values: dict[str, object] = tomllib.loads(content.decode("utf-8"))

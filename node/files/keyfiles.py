@@ -20,6 +20,7 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger.encoding.jsonform import find_mark
 from ledger.encoding.keys import SEED_SIZE, PrivateKey, PublicKey
 from node.errors import SetupError
 from node.files.durablefile import (
@@ -220,6 +221,16 @@ def resolve_passphrase(
 
 def _read_passphrase(path: Path) -> Passphrase:
     content = _read(path, PASSPHRASE_SIZE_MAX + 2, read_private_named)
+    mark = find_mark(content)
+    if mark is not None:
+        # It is not seen, and would be part of the passphrase here, but not where the same is typed.
+        raise KeyFileError(
+            where=path,
+            expected="a passphrase in UTF-8, and nothing before it",
+            found=mark,
+            cure="save the file without it; if the key was made with it, give this file's content in "
+            f"{PASSPHRASE_VARIABLE}, and make the key anew",
+        )
     line = content.removesuffix(b"\n").removesuffix(b"\r")
     try:
         return Passphrase.from_text(line.decode())

@@ -359,6 +359,7 @@ def toml_faults(fault: str, good: bytes) -> dict[str, bytes]:
         "malformed": {
             "nothing": b"",
             "not UTF-8": b"\xff" + good,
+            "a byte order mark": b"\xef\xbb\xbf" + good,
             "no TOML": b"member",
             "a number for a name": good.replace(b'"mainland-bank"', b"1", 1),
             "a port past the last": good.replace(b"port = ", b"port = 9", 1),

@@ -220,6 +220,12 @@ def test_loose_json_is_refused(text: str | bytes) -> None:
         parse_json(text)
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"\xfe\xff\0{\0}"])
+def test_a_byte_order_mark_is_refused_with_what_to_do(content: bytes) -> None:
+    with pytest.raises(EncodingError, match="save the file as UTF-8 without a byte-order mark"):
+        parse_json(content)
+
+
 def test_json_is_as_large_as_its_limit_and_no_larger() -> None:
     assert parse_json("[1]", size_max=3) == [1]
     with pytest.raises(EncodingError, match="at most 2 bytes"):

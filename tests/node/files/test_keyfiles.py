@@ -290,6 +290,18 @@ def test_a_source_that_is_there_but_wrong_is_an_error_not_a_reason_to_try_the_ne
         resolve(None, {PASSPHRASE_VARIABLE: ""}, "y")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_passphrase(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "passphrase"
+    file.touch(mode=0o600)
+    file.write_bytes("correct horse battery\n".encode(encoding))
+    with pytest.raises(KeyFileError, match="save the file") as caught:
+        resolve_passphrase(purpose="bank.key", passphrase_file=file, environment={}, prompt=None)
+    assert caught.value.where == f"{file}" or f"{file}" in f"{caught.value}"
+    file.write_bytes(b"correct horse battery\n")
+    assert resolve_passphrase(purpose="bank.key", passphrase_file=file, environment={}, prompt=None)
+
+
 def test_a_passphrase_file_must_be_private(tmp_path: Path) -> None:
     file = write_private(tmp_path / "passphrase", b"secret\n", 0o644)
     with pytest.raises(KeyFileError, match=f"chmod 600 {file}"):

@@ -459,3 +459,10 @@ def test_a_file_that_nobody_can_fetch_is_refused_with_where_it_comes_from(
     (home.path / name).unlink()
     with pytest.raises(ConfigError, match=cure):
         Home.open(home.path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_refused_with_what_to_do(encoding: str) -> None:
+    assert parse_table(b"a = 1\n", "node.toml")
+    with pytest.raises(ConfigError, match="save the file as UTF-8 without a byte-order mark"):
+        parse_table("a = 1\n".encode(encoding), "node.toml")
