@@ -31,7 +31,7 @@ from cli.roots import (
     shown_json,
     shown_rows,
 )
-from cli.times import now_ms, show_time, to_moment
+from cli.times import now_ms, show_duration, show_time, to_moment
 from cli.whoasks import who_rows
 from ledger.encoding.records import Json, to_json
 from ledger.errors import LedgerError
@@ -90,6 +90,12 @@ consent.add_command(receipt)
     help="Your trusted root: proofs start at its newest pin.  [default: genesis]",
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the recipient, who signs.")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="A node's API, to ask how long a consent may be; may be repeated.  [default: what genesis says]",
+)
 @click.option("--out", type=FILE, required=True, help="Where to write the request.")
 @passphrase_option
 @json_option
@@ -101,6 +107,7 @@ def request(
     uses: int,
     trust_path: Path | None,
     home_path: Path,
+    urls: tuple[str, ...],
     out: Path,
     passphrase_file: Path | None,
     as_json: bool,
@@ -124,10 +131,7 @@ def request(
             cure="Use trust.json and home of one network.",
             code="wrong-chain",
         )
-    if until <= now_ms():
-        raise wrong_usage(
-            "--until", expected="a time to come", found=show_time(until), cure="Name a later date."
-        )
+    _check_until(until, _duration_max(urls, trust))
     body = _request_body(
         trust,
         load_scenarios(scenarios_directory()),
@@ -415,6 +419,37 @@ def _request_body(
         uses=uses,
         pin=trust.newest_pin(now_ms()),
     )
+
+
+def _duration_max(urls: tuple[str, ...], trust: TrustedRoot) -> int:
+    """Return how long a consent may be, in milliseconds: as proven now, or as it was at genesis."""
+    if not urls:
+        return trust.genesis.content.parameters.consent_duration_max_ms
+
+    async def ask() -> int:
+        from cli.nodes import connect_ledger
+
+        async with connect_ledger(urls, trust) as ledger:
+            return (await ledger.parameters()).value.consent_duration_max_ms
+
+    return asyncio.run(ask())
+
+
+def _check_until(until_ms: int, duration_max_ms: int) -> None:
+    present_ms = now_ms()
+    if until_ms <= present_ms:
+        raise wrong_usage(
+            "--until", expected="a time to come", found=show_time(until_ms), cure="Name a later date."
+        )
+    latest_ms = present_ms + duration_max_ms
+    if until_ms > latest_ms:
+        raise wrong_usage(
+            "--until",
+            expected=f"at the latest {show_time(latest_ms)}: this network allows consents of "
+            f"{show_duration(duration_max_ms)}",
+            found=show_time(until_ms),
+            cure="Name an earlier date. If governors changed this limit since genesis, give --url to ask for it.",
+        )
 
 
 def _side(genesis: Genesis, member: str, where: str) -> str:

@@ -3,7 +3,7 @@
 Rule 1: refreshing sends identifiers, commitment and consent only: no document, no opening, no content hash.
 Rule 2: a fresh consent key for every consent; the keys never leave the wallet.
 Rule 3: who asks is the member that the request names, as the ledger holds it now; the request bears its signature. Both
-are known before anything is signed.
+are known before anything is signed. What the ledger would refuse as too long or over is refused then, too.
 Rule 4: a consent is given when it is shown to stand, withdrawn when it is shown to have ended.
 Rule 5: evidence takes the place of older evidence alone.
 """
@@ -34,6 +34,7 @@ from node.client.client import Client, Result
 from node.client.ledgerclient import LedgerClient
 from node.client.wallet import Wallet
 from node.consent.receipts import Consenting, ReceiptTexts, compose_receipt
+from node.localtime import show_time
 
 SUBMIT_WITHIN_MS: Final = 600_000
 
@@ -127,7 +128,8 @@ async def who_asks(ledger: LedgerClient, request: Request, *, now_ms: int) -> Wh
             found="none by this key: the request is forged, or older than this key",
             cure="Agree to nothing. Ask the bank, by a way that you know, for a new request.",
         ) from error
-    _check_answerable(body, recipient.value, now_ms)
+    limits = (await ledger.parameters()).value
+    _check_answerable(body, recipient.value, now_ms, limits.consent_duration_max_ms)
     return WhoAsks(recipient, await ledger.member(body.issuer))
 
 
@@ -153,7 +155,7 @@ def _sign_consent(
     return consent
 
 
-def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None:
+def _check_answerable(body: RequestBody, recipient: Member, now_ms: int, duration_max_ms: int) -> None:
     where = f"recipient {recipient.id}"
     if RECIPIENT not in recipient.roles:
         raise RequestRefused(
@@ -168,8 +170,18 @@ def _check_answerable(body: RequestBody, recipient: Member, now_ms: int) -> None
         raise RequestRefused(
             code="consent-period",
             where="request until_ms",
-            expected=f"after {now_ms}",
-            found=f"{body.until_ms}",
+            expected=f"a time after now, {show_time(now_ms)}",
+            found=f"{show_time(body.until_ms)}, which is over",
+            cure="Ask the bank for a new request; where that time is still to come, set this device's clock.",
+        )
+    latest_ms = now_ms + duration_max_ms
+    if body.until_ms > latest_ms:
+        raise RequestRefused(
+            code="consent-period",
+            where="request until_ms",
+            expected=f"at the latest {show_time(latest_ms)}: this network allows no longer consent",
+            found=show_time(body.until_ms),
+            cure="Nothing was signed. Ask the bank for a new request with an earlier end.",
         )
 
 

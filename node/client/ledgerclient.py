@@ -20,11 +20,13 @@ from ledger.errors import LedgerError
 from ledger.proofs import Evidence, EvidenceRequest, require_leaf, verify_leaf
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import (
+    PARAMETERS_KEY,
     Anchor,
     Consent,
     Leaf,
     Member,
     Node,
+    Parameters,
     anchor_key,
     consent_key,
     member_key,
@@ -179,6 +181,14 @@ class LedgerClient:
         """Return a member's record as it stands now. Raises RefusedByNode where none has this id, and as `find`."""
         what = f"member {member}"
         answer = await self.current(Member, member_key(member), what=what)
+        if answer.value is None:
+            raise _unknown(what)
+        return _present(answer)
+
+    async def parameters(self) -> Answer[Parameters]:
+        """Return the limits that bind every block now. Raises as `find`."""
+        what = "the limits of the network"
+        answer = await self.current(Parameters, PARAMETERS_KEY, what=what)
         if answer.value is None:
             raise _unknown(what)
         return _present(answer)

@@ -15,7 +15,7 @@ import pytest
 from cli.exits import FINE, NO, UNREACHABLE, USAGE, CommandError
 from cli.manifest import read_manifest
 from cli.program import COMMANDS, program, run
-from cli.times import DURATION_MAX_MS, parse_duration, parse_time, show_duration, show_time
+from cli.times import DURATION_MAX_MS, now_ms, parse_duration, parse_time, show_duration, show_time
 from ledger.presentation import REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_SIZE_MAX
 from ledger.rules.state import consent_key
@@ -25,7 +25,7 @@ from node.home.home import format_genesis
 from node.storage.leveldb import plyvel
 from tests.attacks.forge import honest_from_checkpoint
 from tests.support.clocked import luohu_at
-from tests.support.consortium import LATER_MS
+from tests.support.consortium import DAY_MS, LATER_MS
 from tests.support.sources import ROOT
 from tests.support.story import Story, make_request, tell
 
@@ -522,15 +522,22 @@ def test_a_new_network_has_trust_genesis_and_a_home_for_each_member(
         *("consent", "request", "--issuer", "hk-bureau", "--schema", "hk.credit-report"),
         *("--purpose", "consumer-credit.loan", "--home", str(network / "mainland-bank"), "--out", out),
     ]
+    day = show_time(now_ms() + 300 * DAY_MS)[:10]
     assert run([*bank, "--until", "2020-01-01"]) == USAGE
-    assert run([*bank, "--until", "2099-12-31", "--uses", "0"]) == USAGE
-    assert run([*bank, "--until", "2099-12-31", "--purpose", "marketing"]) == USAGE
-    assert run([*bank, "--until", "2099-12-31", "--issuer", "nobody"]) == USAGE
+    capsys.readouterr()
+    assert run([*bank, "--until", show_time(now_ms() + 4 * 366 * DAY_MS)[:10]]) == USAGE
+    said = capsys.readouterr().err
+    assert "at the latest 20" in said and "consents of 366 d" in said and "give --url" in said
+    assert run([*bank, "--until", day, "--uses", "0"]) == USAGE
+    assert run([*bank, "--until", day, "--purpose", "marketing"]) == USAGE
+    assert run([*bank, "--until", day, "--issuer", "nobody"]) == USAGE
     assert not Path(out).exists()
-    assert run([*bank, "--until", "2099-12-31", "--uses", "3"]) == FINE
+    # The same --out again: nothing was left behind, and a request may be made anew.
+    assert run([*bank, "--until", day]) == FINE
+    assert run([*bank, "--until", day, "--uses", "3"]) == FINE
     body = Request.decode(Path(out).read_bytes()).decoded()
     assert (body.direction, body.uses, body.recipient) == ("HK-CN", 3, "mainland-bank")
-    assert body.until_ms == parse_time("2099-12-31")
+    assert body.until_ms == parse_time(day)
 
 
 def test_an_audit_wants_one_source_and_one_that_exists(desk: Desk, tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ from cli import consent, disclose
 from cli.exits import FINE, NO, USAGE
 from cli.program import program, run
 from cli.serve import serve
+from cli.times import now_ms, show_time
 from node.network.tls import encode_certificate_pem, make_identity
 from tests.support.command_runner import Ended, run_all
 from tests.support.consortium import REPORT
-from tests.support.office import BANK, ISSUER, PASSPHRASE, Office, open_office
+from tests.support.office import BANK, DAY_MS, ISSUER, PASSPHRASE, Office, open_office
 
 pytestmark = pytest.mark.slow
 
@@ -159,7 +160,7 @@ CALLS: dict[str, list[str]] = {
             "--purpose",
             "consumer-credit.loan",
             "--until",
-            "2099-12-31",
+            show_time(now_ms() + 300 * DAY_MS)[:10],
         ),
         *("--home", "{home_path}", "--out", "{out}"),
     ],

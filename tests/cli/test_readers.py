@@ -24,6 +24,7 @@ import pytest
 from cli.exits import NO, USAGE, CommandError
 from cli.manifest import MANIFEST_SIZE_MAX, read_manifest
 from cli.program import run
+from cli.times import now_ms, show_time
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
@@ -49,6 +50,7 @@ from node.home.home import Home
 from tests.support.consortium import (
     LATER_MS,
     MINUTE_MS,
+    PARAMETERS,
     key_of,
     make_anchor,
     make_genesis,
@@ -258,9 +260,11 @@ VERIFY = "verify {f}/report.pdf --proof {f}/report.pdf.proof --trust {f}/trust.j
 PRESENT = "proof present {f}/report.pdf.proof --request {f}/request --consent {f}/consent --wallet {f}/wallet"
 RECORD = "record {f}/report.pdf.proof --request {f}/request --outcome verified --home {home} --url {url}"
 GRANT = "consent grant --request {f}/request --wallet {f}/wallet --url {url} --out {f}/new --yes"
+# Within what the network allows from now on, whenever that is.
+UNTIL = show_time(now_ms() + 300 * DAY_MS)[:10]
 ASK = (
     "consent request --issuer hk-bureau --schema hk.credit-report --purpose consumer-credit.loan "
-    "--until 2099-12-31 --home {home} --out {f}/new"
+    f"--until {UNTIL} --home {{home}} --out {{f}}/new"
 )
 
 
@@ -751,6 +755,8 @@ def test_a_request_that_no_consent_can_answer_is_refused_before_a_key_is_made(
     monkeypatch.setattr("cli.consent.now_ms", later(office, 0))
     assert grant_refusal(office, capsys, chain_id=OTHER_CHAIN) == (NO, "wrong-chain")
     assert grant_refusal(office, capsys, until_ms=office.now_ms) == (NO, "consent-period")
+    too_long = office.now_ms + PARAMETERS.consent_duration_max_ms + DAY_MS
+    assert grant_refusal(office, capsys, until_ms=too_long) == (NO, "consent-period")
     assert grant_refusal(office, capsys, recipient="nobody") == (NO, "unknown")
     assert grant_refusal(office, capsys, recipient="auditor") == (NO, "forbidden-role")
     office.suspend(BANK)

@@ -25,12 +25,14 @@ from node.client.nodes import Nodes
 from node.errors import BadAnswer, RefusedByNode, Unproven, Unreachable
 from tests.support.consortium import (
     CHAIN_ID,
+    PARAMETERS,
     START_MS,
     hash_of,
     key_of,
     make_content,
     make_genesis,
     make_transaction,
+    member_key_of,
 )
 from tests.support.lying_relay import Lie, lying, say_ended, say_unknown, throw_away
 from tests.support.memory_node import MemoryNode, serve
@@ -356,6 +358,25 @@ def test_who_asks_is_known_before_anything_is_signed() -> None:
     forged = Request(request.body, key_of("a liar").sign("luohu/request/1", request.body))
     with pytest.raises(RequestRefused, match="forged, or older than this key"):
         ask(lambda ledger: who_asks(ledger, forged, now_ms=START_MS), town.node)
+
+
+def test_a_request_that_asks_for_too_long_is_refused_in_dates_before_anything_is_signed() -> None:
+    town = make_town()
+    limit_ms = PARAMETERS.consent_duration_max_ms
+    body = town.consent.request.decoded()
+
+    def who(until_ms: int) -> None:
+        request = Request.sign(replace(body, until_ms=until_ms), member_key_of(BANK))
+        ask(lambda ledger: who_asks(ledger, request, now_ms=START_MS), town.node)
+
+    who(START_MS + limit_ms)
+    with pytest.raises(RequestRefused, match=r"at the latest 20\d\d-") as caught:
+        who(START_MS + limit_ms + 1)
+    assert (caught.value.code, f"{START_MS}" in f"{caught.value}") == ("consent-period", False)
+    assert caught.value.cure is not None and "Ask the bank for a new request" in caught.value.cure
+    with pytest.raises(RequestRefused, match="which is over") as caught:
+        who(START_MS)
+    assert caught.value.cure is not None and "set this device's clock" in caught.value.cure
 
 
 def test_the_errors_rank_by_how_much_they_say() -> None:
