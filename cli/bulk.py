@@ -27,7 +27,7 @@ from cli.journal import Journal, load_key
 from cli.listedfiles import ListedFiles
 from cli.output import Progress, warn
 from cli.spreadsheets import FILE_COLUMN, Column, table_refused
-from cli.times import iso_time, parse_duration
+from cli.times import in_words, iso_time, parse_duration
 from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json, pack
 from ledger.proofs import PROOF_SUFFIX
@@ -66,6 +66,9 @@ ANSWER_COLUMNS: Final = (
 _ROW: Final = COLUMNS.index("row")
 _VERDICT: Final = COLUMNS.index("verdict")
 _CODE: Final = COLUMNS.index("code")
+_WHERE: Final = COLUMNS.index("where")
+_EXPECTED: Final = COLUMNS.index("expected")
+_FOUND: Final = COLUMNS.index("found")
 _TIMES: Final = tuple(COLUMNS.index(name) for name in TIME_COLUMNS)
 _NONCE: Final = COLUMNS.index("presented.nonce")
 _COMMITMENT: Final = COLUMNS.index("integrity.commitment")
@@ -234,6 +237,8 @@ def _write_answers(kept: Journal, out: Path, resumed_count: int, *, for_excel: b
                 first_row = first_rows.setdefault((cells[_NONCE], cells[_COMMITMENT]), cells[_ROW])
             is_repeat = first_row not in ("", cells[_ROW])
             repeated_count += is_repeat
+            for place in (_EXPECTED, _FOUND):
+                cells[place] = in_words(cells[place], code=cells[_CODE], where=cells[_WHERE])
             times = [iso_time(int(cells[place])) if cells[place] else "" for place in _TIMES]
             yield [*cells, *times, first_row if is_repeat else ""]
         # Once more, before the file takes its name: the answers took their time.

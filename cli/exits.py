@@ -4,6 +4,7 @@ Rule 1: 0 is fine; 1 means that the answer is no; 2 that the call, a path, a tru
 is wrong; 3 that a node cannot be reached, is not ready or does not show what it says. An interruption ends with
 130, as in any shell.
 Rule 2: every error says what was expected, what was found and what to do about it. None is a traceback.
+What a node says to programs, its routes and fields, is said as whoever gave the command can do it.
 Rule 3: bytes from outside that are refused are an answer (1); the user's own set-up that is refused is 2.
 """
 
@@ -30,6 +31,14 @@ _CURES: Final = {
     "genesis": "Fetch genesis.json again from the network operator.",
     "wrong-chain": "Use files, homes and nodes of one network only.",
 }
+# What a node says to programs, as whoever gave a command can do it.
+_CURES_OF_REFUSALS: Final = {
+    "expired": "Give the command again: it signs anew. Refused again, this computer's clock is behind: set it.",
+    "beyond-horizon": "Set this computer's clock, which is ahead of the network's; then give the command again.",
+    "wrong-chain": "Use files, homes and nodes of one network only.",
+    "consent-period": "Ask the bank for a new request with another end.",
+}
+_FOR_PROGRAMS: Final = ("/v1/", "_ms")
 _CURE_OTHERWISE: Final = "Correct what was found and try again; `--help` on the command shows an example."
 
 
@@ -102,6 +111,14 @@ def _of_error(exit_code: int, error: LuohuError, cure: str | None = None) -> Com
     )
 
 
+def _cure_of_refusal(error: RefusedByNode) -> str | None:
+    """Return a cure in place of what a node says to programs; None where its own is one for people."""
+    known = _CURES_OF_REFUSALS.get(error.code)
+    if known is None and any(each in f"{error.cure}" for each in _FOR_PROGRAMS):
+        known = _CURES.get(error.code, _CURE_OTHERWISE)
+    return known
+
+
 @contextmanager
 def own_configuration(cure: str | None = None) -> Iterator[None]:
     """Turn a refusal of the rules inside into a wrong configuration (exit code 2)."""
@@ -118,7 +135,9 @@ def explain(error: Exception) -> CommandError:
             return error
         case Unreachable() | BadAnswer() | NotReady():
             return _of_error(UNREACHABLE, error)
-        case LedgerError() | RefusedByNode():
+        case RefusedByNode():
+            return _of_error(NO, error, _cure_of_refusal(error))
+        case LedgerError():
             return _of_error(NO, error)
         case SetupError() | UnfitEnvironment():
             return _of_error(USAGE, error)

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import click
 
 from cli.exits import CommandError
+from cli.times import in_words
 from ledger.encoding.records import Json
 from node.visibletext import ascii_json, visible
 
@@ -53,7 +54,10 @@ def print_error(error: CommandError, *, as_json: bool) -> None:
         print_answer(as_json=True, value={"error": content}, lines=())
         return
     tell([f"luohu: {error.where} [{error.code}]"])
-    told = (("expected", error.expected), ("found", error.found), ("cure", error.cure))
+    expected, found = (
+        in_words(text, code=error.code, where=error.where) for text in (error.expected, error.found)
+    )
+    told = (("expected", expected), ("found", found), ("cure", error.cure))
     tell(f"  {name + ':':<10}{text}" for name, text in told)
 
 

@@ -19,7 +19,7 @@ from cli.bulk import BulkQuestion, BulkSummary, summary_json, verify_manifest
 from cli.exits import NO, refused, unreadable, wrong_usage
 from cli.files import FILE, read_request, read_trusted_root, refuse_existing
 from cli.output import fields, json_option, print_answer
-from cli.times import now_ms, show_duration, show_time, to_duration, to_moment
+from cli.times import in_words, now_ms, show_duration, show_time, to_duration, to_moment
 from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
@@ -349,8 +349,8 @@ def print_refusal(
         *([] if file is None else file.rows()),
         ("step", error.step),
         ("where", error.where),
-        ("expected", error.expected),
-        ("found", error.found),
+        ("expected", in_words(error.expected, code=error.code, where=error.where)),
+        ("found", in_words(error.found, code=error.code, where=error.where)),
         ("en", f"{meaning.en} {next_step.en}"),
         ("zh-Hans", meaning.zh_hans + next_step.zh_hans),
         ("zh-Hant", meaning.zh_hant + next_step.zh_hant),

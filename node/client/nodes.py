@@ -77,7 +77,7 @@ class Nodes:
         if refused is not None:
             raise refused
         assert failed is not None, "every node was asked"
-        cure = f"It is tried again; the last node asked: {failed.cure}"
+        cure = f"Nothing is lost: the same again, later, is right. The last node asked says: {failed.cure}"
         raise Unreachable(
             code=failed.code, where=failed.where, expected=failed.expected, found=failed.found, cure=cure
         ) from failed

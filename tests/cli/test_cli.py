@@ -1,6 +1,7 @@
 """Claims about the command `luohu`: its names, its exit codes, and that it says why."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -199,6 +200,21 @@ def test_a_refusal_names_code_and_step_in_three_languages(
     assert run(desk.arguments("--request", desk.path("request"), "--json")) == NO
     value = json.loads(capsys.readouterr().out)
     assert (value["verdict"], value["code"], value["step"]) == ("refused", "document-altered", "document")
+
+
+def test_a_clerk_reads_durations_and_programs_milliseconds(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = show_time(desk.story.now_ms + 2 * 3_600_000).removesuffix(" UTC+8")
+    arguments = desk.arguments("--request", desk.path("request"), "--max-age", "1s")
+    arguments[arguments.index("--at") + 1] = later
+    assert run(arguments) == NO
+    shown = capsys.readouterr().out
+    assert shown.startswith("REFUSED: stale-proof\n") and "at most 1 s" in shown and "found     2 h" in shown
+    assert not re.search(r"[0-9] ms|[0-9]{13}", shown)
+    assert "if a fresh one is too old as well, check this computer's clock" in shown
+    assert run([*arguments, "--json"]) == NO
+    assert json.loads(capsys.readouterr().out)["expected"] == "at most 1000 ms"
 
 
 @pytest.mark.parametrize(
