@@ -10,8 +10,9 @@ from typing import Final
 
 from node.logform import guard_unset_log
 
-EXTRA: Final = "luohu-ledger[node]"
-RECIPIENT_EXTRA: Final = "luohu-ledger[recipient]"
+# Of the sources or the wheel: no package index has Luohu, and what has its name there is not ours.
+EXTRA: Final = ".[node]"
+RECIPIENT_EXTRA: Final = ".[recipient]"
 # Packages that come with the extras, by the name they are imported under.
 _OF_RECIPIENT: Final = frozenset({"click", "aiohttp"})
 _PACKAGES: Final = _OF_RECIPIENT | {"plyvel", "plyvel_next", "prometheus_client"}
@@ -38,7 +39,8 @@ def main() -> None:
         smaller = f", or '{RECIPIENT_EXTRA}' to verify documents alone" if package in _OF_RECIPIENT else ""
         sys.stderr.write(
             f"luohu: this command\n  expected: the package {package}\n  found:    an installation without it\n"
-            f"  cure:     python -m pip install '{EXTRA}'{smaller}\n"
+            f"  cure:     python -m pip install '{EXTRA}'{smaller}; in the folder of Luohu's sources, or with the\n"
+            "            path of its wheel in place of the dot\n"
         )
         code = 2
     sys.exit(code)

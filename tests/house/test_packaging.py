@@ -104,8 +104,8 @@ def check_installation(python: list[str], environment: dict[str, str], folder: P
         check=False,
     )
     assert done.returncode == 2
-    assert "or 'luohu-ledger[recipient]' to verify documents alone" in done.stderr
-    assert "python -m pip install 'luohu-ledger[node]'" in done.stderr and "Traceback" not in done.stderr
+    assert "or '.[recipient]' to verify documents alone" in done.stderr
+    assert "python -m pip install '.[node]'" in done.stderr and "Traceback" not in done.stderr
 
 
 def install_into(folder: Path, python: str, requirement: str) -> str:
