@@ -5,8 +5,8 @@ Bytes of GBK and of Big5 are alike; so both are refused, with the line, both rea
 Rule 2: the separator is one for the whole file: what a first line `sep=;` names; otherwise `,` where the first row has
 one, else `;`, else a tab. A first row that names columns decides by itself. With `;` and tabs all rows have as many
 cells, as spreadsheets write them.
-Rule 3: a first row is a header where it names at least two columns, or nothing but one. It says in which order the
-columns stand. One that names a column twice, or an unknown one beside known ones, is refused.
+Rule 3: a first row is a header where it names the first column, and another or nothing else. It says in which order
+the columns stand. One that names a column twice, or an unknown one beside known ones, is refused.
 Rule 4: a row without any text is none. Empty cells behind the last column are none.
 Rule 5: a refusal names the line, as an editor counts them, on which the row ends: a cell in quotes may have several.
 """
@@ -134,14 +134,16 @@ def _declared_separator(text: str) -> tuple[str | None, str]:
 
 
 def _find_separator(text: str, columns: Sequence[Column]) -> str:
-    possible = []
+    possible: list[str] = []
+    quoted: list[str] = []
     for separator in SEPARATORS:
         cells = _first_row(text, separator)
         if len(cells) > 1:
             if _is_header(cells, columns):
                 return separator
-            possible.append(separator)
-    return possible[0] if possible else SEPARATORS[0]
+            # No spreadsheet leaves a quotation mark inside a cell: it is a sign that cells begin elsewhere.
+            (quoted if any('"' in cell for cell in cells) else possible).append(separator)
+    return [*possible, *quoted, SEPARATORS[0]][0]
 
 
 def _first_row(text: str, separator: str) -> list[str]:
@@ -187,7 +189,8 @@ def _named(cell: str, columns: Sequence[Column]) -> int | None:
 def _is_header(cells: Sequence[str], columns: Sequence[Column]) -> bool:
     named = [_named(cell, columns) for cell in cells if cell]
     known = {place for place in named if place is not None}
-    return len(known) > 1 or (len(named) == 1 and known == {0})
+    # `bundle` is a cell too, and files are called `proof` and `request`: without the first column there is no header.
+    return 0 in known and (len(known) > 1 or len(named) == 1)
 
 
 def _header(path: Path, line: int, cells: list[str], columns: Sequence[Column]) -> list[int] | None:
@@ -202,8 +205,6 @@ def _header(path: Path, line: int, cells: list[str], columns: Sequence[Column]) 
             raise table_refused(where, f"a header of these columns: {names}", cell[:SHOWN_SIZE_MAX])
         if place >= 0 and placed.count(place) > 1:
             raise table_refused(where, f"each column once: {names}", f"{columns[place].name} twice")
-    if 0 not in placed:
-        raise table_refused(where, f"a header with the column {columns[0].name}", ", ".join(cells))
     # It must not pass over a document that is called as a column is.
     if sum(map(bool, cells)) == 1 and os.path.lexists(path.parent / max(cells)):
         expected = "a header, or the name of a file"

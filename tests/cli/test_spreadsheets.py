@@ -112,12 +112,21 @@ def test_a_header_says_in_which_order_the_columns_stand() -> None:
     [
         ("file,proof,customer", "customer"),
         ("file,proof,文件", "file twice"),
-        ("proof,request", "proof, request"),
     ],
 )
 def test_a_header_that_is_not_certain_is_refused(header: str, found: str) -> None:
     error = refusal_of(f"\n{header}\na.pdf,b,c\n", MANIFEST_COLUMNS)
     assert (error.where, error.found) == ("in.csv line 2", found)
+
+
+@pytest.mark.parametrize("row", ["both.pdf,,request,,bundle", "a.pdf,proof,request", "proof,request,request"])
+def test_a_row_that_names_files_as_columns_are_called_is_no_header(row: str) -> None:
+    assert rows_of(f"{row}\n", MANIFEST_COLUMNS) == [(1, row.split(","))]
+
+
+def test_a_quoted_cell_shows_where_cells_begin() -> None:
+    assert rows_of('a.pdf;;"r, x"\n', MANIFEST_COLUMNS) == [(1, ["a.pdf", "", "r, x"])]
+    assert rows_of('a.pdf,,"r; x"\n', MANIFEST_COLUMNS) == [(1, ["a.pdf", "", "r; x"])]
 
 
 def test_a_cell_without_a_name_is_refused() -> None:
