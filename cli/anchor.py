@@ -16,7 +16,7 @@ from typing import Final
 
 import click
 
-from cli.exits import unreadable, wrong_usage
+from cli.exits import NO, CommandError, unreadable, wrong_usage
 from cli.files import FILE, read_proof
 from cli.homes import SigningMember, open_member
 from cli.manifest import ManifestRow, read_manifest
@@ -35,7 +35,7 @@ from ledger.trust import TrustedRoot
 from node.client.answers import Answer
 from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox, Settled
-from node.client.issuing.register import REGISTER, Register
+from node.client.issuing.register import REGISTER, Issued, Register
 from node.client.nodes import Nodes
 from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
@@ -98,6 +98,8 @@ def anchor(
     member = open_member(home_path, passphrase_file)
     root = root_of_home(trust_path, member.home.genesis)
     settled = asyncio.run(_anchor(rows, schema, member, root, urls))
+    if settled.refused:
+        raise _refused(settled.refused[0], len(settled.refused))
     new = {issued.proof_path for issued in settled.delivered}
     proofs = [proof_path_of(row.file) for row in rows]
     anchors: list[Json] = [
@@ -190,6 +192,20 @@ def revoke(
     )
 
 
+def _refused(first: Issued, count: int) -> CommandError:
+    assert first.refusal is not None, "it was refused"
+    name = f"document {first.id}" if first.proof_path is None else f"{first.proof_path}"
+    others = f", and {count - 1} more" if count > 1 else ""
+    return CommandError(
+        exit_code=NO,
+        code=first.refusal.code,
+        where=name,
+        expected="a document that the ledger anchors and proves",
+        found=f"{first.refusal.found}{others}",
+        cure="Correct it. Everything else went on; what is refused stays in the register and stops nothing.",
+    )
+
+
 def _documents(
     files: tuple[Path, ...], holder: str | None, manifest: Path | None, expires_ms: int | None
 ) -> tuple[ManifestRow, ...]:
@@ -245,9 +261,7 @@ async def _anchor(
             ]
             register.collect(new, now_ms=now_ms())
             after = await outbox.settle()
-    return Settled(
-        before.anchored + after.anchored, before.revoked + after.revoked, before.delivered + after.delivered
-    )
+    return before + after
 
 
 async def _revoke_document(

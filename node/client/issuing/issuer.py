@@ -18,7 +18,7 @@ from ledger.proofs import Proof
 from node.client.issuing.draft import Draft
 from node.client.issuing.outbox import Outbox
 from node.client.issuing.pendingproofs import PendingProofs
-from node.client.issuing.register import Batch, Due, Issued
+from node.client.issuing.register import Batch, Due, Issued, Refusal
 from node.client.issuing.waitingroom import WaitingRoom
 from node.clock import Clock
 from node.errors import RefusedByNode, Unreachable
@@ -169,6 +169,7 @@ class Issuer:
             await self._work.wait()
             self._work.clear()
             if await self._gather():
+                self._register.refuse_expired(self._clock.wall_ms())
                 await asyncio.to_thread(self._register.form_batches, self._pacing.documents_max)
             for batch in self._waiting_batches():
                 await self._try(batch.root, lambda batch=batch: self._outbox.anchor(batch))  # type: ignore[misc]
@@ -250,6 +251,9 @@ class Issuer:
         """Return a document whose proof can be had now. One that was refused is told so."""
         issued = self._register.document(identity)
         if issued.batch is None:
+            if issued.refusal is not None:
+                self._unwritable.add(identity)
+                self._pending.fail(identity, _refused_before(issued.refusal))
             return None
         if issued.height is None:
             self._refuse(issued, self._register.batch(issued.batch).root)
@@ -302,3 +306,13 @@ class Issuer:
 
     def _is_settled(self) -> bool:
         return self._room.is_empty and not self._due_revocations() and not self._unproven()
+
+
+def _refused_before(refusal: Refusal) -> RefusedByNode:
+    return RefusedByNode(
+        code=refusal.code,
+        where="document",
+        expected="one that can be anchored",
+        found=refusal.found,
+        cure="Correct what was found, then `luohu issued retry`; or issue another document.",
+    )

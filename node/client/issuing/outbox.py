@@ -5,8 +5,13 @@ certificate under the issuer's own trusted root shows it. A refusal to prove wha
 Rule 2: "already recorded" counts as success; a step that a crash cut short is done again.
 Rule 3: a signed transaction is sent again as it is while it may be recorded, and signed anew once it has expired.
 Rule 4: a correction is anchored before what it supersedes is revoked, so that the holder is never without a document.
+Rule 5: what is refused is named and left behind, and so is a proof that has no place to go: the rest goes on. A full
+disk ends the pass, since nothing else would fit either.
 """
 
+import asyncio
+import errno
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +29,7 @@ from ledger.verifier import Verifier
 from node.client.answers import Recorded
 from node.client.client import Client, Result
 from node.client.issuing.batchtree import LEAVES_MAX
-from node.client.issuing.register import Batch, Due, Issued, Register
+from node.client.issuing.register import Batch, Due, Issued, Refusal, Register
 from node.client.ledgerclient import FRESH_MS, LedgerClient
 from node.client.nodes import Nodes
 from node.client.submission import sign_operations, submit_once
@@ -36,6 +41,9 @@ NODE_CODES: Final = frozenset(
     {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
 )
 """Refusals of a proof that speak against the node that answered; any other is what the ledger says of the document."""
+PROOFS_AT_ONCE: Final = 64
+"""How many proofs are asked for together, written together and noted in one change of the register."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 PASSING_CODES: Final = frozenset({"issuer-suspended", "anchor-distrusted"})
 """Refusals that a reinstatement ends: under an older header they speak of a time that may have passed."""
 
@@ -46,11 +54,28 @@ class ShownRefusal(RefusedByNode):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What one pass brought about: batches anchored, documents revoked, proofs written."""
+    """What one pass brought about: batches anchored, documents revoked, proofs written; and what it left behind.
+
+    `refused` are documents as they stand now, with the reason. `unwritten` have a proof that could not be written where
+    it belongs; `unrevoked` a revocation that the ledger refused. Both are tried again by the next pass.
+    """
 
     anchored: tuple[Batch, ...]
     revoked: tuple[bytes, ...]
     delivered: tuple[Issued, ...]
+    refused: tuple[Issued, ...] = ()
+    unwritten: tuple[tuple[Issued, OSError], ...] = ()
+    unrevoked: tuple[tuple[Due, RefusedByNode], ...] = ()
+
+    def __add__(self, other: "Settled") -> "Settled":
+        return Settled(
+            self.anchored + other.anchored,
+            self.revoked + other.revoked,
+            self.delivered + other.delivered,
+            self.refused + other.refused,
+            self.unwritten + other.unwritten,
+            self.unrevoked + other.unrevoked,
+        )
 
 
 class Outbox:
@@ -78,17 +103,109 @@ class Outbox:
         self._files = files
         self._signed: dict[bytes, Transaction] = {}
 
-    async def settle(self, *, documents_max: int = LEAVES_MAX) -> Settled:
-        """Do everything that is to be done, once. Raises Unreachable or RefusedByNode, and OSError; repeat it then."""
-        self.register.form_batches(documents_max)
-        anchored = [await self.anchor(batch) for batch in self.register.waiting_batches()]
-        revoked = self.register.due_revocations()
-        for due in revoked:
-            await self.revoke(due)
-        delivered = [self.register.document(identity) for identity in self.register.undelivered_ids()]
-        for issued in delivered:
-            await self.deliver(issued)
-        return Settled(tuple(anchored), tuple(due.commitment for due in revoked), tuple(delivered))
+    async def settle(
+        self,
+        *,
+        documents_max: int = LEAVES_MAX,
+        only: Collection[int] | None = None,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> Settled:
+        """Do everything that is to be done, once, for the documents whose numbers are given, or for all.
+
+        What is refused is in the answer. `progress` is told how many proofs are written. Raises Unreachable, and
+        OSError where the disk is full; repeat it then.
+        """
+        submitted = await self.submit(documents_max=documents_max, only=only)
+        return submitted + await self.deliver_all(self.register.undelivered_ids(only=only), progress=progress)
+
+    async def submit(
+        self, *, documents_max: int = LEAVES_MAX, only: Collection[int] | None = None
+    ) -> Settled:
+        """Have documents anchored, and what they supersede revoked: `settle` without the proofs. Raises Unreachable."""
+        refused = self.register.refuse_expired(self._clock.wall_ms())
+        self.register.form_batches(documents_max, only=only)
+        anchored: list[Batch] = []
+        for batch in self.register.waiting_batches(only=only):
+            try:
+                anchored.append(await self.anchor(batch))
+            except RefusedByNode as error:
+                refused += self.register.refuse_batch(batch, Refusal(error.code, error.found))
+        revoked: list[bytes] = []
+        unrevoked: list[tuple[Due, RefusedByNode]] = []
+        for due in self.register.due_revocations(only=only):
+            try:
+                await self.revoke(due)
+            except RefusedByNode as error:
+                unrevoked.append((due, error))
+            else:
+                revoked.append(due.commitment)
+        return Settled(tuple(anchored), tuple(revoked), (), tuple(refused), (), tuple(unrevoked))
+
+    async def deliver_all(
+        self, ids: Sequence[int], *, progress: Callable[[int], None] = lambda _count: None
+    ) -> Settled:
+        """Write the proofs of anchored documents where they belong, PROOFS_AT_ONCE of them together.
+
+        Raises Unreachable once all were tried, and OSError where the disk is full.
+        """
+        settled = Settled((), (), ())
+        unreachable: Unreachable | None = None
+        for first in range(0, len(ids), PROOFS_AT_ONCE):
+            documents = [self.register.document(each) for each in ids[first : first + PROOFS_AT_ONCE]]
+            written, failed = await self._deliver_some(documents)
+            settled += written
+            progress(first + len(documents))
+            unreachable = unreachable or failed
+            if failed is not None and not (written.delivered or written.refused):
+                break
+        if unreachable is not None:
+            raise unreachable
+        return settled
+
+    async def _deliver_some(self, documents: Sequence[Issued]) -> tuple[Settled, Unreachable | None]:
+        proven = await asyncio.gather(*map(self._proof_or_error, documents))
+        refused = [
+            (each, found)
+            for each, found in zip(documents, proven, strict=True)
+            if isinstance(found, RefusedByNode)
+        ]
+        for issued, error in refused:
+            self.register.refuse(issued, Refusal(error.code, error.found))
+        proofs = [
+            (each, found) for each, found in zip(documents, proven, strict=True) if isinstance(found, Proof)
+        ]
+        written = await asyncio.gather(*(asyncio.to_thread(self._write, *each) for each in proofs))
+        delivered = [each for (each, _), error in zip(proofs, written, strict=True) if error is None]
+        self.register.mark_delivered(*delivered)
+        for failure in written:
+            if failure is not None and failure.errno in FULL:
+                raise failure
+        unwritten = [
+            (each, error) for (each, _), error in zip(proofs, written, strict=True) if error is not None
+        ]
+        settled = Settled(
+            (),
+            (),
+            tuple(delivered),
+            tuple(self.register.document(each.id) for each, _ in refused),
+            tuple(unwritten),
+        )
+        return settled, next((each for each in proven if isinstance(each, Unreachable)), None)
+
+    async def _proof_or_error(self, issued: Issued) -> Proof | RefusedByNode | Unreachable:
+        try:
+            return await self.prove(issued)
+        except (RefusedByNode, Unreachable) as error:
+            return error
+
+    def _write(self, issued: Issued, proof: Proof) -> OSError | None:
+        if issued.proof_path is None:
+            return None
+        try:
+            write_file(self._files, issued.proof_path, proof.encode(), mode=PRIVATE_MODE)
+        except OSError as error:
+            return error
+        return None
 
     async def anchor(self, batch: Batch) -> Batch:
         """Have a batch anchored, and return it with the height that was proven.
@@ -101,10 +218,20 @@ class Outbox:
         except RefusedByNode as error:
             has_expired = batch.expires_ms is not None and batch.expires_ms <= self._clock.wall_ms()
             if error.code != "expired" or has_expired:
-                raise
+                # It may be on the ledger all the same: recorded in time, and the answer was lost.
+                return await self._anchored_before(batch, error)
             self._signed.pop(batch.root, None)  # the transaction was too old, not the documents
             raise _not_yet(error) from error
-        height = await self._confirm(batch)
+        return self._note_anchored(batch, await self._confirm(batch))
+
+    async def _anchored_before(self, batch: Batch, refusal: RefusedByNode) -> Batch:
+        try:
+            height = await self._confirm(batch)
+        except ClientError:
+            raise refusal from None
+        return self._note_anchored(batch, height)
+
+    def _note_anchored(self, batch: Batch, height: int) -> Batch:
         self.register.mark_anchored(batch, height)
         self._signed.pop(batch.root, None)
         return self.register.batch(batch.id)
@@ -157,8 +284,8 @@ class Outbox:
         """
         try:
             proof = await self.prove(issued)
-        except RefusedByNode:
-            self.register.mark_delivered(issued)
+        except RefusedByNode as error:
+            self.register.refuse(issued, Refusal(error.code, error.found))
             raise
         if issued.proof_path is not None:
             write_file(self._files, issued.proof_path, proof.encode(), mode=PRIVATE_MODE)

@@ -5,18 +5,22 @@ Rule 2: every change is one transaction, on the disk when the call returns: a cr
 Rule 3: a reference names one standing document. The same draft again is that document; another one is refused.
 Rule 4: the leaves of a batch are in an order drawn by the system's random source.
 Rule 5: one process uses a register at a time; it is private to its owner (mode 0600).
-Rule 6: erasing takes reference, opening and proof path; commitment and place stay, so that the batch can be proven
-and the document revoked. Erased bytes are overwritten in the file.
+Rule 6: erasing takes reference, opening, content root and proof path; commitment and place stay, so that the batch can
+be proven and the document revoked. Erased bytes are overwritten in the file.
+Rule 7: what is refused or dropped has no place in a batch and waits for nobody: the rest goes on without it. It keeps
+its row, with the reason.
 """
 
+import json
 import secrets
 import sqlite3
 import stat
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +32,7 @@ from node.errors import SetupError
 from node.files.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
 
 REGISTER: Final = "issued.sqlite"
-VERSION: Final = 1
+VERSION: Final = 2
 OPENING_SIZE_MAX: Final = 1_024
 CACHE_KIB: Final = 65_536
 
@@ -45,8 +49,6 @@ CREATE TABLE documents (
     batch INTEGER REFERENCES batches DEFERRABLE INITIALLY DEFERRED, leaf INTEGER,
     supersedes INTEGER REFERENCES documents, is_superseded INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE UNIQUE INDEX standing ON documents (reference) WHERE reference IS NOT NULL AND NOT is_superseded;
-CREATE INDEX collected ON documents (schema, id) WHERE batch IS NULL;
 CREATE INDEX undelivered ON documents (batch) WHERE NOT is_delivered AND proof_path IS NOT NULL;
 CREATE INDEX leaves ON documents (batch, leaf);
 CREATE TABLE revocations (
@@ -55,9 +57,34 @@ CREATE TABLE revocations (
 ) STRICT;
 CREATE INDEX due ON revocations (commitment) WHERE NOT is_recorded;
 """
+_SCHEMA_2: Final = """
+ALTER TABLE documents ADD COLUMN content_root BLOB;
+ALTER TABLE documents ADD COLUMN refused_code TEXT;
+ALTER TABLE documents ADD COLUMN refused_found TEXT;
+ALTER TABLE documents ADD COLUMN is_dropped INTEGER NOT NULL DEFAULT 0;
+DROP INDEX IF EXISTS standing;
+DROP INDEX IF EXISTS collected;
+CREATE UNIQUE INDEX standing ON documents (reference)
+    WHERE reference IS NOT NULL AND NOT is_superseded AND NOT is_dropped;
+CREATE INDEX collected ON documents (schema, id) WHERE batch IS NULL AND refused_code IS NULL AND NOT is_dropped;
+CREATE INDEX refused ON documents (id) WHERE refused_code IS NOT NULL;
+CREATE INDEX contents ON documents (content_root) WHERE content_root IS NOT NULL
+"""
+"""What version 2 adds: which content a document has, and whether it was refused or dropped."""
+_COLLECTED: Final = "batch IS NULL AND refused_code IS NULL AND NOT is_dropped"
+_STATE: Final = (
+    "CASE WHEN coalesce(r.is_recorded, 0) THEN iif(d.is_superseded, 'corrected', 'revoked') "
+    "WHEN d.is_dropped THEN 'dropped' WHEN d.refused_code IS NOT NULL THEN 'refused' "
+    "WHEN d.batch IS NULL THEN 'collected' WHEN b.height IS NULL THEN 'submitted' "
+    "WHEN d.is_delivered THEN 'delivered' ELSE 'anchored' END"
+)
+_TABLES: Final = (
+    "FROM documents d LEFT JOIN batches b ON d.batch = b.id "
+    "LEFT JOIN revocations r ON d.commitment = r.commitment "
+)
 _DOCUMENT: Final = (
     "SELECT d.id, d.reference, d.commitment, d.opening, d.proof_path, d.is_delivered, d.batch, d.leaf, "
-    "d.supersedes, d.is_superseded, b.height FROM documents d LEFT JOIN batches b ON d.batch = b.id "
+    f"d.supersedes, d.is_superseded, b.height, d.refused_code, d.refused_found, {_STATE} {_TABLES}"
 )
 
 
@@ -67,6 +94,27 @@ class RegisterError(SetupError):
 
 class ReferenceTaken(RegisterError):
     """The reference names another document that stands."""
+
+
+class State(StrEnum):
+    """Where a document stands (docs/issuing.md, States)."""
+
+    COLLECTED = "collected"
+    SUBMITTED = "submitted"
+    ANCHORED = "anchored"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+    REVOKED = "revoked"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a document was refused: the code, and what was found."""
+
+    code: str
+    found: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +135,15 @@ class Issued:
     supersedes: int | None
     is_superseded: bool
     height: int | None
+    refusal: Refusal | None
+    state: State
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is still to be done for it, which nobody refused."""
+        return self.state in (State.COLLECTED, State.SUBMITTED) or (
+            self.state is State.ANCHORED and self.proof_path is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +232,7 @@ class Register:
 
     def find(self, reference: str) -> Issued | None:
         """Return the standing document of a reference."""
-        return self._document("WHERE d.reference = ? AND NOT d.is_superseded", reference)
+        return self._document("WHERE d.reference = ? AND NOT d.is_superseded AND NOT d.is_dropped", reference)
 
     def require(self, reference: str) -> Issued:
         """Return the standing document of a reference. Raises RegisterError."""
@@ -208,8 +265,8 @@ class Register:
             self.cut_log()  # where another program is in the way, nothing is erased yet
             with self.change():
                 changed = self._connection.execute(
-                    "UPDATE documents SET reference = NULL, opening = NULL, proof_path = NULL, is_delivered = 1 "
-                    "WHERE commitment = ? AND opening IS NOT NULL",
+                    "UPDATE documents SET reference = NULL, opening = NULL, proof_path = NULL, content_root = NULL, "
+                    "is_delivered = 1 WHERE commitment = ? AND opening IS NOT NULL",
                     (commitment,),
                 ).rowcount
             self.cut_log()
@@ -223,19 +280,124 @@ class Register:
             found, cure = "another program reading it", "end that program and erase again"
             raise RegisterError(where=self.path, expected="to be its only user", found=found, cure=cure)
 
-    def undelivered_ids(self) -> list[int]:
-        """Return the numbers of documents whose anchors are proven and whose proofs are not written yet."""
+    def find_content(self, content_root: bytes) -> list[Issued]:
+        """Return every document of a content, oldest first, whoever holds it and whatever became of it."""
+        return self._documents("WHERE d.content_root = ? ORDER BY d.id", content_root)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many documents are in each state that any is in."""
+        with self._turn:
+            rows = self._connection.execute(f"SELECT {_STATE} AS state, count(*) {_TABLES} GROUP BY state")
+            return {State(state): count for state, count in rows.fetchall()}
+
+    def newest(self, count_max: int, *, state: State | None = None) -> list[Issued]:
+        """Return up to `count_max` documents, of one state where one is given, newest first."""
+        where = "" if state is None else f"WHERE {_STATE} = ? "
+        values = (count_max,) if state is None else (f"{state}", count_max)
+        return self._documents(where + "ORDER BY d.id DESC LIMIT ?", *values)
+
+    def refused_ids(self) -> list[int]:
+        """Return the numbers of documents that were refused and not dropped since."""
         with self._turn:
             rows = self._connection.execute(
-                "SELECT d.id FROM documents d JOIN batches b ON d.batch = b.id "
-                "WHERE NOT d.is_delivered AND d.proof_path IS NOT NULL AND b.height IS NOT NULL ORDER BY d.id"
+                "SELECT id FROM documents WHERE refused_code IS NOT NULL AND NOT is_dropped ORDER BY id"
             ).fetchall()
         return [row[0] for row in rows]
 
-    def mark_delivered(self, document: Issued) -> None:
-        """Note that a document's proof is where it belongs."""
+    def undelivered_ids(self, *, only: Collection[int] | None = None) -> list[int]:
+        """Return the numbers of documents whose anchors are proven and whose proofs are not written yet."""
+        with self._turn:
+            rows = self._connection.execute(
+                "SELECT d.id FROM documents d JOIN batches b ON d.batch = b.id WHERE NOT d.is_delivered AND "
+                "d.refused_code IS NULL AND d.proof_path IS NOT NULL AND b.height IS NOT NULL ORDER BY d.id"
+            ).fetchall()
+        return [row[0] for row in rows if only is None or row[0] in only]
+
+    def mark_delivered(self, *documents: Issued) -> None:
+        """Note that documents' proofs are where they belong."""
         with self.change():
-            self._connection.execute("UPDATE documents SET is_delivered = 1 WHERE id = ?", (document.id,))
+            self._connection.executemany(
+                "UPDATE documents SET is_delivered = 1, refused_code = NULL, refused_found = NULL WHERE id = ?",
+                [(each.id,) for each in documents],
+            )
+
+    # -- what is refused --------------------------------------------------------------------------------
+
+    def refuse(self, document: Issued, refusal: Refusal) -> None:
+        """Note that a document's proof is refused: nobody tries it again unless told to (rule 7)."""
+        with self.change():
+            self._refuse("id = ?", refusal, document.id)
+
+    def refuse_batch(self, batch: Batch, refusal: Refusal) -> list[Issued]:
+        """Take a batch apart whose anchor is refused, and return its documents: each is refused on its own.
+
+        Those that were erased have nothing to prove, so they are dropped.
+        """
+        with self.change():
+            rows = self._connection.execute(
+                "SELECT id FROM documents WHERE batch = ? AND opening IS NOT NULL ORDER BY id", (batch.id,)
+            ).fetchall()
+            self._refuse("batch = ?", refusal, batch.id)
+            self._connection.execute(
+                "UPDATE documents SET is_dropped = opening IS NULL, batch = NULL, leaf = NULL WHERE batch = ?",
+                (batch.id,),
+            )
+            self._connection.execute("DELETE FROM batches WHERE id = ?", (batch.id,))
+            self._tree = None
+        return [self.document(row[0]) for row in rows]
+
+    def refuse_expired(self, now_ms: int) -> list[Issued]:
+        """Refuse the collected documents whose expiry has passed, and return them: no batch takes them."""
+        with self.change():
+            where = f"{_COLLECTED} AND expires_ms <= ?"
+            rows = self._connection.execute(
+                f"SELECT id FROM documents WHERE {where} ORDER BY id", (now_ms,)
+            ).fetchall()
+            if rows:
+                self._refuse(where, Refusal("expired", "an expiry that passed while it waited"), now_ms)
+        return [self.document(row[0]) for row in rows]
+
+    def readmit(self, documents: Sequence[Issued]) -> None:
+        """Let refused documents be tried again."""
+        with self.change():
+            self._connection.executemany(
+                "UPDATE documents SET refused_code = NULL, refused_found = NULL, is_delivered = 0 "
+                "WHERE id = ? AND refused_code IS NOT NULL AND NOT is_dropped",
+                [(each.id,) for each in documents],
+            )
+
+    def drop(self, documents: Sequence[Issued]) -> None:
+        """Take documents out of the queue, all or none. Raises RegisterError for one that may be on the ledger.
+
+        Where one was to correct another, the other stands again.
+        """
+        with self.change():
+            for each in documents:
+                self._drop(self.document(each.id))
+
+    def _drop(self, document: Issued) -> None:
+        if document.state is State.DROPPED:
+            return
+        if document.state not in (State.COLLECTED, State.REFUSED):
+            raise RegisterError(
+                where=f"document {document.id}",
+                expected="one that was collected or refused",
+                found=f"one that is {document.state}"
+                + ("" if document.height is None else f", anchored in block {document.height}"),
+                cure="revoke it: `luohu revoke --proof FILE.proof --reason withdrawn`",
+            )
+        self._connection.execute("UPDATE documents SET is_dropped = 1 WHERE id = ?", (document.id,))
+        if document.supersedes is not None:
+            self._connection.execute("DELETE FROM revocations WHERE after_document = ?", (document.id,))
+            self._connection.execute(
+                "UPDATE documents SET is_superseded = 0 WHERE id = ?", (document.supersedes,)
+            )
+
+    def _refuse(self, where: str, refusal: Refusal, *values: object) -> None:
+        self._connection.execute(
+            f"UPDATE documents SET refused_code = ?, refused_found = ? WHERE {where}",
+            (refusal.code, refusal.found, *values),
+        )
 
     # -- batches ----------------------------------------------------------------------------------------
 
@@ -243,24 +405,42 @@ class Register:
         """Return how many documents have no place in a batch."""
         with self._turn:
             return int(
-                self._connection.execute("SELECT count(*) FROM documents WHERE batch IS NULL").fetchone()[0]
+                self._connection.execute(f"SELECT count(*) FROM documents WHERE {_COLLECTED}").fetchone()[0]
             )
 
-    def form_batches(self, documents_max: int) -> list[Batch]:
-        """Give every collected document a leaf in a batch of its schema, in an order drawn by chance."""
+    def form_batches(self, documents_max: int, *, only: Collection[int] | None = None) -> list[Batch]:
+        """Give every collected document a leaf in a batch of its schema, in an order drawn by chance.
+
+        `only` are the numbers of those that are meant, where not all are.
+        """
         assert 1 <= documents_max <= LEAVES_MAX, "a batch has at most a million leaves"
         formed = []
-        while (batch := self._form(documents_max)) is not None:
+        chosen = None if only is None else json.dumps(sorted(only))
+        while (batch := self._form(documents_max, chosen)) is not None:
             formed.append(batch)
         return formed
 
-    def waiting_batches(self) -> list[Batch]:
-        """Return the batches whose anchors are not proven, oldest first."""
+    def waiting_batches(self, *, only: Collection[int] | None = None) -> list[Batch]:
+        """Return the batches whose anchors are not proven, oldest first; where `only` is given, those of documents."""
+        where, values = "height IS NULL", []
+        if only is not None:
+            where += " AND id IN (SELECT batch FROM documents WHERE id IN (SELECT value FROM json_each(?)))"
+            values = [json.dumps(sorted(only))]
         with self._turn:
             rows = self._connection.execute(
-                "SELECT id, root, schema, leaf_count, expires_ms, height FROM batches WHERE height IS NULL ORDER BY id"
+                f"SELECT id, root, schema, leaf_count, expires_ms, height FROM batches WHERE {where} ORDER BY id",
+                values,
             ).fetchall()
         return [Batch(*row) for row in rows]
+
+    def waiting_count(self) -> int:
+        """Return for how many documents something is still to be done that nobody refused."""
+        with self._turn:
+            unanchored = self._connection.execute(
+                "SELECT count(*) FROM documents d JOIN batches b ON d.batch = b.id "
+                "WHERE b.height IS NULL AND d.opening IS NOT NULL"
+            ).fetchone()[0]
+        return self.collected_count() + int(unanchored) + len(self.undelivered_ids())
 
     def batch(self, identity: int) -> Batch:
         """Return a batch by its number."""
@@ -304,15 +484,18 @@ class Register:
             ).fetchone()
         return Due(*row)
 
-    def due_revocations(self) -> list[Due]:
-        """Return the revocations to record now: those of corrections once the new document is anchored."""
+    def due_revocations(self, *, only: Collection[int] | None = None) -> list[Due]:
+        """Return the revocations to record now: those of corrections once the new document is anchored.
+
+        `only` are the numbers of the new documents that are meant, where not all are.
+        """
         with self._turn:
             rows = self._connection.execute(
-                "SELECT r.commitment, r.reason FROM revocations r LEFT JOIN documents d ON r.after_document = d.id "
-                "LEFT JOIN batches b ON d.batch = b.id WHERE NOT r.is_recorded "
-                "AND (r.after_document IS NULL OR b.height IS NOT NULL) ORDER BY r.rowid"
+                "SELECT r.commitment, r.reason, r.after_document FROM revocations r "
+                "LEFT JOIN documents d ON r.after_document = d.id LEFT JOIN batches b ON d.batch = b.id "
+                "WHERE NOT r.is_recorded AND (r.after_document IS NULL OR b.height IS NOT NULL) ORDER BY r.rowid"
             ).fetchall()
-        return [Due(*row) for row in rows]
+        return [Due(*row[:2]) for row in rows if only is None or row[2] in only]
 
     def is_revoked(self, commitment: bytes) -> bool:
         """Say whether this issuer's revocation of a document is recorded."""
@@ -349,8 +532,10 @@ class Register:
             if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
-                own = (VERSION, self.chain_id, self.issuer)
+                own = (1, self.chain_id, self.issuer)
                 self._connection.execute("INSERT INTO owner VALUES (?, ?, ?)", own)
+            if self._connection.execute("SELECT version FROM owner").fetchone() == (1,):
+                self._migrate()
             found = self._connection.execute("SELECT version, chain_id, issuer FROM owner").fetchone()
         if found != (VERSION, self.chain_id, self.issuer):
             expected = f"version {VERSION} of {self.issuer} on chain {self.chain_id.hex()}"
@@ -358,6 +543,18 @@ class Register:
             raise RegisterError(
                 where=self.path, expected=expected, found=shown, cure="name the issuer's own register"
             )
+
+    def _migrate(self) -> None:
+        """Make a register of version 1 one of version 2, in the transaction that is open."""
+        for statement in _SCHEMA_2.split(";"):
+            self._connection.execute(statement)
+        rows = self._connection.execute("SELECT id, opening FROM documents WHERE opening IS NOT NULL")
+        roots = (
+            (unpack(Opening, opening, size_max=OPENING_SIZE_MAX).content_root, identity)
+            for identity, opening in rows.fetchall()
+        )
+        self._connection.executemany("UPDATE documents SET content_root = ? WHERE id = ?", roots)
+        self._connection.execute("UPDATE owner SET version = ?", (VERSION,))
 
     def _collect(self, draft: Draft, now_ms: int, supersedes: int | None) -> Issued:
         standing = None if draft.reference is None else self.find(draft.reference)
@@ -371,11 +568,19 @@ class Register:
                     cure=cure,
                 )
             return standing
+        if draft.expires_ms is not None and draft.expires_ms <= now_ms:
+            raise RegisterError(
+                code="expired",
+                where="expires_ms" if draft.reference is None else f"expires_ms of {draft.reference!a:.80}",
+                expected=f"a time after {now_ms}, which is now",
+                found=f"{draft.expires_ms}",
+                cure="give an expiry that is still to come, in milliseconds of the Unix epoch",
+            )
         opening = draft.opened(self.issuer, now_ms=now_ms)
         path = None if draft.proof_path is None else f"{draft.proof_path}"
         made = self._connection.execute(
-            "INSERT INTO documents (reference, schema, expires_ms, commitment, opening, proof_path, supersedes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents (reference, schema, expires_ms, commitment, opening, proof_path, supersedes, "
+            "content_root) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 draft.reference,
                 draft.schema,
@@ -384,21 +589,25 @@ class Register:
                 pack(opening),
                 path,
                 supersedes,
+                opening.content_root,
             ),
         )
         assert made.lastrowid is not None, "an insertion has a number"
         return self.document(made.lastrowid)
 
-    def _form(self, documents_max: int) -> Batch | None:
+    def _form(self, documents_max: int, chosen: str | None) -> Batch | None:
+        where, values = _COLLECTED, []
+        if chosen is not None:
+            where, values = f"{_COLLECTED} AND id IN (SELECT value FROM json_each(?))", [chosen]
         with self.change():
             first = self._connection.execute(
-                "SELECT schema FROM documents WHERE batch IS NULL ORDER BY id LIMIT 1"
+                f"SELECT schema FROM documents WHERE {where} ORDER BY id LIMIT 1", values
             ).fetchone()
             if first is None:
                 return None
             found = self._connection.execute(
-                "SELECT id FROM documents WHERE batch IS NULL AND schema = ? ORDER BY id LIMIT ?",
-                (*first, documents_max),
+                f"SELECT id FROM documents WHERE {where} AND schema = ? ORDER BY id LIMIT ?",
+                (*values, *first, documents_max),
             )
             ids = array("q", (row[0] for row in found))
             leaves = array("q", range(len(ids)))
@@ -438,9 +647,8 @@ class Register:
 
 
 def _issued(row: tuple[object, ...]) -> Issued:
-    identity, reference, commitment, opening, path, delivered, batch, leaf, supersedes, superseded, height = (
-        row
-    )
+    identity, reference, commitment, opening, path, delivered, batch, leaf, supersedes, superseded = row[:10]
+    height, code, found, state = row[10:]
     assert isinstance(commitment, bytes), "the column's type is strict"
     return Issued(
         id=identity,  # type: ignore[arg-type]
@@ -454,6 +662,8 @@ def _issued(row: tuple[object, ...]) -> Issued:
         supersedes=supersedes,  # type: ignore[arg-type]
         is_superseded=bool(superseded),
         height=height,  # type: ignore[arg-type]
+        refusal=None if code is None else Refusal(f"{code}", f"{found}"),
+        state=State(f"{state}"),
     )
 
 

@@ -347,8 +347,10 @@ def test_what_the_ledger_refuses_fails_those_documents_alone(tmp_path: Path) -> 
 
     async def story(issuer: Issuer, pauses: Pauses) -> None:
         bad = await issuer.issue(bureau.draft("bad", schema="hk.unheard-of"))
-        expired = await issuer.issue(bureau.draft("expired", schema="hk.public-notice", expires_ms=START_MS))
+        soon_ms = START_MS + 1
+        expired = await issuer.issue(bureau.draft("expired", schema="hk.public-notice", expires_ms=soon_ms))
         good = await issuer.issue(bureau.draft("good"))
+        bureau.node.clock.now_ms = soon_ms
         await pauses.wake()
         bureau.verify(bureau.draft("good"), await good.proof)
         for each, code in ((bad, "unknown-schema"), (expired, "expired")):

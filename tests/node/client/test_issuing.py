@@ -103,6 +103,13 @@ class Bureau:
 
         return asyncio.run(run())
 
+    def settle_only(self, register: Register, ids: list[int]) -> Settled:
+        async def run() -> Settled:
+            async with Served(self.nodes) as urls, Nodes.connect(urls) as nodes:
+                return await self.outbox(register, nodes).settle(only=ids)
+
+        return asyncio.run(run())
+
     def prove(self, register: Register, reference: str) -> Proof:
         async def run() -> Proof:
             async with Served(self.nodes) as urls, Nodes.connect(urls) as nodes:
@@ -659,21 +666,6 @@ def test_a_refresh_sends_identifiers_and_the_commitment_and_nothing_else(tmp_pat
     secrets = (proof.opening.salt, proof.opening.content_root, proof.opening.metadata)
     assert not any(secret in sent for secret in secrets)
     assert refreshed.opening == proof.opening and refreshed.evidence.header != proof.evidence.header
-
-
-@pytest.mark.parametrize("code", ["unknown-schema", "expired"])
-def test_what_can_never_be_anchored_is_refused_and_stays_in_the_register(code: str, tmp_path: Path) -> None:
-    bureau = Bureau(tmp_path)
-    draft = (
-        bureau.draft("a", schema="hk.unheard-of")
-        if code == "unknown-schema"
-        else bureau.draft("a", expires_ms=START_MS)
-    )
-    with opened(bureau) as register:
-        register.collect([draft], now_ms=START_MS)
-        with pytest.raises(RefusedByNode) as refused:
-            bureau.settle(register)
-        assert refused.value.code == code and len(register.waiting_batches()) == 1
 
 
 def test_a_document_without_the_holder_that_its_schema_asks_for_is_told_so_and_not_tried_for_ever(
