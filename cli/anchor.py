@@ -4,39 +4,42 @@ Rule 1: a document is anchored once: where its proof lies beside it, nothing is 
 something else is never overwritten.
 Rule 2: every document is read before the register is opened, which one process has at a time: nothing that is slow to
 read keeps it from others.
-Rule 3: what a crash or an outage left in the register is finished first, and counts for the documents that it holds.
+Rule 3: what a crash or an outage left of these documents is finished. What it left of others waits for `issued retry`.
+Rule 4: what cannot be anchored is refused before anything is collected: an expiry that is past, and a content that its
+holder has a standing document of, unless it is to be anchored again.
+Rule 5: what is refused later is named, and the rest goes on.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
 
-from cli.exits import NO, CommandError, unreadable, wrong_usage
+from cli.exits import FINE, NO, unreadable, wrong_usage
 from cli.files import FILE, read_proof
 from cli.homes import SigningMember, open_member
 from cli.manifest import ManifestRow, read_manifest
 from cli.nodes import connect_all, connect_ledger
 from cli.output import Progress, fields, json_option, print_answer
 from cli.passphrases import passphrase_option
+from cli.registers import NEW_REGISTER, WAIT, Counter, left_behind, left_rows, name_of, tell_waiting
 from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
-from cli.times import now_ms, to_moment
+from cli.times import now_ms, show_time, to_moment
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, Proof
-from ledger.rules.operations import RevokeAnchor
-from ledger.rules.state import Anchor, anchor_key
+from ledger.rules.operations import RevokeAnchor, RevokeDocument
+from ledger.rules.state import Anchor, Revocation, anchor_key, revocation_key
 from ledger.trust import TrustedRoot
 from node.client.answers import Answer
 from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
-from node.client.issuing.outbox import Outbox, Settled
-from node.client.issuing.register import REGISTER, Issued, Register
-from node.client.nodes import Nodes
+from node.client.issuing.outbox import Settled
+from node.client.issuing.place import is_missing, register_of_home
+from node.client.issuing.register import Issued, Register, State
 from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
 from node.files.reading import open_within
@@ -67,6 +70,11 @@ class _Ended:
     "--expires", type=to_moment, metavar="DATE", help="Until when they are valid.  [default: no end]"
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
+@click.option(
+    "--again", is_flag=True, help="Anchor a content once more that its holder has a document of already."
+)
+@WAIT
+@NEW_REGISTER
 @TRUST
 @URLS
 @passphrase_option
@@ -78,11 +86,14 @@ def anchor(
     schema: str,
     expires: int | None,
     home_path: Path,
+    again: bool,
+    wait_ms: int,
+    new_register: bool,
     trust_path: Path | None,
     urls: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Issuer: anchor documents on the ledger; FILE.proof appears beside each.
 
     Thousands of documents share one anchor. The ledger learns nothing of them but a root. May be repeated
@@ -97,11 +108,15 @@ def anchor(
     rows = _documents(files, holder, manifest, expires)
     member = open_member(home_path, passphrase_file)
     root = root_of_home(trust_path, member.home.genesis)
-    settled = asyncio.run(_anchor(rows, schema, member, root, urls))
-    if settled.refused:
-        raise _refused(settled.refused[0], len(settled.refused))
+    _check_expiries(rows)
+    settled, waiting_count = asyncio.run(
+        _anchor(rows, schema, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
+    )
     new = {issued.proof_path for issued in settled.delivered}
-    proofs = [proof_path_of(row.file) for row in rows]
+    left = {issued.proof_path for issued in settled.refused} | {
+        each.proof_path for each, _ in settled.unwritten
+    }
+    proofs = [path for path in (proof_path_of(row.file) for row in rows) if path not in left]
     anchors: list[Json] = [
         {"root": batch.root.hex(), "height": batch.height, "documents_count": batch.leaf_count}
         for batch in settled.anchored
@@ -111,6 +126,8 @@ def anchor(
         "anchors": anchors,
         "proofs": [str(path) for path in proofs],
         "already_anchored_count": skipped_count,
+        "refused": [*left_behind(settled)],
+        "waiting_count": waiting_count,
     }
     shown = [
         ("anchor", f"{batch.root.hex()}, {batch.leaf_count} documents, block {batch.height}")
@@ -120,7 +137,13 @@ def anchor(
     headline = f"{len(proofs)} documents are anchored"
     if skipped_count:
         headline += f", {skipped_count} of them before: their proofs lie beside them"
-    print_answer(as_json=as_json, value=value, lines=[headline, *fields(shown)])
+    if settled.refused or settled.unwritten:
+        headline += (
+            f"; {len(settled.refused)} are refused, {len(settled.unwritten)} proofs could not be written"
+        )
+    print_answer(as_json=as_json, value=value, lines=[headline, *fields([*shown, *left_rows(settled)])])
+    tell_waiting(waiting_count)
+    return NO if settled.refused or settled.unwritten else FINE
 
 
 @click.command("revoke")
@@ -130,6 +153,7 @@ def anchor(
     "--reason", metavar="CODE", required=True, type=click.Choice(REASONS), help=f"Why: {', '.join(REASONS)}."
 )
 @click.option("--home", "home_path", type=FILE, required=True, help="The home of the issuer, who signs.")
+@WAIT
 @TRUST
 @URLS
 @passphrase_option
@@ -139,6 +163,7 @@ def revoke(
     root: str | None,
     reason: str,
     home_path: Path,
+    wait_ms: int,
     trust_path: Path | None,
     urls: tuple[str, ...],
     passphrase_file: Path | None,
@@ -164,14 +189,14 @@ def revoke(
         revoked = f"commitment {commitment.hex()}"
         member = open_member(home_path, passphrase_file)
         trust = root_of_home(trust_path, member.home.genesis)
-        ended = asyncio.run(_revoke_document(commitment, reason, member, trust, urls))
+        ended, others = asyncio.run(_revoke_document(commitment, reason, member, trust, urls, wait_ms))
     else:
         assert root is not None, "one of the two is given"
         operation = RevokeAnchor(_root(root), reason)
         revoked = f"anchor {root}"
         member = open_member(home_path, passphrase_file)
         trust = root_of_home(trust_path, member.home.genesis)
-        ended = asyncio.run(_revoke_anchor(operation, member, trust, urls))
+        ended, others = asyncio.run(_revoke_anchor(operation, member, trust, urls)), []
     said = (
         f"is revoked as of block {ended.height}"
         if ended.is_new
@@ -183,27 +208,26 @@ def revoke(
             "revoked": revoked,
             "reason": ended.reason,
             "height": ended.height if ended.is_new else None,
+            "standing": [
+                {"number": each.id, "commitment": each.commitment.hex(), "proof": _path_json(each)}
+                for each in others
+            ],
             **shown_json(ended.shown),
         },
         lines=[
             headline(ended.shown, f"{revoked} {said} ({ended.reason})"),
-            *fields(shown_rows(ended.shown)),
+            *fields([*shown_rows(ended.shown), *map(_still_stands, others)]),
         ],
     )
 
 
-def _refused(first: Issued, count: int) -> CommandError:
-    assert first.refusal is not None, "it was refused"
-    name = f"document {first.id}" if first.proof_path is None else f"{first.proof_path}"
-    others = f", and {count - 1} more" if count > 1 else ""
-    return CommandError(
-        exit_code=NO,
-        code=first.refusal.code,
-        where=name,
-        expected="a document that the ledger anchors and proves",
-        found=f"{first.refusal.found}{others}",
-        cure="Correct it. Everything else went on; what is refused stays in the register and stops nothing.",
-    )
+def _path_json(issued: Issued) -> Json:
+    return None if issued.proof_path is None else f"{issued.proof_path}"
+
+
+def _still_stands(issued: Issued) -> tuple[str, str]:
+    place = "" if issued.proof_path is None else f", proof {issued.proof_path}"
+    return "still stands", f"{name_of(issued)} of the same content, {issued.state}{place}"
 
 
 def _documents(
@@ -241,36 +265,152 @@ def _root(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def _check_expiries(rows: Sequence[ManifestRow]) -> None:
+    """Raise CommandError where an expiry is past of a document that has no proof yet (rule 4)."""
+    now = now_ms()
+    past = [
+        row
+        for row in rows
+        if row.expires_ms is not None and row.expires_ms <= now and not proof_path_of(row.file).exists()
+    ]
+    if past:
+        first = past[0]
+        assert first.expires_ms is not None, "it is past"
+        raise wrong_usage(
+            str(first.file),
+            expected=f"an expiry after {show_time(now)}, which is now",
+            found=show_time(first.expires_ms) + (f", and {len(past) - 1} more like it" if past[1:] else ""),
+            cure="Give an expiry that is still to come. Nothing was anchored.",
+            code="expired",
+        )
+
+
 async def _anchor(
     rows: tuple[ManifestRow, ...],
     schema: str,
     member: SigningMember,
     root: TrustedRoot,
     urls: tuple[str, ...],
-) -> Settled:
+    *,
+    again: bool,
+    wait_ms: int,
+    is_new: bool,
+) -> tuple[Settled, int]:
+    """Return what came of documents, and how many others wait."""
     _check_schema(member, schema)
     drafts = _drafts(rows, schema)
-    with _register(member) as register:
-        async with connect_all(urls) as nodes:
-            outbox = _outbox(register, nodes, member, root)
-            before = await outbox.settle()
-            new = [
-                draft
-                for row, draft in zip(rows, drafts, strict=True)
-                if not _is_anchored(row, draft, schema, member)
-            ]
-            register.collect(new, now_ms=now_ms())
-            after = await outbox.settle()
-    return before + after
+    new = [
+        draft for row, draft in zip(rows, drafts, strict=True) if not _is_anchored(row, draft, schema, member)
+    ]
+    async with connect_all(urls) as nodes:
+        counter = Counter(member, root, nodes, SystemClock(), wait_ms, is_new)
+        async with counter.lend() as outbox:
+            ids = _collect(outbox.register, new, again=again)
+            settled = await outbox.submit(only=ids)
+            waiting_count = outbox.register.waiting_count() - len(outbox.register.undelivered_ids(only=ids))
+        settled += await counter.deliver(ids)
+    return settled, waiting_count
+
+
+def _collect(register: Register, drafts: Sequence[Draft], *, again: bool) -> set[int]:
+    """Hold drafts in the register, and return their numbers: those that wait there already are found (rule 3).
+
+    Raises CommandError where a holder has a document of the content, and it is not to be anchored again.
+    """
+    found: list[Issued] = []
+    new: list[Draft] = []
+    held: list[str] = []
+    seen: set[tuple[bytes, PublicKey | None]] = set()
+    for draft in drafts:
+        copies = _copies(register, draft)
+        unfinished = [each for each in copies if _is_unfinished(each, draft)]
+        name = (draft.content.root, draft.holder_key)
+        if unfinished:
+            found.append(unfinished[0])
+        elif not again and (copies or name in seen):
+            issued = (
+                f"{name_of(copies[-1])}, which is {copies[-1].state}" if copies else "another in this call"
+            )
+            held.append(f"{draft.proof_path}: {issued}")
+        else:
+            new.append(draft)
+        seen.add(name)
+    if held:
+        raise wrong_usage(
+            "documents",
+            expected="contents that their holders have no standing document of",
+            found=held[0] + (f", and {len(held) - 1} more" if held[1:] else ""),
+            cure="`luohu issued proof` makes a lost proof again. To anchor a content once more, add --again.",
+            code="already-issued",
+        )
+    register.readmit(found)
+    return {each.id for each in [*found, *register.collect(new, now_ms=now_ms())]}
+
+
+def _copies(register: Register, draft: Draft) -> list[Issued]:
+    """Return the standing documents of a draft's content and holder."""
+    ended = (State.DROPPED, State.REVOKED, State.CORRECTED)
+    return [
+        each
+        for each in register.find_content(draft.content.root)
+        if each.opening is not None
+        and each.state not in ended
+        and each.opening.decoded_metadata().holder_key == draft.holder_key
+    ]
+
+
+def _is_unfinished(issued: Issued, draft: Draft) -> bool:
+    assert issued.opening is not None, "copies have theirs"
+    is_same = issued.proof_path == draft.proof_path and draft.is_of(issued.opening)
+    return is_same and (issued.is_waiting or issued.state is State.REFUSED)
 
 
 async def _revoke_document(
+    commitment: bytes,
+    reason: str,
+    member: SigningMember,
+    trust: TrustedRoot,
+    urls: tuple[str, ...],
+    wait_ms: int,
+) -> tuple[_Ended, list[Issued]]:
+    """Return how a revocation ended, and the other standing documents of the same content.
+
+    It needs no register: a document is revoked also where that was lost.
+    """
+    async with connect_all(urls) as nodes:
+        if is_missing(register_of_home(member.home.path, wait_ms=wait_ms)):
+            return await _revoke_unregistered(commitment, reason, member, trust, urls), []
+        counter = Counter(member, trust, nodes, SystemClock(), wait_ms, is_new=True)
+        async with counter.lend() as outbox:
+            register = outbox.register
+            recorded = await outbox.revoke(register.add_revocation(commitment, reason))
+            issued = register.find_commitment(commitment)
+            content = None if issued is None or issued.opening is None else issued.opening.content_root
+            others = [] if content is None else register.find_content(content)
+    record = recorded.shown.value
+    ended = _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
+    standing = (State.SUBMITTED, State.ANCHORED, State.DELIVERED)
+    return ended, [each for each in others if each.commitment != commitment and each.state in standing]
+
+
+async def _revoke_unregistered(
     commitment: bytes, reason: str, member: SigningMember, trust: TrustedRoot, urls: tuple[str, ...]
 ) -> _Ended:
-    with _register(member) as register:
-        due = register.add_revocation(commitment, reason)
-        async with connect_all(urls) as nodes:
-            recorded = await _outbox(register, nodes, member, trust).revoke(due)
+    transaction = sign_operations(
+        chain_id=member.chain_id,
+        member=member.id,
+        key=member.key,
+        now_ms=now_ms(),
+        operations=(RevokeDocument(commitment, reason),),
+    )
+    async with connect_ledger(urls, trust) as ledger:
+        recorded = await ledger.act(
+            lambda client: submit_once(client, transaction),
+            Revocation,
+            revocation_key(member.id, commitment),
+            lambda _: True,
+            what=f"the revocation of {commitment.hex()[:16]}",
+        )
     record = recorded.shown.value
     return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
 
@@ -292,17 +432,6 @@ async def _revoke_anchor(
     record = recorded.shown.value.revoked
     assert record is not None, "what is shown is revoked"
     return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
-
-
-@contextmanager
-def _register(member: SigningMember) -> Iterator[Register]:
-    path = member.home.data / REGISTER
-    with Register.open(path, chain_id=member.chain_id, issuer=member.id) as register:
-        yield register
-
-
-def _outbox(register: Register, nodes: Nodes, member: SigningMember, root: TrustedRoot) -> Outbox:
-    return Outbox(register, nodes, key=member.key, trust=root, clock=SystemClock())
 
 
 def _check_schema(member: SigningMember, schema: str) -> None:

@@ -57,7 +57,8 @@ from node.client.holder import (
 )
 from node.client.issuing.draft import draft_of_file, proof_path_of
 from node.client.issuing.outbox import Outbox
-from node.client.issuing.register import REGISTER, Batch, Register
+from node.client.issuing.place import register_of_home
+from node.client.issuing.register import Batch, Register
 from node.client.ledgerclient import LedgerClient
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import Wallet
@@ -463,7 +464,8 @@ async def anchor(
         for path in documents
     ]
     home = Home.open(stage.network / case.issuer)
-    with Register.open(home.data / REGISTER, chain_id=stage.trust.chain_id, issuer=case.issuer) as register:
+    path = register_of_home(home.path)
+    with Register.open(path, chain_id=stage.trust.chain_id, issuer=case.issuer) as register:
         register.collect(drafts, now_ms=now_ms())
         outbox = Outbox(
             register, ledger.nodes, key=stage.key(case.issuer), trust=stage.trust, clock=SystemClock()

@@ -172,11 +172,12 @@ def _open_wallet(path: Path, passphrase_file: Path | None) -> "Wallet":
 
 def _open_register(stack: ExitStack, home_path: Path) -> "Register | None":
     """Return the issuer's register, if it has one."""
-    from node.client.issuing.register import REGISTER, Register
+    from node.client.issuing.place import register_of_home
+    from node.client.issuing.register import Register
     from node.home.home import Home
 
     home = Home.open(home_path)
-    path = home.data / REGISTER
+    path = register_of_home(home.path)
     if not path.exists():
         return None
     chain_id = home.genesis.content.chain_id

@@ -8,6 +8,7 @@ What a node says to programs, its routes and fields, is said as whoever gave the
 Rule 3: bytes from outside that are refused are an answer (1); the user's own set-up that is refused is 2.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,6 +23,7 @@ NO: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
 INTERRUPTED: Final = 130
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _CURES: Final = {
     "encoding": "Use the file as it was handed over, whole and unchanged; fetch it again where it was damaged.",
@@ -93,6 +95,11 @@ def unreadable(path: str, error: OSError) -> CommandError:
     if isinstance(error, SetupError):
         return _of_error(USAGE, error)
     found = error.strerror or type(error).__name__
+    if error.errno in FULL:
+        cure = (
+            "Make room on that disk, then repeat the call: what was begun is finished, and nothing is lost."
+        )
+        return wrong_usage(path, expected="room on the disk", found=found, cure=cure, code="disk-full")
     cure = CURES.get(error.errno or 0, "Check the path and its permissions.")
     return wrong_usage(path, expected="a usable path", found=found, cure=cure, code="path")
 

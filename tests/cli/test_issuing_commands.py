@@ -16,15 +16,17 @@ from cli.homes import SigningMember
 from cli.program import run
 from ledger.encoding.keys import PublicKey
 from ledger.proofs import Proof
-from node.client.issuing.draft import Draft, draft_of_file
-from node.client.issuing.register import REGISTER
+from node.client.issuing.draft import Draft, draft_of_bytes, draft_of_file
+from node.client.issuing.place import register_of_home
+from node.client.issuing.register import REGISTER, Register
 from node.files.durablefile import POSIX_FILES
 from tests.node.client.test_issuing import HOLDER, ISSUER, VERIFIER, operations_of
-from tests.support.consortium import REPORT, make_genesis, member_key_of
+from tests.support.consortium import CHAIN_ID, REPORT, make_genesis, member_key_of
 from tests.support.memory_node import MemoryNode
 from tests.support.office import served
 
 NOWHERE = "http://127.0.0.1:1"
+FIRST: Any = {"media_type": "text/plain", "schema": REPORT, "holder_key": None}
 
 
 @dataclass(slots=True)
@@ -64,11 +66,13 @@ def counter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Counter]:
     node = MemoryNode()
-    home: Any = SimpleNamespace(member=ISSUER, genesis=make_genesis(), data=tmp_path / "data")
+    home: Any = SimpleNamespace(member=ISSUER, genesis=make_genesis(), path=tmp_path)
     monkeypatch.setattr(commands, "open_member", lambda *_: SigningMember(home, member_key_of(ISSUER)))
     monkeypatch.setattr(commands, "SystemClock", lambda: node.clock)
     monkeypatch.setattr(commands, "now_ms", node.clock.wall_ms)
     monkeypatch.setattr("cli.times.now_ms", node.clock.wall_ms)
+    with Register.open(register_of_home(tmp_path), chain_id=CHAIN_ID, issuer=ISSUER) as register:
+        register.drop(register.collect([draft_of_bytes(b"", **FIRST)], now_ms=node.clock.now_ms))
     with served(node) as url:
         yield Counter(node, url, tmp_path, lambda: capsys.readouterr().out)
 
@@ -102,7 +106,7 @@ def test_what_an_outage_left_is_finished_by_the_next_command(counter: Counter) -
     file = counter.file("a.pdf")
     counter.node.is_holding = True
     assert counter.anchor(file, "--holder", HOLDER) == UNREACHABLE
-    assert not Path(f"{file}.proof").exists() and (counter.folder / "data" / REGISTER).exists()
+    assert not Path(f"{file}.proof").exists() and (counter.folder / "issued" / REGISTER).exists()
     counter.node.is_holding = False
     counter.output()
     assert counter.anchor(file, "--holder", HOLDER) == FINE
@@ -159,8 +163,8 @@ def test_documents_are_read_before_the_register_is_taken_from_others(
         read.append(path)
         return draft_of_file(path, schema=schema, holder_key=holder_key, expires_ms=expires_ms, folder=folder)
 
-    (counter.folder / "data").mkdir()
-    (counter.folder / "data" / f"{REGISTER}.lock").hardlink_to(counter.file("register.lock"))
+    counter.file("register.lock").unlink()
+    counter.folder.joinpath("register.lock").hardlink_to(counter.folder / "issued" / f"{REGISTER}.lock")
     monkeypatch.setattr(commands, "draft_of_file", reading)
     files = [counter.file(f"{n}.pdf") for n in range(3)]
     assert counter.anchor(*files, "--holder", HOLDER) == FINE

@@ -171,7 +171,7 @@ class Scene:
         raise AssertionError(command)
 
     def is_noted_as_revoked(self) -> bool:
-        path = self.office.path("issuer") / "data" / REGISTER
+        path = self.office.path("issuer") / "issued" / REGISTER
         if not path.exists():
             return False
         with Register.open(path, chain_id=TRUST.chain_id, issuer=ISSUER) as register:
@@ -190,11 +190,14 @@ def scene(
 
         def open_member(path: Path, _passphrase_file: Path | None) -> SigningMember:
             member = {"issuer": ISSUER, "bank": BANK}[path.name]
-            home: Any = SimpleNamespace(member=member, genesis=make_genesis(), data=path / "data")
+            home: Any = SimpleNamespace(member=member, genesis=make_genesis(), path=path)
             return SigningMember(home, member_key_of(member))
 
         monkeypatch.setattr("cli.anchor.open_member", open_member)
         monkeypatch.setattr("cli.homes.open_member", open_member)
+        own = office.path("issuer") / "issued" / REGISTER
+        with Register.open(own, chain_id=TRUST.chain_id, issuer=ISSUER):
+            pass
         asked = make_request(TRUST, office.now_ms, nonce=b"request nonce 02")
         office.path("asked").write_bytes(asked.encode())
         yield Scene(office, capsys, office.path("wallet").read_bytes())

@@ -666,4 +666,4 @@ def test_a_row_of_an_issuers_manifest_is_refused_before_anything_is_recorded(
     assert run(["anchor", *map(str, words)]) == USAGE
     assert f"{tmp_path / name}" in capsys.readouterr().err
     assert office.node.ledger.tip.header.height == height
-    assert not (home / "data" / "issued.sqlite").exists()
+    assert not (home / "issued" / "issued.sqlite").exists()

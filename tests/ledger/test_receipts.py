@@ -587,7 +587,7 @@ def test_an_issuer_erases_its_copy_and_what_its_register_holds(
 ) -> None:
     make_homes(office.path("network"))
     home = office.path("network") / ISSUER
-    path, chain_id = home / "data" / REGISTER, Home.open(home).genesis.content.chain_id
+    path, chain_id = home / "issued" / REGISTER, Home.open(home).genesis.content.chain_id
     report = office.path("report.pdf")
     with Register.open(path, chain_id=chain_id, issuer=ISSUER) as register:
         draft = draft_of_file(report, schema="hk.credit-report", holder_key=office.holder)

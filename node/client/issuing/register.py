@@ -11,11 +11,11 @@ Rule 7: what is refused or dropped has no place in a batch and waits for nobody:
 its row, with the reason.
 """
 
-import json
 import secrets
 import sqlite3
 import stat
 import threading
+import time
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -35,6 +35,7 @@ REGISTER: Final = "issued.sqlite"
 VERSION: Final = 2
 OPENING_SIZE_MAX: Final = 1_024
 CACHE_KIB: Final = 65_536
+LOCK_POLL_S: Final = 0.01
 
 _SCHEMA: Final = """
 CREATE TABLE owner (version INTEGER NOT NULL, chain_id BLOB NOT NULL, issuer TEXT NOT NULL);
@@ -67,6 +68,7 @@ DROP INDEX IF EXISTS collected;
 CREATE UNIQUE INDEX standing ON documents (reference)
     WHERE reference IS NOT NULL AND NOT is_superseded AND NOT is_dropped;
 CREATE INDEX collected ON documents (schema, id) WHERE batch IS NULL AND refused_code IS NULL AND NOT is_dropped;
+CREATE INDEX expiring ON documents (expires_ms) WHERE expires_ms IS NOT NULL AND NOT is_delivered;
 CREATE INDEX refused ON documents (id) WHERE refused_code IS NOT NULL;
 CREATE INDEX contents ON documents (content_root) WHERE content_root IS NOT NULL
 """
@@ -179,10 +181,13 @@ class Register:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, *, chain_id: bytes, issuer: str) -> Iterator["Register"]:
-        """Open or make the register of an issuer on a chain. Raises RegisterError or OSError."""
+    def open(cls, path: Path, *, chain_id: bytes, issuer: str, wait_ms: int = 0) -> Iterator["Register"]:
+        """Open or make the register of an issuer on a chain; wait so many milliseconds while another process has it.
+
+        Raises RegisterError or OSError.
+        """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _take_lock(path)
+        lock = take_lock(path, wait_ms=wait_ms)
         try:
             if not path.exists():
                 POSIX_FILES.close(POSIX_FILES.create(path))
@@ -193,12 +198,7 @@ class Register:
                 register._claim()
                 yield register
         except sqlite3.DatabaseError as error:
-            raise RegisterError(
-                where=path,
-                expected="a usable register",
-                found=f"{error}",
-                cure="check the disk; restore it from a backup",
-            ) from error
+            raise _unusable(path, error) from error
         finally:
             lock.release()
 
@@ -347,9 +347,15 @@ class Register:
         return [self.document(row[0]) for row in rows]
 
     def refuse_expired(self, now_ms: int) -> list[Issued]:
-        """Refuse the collected documents whose expiry has passed, and return them: no batch takes them."""
+        """Refuse documents whose expiry passed while they waited, and return them: no batch takes them any more.
+
+        One that has a leaf already keeps it, and gets no proof.
+        """
         with self.change():
-            where = f"{_COLLECTED} AND expires_ms <= ?"
+            where = (
+                "expires_ms IS NOT NULL AND NOT is_delivered AND expires_ms <= ? AND refused_code IS NULL "
+                "AND NOT is_dropped AND (batch IS NULL OR proof_path IS NOT NULL)"
+            )
             rows = self._connection.execute(
                 f"SELECT id FROM documents WHERE {where} ORDER BY id", (now_ms,)
             ).fetchall()
@@ -415,7 +421,7 @@ class Register:
         """
         assert 1 <= documents_max <= LEAVES_MAX, "a batch has at most a million leaves"
         formed = []
-        chosen = None if only is None else json.dumps(sorted(only))
+        chosen = None if only is None else _listed(only)
         while (batch := self._form(documents_max, chosen)) is not None:
             formed.append(batch)
         return formed
@@ -425,7 +431,7 @@ class Register:
         where, values = "height IS NULL", []
         if only is not None:
             where += " AND id IN (SELECT batch FROM documents WHERE id IN (SELECT value FROM json_each(?)))"
-            values = [json.dumps(sorted(only))]
+            values = [_listed(only)]
         with self._turn:
             rows = self._connection.execute(
                 f"SELECT id, root, schema, leaf_count, expires_ms, height FROM batches WHERE {where} ORDER BY id",
@@ -438,7 +444,7 @@ class Register:
         with self._turn:
             unanchored = self._connection.execute(
                 "SELECT count(*) FROM documents d JOIN batches b ON d.batch = b.id "
-                "WHERE b.height IS NULL AND d.opening IS NOT NULL"
+                "WHERE b.height IS NULL AND d.opening IS NOT NULL AND d.refused_code IS NULL"
             ).fetchone()[0]
         return self.collected_count() + int(unanchored) + len(self.undelivered_ids())
 
@@ -522,7 +528,9 @@ class Register:
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk has ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 
@@ -671,16 +679,50 @@ def _is_of(draft: Draft, issued: Issued) -> bool:
     return issued.opening is not None and draft.is_of(issued.opening)
 
 
-def _take_lock(path: Path) -> FileLock:
-    try:
-        return FileLock(path.with_name(path.name + ".lock"))
-    except FileLocked as error:
-        raise RegisterError(
+def take_lock(path: Path, *, wait_ms: int = 0) -> FileLock:
+    """Take the lock of a register, within so many milliseconds. Raises RegisterError or OSError."""
+    until_ns = time.monotonic_ns() + wait_ms * 1_000_000
+    while True:
+        try:
+            return FileLock(path.with_name(path.name + ".lock"))
+        except FileLocked as error:
+            if time.monotonic_ns() >= until_ns:
+                raise RegisterError(
+                    code="register-in-use",
+                    where=path,
+                    expected="to be its only user",
+                    found="another process using it",
+                    cure="wait for it, or stop it",
+                ) from error
+        time.sleep(LOCK_POLL_S)
+
+
+def write_log_back(path: Path) -> None:
+    """Write the log of a register that nobody has open into its file, which is whole then. Raises DatabaseError."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _listed(numbers: Collection[int]) -> str:
+    """Return numbers as `json_each` reads them."""
+    return f"[{','.join(map(str, sorted(numbers)))}]"
+
+
+def _unusable(path: Path, error: sqlite3.DatabaseError) -> RegisterError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code == sqlite3.SQLITE_FULL:
+        return RegisterError(
+            code="disk-full",
             where=path,
-            expected="to be its only user",
-            found="another process using it",
-            cure="wait for it, or stop it",
-        ) from error
+            expected="room on its disk",
+            found="none",
+            cure="Make room, and repeat the call. The register is whole as it was: it needs no backup.",
+        )
+    cure = "check the disk; restore it from a backup"
+    if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        cure = "make room where the disk is full; otherwise check the disk and its permissions, and only then restore"
+    return RegisterError(where=path, expected="a usable register", found=f"{error}", cure=cure)
 
 
 def _check_private(path: Path) -> None:
