@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "wallet": Entry("cli.wallet", "wallet", "A resident's wallet: holder keys and consent keys."),
     "anchor": Entry("cli.anchor", "anchor", "Issuer: anchor documents; proofs appear beside them."),
     "revoke": Entry("cli.anchor", "revoke", "Issuer: revoke a document or a whole anchor."),
+    "issued": Entry("cli.issued", "issued", "Issuer: list, prove, correct, retry, drop what was issued."),
     "consent": Entry("cli.consent", "consent", "Request, grant, withdraw and show consents."),
     "proof": Entry("cli.proof", "proof", "Refresh, present and show proof files."),
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),

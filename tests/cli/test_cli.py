@@ -38,6 +38,7 @@ CONTRACT = {
     "wallet": {"new", "derive", "show"},
     "anchor": None,
     "revoke": None,
+    "issued": {"list", "show", "proof", "correct", "retry", "drop"},
     "consent": {"receipt", "request", "grant", "withdraw", "show"},
     "proof": {"refresh", "present", "show"},
     "verify": None,

@@ -4,7 +4,8 @@ Rule 1: no node is believed: a batch counts as anchored, a document as revoked, 
 certificate under the issuer's own trusted root shows it. A refusal to prove what is anchored counts when it shows why.
 Rule 2: "already recorded" counts as success; a step that a crash cut short is done again.
 Rule 3: a signed transaction is sent again as it is while it may be recorded, and signed anew once it has expired.
-Rule 4: a correction is anchored before what it supersedes is revoked, so that the holder is never without a document.
+Rule 4: a correction is anchored, and can be proven, before what it supersedes is revoked: the holder is never without a
+document.
 Rule 5: what is refused is named and left behind, and so is a proof that has no place to go: the rest goes on. A full
 disk ends the pass, since nothing else would fit either.
 """
@@ -137,6 +138,9 @@ class Outbox:
                 await self.revoke(due)
             except RefusedByNode as error:
                 unrevoked.append((due, error))
+                if due.after_document is not None:
+                    made = self.register.document(due.after_document)
+                    refused += [made] if made.refusal is not None else []
             else:
                 revoked.append(due.commitment)
         return Settled(tuple(anchored), tuple(revoked), (), tuple(refused), (), tuple(unrevoked))
@@ -237,7 +241,12 @@ class Outbox:
         return self.register.batch(batch.id)
 
     async def revoke(self, due: Due) -> Recorded[Revocation]:
-        """Have a revocation recorded, and return it as the ledger shows it. Raises Unreachable or RefusedByNode."""
+        """Have a revocation recorded, and return it as the ledger shows it. Raises Unreachable or RefusedByNode.
+
+        That of a correction waits until the new document can be proven (rule 4).
+        """
+        if due.after_document is not None:
+            await self._require_provable(self.register.document(due.after_document))
         signed = self._sign(due.commitment, RevokeDocument(due.commitment, due.reason))
 
         async def send(client: Client) -> Result | None:
@@ -252,6 +261,15 @@ class Outbox:
         self.register.mark_revoked(due)
         self._signed.pop(due.commitment, None)
         return recorded
+
+    async def _require_provable(self, issued: Issued) -> None:
+        if issued.opening is None:
+            return  # it was erased since: nobody misses its proof
+        try:
+            await self.prove(issued)
+        except RefusedByNode as error:
+            self.register.refuse(issued, Refusal(error.code, error.found))
+            raise
 
     async def prove(self, issued: Issued) -> Proof:
         """Return a document's proof with evidence of now, verified. Raises Unreachable or RefusedByNode."""

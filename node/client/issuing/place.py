@@ -57,6 +57,11 @@ def is_missing(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
+def missing(path: Path) -> RegisterError | None:
+    """Return the error of a register that is not there; None where one is."""
+    return _lost(path, "nothing" if not path.exists() else "an empty file") if is_missing(path) else None
+
+
 async def require_first_time(ledger: LedgerClient, issuer: str, path: Path) -> None:
     """Return where evidence under the root shows that the issuer never anchored (rule 3).
 

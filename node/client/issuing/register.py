@@ -70,6 +70,8 @@ CREATE UNIQUE INDEX standing ON documents (reference)
 CREATE INDEX collected ON documents (schema, id) WHERE batch IS NULL AND refused_code IS NULL AND NOT is_dropped;
 CREATE INDEX expiring ON documents (expires_ms) WHERE expires_ms IS NOT NULL AND NOT is_delivered;
 CREATE INDEX refused ON documents (id) WHERE refused_code IS NOT NULL;
+CREATE INDEX proof_paths ON documents (proof_path) WHERE proof_path IS NOT NULL;
+CREATE INDEX supersedings ON documents (supersedes) WHERE supersedes IS NOT NULL;
 CREATE INDEX contents ON documents (content_root) WHERE content_root IS NOT NULL
 """
 """What version 2 adds: which content a document has, and whether it was refused or dropped."""
@@ -166,6 +168,8 @@ class Due:
 
     commitment: bytes
     reason: str
+    after_document: int | None = None
+    """The number of the document that corrects the revoked one; None where none does."""
 
 
 class Register:
@@ -221,14 +225,47 @@ class Register:
             standing = self.require(reference)
             if standing.supersedes is not None and _is_of(draft, standing):
                 return standing
-            self._connection.execute("UPDATE documents SET is_superseded = 1 WHERE id = ?", (standing.id,))
-            made = self._collect(replace(draft, reference=reference), now_ms, supersedes=standing.id)
-            self._connection.execute(
-                "INSERT INTO revocations (commitment, reason, after_document) VALUES (?, 'superseded', ?) "
-                "ON CONFLICT DO NOTHING",
-                (standing.commitment, made.id),
+            return self._supersede(standing, draft, now_ms)
+
+    def supersede_document(self, document: Issued, draft: Draft, *, now_ms: int) -> Issued:
+        """Do as `supersede` for a document that may have no reference; the same correction again is the one it made.
+
+        Raises ReferenceTaken where another one corrects it.
+        """
+        with self.change():
+            follower = self.find_successor(document)
+            if follower is None:
+                return self._supersede(self.document(document.id), draft, now_ms)
+            if _is_of(draft, follower):
+                return follower
+            raise ReferenceTaken(
+                where=f"document {document.id}",
+                expected="one that was not corrected yet",
+                found=f"one that document {follower.id} corrects",
+                cure=f"correct document {follower.id}",
             )
-            return made
+
+    def _supersede(self, standing: Issued, draft: Draft, now_ms: int) -> Issued:
+        self._connection.execute("UPDATE documents SET is_superseded = 1 WHERE id = ?", (standing.id,))
+        made = self._collect(replace(draft, reference=standing.reference), now_ms, supersedes=standing.id)
+        self._connection.execute(
+            "INSERT INTO revocations (commitment, reason, after_document) VALUES (?, 'superseded', ?) "
+            "ON CONFLICT DO NOTHING",
+            (standing.commitment, made.id),
+        )
+        return made
+
+    def find_successor(self, document: Issued) -> Issued | None:
+        """Return the document that corrects this one, unless it was dropped."""
+        return self._document("WHERE d.supersedes = ? AND NOT d.is_dropped ORDER BY d.id DESC", document.id)
+
+    def numbered(self, identity: int) -> list[Issued]:
+        """Return the document of a number, if there is one."""
+        return self._documents("WHERE d.id = ?", identity)
+
+    def find_proof_path(self, path: Path) -> list[Issued]:
+        """Return every document whose proof belongs at a path, oldest first."""
+        return self._documents("WHERE d.proof_path = ? ORDER BY d.id", f"{path}")
 
     def find(self, reference: str) -> Issued | None:
         """Return the standing document of a reference."""
@@ -381,17 +418,15 @@ class Register:
             for each in documents:
                 self._drop(self.document(each.id))
 
+    def check_droppable(self, documents: Sequence[Issued]) -> None:
+        """Raise RegisterError where `drop` would."""
+        for each in documents:
+            _check_droppable(each)
+
     def _drop(self, document: Issued) -> None:
         if document.state is State.DROPPED:
             return
-        if document.state not in (State.COLLECTED, State.REFUSED):
-            raise RegisterError(
-                where=f"document {document.id}",
-                expected="one that was collected or refused",
-                found=f"one that is {document.state}"
-                + ("" if document.height is None else f", anchored in block {document.height}"),
-                cure="revoke it: `luohu revoke --proof FILE.proof --reason withdrawn`",
-            )
+        _check_droppable(document)
         self._connection.execute("UPDATE documents SET is_dropped = 1 WHERE id = ?", (document.id,))
         if document.supersedes is not None:
             self._connection.execute("DELETE FROM revocations WHERE after_document = ?", (document.id,))
@@ -499,9 +534,10 @@ class Register:
             rows = self._connection.execute(
                 "SELECT r.commitment, r.reason, r.after_document FROM revocations r "
                 "LEFT JOIN documents d ON r.after_document = d.id LEFT JOIN batches b ON d.batch = b.id "
-                "WHERE NOT r.is_recorded AND (r.after_document IS NULL OR b.height IS NOT NULL) ORDER BY r.rowid"
+                "WHERE NOT r.is_recorded AND d.refused_code IS NULL "
+                "AND (r.after_document IS NULL OR b.height IS NOT NULL) ORDER BY r.rowid"
             ).fetchall()
-        return [Due(*row[:2]) for row in rows if only is None or row[2] in only]
+        return [Due(*row) for row in rows if only is None or row[2] in only]
 
     def is_revoked(self, commitment: bytes) -> bool:
         """Say whether this issuer's revocation of a document is recorded."""
@@ -673,6 +709,19 @@ def _issued(row: tuple[object, ...]) -> Issued:
         refusal=None if code is None else Refusal(f"{code}", f"{found}"),
         state=State(f"{state}"),
     )
+
+
+def _check_droppable(document: Issued) -> None:
+    if document.state is State.DROPPED:
+        return
+    if document.state not in (State.COLLECTED, State.REFUSED):
+        raise RegisterError(
+            where=f"document {document.id}",
+            expected="one that was collected or refused",
+            found=f"one that is {document.state}"
+            + ("" if document.height is None else f", anchored in block {document.height}"),
+            cure="revoke it: `luohu revoke --proof FILE.proof --reason withdrawn`",
+        )
 
 
 def _is_of(draft: Draft, issued: Issued) -> bool:
