@@ -14,7 +14,7 @@ import asyncio
 import errno
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledger.encoding.keys import PrivateKey
 from ledger.errors import LedgerError
@@ -47,6 +47,9 @@ PROOFS_AT_ONCE: Final = 64
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 PASSING_CODES: Final = frozenset({"issuer-suspended", "anchor-distrusted"})
 """Refusals that a reinstatement ends: under an older header they speak of a time that may have passed."""
+
+
+_Proven: TypeAlias = Proof | RefusedByNode | Unreachable
 
 
 class ShownRefusal(RefusedByNode):
@@ -154,20 +157,33 @@ class Outbox:
         """
         settled = Settled((), (), ())
         unreachable: Unreachable | None = None
-        for first in range(0, len(ids), PROOFS_AT_ONCE):
-            documents = [self.register.document(each) for each in ids[first : first + PROOFS_AT_ONCE]]
-            written, failed = await self._deliver_some(documents)
-            settled += written
-            progress(first + len(documents))
-            unreachable = unreachable or failed
-            if failed is not None and not (written.delivered or written.refused):
-                break
+        waiting = [ids[first : first + PROOFS_AT_ONCE] for first in range(0, len(ids), PROOFS_AT_ONCE)]
+        asked = asyncio.ensure_future(self._prove_some(waiting[0] if waiting else []))
+        try:
+            for following in [*waiting[1:], []] if waiting else []:
+                documents, proven = await asked
+                # The next are asked for while these are written.
+                asked = asyncio.ensure_future(self._prove_some(following))
+                written, failed = await self._write_some(documents, proven)
+                settled += written
+                progress(len(settled.delivered) + len(settled.refused) + len(settled.unwritten))
+                unreachable = unreachable or failed
+                if failed is not None and not (written.delivered or written.refused):
+                    break
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
         if unreachable is not None:
             raise unreachable
         return settled
 
-    async def _deliver_some(self, documents: Sequence[Issued]) -> tuple[Settled, Unreachable | None]:
-        proven = await asyncio.gather(*map(self._proof_or_error, documents))
+    async def _prove_some(self, ids: Sequence[int]) -> tuple[list[Issued], list[_Proven]]:
+        documents = [self.register.document(each) for each in ids]
+        return documents, await asyncio.gather(*map(self._proof_or_error, documents))
+
+    async def _write_some(
+        self, documents: Sequence[Issued], proven: Sequence[_Proven]
+    ) -> tuple[Settled, Unreachable | None]:
         refused = [
             (each, found)
             for each, found in zip(documents, proven, strict=True)
@@ -196,7 +212,7 @@ class Outbox:
         )
         return settled, next((each for each in proven if isinstance(each, Unreachable)), None)
 
-    async def _proof_or_error(self, issued: Issued) -> Proof | RefusedByNode | Unreachable:
+    async def _proof_or_error(self, issued: Issued) -> _Proven:
         try:
             return await self.prove(issued)
         except (RefusedByNode, Unreachable) as error:
@@ -363,7 +379,7 @@ class Outbox:
         return _refused("revoked", "document", "not revoked", said)
 
     def _request(self, batch: Batch, commitment: bytes) -> EvidenceRequest:
-        epoch = self._trust.newest_pin(self._clock.wall_ms()).epoch
+        epoch = self._pins.at(self._clock.wall_ms())[-1].epoch
         return EvidenceRequest(self.register.issuer, batch.root, commitment, None, None, epoch)
 
     def _check_proof(self, proof: Proof) -> None:

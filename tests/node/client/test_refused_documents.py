@@ -10,11 +10,13 @@ import pytest
 
 from ledger.commitments import DAY_MS
 from ledger.proofs import Proof
+from node.client.issuing.outbox import PROOFS_AT_ONCE
 from node.client.issuing.register import _SCHEMA, Refusal, Register, RegisterError, State
 from node.errors import Unreachable
 from node.files.durablefile import POSIX_FILES, PosixFiles
-from tests.node.client.test_issuing import ISSUER, Bureau, opened, operations_of
+from tests.node.client.test_issuing import ISSUER, Bureau, CrashingRegister, opened, operations_of
 from tests.support.consortium import CHAIN_ID, NOTICE, START_MS
+from tests.support.crashing_disk import PowerCut
 from tests.support.governors import suspend
 
 SOON_MS = START_MS + DAY_MS
@@ -271,3 +273,24 @@ def test_a_register_of_version_1_is_read_with_all_that_it_holds(tmp_path: Path) 
     with opened(bureau) as register:
         bureau.settle(register)
         bureau.verify(draft, bureau.prove(register, "a"))
+
+
+def test_proofs_are_asked_for_and_noted_together_and_a_crash_between_repeats_some(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    count = 2 * PROOFS_AT_ONCE + 1
+    paths = [tmp_path / f"{n}.proof" for n in range(count)]
+    with opened(bureau) as register:
+        assert isinstance(register, CrashingRegister)
+        register.collect(
+            [bureau.draft(f"{n}", proof_path=path) for n, path in enumerate(paths)], now_ms=START_MS
+        )
+        register.form_batches(1_000)
+        before = register.changes_count
+        register.crash_at = before + 4
+        with pytest.raises(PowerCut):
+            bureau.settle(register)
+        assert register.counts() == {State.DELIVERED: PROOFS_AT_ONCE, State.ANCHORED: PROOFS_AT_ONCE + 1}
+    with opened(bureau) as register:
+        assert len(bureau.settle(register).delivered) == PROOFS_AT_ONCE + 1
+        assert register.counts() == {State.DELIVERED: count} and all(path.exists() for path in paths)
+    assert operations_of(bureau.node) == ["anchor"]
