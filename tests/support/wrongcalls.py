@@ -6,7 +6,7 @@
 import array
 import asyncio
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -68,11 +68,18 @@ async def awaited() -> bytes:
     return b""
 
 
+class Pending:
+    """What must be awaited, and may be dropped: Python warns of a coroutine that is."""
+
+    def __await__(self) -> Generator[None, None, bytes]:
+        return awaited().__await__()
+
+
 class Awaitable:
     """A file of a loop: what it reads must be awaited."""
 
     def read(self, _size: int) -> object:
-        return awaited()
+        return Pending()
 
 
 class Arriving:
