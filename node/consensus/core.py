@@ -161,14 +161,16 @@ class Simplex:
     def _find_deadline_ms(self) -> int | None:
         if self._me is None:
             return None
-        deadlines = [
+        earliest_ms = self._standstill_at_ms
+        for deadline_ms in (
             self._pacemaker.next_deadline_ms(self._now_ms),
             self._voter.next_deadline_ms(),
             self._resolver.next_deadline_ms(),
             self._startup.next_deadline_ms(),
-            self._standstill_at_ms,
-        ]
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        ):
+            if deadline_ms is not None and deadline_ms < earliest_ms:
+                earliest_ms = deadline_ms
+        return earliest_ms
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take up one event and return what is to be done, in order."""

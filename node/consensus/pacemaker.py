@@ -258,7 +258,11 @@ class Pacemaker:
         if self._unfinalized_since_ms is not None:
             times.append(self._unfinalized_since_ms + self._config.finality_wait_ms)
         times += [pace.stale_at_ms for pace in self._paces.values() if pace.pace != IDLE]
-        return min([time_ms for time_ms in times if time_ms is not None and time_ms > now_ms], default=None)
+        earliest_ms: int | None = None
+        for time_ms in times:
+            if time_ms is not None and time_ms > now_ms and (earliest_ms is None or time_ms < earliest_ms):
+                earliest_ms = time_ms
+        return earliest_ms
 
     def _round_deadlines(self, current: Round, now_ms: int) -> list[int | None]:
         times = [current.leader_deadline_ms, current.advance_deadline_ms]

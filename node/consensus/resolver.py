@@ -121,6 +121,8 @@ class Resolver:
 
     def next_deadline_ms(self) -> int | None:
         """Return when the next request is to be repeated."""
+        if not self._blocks and not self._certificates:
+            return None
         requests = [*self._blocks.values()]
         if self._peers_up:
             requests.extend(self._certificates.values())

@@ -139,7 +139,8 @@ class Rounds:
     @property
     def current(self) -> Round:
         """The round of the current view."""
-        return self.at(self.current_view)
+        found = self._rounds.get(self.current_view)
+        return self.at(self.current_view) if found is None else found
 
     def leader_of(self, view: int) -> int:
         """Return the validator that leads a view."""
@@ -163,7 +164,8 @@ class Rounds:
 
     def above_finalized(self) -> list[Round]:
         """Return the rounds above finality, lowest first."""
-        return [self._rounds[view] for view in sorted(self._rounds) if view > self.finalized.view]
+        final_view = self.finalized.view
+        return [self._rounds[view] for view in sorted([view for view in self._rounds if view > final_view])]
 
     def newest_first(self) -> list[Round]:
         """Return all rounds, highest first."""

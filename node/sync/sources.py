@@ -151,8 +151,11 @@ class Sources:
 
     def highest_claim(self, now_ms: int) -> int:
         """Return the greatest height that anybody who can be asked claims."""
-        claims = (each.claimed_height for each in self._sources.values() if each.aside_until_ms <= now_ms)
-        return max(claims, default=0)
+        highest = 0
+        for each in self._sources.values():
+            if each.claimed_height > highest and each.aside_until_ms <= now_ms:
+                highest = each.claimed_height
+        return highest
 
     def known_height(self, faulty_max: int) -> int:
         """Return the greatest height that f + 1 peers claimed last, who is aside included; of fewer, the least."""

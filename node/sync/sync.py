@@ -137,8 +137,12 @@ class Sync:
 
     def is_active(self, now_ms: int) -> bool:
         """Say whether this node catches up."""
-        is_short = self._sources.highest_claim(now_ms) > self._chain.tip.header.height
-        return self._host.is_behind() or is_short or self._snapshot.phase is not Phase.NONE or self.has_slice
+        return (
+            self._host.is_behind()
+            or self._snapshot.phase is not Phase.NONE
+            or self._sources.highest_claim(now_ms) > self._chain.tip.header.height
+            or self.has_slice
+        )
 
     def step(self, now_ms: int) -> None:
         """Do one slice of what is due. Raises SnapshotStoreError, StoreError, or what stops the node."""
