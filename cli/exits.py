@@ -95,10 +95,8 @@ def unreadable(path: str, error: OSError) -> CommandError:
     if isinstance(error, SetupError):
         return _of_error(USAGE, error)
     found = error.strerror or type(error).__name__
-    if error.errno in FULL:
-        cure = (
-            "Make room on that disk, then repeat the call: what was begun is finished, and nothing is lost."
-        )
+    if error.errno is not None and error.errno in FULL:
+        cure = CURES[error.errno]
         return wrong_usage(path, expected="room on the disk", found=found, cure=cure, code="disk-full")
     cure = CURES.get(error.errno or 0, "Check the path and its permissions.")
     return wrong_usage(path, expected="a usable path", found=found, cure=cure, code="path")

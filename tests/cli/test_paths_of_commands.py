@@ -24,6 +24,7 @@ from cli.program import program, run
 from cli.serve import serve
 from cli.times import now_ms, show_time
 from node.network.tls import encode_certificate_pem, make_identity
+from tests.ledger.test_bundles import archive
 from tests.support.command_runner import Ended, run_all
 from tests.support.consortium import REPORT
 from tests.support.office import BANK, DAY_MS, ISSUER, PASSPHRASE, Office, open_office
@@ -42,12 +43,14 @@ WAYS: dict[str, dict[str, str]] = {
     "network status": {"directory": FOLDER},
     "network up": {"directory": FOLDER, "passphrase_file": SECRET},
     "node explain": {"path": HOME},
-    "node repair": {"path": HOME},
+    "node repair": {"path": HOME, "passphrase_file": SECRET},
     "node start": {"path": HOME, "passphrase_file": SECRET},
-    "key new": {"out": NEW, "passphrase_file": SECRET},
+    "key new": {"out": NEW, "home_path": HOME, "passphrase_file": SECRET},
+    "key tls": {"out": NEW, "home_path": HOME, "passphrase_file": SECRET},
     "key rotate": {"home_path": HOME, "passphrase_file": SECRET},
     "key show": {"path": READS, "passphrase_file": SECRET},
     "wallet derive": {"path": READS, "passphrase_file": SECRET},
+    "wallet show": {"path": READS, "passphrase_file": SECRET},
     "wallet new": {"out": NEW, "passphrase_file": SECRET},
     "anchor": {"files": READS, "manifest": READS, "home_path": HOME, "passphrase_file": SECRET},
     "revoke": {"proof_path": READS, "home_path": HOME, "passphrase_file": SECRET},
@@ -89,6 +92,7 @@ WAYS: dict[str, dict[str, str]] = {
         "request_path": READS,
         "manifest": READS,
         "out": NEW,
+        "extract": NEW,
     },
     "verify serve": {"trust_path": READS, "requests": FOLDER},
     "disclose issue": {"report_path": READS, "home_path": HOME, "out": NEW, "passphrase_file": SECRET},
@@ -131,6 +135,24 @@ WAYS: dict[str, dict[str, str]] = {
     "audit": {"home": HOME, "genesis_path": READS},
 }
 
+# A trusted root, and the wallet that keeps one, are named alike by all who ask nodes.
+for _command in (
+    *(
+        "anchor",
+        "audit",
+        "consent grant",
+        "consent receipt check",
+        "consent show",
+        "consent withdraw",
+        "erase",
+    ),
+    *("issued correct", "issued proof", "issued retry", "key rotate", "proof refresh", "record", "revoke"),
+    "wallet new",
+):
+    WAYS[_command]["trust_path"] = READS
+for _command in ("consent show", "consent withdraw", "proof refresh"):
+    WAYS[_command] |= {"wallet_path": READS, "passphrase_file": SECRET}
+
 # How a command is called with good files; a path that is tried takes the place of its good one.
 NAMES = ["--name-zh-hans", "一", "--name-zh-hant", "一", "--name-en", "One"]
 URL = ["--url", "{url}"]
@@ -147,8 +169,10 @@ CALLS: dict[str, list[str]] = {
     "node start": ["--home", "{path}"],
     "key new": ["--out", "{out}"],
     "key rotate": ["--role", "member", "--home", "{home_path}", *URL],
+    "key tls": ["--member", BANK, "--out", "{out}"],
     "key show": ["{path}"],
     "wallet derive": ["--wallet", "{path}"],
+    "wallet show": ["--wallet", "{path}"],
     "wallet new": ["--out", "{out}"],
     "anchor": ["{files}", "--holder", "{holder}", "--schema", REPORT, "--home", "{home_path}", *URL],
     "revoke": ["--proof", "{proof_path}", "--reason", "error", "--home", "{home_path}", *URL],
@@ -237,6 +261,9 @@ CALLS: dict[str, list[str]] = {
 OTHER_CALLS: dict[tuple[str, str], list[str]] = {
     ("anchor", "manifest"): ["--manifest", "{manifest}", "--schema", REPORT, *SIGNING],
     ("consent receipt check", "request_path"): ["{receipt_path}", "--request", "{request_path}", *URL],
+    ("consent receipt check", "trust_path"): [
+        *("{receipt_path}", "--request", "{request_path}", "--trust", "{trust_path}", *URL)
+    ],
     ("consent request", "trust_path"): [*CALLS["consent request"], "--trust", "{trust_path}"],
     ("verify", "manifest"): [
         *("--manifest", "{manifest}", "--out", "{fresh}", "--trust", "{trust_path}", "--request"),
@@ -245,6 +272,10 @@ OTHER_CALLS: dict[tuple[str, str], list[str]] = {
     ("verify", "out"): [
         *("--manifest", "{manifest}", "--out", "{out}", "--trust", "{trust_path}", "--request"),
         *("{request_path}", "--jobs", "1"),
+    ],
+    ("verify", "extract"): [
+        *("{bundle}", "--bundle", "--extract", "{extract}", "--trust", "{trust_path}"),
+        *("--request", "{request_path}", "--at", "{at}"),
     ],
     ("network new", "passphrase_file"): ["{directory}", "--fresh-keys"],
     ("erase", "document"): ["{proof_path}", "--yes", "--home", "{home_path}", "--document", "{document}"],
@@ -268,6 +299,8 @@ GOOD: dict[str, str] = {
     "fresh": "fresh",
     "proof_path": "report.pdf.proof",
     "document": "report.pdf",
+    "bundle": "both.zip",
+    "extract": "fresh",
     "request_path": "request",
     "consent_path": "consent",
     "wallet_path": "wallet",
@@ -285,6 +318,7 @@ GOOD: dict[str, str] = {
 OTHER_GOOD: dict[tuple[str, str], str] = {
     ("key show", "path"): "key.pem",
     ("wallet derive", "path"): "wallet",
+    ("wallet show", "path"): "wallet",
     ("network new", "directory"): "fresh",
     ("disclose issue", "home_path"): f"network/{ISSUER}",
     ("anchor", "home_path"): f"network/{ISSUER}",
@@ -305,6 +339,13 @@ KINDS: dict[str, Callable[[Path], None]] = {
 
 # What is not tried, and why.
 WITHOUT_FORM: dict[tuple[str, str], str] = {
+    **{
+        (
+            "node repair passphrase_file",
+            kind,
+        ): "it is read where peers are asked, for a home with damage alone"
+        for kind in KINDS
+    },
     ("verify serve requests", "a directory"): "it would serve",
     ("erase document", "a tebibyte"): "it is a file like another, and would be overwritten",
     ("erase also", "a tebibyte"): "as the document",
@@ -394,6 +435,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         with open_office(tmp_path_factory.mktemp("office"), has_homes=True) as opened:
             for module in (consent, disclose):
                 patch.setattr(module, "now_ms", lambda: opened.now_ms)
+            patch.setattr("cli.verify.now_ms", lambda: opened.now_ms)
             furnish(opened)
             yield opened
 
@@ -404,6 +446,8 @@ def furnish(office: Office) -> None:
     (folder / "passphrase").write_text(PASSPHRASE)
     (folder / "passphrase").chmod(0o600)
     (folder / "requests").mkdir()
+    inside = [(name, office.path(name).read_bytes()) for name in ("report.pdf", "report.pdf.proof")]
+    (folder / "both.zip").write_bytes(archive(*inside))
     (folder / "tls.crt").write_bytes(encode_certificate_pem(make_identity(BANK)))
     (folder / "asked.csv").write_text("report.pdf\n")
     (folder / "report.json").write_text('{"subject": {"name": "SAMPLE of a person who does not exist"}}')
@@ -420,6 +464,13 @@ def furnish(office: Office) -> None:
 def call_of(office: Office, command: str, name: str, paths: dict[str, Path]) -> list[str]:
     """Return the words of a command with good files, but for the paths that are given."""
     words = OTHER_CALLS.get((command, name), CALLS[command])
+    if name == "trust_path" and "{trust_path}" not in words:
+        words = [*words, "--trust", "{trust_path}"]
+    with_wallet = command in ("consent show", "consent withdraw", "proof refresh")
+    if with_wallet and name in ("wallet_path", "passphrase_file"):
+        words = [*words, "--wallet", "{wallet_path}"]
+    if command in ("key new", "key tls") and name == "home_path":
+        words = [*words, "--home", "{home_path}"]
     if name == "passphrase_file":
         words = [*words, "--passphrase-file", "{passphrase_file}"]
     good = {key: office.folder / OTHER_GOOD.get((command, key), value) for key, value in GOOD.items()}
@@ -492,7 +543,7 @@ def test_whatever_stands_at_a_path_the_command_ends_says_so_and_writes_nothing(
     assert trials
     before, around = names_in(tmp_path), names_in(office.folder)
     commands = [trial.arguments for trial in trials]
-    ended = run_all(commands, office.folder, LUOHU_PASSPHRASE=PASSPHRASE)
+    ended = run_all(commands, office.folder, now_ms=office.now_ms, LUOHU_PASSPHRASE=PASSPHRASE)
     wrong = defaultdict(list)
     for trial, each in zip(trials, ended, strict=True):
         for what in check_refused(trial, each):
@@ -680,6 +731,6 @@ def test_a_row_of_an_issuers_manifest_is_refused_before_anything_is_recorded(
     home = office.path("network") / ISSUER
     words = ["--manifest", tmp_path / "in.csv", "--schema", REPORT, "--home", home, "--url", office.url]
     assert run(["anchor", *map(str, words)]) == USAGE
-    assert f"{tmp_path / name}" in capsys.readouterr().err
+    assert name in capsys.readouterr().err
     assert office.node.ledger.tip.header.height == height
     assert not (home / "issued" / "issued.sqlite").exists()

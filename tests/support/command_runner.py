@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from cli.program import run
 from tests.support.sources import ROOT
@@ -25,12 +26,17 @@ class Ended:
     err: str
 
 
-def run_all(commands: Sequence[Sequence[str]], folder: Path, **environment: str) -> list[Ended]:
-    """Run commands in a folder, with nothing to read from, and return how each ended. Fails where one hangs."""
+def run_all(
+    commands: Sequence[Sequence[str]], folder: Path, *, now_ms: int, **environment: str
+) -> list[Ended]:
+    """Run commands in a folder, with nothing to read from, and return how each ended. Fails where one hangs.
+
+    `now_ms` is what the clock says where they verify.
+    """
     listed = folder / "commands.json"
     listed.write_text(json.dumps([[*command] for command in commands]))
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.command_runner", str(listed)],
+        [sys.executable, "-m", "tests.support.command_runner", str(listed), str(now_ms)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -48,14 +54,15 @@ def run_all(commands: Sequence[Sequence[str]], folder: Path, **environment: str)
     return ended
 
 
-def main(listed: Path) -> None:
+def main(listed: Path, now_ms: int) -> None:
     """Run what is listed, and print a line for each once it has ended."""
-    for command in json.loads(listed.read_text()):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run(command)
-        print(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}), flush=True)
+    with patch("cli.verify.now_ms", lambda: now_ms):
+        for command in json.loads(listed.read_text()):
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = run(command)
+            print(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -62,7 +62,7 @@ def test_slices_add_up_over_runs_on_the_same_code(tmp_path: Path, monkeypatch: p
     assert describe_age(result).endswith("1.5 to 1.5 minutes; current")
     monkeypatch.setattr(results, "sources", lambda: {"ledger/encoding/codec.py": "another"})
     assert read_slices(journal) == []
-    assert "stale: ledger/__init__.py, ledger/archives.py, ledger/audit.py" in describe_age(result)
+    assert "stale: ledger/__init__.py, ledger/alterations.py, ledger/archives.py" in describe_age(result)
 
 
 def test_all_covered_files_exist() -> None:
