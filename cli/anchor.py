@@ -31,7 +31,7 @@ from cli.times import now_ms, show_time, to_moment
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, Proof
+from ledger.proofs import PROOF_FILE_SIZE_MAX, Proof
 from ledger.rules.operations import RevokeAnchor, RevokeDocument
 from ledger.rules.state import Anchor, Revocation, anchor_key, revocation_key
 from ledger.trust import TrustedRoot
@@ -45,7 +45,6 @@ from node.clock import SystemClock
 from node.files.reading import open_within
 
 ROOT_DIGITS: Final = 64
-PROOF_FILE_SIZE_MAX: Final = len(PROOF_MAGIC) + PROOF_SIZE_MAX
 REASONS: Final = ("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other")
 
 

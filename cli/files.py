@@ -16,12 +16,11 @@ from ledger.genesis import GENESIS_FILE_SIZE_MAX, Genesis, parse_genesis
 from ledger.presentation import (
     CONSENT_FILE_SIZE_MAX,
     CONSENT_MAGIC,
-    REQUEST_MAGIC,
-    REQUEST_SIZE_MAX,
+    REQUEST_FILE_SIZE_MAX,
     ConsentFile,
     Request,
 )
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX
+from ledger.proofs import PROOF_FILE_SIZE_MAX
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
 from node.files import durablefile
 from node.files.durablefile import POSIX_FILES, SHARED_MODE
@@ -58,12 +57,12 @@ def read_genesis(path: Path) -> Genesis:
 
 def read_proof(path: Path) -> bytes:
     """Return the content of a proof file, undecoded."""
-    return read_file(path, size_max=len(PROOF_MAGIC) + PROOF_SIZE_MAX)
+    return read_file(path, size_max=PROOF_FILE_SIZE_MAX)
 
 
 def read_request(path: Path) -> Request:
     """Return the consent request in a file. Raises LedgerError where it is none."""
-    return Request.decode(read_file(path, size_max=len(REQUEST_MAGIC) + REQUEST_SIZE_MAX))
+    return Request.decode(read_file(path, size_max=REQUEST_FILE_SIZE_MAX))
 
 
 def read_consent(path: Path) -> ConsentFile:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from ledger.archives import BundleError, Entry, first_bytes, read_entries, refuse, unpack
 from ledger.documents import require_archive
 from ledger.filenames import find_fault, is_alike
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, PROOF_SUFFIX
+from ledger.proofs import PROOF_FILE_SIZE_MAX, PROOF_MAGIC, PROOF_SUFFIX
 
 __all__ = ("BUNDLE_SUFFIX", "Bundle", "BundleError", "is_bundle_name", "is_proof", "open_bundle")
 
@@ -83,8 +83,8 @@ def open_bundle(file: BinaryIO) -> Bundle:
         refuse("archive", "one proof and one document", f"{found} that begin as a proof does")
     at = proofs.index(True)
     proof, document, name = files[at], files[1 - at], names[1 - at]
-    if proof.size > len(PROOF_MAGIC) + PROOF_SIZE_MAX:
-        refuse("proof", f"at most {len(PROOF_MAGIC) + PROOF_SIZE_MAX} bytes", f"{proof.size}")
+    if proof.size > PROOF_FILE_SIZE_MAX:
+        refuse("proof", f"at most {PROOF_FILE_SIZE_MAX} bytes", f"{proof.size}")
     if name.lower().endswith(PROOF_SUFFIX):
         refuse("entry name", "a document that is not named as a proof", ascii(name)[:80])
     return Bundle(name, document.size, b"".join(unpack(file, proof)), file, document)

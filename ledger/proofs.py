@@ -25,6 +25,7 @@ from ledger.trust import FinalizedHeader, Pins, TrustPath, verify_header
 
 PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"
 PROOF_SIZE_MAX: Final = 1024 * 1024
+PROOF_FILE_SIZE_MAX: Final = len(PROOF_MAGIC) + PROOF_SIZE_MAX
 PROOF_SUFFIX: Final = ".proof"
 EVIDENCE_SIZE_MAX: Final = 1024 * 1024
 

@@ -26,7 +26,7 @@ from typing import BinaryIO, Final
 
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
+from ledger.presentation import REQUEST_FILE_SIZE_MAX, Request
 from ledger.proofs import PROOF_SUFFIX
 from ledger.trees.merkle import Content, content_root
 from ledger.trust import TrustedRoot
@@ -213,7 +213,7 @@ class BulkVerification:
         path = Path(f"{row.request}")
         with open_named(path) if row.request == self._request else row.open_listed(path) as file:
             # One byte past its limit: the decoder refuses a longer one by its own rule.
-            return file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1)
+            return file.read(REQUEST_FILE_SIZE_MAX + 1)
 
 
 def answer_rows(

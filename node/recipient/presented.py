@@ -20,11 +20,9 @@ from typing import BinaryIO, Final
 from ledger.alterations import with_cause
 from ledger.bundles import Bundle, BundleError, is_bundle_name, is_proof, open_bundle
 from ledger.encoding.records import Json
-from ledger.proofs import PROOF_MAGIC, PROOF_SIZE_MAX, PROOF_SUFFIX, Proof
+from ledger.proofs import PROOF_FILE_SIZE_MAX, PROOF_MAGIC, PROOF_SUFFIX, Proof
 from ledger.trees.merkle import CHUNK_SIZE
 from ledger.verdicts import STEP_FILES, Refusal, Sentence, VerificationError
-
-PROOF_FILE_SIZE_MAX: Final = len(PROOF_MAGIC) + PROOF_SIZE_MAX
 
 DOCUMENT_PART: Final = "document"
 PROOF_PART: Final = "proof"

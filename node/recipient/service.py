@@ -27,8 +27,8 @@ from ledger.bundles import open_bundle
 from ledger.encoding.arguments import MILLISECONDS_MAX
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX, Request
-from ledger.proofs import PROOF_SIZE_MAX
+from ledger.presentation import REQUEST_FILE_SIZE_MAX, Request
+from ledger.proofs import PROOF_FILE_SIZE_MAX, PROOF_SIZE_MAX
 from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot, check_replaces
@@ -47,7 +47,6 @@ from node.recipient.presented import (
     BUNDLE_PART,
     DOCUMENT_PART,
     EITHER,
-    PROOF_FILE_SIZE_MAX,
     PROOF_PART,
     InsideDocument,
     PartsError,
@@ -84,7 +83,7 @@ _TIMES: Final[Mapping[str, PartField]] = {
 _REQUESTS: Final[Mapping[str, PartField]] = {
     "request": PartField(
         "The content of your own consent request; or give request_name.",
-        len(REQUEST_MAGIC) + REQUEST_SIZE_MAX,
+        REQUEST_FILE_SIZE_MAX,
         is_required=False,
     ),
     "request_name": PartField(
@@ -288,7 +287,7 @@ class RecipientService:
             raise _fault("request_name", "the name of a file in the folder of requests", ascii(name)[:80])
         try:
             with open_within(self._requests, name) as file:
-                return Request.decode(file.read(len(REQUEST_MAGIC) + REQUEST_SIZE_MAX + 1))
+                return Request.decode(file.read(REQUEST_FILE_SIZE_MAX + 1))
         except OSError as error:
             raise RouteError(
                 status=404,

@@ -9,9 +9,8 @@ from typing import BinaryIO
 import pytest
 
 from ledger.bundles import BundleError
-from ledger.proofs import PROOF_MAGIC
+from ledger.proofs import PROOF_FILE_SIZE_MAX, PROOF_MAGIC
 from node.recipient.presented import (
-    PROOF_FILE_SIZE_MAX,
     FilesExchanged,
     PartsError,
     PresentedFiles,
