@@ -32,7 +32,7 @@ class Browser:
     ) -> None:
         self._process, self._session, self._socket = process, session, socket
         self._numbers = itertools.count(1)
-        self._page = ""
+        self._target = self._page = ""
         self._events: set[str] = set()
 
     @classmethod
@@ -88,10 +88,12 @@ class Browser:
         return message
 
     async def open(self, address: str) -> None:
-        """Open a page and wait until its scripts have run."""
-        self._page = ""
-        target = await self.send("Target.createTarget", url="about:blank")
-        attached = await self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        """Open a page in the place of the one before, and wait until its scripts have run."""
+        before, self._page = self._target, ""
+        self._target = (await self.send("Target.createTarget", url="about:blank"))["targetId"]
+        if before:
+            await self.send("Target.closeTarget", targetId=before)
+        attached = await self.send("Target.attachToTarget", targetId=self._target, flatten=True)
         self._page = attached["sessionId"]
         await self.send("Page.enable")
         self._events.clear()

@@ -41,10 +41,17 @@ needs_browser = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     assert BROWSER is not None
     with open_page(BROWSER, tmp_path_factory.mktemp("profile")) as page:
         yield page
+
+
+@pytest.fixture
+def witness(browser: Page) -> Page:
+    """Return the page as it was opened: what another test chose, wrote, or set its clock to is gone."""
+    browser.open_anew()
+    return browser
 
 
 @pytest.mark.slow
@@ -256,6 +263,7 @@ def test_a_proof_of_an_earlier_epoch_than_the_root_is_to_be_refreshed(witness: P
         path.write_bytes(content)
         witness.choose_file(element, path)
     witness.click("[data-language=en]")
+    set_clock(witness, older.time_ms)
     told = ask_about(witness, older.time_ms)
     refusal = CAUSES[OLDER_EPOCH]
     assert "untrusted-header" in told

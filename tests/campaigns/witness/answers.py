@@ -54,8 +54,12 @@ _ANSWER = """
 class Page:
     """The page in a browser, for callers without a loop of their own."""
 
-    def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
-        self._runner, self._browser = runner, browser
+    def __init__(self, runner: asyncio.Runner, browser: Browser, address: str) -> None:
+        self._runner, self._browser, self._address = runner, browser, address
+
+    def open_anew(self) -> None:
+        """Open the page once more: nothing chosen, written or set is left."""
+        self._runner.run(self._browser.open(self._address))
 
     def run(self, script: str) -> Any:  # noqa: ANN401
         """Evaluate an expression, await it, and return its value."""
@@ -88,8 +92,9 @@ def open_page(program: str, profile: Path, *, page: Path = PAGE) -> Iterator[Pag
     with asyncio.Runner() as runner:
         browser = runner.run(Browser.start(program, profile))
         try:
-            runner.run(browser.open(page.as_uri()))
-            yield Page(runner, browser)
+            opened = Page(runner, browser, page.as_uri())
+            opened.open_anew()
+            yield opened
         finally:
             runner.run(browser.close())
 
