@@ -81,9 +81,12 @@ async def _serve(
         lines=[f"verifying at {url}/v1/verify (Ctrl-C stops it)"],
     )
     sys.stdout.flush()
+    waiting = asyncio.create_task(stop.wait())
     try:
-        await stop.wait()
+        # What accepts connections ends by itself only where it failed, which `close` raises.
+        await asyncio.wait({waiting, service.accepting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        waiting.cancel()
         await service.close()
 
 

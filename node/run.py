@@ -95,6 +95,11 @@ class ApiServer(Protocol):
         """Listen; return the port."""
         ...
 
+    @property
+    def accepting(self) -> asyncio.Task[None]:
+        """What accepts connections, until `close`."""
+        ...
+
     async def close(self) -> None:
         """Stop listening and end what is open."""
         ...
@@ -379,6 +384,8 @@ class NodeProcess:
         self._guarded(self.driver.start)
         self._looks = loop.create_task(self._look_forever())
         await self._api.start(api.host, api.port)
+        for task in (self._pump, self._pauses, self._looks, self._api.accepting):
+            task.add_done_callback(self._has_ended)
         logger.info(
             "node.started member=%s height=%d peers=%s api=%s",
             self._parts.member,
@@ -451,6 +458,11 @@ class NodeProcess:
         delay_ms = max(0, deadline - self._clock.monotonic_ms())
         self._timer_ms = deadline
         self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._tick)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        """End the node where a task of it failed: a node that hears or serves nobody any more must not live on."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     def _tick(self) -> None:
         self._timer = None

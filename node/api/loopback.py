@@ -81,6 +81,12 @@ class LoopbackListener:
         bound: int = self._listening.getsockname()[1]
         return bound
 
+    @property
+    def accepting(self) -> asyncio.Task[None]:
+        """What accepts connections. It ends by `refuse_more` alone: whoever serves sees to it that it runs."""
+        assert self._accepting is not None, "start comes first"
+        return self._accepting
+
     def refuse_more(self) -> None:
         """Take no more connections."""
         if self._accepting is not None:

@@ -72,6 +72,11 @@ class Api:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
         return await self._listener.start(host, port)
 
+    @property
+    def accepting(self) -> asyncio.Task[None]:
+        """What accepts connections, until `close`."""
+        return self._listener.accepting
+
     async def close(self) -> None:
         """Stop listening, and end every subscription."""
         self._listener.refuse_more()

@@ -12,6 +12,7 @@ Rule 4: behind long messages goes a probe, a ping that has a number. Its answer 
 import asyncio
 import contextlib
 from collections import deque
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -80,7 +81,7 @@ class Connection:
         self._send_queue = send_queue
         self._timing = timing
         self._path = path
-        self.is_small = has_small_segments(socket.get_extra_info("socket"))
+        self.is_small = has_small_segments(of_socket(socket, "socket"))
         self._loop = asyncio.get_running_loop()
         self.established_at = self._loop.time()
         self.closed = asyncio.Event()
@@ -265,6 +266,15 @@ def describe_end(message: aiohttp.WSMessage) -> ConnectionEnded:
             return ConnectionEnded(CLOSE_GOING_AWAY, reason, message.data)
         case _:
             return ConnectionEnded(CLOSE_GOING_AWAY, "connection lost")
+
+
+def of_socket(source: WebSocket | asyncio.BaseTransport, name: str) -> Any:  # noqa: ANN401
+    """Return what asyncio knows of a connection under a name, None where it has ended meanwhile."""
+    try:
+        return source.get_extra_info(name)
+    except AttributeError:
+        # A TLS transport of CPython that was closed twice has no protocol left to ask.
+        return None
 
 
 async def close_socket(socket: WebSocket, *, code: int, reason: str, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ import ssl
 import aiohttp
 from aiohttp import tracing
 
-from node.network.connection import CLOSE_REFUSED, WebSocket, close_socket, describe_end
+from node.network.connection import CLOSE_REFUSED, WebSocket, close_socket, describe_end, of_socket
 from node.network.hello import HELLO_SIZE_MAX, Hello, HelloRefused, check_chain, decode_hello, encode_hello
 from node.network.limits import MESSAGE_SIZE_MAX, Timing
 from node.network.listener import FETCH_PATH, PEER_PATH
@@ -154,8 +154,11 @@ async def _connect(
 ) -> tuple[aiohttp.ClientWebSocketResponse, Hello]:
     socket = await _open(session, peer, PEER_PATH, context=context, timing=timing)
     try:
-        require_pinned(socket.get_extra_info("ssl_object"), peer.certificate)
-    except PinMismatch as error:
+        tls = of_socket(socket, "ssl_object")
+        if tls is None:
+            raise ConnectionResetError("the connection ended before it was looked at")
+        require_pinned(tls, peer.certificate)
+    except (PinMismatch, ConnectionResetError) as error:
         await close_socket(socket, code=CLOSE_REFUSED, reason=str(error), timeout_s=timing.close_s)
         raise
     return await _greet(socket, peer_id, hello=hello, timing=timing)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from node.network.connection import of_socket
 from node.network.limits import (
     ACCEPT_RETRY_S,
     LISTEN_BACKLOG,
@@ -217,7 +218,10 @@ class Listener:
             error.__traceback__ = None
             return
         try:
-            certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            tls = of_socket(transport, "ssl_object")
+            if tls is None:
+                return
+            certificate = tls.getpeercert(binary_form=True)
             if not self._is_pinned(certificate):
                 logger.warning(
                     "peer.refused address=%s reason=%s", pending.address, "certificate is not pinned"

@@ -120,7 +120,10 @@ def make_small_socket(address: AddrInfoType) -> socket.socket:
 
 
 def has_small_segments(tcp: TransportSocket | None) -> bool:
-    """Say whether a connection has segments of at most SMALL_SEGMENT_SIZE bytes."""
+    """Say whether a connection has segments of at most SMALL_SEGMENT_SIZE bytes. One that has ended has none."""
     if tcp is None or not hasattr(socket, "TCP_MAXSEG"):
         return False
-    return 0 < tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= SMALL_SEGMENT_SIZE
+    try:
+        return 0 < tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= SMALL_SEGMENT_SIZE
+    except OSError:
+        return False

@@ -30,6 +30,7 @@ from node.network.connection import (
     Connection,
     WebSocket,
     close_socket,
+    of_socket,
 )
 from node.network.dialer import (
     Backoff,
@@ -418,7 +419,7 @@ class PeerNetwork:
         await asyncio.wait([self._spawn(self._serve_accepted(socket, request))])
 
     async def _serve_accepted(self, socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
-        tls = socket.get_extra_info("ssl_object")
+        tls = of_socket(socket, "ssl_object")
         if tls is None:
             return
         try:
@@ -469,7 +470,7 @@ class PeerNetwork:
         first: bytes | None,
         is_fetching: bool = False,
     ) -> Connection:
-        is_small = has_small_segments(socket.get_extra_info("socket"))
+        is_small = has_small_segments(of_socket(socket, "socket"))
         self._check_welcome(link, hello, dialer_id, is_fetching=is_fetching, is_small=is_small)
         connection = Connection(
             socket,

@@ -150,6 +150,11 @@ class RecipientService:
         """Listen on a loopback address; return the port. Raises ConfigError for any other address."""
         return await self._listener.start(host, port)
 
+    @property
+    def accepting(self) -> asyncio.Task[None]:
+        """What accepts connections, until `close`."""
+        return self._listener.accepting
+
     async def close(self) -> None:
         """Stop listening."""
         await self._listener.close()

@@ -33,10 +33,15 @@ class NoClients:
         self.node = node
 
     async def start(self, host: str, port: int) -> int:
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.accepting = asyncio.create_task(self._accept())
         return port
 
+    async def _accept(self) -> None:
+        await self.broken
+
     async def close(self) -> None:
-        return None
+        self.accepting.cancel()
 
 
 def make_api(node: RunningNode) -> ApiServer:
@@ -160,6 +165,39 @@ def test_a_node_whose_driver_breaks_ends_with_the_reason(tmp_path: Path) -> None
 
 def _break() -> None:
     raise NodeStopped("a broken invariant")
+
+
+def break_network(process: NodeProcess) -> None:
+    process._network._receive_queue.close(AttributeError("of a connection's task"))
+
+
+def break_api(process: NodeProcess) -> None:
+    assert isinstance(process._api, NoClients)
+    process._api.broken.set_exception(NodeStopped("a broken invariant"))
+
+
+def break_watch(process: NodeProcess) -> None:
+    process.watch.tell = _break  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("broken", [break_network, break_api, break_watch])
+def test_a_node_of_which_a_part_fails_for_good_ends_with_the_reason(
+    tmp_path: Path, broken: Callable[[NodeProcess], None]
+) -> None:
+    """A node that hears no peer, or serves no client, any more would look alive to its operator."""
+    network = make_network(tmp_path / "network")
+
+    async def live() -> None:
+        process = start_process(network.homes["sz-operator"])
+        await process.start()
+        try:
+            broken(process)
+            failure = await asyncio.wait_for(process.failed, 10)
+            assert "broken invariant" in f"{failure}" or "of a connection's task" in f"{failure}"
+        finally:
+            await process.stop()
+
+    asyncio.run(live())
 
 
 def test_an_observer_follows_without_voting(tmp_path: Path) -> None:
