@@ -209,11 +209,11 @@ async def _repair(world: World, member: str) -> str:
     """Examine and repair a stopped node's home as an operator does; return what was found. Raises Stuck."""
     command = ("-m", "cli.main", "node", "repair", "--json", "--home", str(world.nodes.home(member)))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    output, _ = await process.communicate()
+    output, said = await process.communicate()
     if process.returncode != 0:
-        raise Stuck(f"repair of {member} fails: {output.decode(errors='replace')[-LOG_SHOWN_MAX:]}")
+        raise Stuck(f"repair of {member} fails: {(output + said).decode(errors='replace')[-LOG_SHOWN_MAX:]}")
     findings = json.loads(output)["findings"]
     world.disks.clear_evidence(member)
     return "; ".join(f"{each['part']}: {each['found']}" for each in findings)[:300]
