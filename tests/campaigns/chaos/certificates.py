@@ -72,13 +72,13 @@ async def _rotate(world: World, member: str, source: random.Random, *, is_own_as
         asked = member if is_own_asked else source.choice(_running_others(world, member))
         where = (str(world.nodes.home(member)), "--url", world.consortium.url(asked))
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, *where, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            sys.executable, *command, *where, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
-        output, _ = await process.communicate()
-        said = output.decode(errors="replace")
+        output, log = await process.communicate()
         if process.returncode == 0:
-            answer = json.loads(said)
+            answer = json.loads(output)
             return Rotated(member, answer["sequence"], answer["height"])
+        said = (output + log).decode(errors="replace")
         if process.returncode not in (1, 3) or time.monotonic() - began > ROTATION_S:
             raise Stuck(f"the certificate of {member} is not rotated: {said[-LOG_SHOWN_MAX:]}")
         await asyncio.sleep(PAUSE_S)
