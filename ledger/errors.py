@@ -99,6 +99,8 @@ Signals that one module of the node gives to another are plain exceptions. Users
       HungUp                    somebody took the connection and ended it in place of an answer
     TurnedAway                  a connection that is turned away after its hello
     FormError                   bytes that are no form; a `ValueError`
+    WorkerFailed                a worker process met a fault of ours
+    FolderTaken                 a folder has the name that was drawn for another; a `FileExistsError`
 """
 
 

@@ -14,13 +14,12 @@ Rule 6: the files of a row are named by a list and lie where others may put them
 
 import hashlib
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -37,6 +36,7 @@ from node.clock import Clock, SystemClock
 from node.files.reading import DOCUMENT_SIZE_MAX, open_listed, open_named
 from node.recipient.presented import InsideDocument, OpenedFiles, PresentedFiles, tell_files
 from node.recipient.question import TimeAsked, ask
+from node.workers import Workers
 
 CHUNK_ROWS: Final = 16
 WINDOW_PER_JOB: Final = 4
@@ -229,30 +229,22 @@ def answer_rows(
         yield from (batch.answer(row, recall(row)) for row in rows)
         return
     remaining = iter(rows)
-    # Spawned, not forked: a fork inherits locks and descriptors of whatever program calls this.
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(settings,)
-    ) as pool:
+    with Workers(jobs, prepare=partial(_prepare_worker, settings)) as workers:
         waiting: deque[Future[list[RowAnswer]]] = deque()
-        try:
-            while part := tuple(islice(remaining, CHUNK_ROWS)):
-                waiting.append(pool.submit(_answer_part, [(row, recall(row)) for row in part]))
-                if len(waiting) == jobs * WINDOW_PER_JOB:
-                    yield from waiting.popleft().result()
-            while waiting:
+        while part := tuple(islice(remaining, CHUNK_ROWS)):
+            waiting.append(workers.submit(_answer_part, [(row, recall(row)) for row in part]))
+            if len(waiting) == jobs * WINDOW_PER_JOB:
                 yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            yield from waiting.popleft().result()
 
 
 # One verification for each worker process: its trusted root is checked once, not with each part.
 _worker: BulkVerification | None = None
 
 
-def _start_worker(settings: BulkSettings) -> None:
+def _prepare_worker(settings: BulkSettings) -> None:
     global _worker
-    # The terminal's interrupt reaches every process of the group; the parent alone ends the work.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker = BulkVerification(settings)
 
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack
+from node.lifeline import bare_environment
 from node.sync.checker import SIZE_BYTES, Question, SenderKey
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ QUESTIONS_MAX: Final = 512
 IDLE_S: Final = 30.0
 PIPE_SIZE: Final = 1024 * 1024
 COMMAND: Final = (sys.executable, "-m", "node.sync.checker")
-ENVIRONMENT_KEPT: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(slots=True, eq=False)
@@ -146,12 +146,11 @@ class Checkers:
         return ending
 
     async def _start(self) -> asyncio.subprocess.Process:
-        kept = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
         return await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**kept, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=bare_environment(),
         )
 
     async def _converse(self, process: asyncio.subprocess.Process, under_way: list[_Asked]) -> None:

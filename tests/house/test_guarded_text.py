@@ -26,6 +26,12 @@ ELSEWHERE = {
         "cli/main.py",
         "sys.stderr.write",
     ): "names a package of a closed list, where the library that prints is missing",
+    ("node/files/system.py", "os.write"): "content of a file, where the system cannot write at a place",
+    ("node/lifeline.py", "os.write"): "bytes that let processes go, on a pipe of theirs",
+    (
+        "node/workers.py",
+        "traceback.format_exc",
+    ): "a worker's fault, raised where it was asked and printed there",
     ("node/sync/checker.py", "sys.stdout.buffer"): "bytes of the answers to the parent process, on a pipe",
 }
 # What may be done with a stream outside of its guard: nothing is written.

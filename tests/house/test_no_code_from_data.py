@@ -2,8 +2,8 @@
 
 Rule 1: no pickle, marshal, YAML or the like, in which data says what is called.
 Rule 2: nothing evaluates or compiles text. A module is imported by its name from a closed table of ours alone.
-Rule 3: processes that a command starts itself exchange pickles with it, over pipes that nobody else has: the pools of
-`concurrent.futures`. No listener, manager or queue that others could reach does.
+Rule 3: processes that a command starts itself exchange pickles with it, over pipes that nobody else has: those of
+node/workers.py. No listener, manager or queue that others could reach does.
 """
 
 import ast

@@ -20,6 +20,7 @@ WORDS = (
     "condition",
     "diskfaults",
     "errors",
+    "lifeline",
     "localtime",
     "logform",
     "measurements",
@@ -28,6 +29,7 @@ WORDS = (
     "progress",
     "version",
     "visibletext",
+    "workers",
 )
 ROOM_OF = {"ledger.errors": "ledger errors"} | {f"node.{name}": "node words" for name in WORDS}
 
