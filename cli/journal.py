@@ -22,7 +22,8 @@ from typing import BinaryIO, Final
 
 from cli.exits import CommandError, wrong_usage
 from cli.output import warn
-from node.files.durablefile import POSIX_FILES, PrivateFileError, create_file, open_own, read_own, take_lock
+from node.files.durablefile import POSIX_FILES, PrivateFileError, create_file, open_own, read_own
+from node.files.system import take_lock
 from node.recipient.bulk import COLUMNS, EarlierAnswer, RowAnswer
 
 SYNC_LINES: Final = 1_000

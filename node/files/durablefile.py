@@ -12,6 +12,8 @@ Rule 5: nothing is written through a link, and nothing but a regular file is rep
 directory that has the name is refused, and stays.
 Rule 6: a file that is replaced keeps its mode, its owner, its group and its access list. Where that cannot be, it is
 not replaced.
+Rule 7: a new file beside another that needs no lock is held by whoever writes it, until it has its name. What a killed
+writer left of that name nobody holds, and the next writer of the same file removes it.
 """
 
 import errno
@@ -36,6 +38,17 @@ from node.files.reading import (
     check_regular,
     open_named,
     open_within,
+)
+from node.files.system import (
+    can_move_open_files,
+    give_lock,
+    has_owners,
+    is_ours,
+    read_at,
+    sync_file,
+    sync_folder,
+    take_lock,
+    write_at,
 )
 
 PRIVATE_MODE: Final = 0o600
@@ -88,6 +101,9 @@ class FileOperations(Protocol):
 
     def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
         """Create a file that does not exist, of a mode that the umask narrows, and return its descriptor."""
+
+    def create_held(self, path: Path, mode: int) -> int | None:
+        """Create a file and hold it until it is closed, in place of one of ours that nobody holds; else return None."""
 
     def open(self, path: Path) -> int:
         """Open an existing regular file for reading and writing, and return its descriptor. A link is refused."""
@@ -147,6 +163,8 @@ class PosixFiles:
         return Access(path, mode, status.st_uid, status.st_gid, _access_list_of(path))
 
     def give_access(self, descriptor: int, access: Access) -> None:
+        if not has_owners():
+            return
         status = os.fstat(descriptor)
         if (status.st_uid, status.st_gid) != (access.owner, access.group):
             os.fchown(descriptor, access.owner, access.group)
@@ -160,6 +178,20 @@ class PosixFiles:
     def create(self, path: Path, mode: int = PRIVATE_MODE) -> int:
         return os.open(path, _CREATE, mode)
 
+    def create_held(self, path: Path, mode: int) -> int | None:
+        if not can_move_open_files():
+            return None
+        if not _remove_leftover(path):
+            return None
+        try:
+            descriptor = os.open(path, _CREATE, mode)
+        except FileExistsError:
+            return None
+        if _is_held(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+        return None
+
     def open(self, path: Path) -> int:
         return _open_regular(path, _OPEN)
 
@@ -170,12 +202,12 @@ class PosixFiles:
         return os.fstat(descriptor).st_size
 
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
-        return os.pread(descriptor, size, offset)
+        return read_at(descriptor, size, offset)
 
     def write_at(self, descriptor: int, data: bytes, offset: int) -> None:
         left = memoryview(data)
         while left:
-            written = os.pwrite(descriptor, left, offset)
+            written = write_at(descriptor, left, offset)
             if written == 0:
                 raise OSError(errno.EIO, "the disk accepted no bytes")
             left = left[written:]
@@ -185,13 +217,7 @@ class PosixFiles:
         os.ftruncate(descriptor, size)
 
     def sync(self, descriptor: int) -> None:
-        # macOS: fsync leaves the data in the drive's cache, only F_FULLFSYNC empties it.
-        if sys.platform == "darwin":
-            import fcntl
-
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        else:
-            os.fdatasync(descriptor)
+        sync_file(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
         source.replace(target)
@@ -203,14 +229,38 @@ class PosixFiles:
         path.unlink(missing_ok=True)
 
     def sync_directory(self, directory: Path) -> None:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(directory)
 
 
 POSIX_FILES: Final = PosixFiles()
+
+
+def _remove_leftover(path: Path) -> bool:
+    """Remove a file of ours that no writer holds any more; say whether the name is free."""
+    try:
+        descriptor = _open_regular(path, _OPEN)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # No file, or not for us.
+        return False
+    try:
+        if not is_ours(os.fstat(descriptor)) or not _is_held(descriptor, path):
+            return False
+        path.unlink()
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_held(descriptor: int, path: Path) -> bool:
+    """Lock an open file, and say whether it is still the one of its name, which nobody takes away from now on."""
+    try:
+        take_lock(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        # Another holds it, or has taken its name; or the disk has no locks.
+        return False
 
 
 def _open_regular(path: Path, flags: int) -> int:
@@ -228,7 +278,7 @@ def _open_regular(path: Path, flags: int) -> int:
 
 def _access_list_of(path: Path) -> bytes | None:
     """Return the access list that Linux keeps of a file beside its mode; None where there is none."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "getxattr"):
         return None
     try:
         return os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
@@ -286,8 +336,13 @@ def create_file(files: FileOperations, path: Path, content: bytes | Iterable[byt
     Raises FileExistsError where there is one, OSError, and whatever the pieces raise.
     """
     _require_name(path)
-    # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
-    _write_beside(files, path, content, PRIVATE_MODE, None, give_name=files.link)
+
+    def give_name(fresh: Path, name: Path) -> None:
+        # A link, not a rename: it fails where the name is taken, so two writers cannot overwrite each other.
+        files.link(fresh, name)
+        files.remove(fresh)
+
+    _write_beside(files, path, content, PRIVATE_MODE, None, give_name=give_name)
 
 
 def _require_name(path: Path) -> None:
@@ -304,13 +359,58 @@ def _write_beside(
     *,
     give_name: Callable[[Path, Path], None],
 ) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    try:
-        write_fresh(files, fresh, content, mode=mode, access=access)
-        give_name(fresh, path)
-    finally:
-        files.remove(fresh)
+    first_mode = mode if access is None else PRIVATE_MODE
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = files.create_held(fresh, first_mode)
+    if descriptor is None:
+        # Another writes it just now, or nobody can tell here.
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+        descriptor = files.create(fresh, first_mode)
+    finish = _finish_held if can_move_open_files() else _finish_closed
+    finish(
+        files,
+        descriptor,
+        fresh,
+        lambda: _fill(files, descriptor, content, access),
+        lambda: give_name(fresh, path),
+    )
     files.sync_directory(path.parent)
+
+
+def _finish_held(
+    files: FileOperations,
+    descriptor: int,
+    fresh: Path,
+    fill: Callable[[], None],
+    give_name: Callable[[], None],
+) -> None:
+    try:
+        fill()
+        give_name()
+    except BaseException:
+        files.remove(fresh)
+        raise
+    finally:
+        # Not before it has its name: up to here nobody takes the first one away, and nobody else has it.
+        files.close(descriptor)
+
+
+def _finish_closed(
+    files: FileOperations,
+    descriptor: int,
+    fresh: Path,
+    fill: Callable[[], None],
+    give_name: Callable[[], None],
+) -> None:
+    try:
+        try:
+            fill()
+        finally:
+            files.close(descriptor)
+        give_name()
+    except BaseException:
+        files.remove(fresh)
+        raise
 
 
 def write_fresh(
@@ -328,15 +428,21 @@ def write_fresh(
     files.remove(path)
     descriptor = files.create(path, mode if access is None else PRIVATE_MODE)
     try:
-        if access is not None:
-            _keep_access(files, descriptor, access)
-        size = 0
-        for piece in (content,) if isinstance(content, bytes) else content:
-            files.write_at(descriptor, piece, size)
-            size += len(piece)
-        files.sync(descriptor)
+        _fill(files, descriptor, content, access)
     finally:
         files.close(descriptor)
+
+
+def _fill(
+    files: FileOperations, descriptor: int, content: bytes | Iterable[bytes], access: Access | None
+) -> None:
+    if access is not None:
+        _keep_access(files, descriptor, access)
+    size = 0
+    for piece in (content,) if isinstance(content, bytes) else content:
+        files.write_at(descriptor, piece, size)
+        size += len(piece)
+    files.sync(descriptor)
 
 
 def _keep_access(files: FileOperations, descriptor: int, access: Access) -> None:
@@ -378,10 +484,10 @@ def open_own(path: Path) -> int:
 
 
 def _check_own(path: Path, status: os.stat_result) -> None:
-    if sys.platform != "win32" and status.st_uid != os.geteuid():
+    if not is_ours(status):
         raise _not_own(path, f"a file of user {status.st_uid}")
     mode = stat.S_IMODE(status.st_mode)
-    if (sys.platform != "win32" and mode & EXPOSED_BITS) or status.st_nlink != 1:
+    if (has_owners() and mode & EXPOSED_BITS) or status.st_nlink != 1:
         raise _not_own(path, f"mode {mode:04o}, {status.st_nlink} names")
 
 
@@ -448,7 +554,7 @@ def _read_private(path: Path, open_it: Callable[[], BinaryIO], size_max: int) ->
 
 def _check_private(path: Path, status: os.stat_result) -> None:
     mode = stat.S_IMODE(status.st_mode)
-    if mode & EXPOSED_BITS:
+    if has_owners() and mode & EXPOSED_BITS:
         raise PrivateFileError(
             where=path,
             expected="a file that only its owner can use (mode 0600)",
@@ -459,13 +565,6 @@ def _check_private(path: Path, status: os.stat_result) -> None:
 
 class FileLocked(LuohuError, OSError):
     """Another process holds the lock."""
-
-
-def take_lock(descriptor: int) -> None:
-    """Lock an open file for this process until it closes it. Raises BlockingIOError where another has it."""
-    import fcntl
-
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:
@@ -496,5 +595,5 @@ class FileLock:
     def release(self) -> None:
         """Release the lock; a second release does nothing."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            give_lock(self._descriptor)
             self._descriptor = None

@@ -33,6 +33,7 @@ from node.files.durablefile import (
     read_private_named,
 )
 from node.files.pkcs8 import encrypt_pem
+from node.files.system import has_owners
 
 KEY_FILE_SIZE_MAX: Final = 16 * 1024
 PASSPHRASE_SIZE_MAX: Final = 1023
@@ -135,7 +136,7 @@ def check_key_mode(path: Path) -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return
-    if mode & EXPOSED_BITS:
+    if has_owners() and mode & EXPOSED_BITS:
         raise KeyFileError(
             where=path,
             expected="a file that only its owner can use (mode 0600)",

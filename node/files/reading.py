@@ -40,6 +40,8 @@ _READ: Final[int] = os.O_RDONLY | CLOEXEC | NONBLOCK | BINARY | getattr(os, "O_N
 _FOLDER: Final[int] = os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
 _OPENS_IN_FOLDERS: Final = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 
+_JUNCTION: Final = 0xA0000003
+
 _OWN_DESCRIPTOR: Final = re.compile(r"/dev/(?:stdin|fd/(\d{1,9}))|/proc/self/fd/(\d{1,9})", re.ASCII)
 
 _KINDS: Final[dict[int, str]] = {
@@ -209,6 +211,9 @@ def _open_by_names(folder: Path, steps: tuple[str, ...], size_max: int | None) -
 
 def _check_folder(path: Path, status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
+    # Windows shows a junction, which leads elsewhere, as a folder.
+    if getattr(status, "st_reparse_tag", 0) == _JUNCTION:
+        kind = stat.S_IFLNK
     if kind != stat.S_IFDIR:
         raise UnfitFile(
             where=path,

@@ -33,7 +33,7 @@ from ledger.genesis import (
 from ledger.rules.operations import next_key_commitment
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
 from node.files.durablefile import POSIX_FILES, write_fresh
-from node.files.folders import make_folder, remove_folder
+from node.files.folders import fresh_folder
 from node.files.keyfiles import (
     DevelopmentKey,
     KeyFileError,
@@ -402,7 +402,10 @@ def check_addresses(genesis: GenesisContent, settings: HomeSettings, *, where: s
 
 @contextmanager
 def fresh_directory(path: Path) -> Iterator[Path]:
-    """Give a directory to fill, which takes the name `path` once all went well. Raises ConfigError."""
+    """Give a directory to fill, which takes the name `path` once all went well. Raises ConfigError.
+
+    One that a killed process left half filled is removed by the next call for the same name.
+    """
     if os.path.lexists(path):
         raise ConfigError(
             where=f"{path}",
@@ -414,14 +417,10 @@ def fresh_directory(path: Path) -> Iterator[Path]:
         raise ConfigError(
             where=f"{path.parent}", expected="a directory", found="none", cure="create it first"
         )
-    fresh = make_folder(path.parent, prefix=f".{path.name}.", suffix=".new")
-    try:
+    with fresh_folder(path.parent, prefix=f".{path.name}.", suffix=".new") as fresh:
         yield fresh
         POSIX_FILES.sync_directory(fresh)
         POSIX_FILES.rename(fresh, path)
-    except BaseException:
-        remove_folder(fresh)
-        raise
     POSIX_FILES.sync_directory(path.parent)
 
 

@@ -55,7 +55,7 @@ class Examined:
 def examined(original: Path, *, within: Path | None = None) -> Iterator[Examined]:
     """Give a folder to open in place of a database. Raises StoreRefused where files cannot be read or copied.
 
-    It lies in `within`, or where temporary files lie.
+    It lies in `within`, or where temporary files lie, and goes with this process, however that ends.
     """
     with ExitStack() as stack:
         try:

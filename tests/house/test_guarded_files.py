@@ -19,7 +19,9 @@ import pytest
 from tests.support.sources import ROOT, files_loaded_by, tree_of
 
 PACKAGES: Final = ("ledger", "node", "cli")
-FILES: Final = frozenset(("node/files/reading.py", "node/files/durablefile.py", "node/files/folders.py"))
+FILES: Final = frozenset(
+    ("node/files/reading.py", "node/files/durablefile.py", "node/files/folders.py", "node/files/system.py")
+)
 SIGNALS: Final = frozenset(("cli/processes.py",))
 
 # What the guarded modules offer under the names of the system: a disk, which tests swap.
@@ -93,10 +95,6 @@ OPENERS: Final = frozenset(("Path", "PosixPath", "PurePath", "WindowsPath"))
 ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("cli/journal.py", "os.fdopen"): "a descriptor of `open_own`",
     ("cli/demo.py", "import subprocess"): "runs commands of this program, and waits for them",
-    (
-        "cli/demo.py",
-        "import tempfile",
-    ): "where the system keeps passing folders, to name one before it is made",
     ("cli/demo.py", "running.kill"): "a child that it has not waited for: its id is nobody else's",
     ("cli/demo.py", "running.send_signal"): "the same child",
     ("cli/processes.py", "import subprocess"): "starts nodes, and asks `ps`",
@@ -104,6 +102,13 @@ ALLOWED: Final[dict[tuple[str, str], str]] = {
     ("cli/program.py", "os.dup2"): "the same",
     ("cli/program.py", "os.open"): "the same",
     ("node/client/issuing/register.py", "import sqlite3"): "the register, in the issuer's own home",
+    ("node/lifeline.py", "os.pipe"): "a pipe, which has no name",
+    ("node/lifeline.py", "os.dup"): "this process's own standard input",
+    ("node/lifeline.py", "os.read"): "the same",
+    ("node/lifeline.py", "os.write"): "the pipe",
+    ("node/lifeline.py", "os._exit"): "ends this process, which nobody is left to work for",
+    ("node/workers.py", "os._exit"): "the same",
+    ("node/workers.py", "process.kill"): "a child that it has not waited for: its id is nobody else's",
     ("node/network/tls.py", "context.load_cert_chain"): "files in memory, or in a passing folder of our own",
     ("node/network/tls.py", "context.load_verify_locations"): "certificates that are given, not a path",
     ("node/network/tls.py", "ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations"): "the same",

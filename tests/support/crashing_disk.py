@@ -73,6 +73,14 @@ class CrashingDisk:
         self._undo_names.append(lambda: path.unlink(missing_ok=True))
         return descriptor
 
+    def create_held(self, path: Path, mode: int) -> int | None:
+        self._step("create")
+        descriptor = self._disk.create_held(path, mode)
+        if descriptor is not None:
+            self._remember(descriptor)
+            self._undo_names.append(lambda: path.unlink(missing_ok=True))
+        return descriptor
+
     def open(self, path: Path) -> int:
         self._step("open")
         descriptor = self._disk.open(path)

@@ -30,6 +30,7 @@ from node.client.issuing.batchtree import LEAVES_MAX, BatchTree
 from node.client.issuing.draft import Draft
 from node.errors import SetupError
 from node.files.durablefile import EXPOSED_BITS, POSIX_FILES, FileLock, FileLocked
+from node.files.system import has_owners
 
 REGISTER: Final = "issued.sqlite"
 VERSION: Final = 2
@@ -776,7 +777,7 @@ def _unusable(path: Path, error: sqlite3.DatabaseError) -> RegisterError:
 
 def _check_private(path: Path) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & EXPOSED_BITS:
+    if has_owners() and mode & EXPOSED_BITS:
         expected = "a file that only its owner can use (mode 0600)"
         raise RegisterError(where=path, expected=expected, found=f"mode {mode:04o}", cure=f"chmod 600 {path}")
 

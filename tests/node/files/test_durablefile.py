@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -419,3 +420,70 @@ def test_a_command_that_cannot_write_says_where(where: str, tmp_path: Path) -> N
     with pytest.raises(CommandError) as refused:
         write_command_file(tmp_path / where, NEW)
     assert refused.value.where == str(tmp_path / where)
+
+
+# -- leftovers --------------------------------------------------------------------------------------
+
+WRITING = """
+import sys, time
+from pathlib import Path
+from node.files.durablefile import POSIX_FILES, create_file, write_file
+path, kind = Path(sys.argv[1]), sys.argv[2]
+
+def pieces():
+    yield b"half"
+    Path(sys.argv[1] + ".begun").touch()
+    time.sleep(600)
+
+(write_file if kind == "write" else create_file)(POSIX_FILES, path, pieces())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["write", "create"])
+def test_what_a_killed_writer_left_the_next_one_removes(path: Path, kind: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITING, str(path), kind], cwd=ROOT) as writer:
+        begun = path.with_name(path.name + ".begun")
+        while not begun.exists():
+            assert writer.poll() is None
+        begun.unlink()
+        left = {*path.parent.iterdir()} - {path}
+        # Its writer lives: another writes beside it, and takes nothing away.
+        write_file(POSIX_FILES, path, NEW)
+        assert {*path.parent.iterdir()} == {*left, path} and len(left) == 1
+        writer.kill()
+    write_file(POSIX_FILES, path, OLD)
+    assert [*path.parent.iterdir()] == [path] and path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("kind", ["link", "directory", "pipe", "second name"])
+def test_what_is_no_leftover_of_ours_keeps_its_name(path: Path, kind: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    other = path.with_name("other")
+    other.write_bytes(b"other")
+    match kind:
+        case "link":
+            fresh.symlink_to(other)
+        case "directory":
+            fresh.mkdir()
+        case "pipe":
+            os.mkfifo(fresh)
+        case _:
+            fresh.hardlink_to(other)
+    write_file(POSIX_FILES, path, NEW)
+    assert path.read_bytes() == NEW and other.read_bytes() == b"other"
+    # Under a second name nothing is lost where one of the two goes.
+    assert os.path.lexists(fresh) is (kind != "second name")
+
+
+def test_many_writers_of_one_file_leave_one_of_their_contents_and_nothing_else(path: Path) -> None:
+    contents = [bytes([number]) * 20_000 for number in range(8)]
+
+    def write_often(content: bytes) -> None:
+        for _ in range(20):
+            write_file(POSIX_FILES, path, content)
+
+    with ThreadPoolExecutor(len(contents)) as threads:
+        for done in [threads.submit(write_often, content) for content in contents]:
+            done.result()
+    assert path.read_bytes() in contents and [*path.parent.iterdir()] == [path]

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from types import SimpleNamespace
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -194,6 +195,19 @@ def test_the_same_holds_where_no_file_can_be_opened_relative_to_a_folder(
             open_within(folder, name)
     with pytest.raises(FileNotFoundError):
         open_within(folder, "missing")
+
+
+def test_a_junction_of_windows_is_a_link_on_the_way(folder: Path) -> None:
+    plain = (folder / "directory").stat()
+    reading._check_folder(folder, plain)
+    for tag, is_link in ((0xA0000003, True), (0, False), (0x9000001A, False)):
+        # A folder that some cloud keeps has a tag of its own, and leads nowhere else.
+        shown = SimpleNamespace(st_mode=plain.st_mode, st_reparse_tag=tag)
+        if is_link:
+            with pytest.raises(UnfitFile, match="found a link"):
+                reading._check_folder(folder, cast(os.stat_result, shown))
+        else:
+            reading._check_folder(folder, cast(os.stat_result, shown))
 
 
 @pytest.mark.parametrize("has_folders", [True, False])

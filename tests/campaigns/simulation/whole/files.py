@@ -168,6 +168,9 @@ class SimulatedFiles:
         self._tree.change_names()
         return self.open(path)
 
+    def create_held(self, _path: Path, _mode: int) -> None:
+        """Nothing is held here: one process."""
+
     def open(self, path: Path) -> int:
         descriptor = self._next
         self._next += 1
