@@ -7,7 +7,6 @@ The limit of forming is what the tree's hashes alone would take: two for each le
 
 import random
 import resource
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from ledger.encoding.digests import digest
 from ledger.trees.merkle import verify_inclusion
 from node.client.issuing.draft import Draft, draft_of_bytes
 from node.client.issuing.register import Register
+from node.files.folders import passing_folder
 
 COLLECTED: Final = 20_000
 CHUNK: Final = 1_000
@@ -78,7 +78,7 @@ def main(leaves: int, as_json: bool) -> None:
     """Measure a batch of a million in one register."""
     del as_json
     with (
-        tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory,
+        passing_folder(None, prefix="luohu-bench-") as directory,
         Register.open(Path(directory) / "issued.sqlite", chain_id=bytes(32), issuer=ISSUER) as register,
     ):
         progress("collecting", 0)

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +22,15 @@ from bench.stored_chain import VALIDATORS, fresh_network
 from cli.processes import LOG_FILE
 from node.client.client import Client
 from node.errors import Unreachable
+from node.files.folders import passing_folder
 from node.home.consortium import Network
+from node.lifeline import Lifeline
 
 READY_S: Final = 60.0
 STOP_S: Final = 20.0
 LOG_SHOWN_MAX: Final = 500
+# Nodes of a benchmark end with it, however it ends.
+LIFELINE: Final = Lifeline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def running_cluster(
     `prepare` may fill the homes before a node starts. What was written by then is on the disk first: the nodes' own
     synced writes would wait behind it.
     """
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+    with passing_folder(None, prefix="luohu-bench-") as directory:
         network = fresh_network(Path(directory) / "network")
         prepare(network)
         os.sync()
@@ -72,7 +75,13 @@ def start(home: Path, delay_ms: float) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "bench.node", "--home", str(home), "--delay-ms", str(delay_ms)]
     descriptor = os.open(home / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor)
+        return subprocess.Popen(
+            command,
+            stdin=LIFELINE.descriptor,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=LIFELINE.environment,
+        )
     finally:
         os.close(descriptor)
 

@@ -8,7 +8,6 @@ document. The limit is the time of the installation alone: what this project's o
 
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 import click
 
 from bench.report import Report, progress
+from node.files.folders import passing_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PART_S: Final = 170.0
@@ -34,7 +34,7 @@ def timed(command: list[str], directory: Path) -> float:
 def main(quick: bool, as_json: bool) -> None:
     """Measure clone, installation and demo."""
     del as_json
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+    with passing_folder(None, prefix="luohu-bench-") as directory:
         clone = Path(directory) / "luohu"
         progress("cloning", 0)
         parts = {"clone": timed(["git", "clone", "--quiet", str(ROOT), str(clone)], Path(directory))}

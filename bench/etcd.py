@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ import click
 
 from bench.cluster import stop
 from bench.report import percentile
+from node.files.folders import passing_folder
 from node.home.consortium import free_ports
 
 NODES_COUNT: Final = 3
@@ -32,7 +32,7 @@ READY_S: Final = 30.0
 def etcd_rate(*, seconds: float, value_size: int) -> dict[str, object]:
     """Start three nodes, put values from several processes, and return the rate and how long a put took."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="luohu-bench-")))
+        directory = Path(stack.enter_context(passing_folder(None, prefix="luohu-bench-")))
         ports = free_ports(2 * NODES_COUNT)
         processes = tuple(_start(directory, ports, index) for index in range(NODES_COUNT))
         stack.callback(stop, processes)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import random
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from bench.report import percentile
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
+from node.files.folders import passing_folder
 from node.home.development import development_key
 
 SENDER: Final = "hk-bureau"
@@ -89,7 +89,7 @@ def drive(
     With `period_ms` each client begins one request in that time, if the one before is answered.
     """
     share = len(transactions) // len(cluster.urls)
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+    with passing_folder(None, prefix="luohu-bench-") as directory:
         generators = [
             Generator(
                 url,

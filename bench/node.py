@@ -17,6 +17,7 @@ from node.api.server import Api
 from node.files.durablefile import PosixFiles
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import Home
+from node.lifeline import watch_lifeline
 from node.run import NodeProcess, load_parts
 from node.storage.database import WriteBatch
 from node.storage.leveldb import LevelDatabase
@@ -74,6 +75,7 @@ async def run(home: Home, delay_ms: float) -> None:
 def main(home: Path, delay_ms: float) -> None:
     """Run a node on a development home."""
     configure_log()
+    watch_lifeline()
     asyncio.run(run(Home.open(home), delay_ms))
 
 

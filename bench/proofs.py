@@ -11,12 +11,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
 import click
+
+from node.files.folders import passing_folder
 
 HOLDER: Final = "ed25519:f32475177d14da9a38f84a3622eded9dc5a0bd7fb9e66285fa54e37625c6ddd7"
 COMMAND: Final = "import sys; from cli.program import run; sys.exit(run(sys.argv[1:]))"
@@ -47,7 +48,7 @@ def write_manifest(folder: Path, count: int) -> Path:
 
 def seconds_of(source: Path, count: int) -> float:
     """Return how long a call for so many documents takes, on a new network. Raises CalledProcessError."""
-    with tempfile.TemporaryDirectory() as folder:
+    with passing_folder(None, prefix="luohu-bench-") as folder:
         network = Path(folder) / "network"
         luohu(source, "network", "new", network)
         luohu(source, "network", "up", network)

@@ -6,7 +6,6 @@ The chain lies in a store, as a node leaves it; the audit is that of `luohu audi
 every signature checked again, by processes ahead of the replay. The limit is raw signature checks on all cores.
 """
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from bench.stored_chain import Shape, StoredChain, fresh_network
 from cli.checking import checking_pool
 from ledger.audit import Audit, AuditReport
 from ledger.genesis import Genesis
+from node.files.folders import passing_folder
 from node.home.repair import CHAIN
 from node.storage.store import Store
 
@@ -50,7 +50,7 @@ def main(transactions: int, quick: bool, as_json: bool) -> None:
     del as_json
     if quick:
         transactions = 1_000
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+    with passing_folder(None, prefix="luohu-bench-") as directory:
         network = fresh_network(Path(directory) / "network")
         home = network.homes["hk-bureau"]
         blocks_count = transactions // TRANSACTIONS_PER_BLOCK

@@ -8,7 +8,6 @@ signature checks on one core, since each validator checks every signature.
 """
 
 import random
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ import click
 from bench.load import rate_of_signature_checks
 from bench.report import Report, percentile, progress
 from bench.simulated import Simulated, anchors
+from node.files.folders import passing_folder
 
 COUNTS: Final = (4, 7, 10, 13)
 ROUND_TRIP_MS: Final = 10.0
@@ -30,7 +30,7 @@ def measure(count: int, *, transactions_count: int, lone_count: int) -> dict[str
     """Return the commit rate and the finality of so many validators."""
     source = random.Random(f"{count} validators")
     members = tuple(f"member-{index:02}" for index in range(count))
-    with tempfile.TemporaryDirectory(prefix="luohu-bench-") as directory:
+    with passing_folder(None, prefix="luohu-bench-") as directory:
         world = Simulated(Path(directory), members, ROUND_TRIP_MS)
         world.start()
         try:

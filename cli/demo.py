@@ -2,18 +2,19 @@
 
 Rule 1: every step goes through the commands and routes that members and holders use; nothing is simulated.
 Rule 2: a step that does not end as the story says stops the demo and says what was expected and found.
-Rule 3: no process and no file is left behind, also when it is interrupted; `--keep` says what it leaves.
+Rule 3: no process and no file is left behind, however it ends: its commands and nodes hang on its lifeline, and its
+folder is a passing one (node/lifeline.py, node/files/folders.py). `--keep` says what it leaves.
 """
 
 import asyncio
 import json
+import os
 import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Final
 
 import click
 
-from cli.exits import NO, CommandError, unreadable
+from cli.exits import NO, CommandError, require_posix, unreadable
 from cli.files import FILE, read_file, read_proof, read_trusted_root, write_file
 from cli.output import json_option, print_answer, print_lines
 from cli.processes import (
@@ -66,10 +67,12 @@ from node.clock import SystemClock
 from node.consent.receipts import load_receipt_texts
 from node.consent.scenarios import SAMPLE_SIZE_MAX, Scenarios, load_scenarios, scenarios_directory
 from node.errors import Unreachable
-from node.files.folders import copy_file, remove_folder
+from node.files.durablefile import POSIX_FILES
+from node.files.folders import copy_file, passing_folder, passing_parent, remove_folder
 from node.files.keyfiles import DevelopmentKey, Passphrase
 from node.files.reading import DOCUMENT_SIZE_MAX, open_named
 from node.home.home import Home
+from node.lifeline import VARIABLE, Lifeline
 
 DAY_MS: Final = 86_400_000
 CATCH_UP_S: Final = 30.0
@@ -100,6 +103,7 @@ class Stage:
 
     directory: Path
     scenarios: Scenarios
+    lifeline: Lifeline
     is_quiet: bool
     step: int = 0
     times: dict[str, float] = field(default_factory=dict)
@@ -138,21 +142,34 @@ class Stage:
         return {node.member: node for node in read_network_file(self.network).nodes}
 
     def luohu(self, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> dict[str, Json]:
-        """Run a command of this program; return its JSON answer."""
-        command = [sys.executable, "-m", "cli.main", *map(str, arguments), "--json"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-            try:
-                output, errors = running.communicate(timeout=COMMAND_S)
-            except BaseException:
-                # It may have started nodes, and takes them down with it where it is asked to end.
-                _end(running)
-                raise
-        shown = output.decode(errors="replace")
-        if running.returncode not in codes:
-            found = f"{running.returncode}: {(shown + errors.decode(errors='replace'))[-500:]}"
-            raise unexpected("luohu " + " ".join(map(str, arguments)), f"exit code {codes}", found)
-        answer: dict[str, Json] = json.loads(shown)
-        return answer
+        """Run a command of this program, which ends with the demo, and so do nodes that it starts."""
+        return _run(arguments, codes, stdin=self.lifeline.descriptor, env=self.lifeline.environment)
+
+    def luohu_to_stay(self, *arguments: str | Path) -> dict[str, Json]:
+        """Run a command of this program whose nodes go on without the demo."""
+        own = {name: value for name, value in os.environ.items() if name != VARIABLE}
+        return _run(arguments, (0,), stdin=subprocess.DEVNULL, env=own)
+
+
+def _run(
+    arguments: Sequence[str | Path], codes: tuple[int, ...], *, stdin: int, env: dict[str, str]
+) -> dict[str, Json]:
+    """Run a command of this program; return its JSON answer."""
+    command = [sys.executable, "-m", "cli.main", *map(str, arguments), "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, env=env) as running:
+        try:
+            output, errors = running.communicate(timeout=COMMAND_S)
+        except BaseException:
+            # It may have started nodes, and takes them down with it where it is asked to end.
+            _end(running)
+            raise
+    shown = output.decode(errors="replace")
+    if running.returncode not in codes:
+        found = f"{running.returncode}: {(shown + errors.decode(errors='replace'))[-500:]}"
+        raise unexpected("luohu " + " ".join(map(str, arguments)), f"exit code {codes}", found)
+    answer: dict[str, Json] = json.loads(shown)
+    return answer
 
 
 def unexpected(where: str, expected: str, found: str) -> CommandError:
@@ -173,28 +190,27 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
       luohu demo
       luohu demo --file my-report.pdf --keep
     """
+    require_posix("luohu demo")
     for path in files:
         _check_file(path)
     # SIGINT as well: a shell starts what runs in its background with that one ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    # Named before it is made, so that an interruption at any moment finds what to remove.
-    directory = Path(tempfile.gettempdir()) / f"luohu-demo-{secrets.token_hex(8)}"
-    stage = Stage(directory, load_scenarios(scenarios_directory()), is_quiet=as_json)
-    is_done = False
-    try:
-        directory.mkdir(mode=0o700)
-        with stage.timed("the whole story"):
-            asyncio.run(play(stage, files))
-        is_done = True
-    finally:
-        if keep and is_done:
-            _say_what_is_kept(stage)
-        else:
-            # Whoever is impatient and interrupts again must not stop the cleaning up.
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
-            _clean_up(stage)
+    is_kept = False
+    with passing_folder(None, prefix="luohu-demo-") as directory, Lifeline.inherited() as lifeline:
+        stage = Stage(directory, load_scenarios(scenarios_directory()), lifeline, is_quiet=as_json)
+        try:
+            with stage.timed("the whole story"):
+                asyncio.run(play(stage, files))
+            if keep:
+                _keep(stage)
+                is_kept = True
+        finally:
+            if not is_kept:
+                # Whoever is impatient and interrupts again must not stop the cleaning up.
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)
+                _clean_up(stage)
     value: dict[str, Json] = {
         "verdict": "the story held",
         "seconds": {name: round(seconds, 3) for name, seconds in stage.times.items()},
@@ -596,10 +612,15 @@ def _clean_up(stage: Stage) -> None:
     remove_folder(stage.directory)
 
 
-def _say_what_is_kept(stage: Stage) -> None:
+def _keep(stage: Stage) -> None:
+    """Move the network out of the folder that passes, start it to stay, and say what to try."""
     # The insider's record would stop its node again as soon as it is read.
     stage.luohu("node", "repair", "--home", stage.network / KILLED)
-    stage.luohu("network", "up", stage.network)
+    stage.luohu("network", "down", stage.network)
+    kept = passing_parent() / f"luohu-kept-{secrets.token_hex(8)}"
+    POSIX_FILES.rename(stage.directory, kept)
+    stage.directory = kept
+    stage.luohu_to_stay("network", "up", stage.network)
     stage.add(f"Kept in {stage.directory}, running. Try:")
     stage.add(f"  luohu network status {stage.network}")
     stage.add(

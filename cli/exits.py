@@ -9,6 +9,7 @@ Rule 3: bytes from outside that are refused are an answer (1); the user's own se
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -71,6 +72,18 @@ ERROR_FAMILIES: Final = (
 def wrong_usage(where: str, *, expected: str, found: str, cure: str, code: str = "usage") -> CommandError:
     """Return the error of a call, a path or a configuration that is wrong."""
     return CommandError(exit_code=USAGE, where=where, expected=expected, found=found, cure=cure, code=code)
+
+
+def require_posix(command: str) -> None:
+    """Check that the system is one that nodes run on. Raises CommandError with exit code 2."""
+    if not hasattr(os, "fork"):
+        raise wrong_usage(
+            command,
+            expected="Linux or macOS",
+            found="a system without what nodes and their files need",
+            cure="Give it on the machine of the node: docs/windows.md lists what runs here.",
+            code="system-unfit",
+        )
 
 
 def unreachable(where: str, *, expected: str, found: str, cure: str, code: str) -> CommandError:

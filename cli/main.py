@@ -3,11 +3,16 @@
 Rule 1: nothing here needs what the verifier library does not: where the rest is missing, it says what to
 install instead of failing with a traceback.
 Rule 2: whatever else is printed while a command runs, a traceback or a library's warning, is visible text too.
+Rule 3: told to end, by a SIGTERM or because its terminal is gone, a command ends in good order, as when it is
+interrupted: what it started ends, and what it made for itself is removed. It ends too where whoever it works for does.
 """
 
+import signal
 import sys
+from types import FrameType
 from typing import Final
 
+from node.lifeline import watch_lifeline
 from node.logform import guard_unset_log
 
 # Of the sources or the wheel: no package index has Luohu, and what has its name there is not ours.
@@ -16,6 +21,7 @@ RECIPIENT_EXTRA: Final = ".[recipient]"
 # Packages that come with the extras, by the name they are imported under.
 _OF_RECIPIENT: Final = frozenset({"click", "aiohttp"})
 _PACKAGES: Final = _OF_RECIPIENT | {"plyvel", "plyvel_next", "prometheus_client"}
+_ENDINGS: Final = ("SIGTERM", "SIGHUP")
 
 
 def main() -> None:
@@ -26,6 +32,8 @@ def main() -> None:
             # A terminal that cannot show a character gets its escape, never an error.
             reconfigure(errors="backslashreplace")
     guard_unset_log()
+    _end_in_good_order()
+    watch_lifeline()
     try:
         from cli.output import guard_faults
         from cli.program import run
@@ -44,6 +52,22 @@ def main() -> None:
         )
         code = 2
     sys.exit(code)
+
+
+def _end_in_good_order() -> None:
+    for name in _ENDINGS:
+        # Windows has one of the two. A shell's `nohup` has a command go on without its terminal.
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for name in _ENDINGS:
+        # Whoever is impatient must not stop the cleaning up. The terminal's interrupt still does.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

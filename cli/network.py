@@ -1,7 +1,8 @@
 """`luohu network`: a network of one's own on this machine, to develop and to try things.
 
 Rule 1: `up` returns when every node is ready; the nodes go on without it. Where one does not get ready, those
-that were started are stopped again.
+that were started are stopped again; where `up` is killed before that, they end by themselves (cli/processes.py,
+rule 5).
 Rule 2: `down` stops the processes of this network and no others (cli/processes.py, rules 2 and 3): also where the
 folder was moved, or `up` was ended before it had listed them.
 """
@@ -9,11 +10,12 @@ folder was moved, or `up` was ended before it had listed them.
 import asyncio
 import json
 import secrets
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import click
 
-from cli.exits import FINE, UNREACHABLE, unreachable
+from cli.exits import FINE, UNREACHABLE, require_posix, unreachable
 from cli.files import FILE, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
@@ -30,12 +32,14 @@ from cli.processes import (
     start_node,
     stop_node,
     stop_process,
+    wait_for_unrecorded,
 )
 from cli.times import now_ms
 from ledger.encoding.records import Json, to_json
 from ledger.genesis import Genesis
 from ledger.rules.state import VALIDATOR
 from ledger.trust import TRUST_VERSION, TrustedRoot, trusted_root_to_json
+from node.lifeline import Lifeline
 
 READY_SECONDS_MAX = 60.0
 
@@ -43,6 +47,7 @@ READY_SECONDS_MAX = 60.0
 @click.group("network")
 def network() -> None:
     """Make a network on this machine and run its validators as processes."""
+    require_posix("luohu network")
 
 
 @network.command("new")
@@ -126,33 +131,46 @@ def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     genesis = load_genesis(directory / GENESIS_FILE)
     members = _validators(genesis)
     homes = {member: Home.open(directory / member) for member in members}
-    running: list[ListedNode] = []
-    listed: list[ListedNode] = []
-    started: list[Path] = []
-    try:
-        for member, home in homes.items():
-            url = f"http://{home.require_node().api}"
-            process = _process_of(directory, member)
-            if process is None:
-                pid = start_node(home.path, passphrase_file=passphrase_file).pid
-                started.append(home.path)
-                listed.append(ListedNode(member, url, pid))
-            else:
-                running.append(ListedNode(member, url, process.pid))
-                listed.append(running[-1])
-        _write_network_file(directory, listed)
-        asyncio.run(_wait_until_ready(directory, listed))
-    except BaseException:
-        for path in started:
-            stop_node(path)
-        _write_network_file(directory, running)
-        raise
+    running: dict[str, ListedNode] = {}
+    started: dict[str, ListedNode] = {}
+
+    def listed() -> list[ListedNode]:
+        return [started.get(member) or running[member] for member in homes]
+
+    with Lifeline.inherited() as lifeline:
+
+        def start(member: str) -> ListedNode:
+            home = homes[member]
+            pid = start_node(home.path, passphrase_file=passphrase_file, lifeline=lifeline).pid
+            started[member] = ListedNode(member, f"http://{home.require_node().api}", pid)
+            return started[member]
+
+        try:
+            # Another `up` may have been killed a moment ago.
+            wait_for_unrecorded(directory)
+            for member, home in homes.items():
+                process = _process_of(directory, member)
+                if process is None:
+                    start(member)
+                else:
+                    url = f"http://{home.require_node().api}"
+                    running[member] = ListedNode(member, url, process.pid)
+            _write_network_file(directory, listed())
+            asyncio.run(_wait_until_ready(directory, listed(), start, may_start={*running}))
+            _write_network_file(directory, listed())
+            lifeline.let_go(len(started))
+        except BaseException:
+            for member in started:
+                stop_node(homes[member].path)
+            _write_network_file(directory, [node for each, node in running.items() if each not in started])
+            raise
+    nodes = listed()
     print_answer(
         as_json=as_json,
-        value=to_json(NetworkFile(tuple(listed))),
+        value=to_json(NetworkFile(tuple(nodes))),
         lines=[
-            f"{len(listed)} nodes are ready; `luohu network down {directory}` stops them",
-            *fields((node.member, f"{node.url} (process {node.pid})") for node in listed),
+            f"{len(nodes)} nodes are ready; `luohu network down {directory}` stops them",
+            *fields((node.member, f"{node.url} (process {node.pid})") for node in nodes),
         ],
     )
 
@@ -261,15 +279,22 @@ def _write_network_file(directory: Path, nodes: list[ListedNode]) -> None:
     write_file(directory / NETWORK_FILE, text.encode())
 
 
-async def _wait_until_ready(directory: Path, nodes: list[ListedNode]) -> None:
+async def _wait_until_ready(
+    directory: Path, nodes: list[ListedNode], start: Callable[[str], ListedNode], *, may_start: Set[str]
+) -> None:
+    """Wait until each is ready. One of those that may be started ran before, and may have been about to end."""
     from cli.nodes import ask_status
     from node.errors import ClientError
 
     deadline = asyncio.get_running_loop().time() + READY_SECONDS_MAX
-    for node in nodes:
-        waits_for = "an answer of its API"
+    for each in nodes:
+        node, waits_for = each, "an answer of its API"
+        is_started = node.member not in may_start
         while True:
             if not _is_running(directory, node):
+                if not is_started:
+                    node, is_started = start(node.member), True
+                    continue
                 waits_for = "its process, which has ended"
                 break
             try:

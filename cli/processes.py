@@ -6,6 +6,8 @@ home that is a copy of another says nothing of this one; a home that was moved i
 Rule 3: no signal goes to a process that is not the one written down, or found by the very path of its home.
 Rule 4: a stopped node gets time to end by itself; only one that does not is killed, which loses nothing that
 it promised.
+Rule 5: a node is started on a lifeline (node/lifeline.py), and let go once it is ready and listed. Whoever starts nodes
+and is killed in between, at whatever moment, leaves none.
 """
 
 import errno
@@ -26,6 +28,7 @@ from cli.files import read_file, write_file
 from ledger.encoding.records import Identifier, Items, MemberId, Text, Uint, from_json, parse_json, to_json
 from node.files.durablefile import PRIVATE_MODE, open_appending
 from node.files.reading import open_within
+from node.lifeline import Lifeline
 
 NETWORK_FILE: Final = "network.json"
 PROCESS_FILE: Final = "node.process"
@@ -86,10 +89,10 @@ def read_network_file(directory: Path) -> NetworkFile:
         return from_json(NetworkFile, parse_json(text, size_max=NETWORK_FILE_SIZE_MAX))
 
 
-def start_node(home: Path, *, passphrase_file: Path | None) -> "subprocess.Popen[bytes]":
+def start_node(home: Path, *, passphrase_file: Path | None, lifeline: Lifeline) -> "subprocess.Popen[bytes]":
     """Start a node's process on a home, detached, its output appended to the home's log, and write down which it is.
 
-    Raises OSError, or CommandError, and then no process is left.
+    It ends with the lifeline, unless it is let go. Raises OSError, or CommandError, and then no process is left.
     """
     command = [sys.executable, *_NODE, str(home.resolve())]
     if passphrase_file is not None:
@@ -97,7 +100,12 @@ def start_node(home: Path, *, passphrase_file: Path | None) -> "subprocess.Popen
     descriptor = open_appending(home / LOG_FILE)
     try:
         started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True
+            command,
+            stdin=lifeline.descriptor,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=lifeline.environment,
+            start_new_session=True,
         )
     finally:
         os.close(descriptor)
@@ -141,6 +149,20 @@ def find_nodes(directory: Path) -> list[Process]:
     """Return every node that was started on a home below a directory, by the path of its home, written down or not."""
     inside = directory.resolve()
     return [process for process, home in _nodes_among(_pids()) if home.is_relative_to(inside)]
+
+
+def wait_for_unrecorded(directory: Path) -> None:
+    """Wait for the end of nodes on homes right below a directory that are not written down: their lifeline has ended.
+
+    No signal is sent, and no longer waited than a node takes to end: what is found by a path may be of a network that
+    was moved away from it.
+    """
+    deadline = time.monotonic() + STOP_SECONDS_MAX
+    place = directory.resolve()
+    for process, home in _nodes_among(_pids()):
+        if home.parent == place and find_node(home) != process:
+            while is_running(process) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
 
 
 def find_listed(home: Path, pid: int) -> Process | None:

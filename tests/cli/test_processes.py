@@ -31,6 +31,7 @@ from cli.processes import (
     stop_process,
 )
 from cli.program import run
+from node.lifeline import Lifeline
 
 PATIENCE_S = 60.0
 SLEEPING = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
@@ -56,17 +57,25 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def start(nodes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def lifeline() -> Iterator[Lifeline]:
+    with Lifeline() as made:
+        yield made
+
+
+@pytest.fixture
+def start(nodes: Path, lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts a node that only runs, and waits until it does."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_another(home: Path, *, passphrase_file: Path | None) -> "subprocess.Popen[bytes]":
-        started.append(start_node(home, passphrase_file=passphrase_file))
+    def start_another(
+        home: Path, *, passphrase_file: Path | None, lifeline: Lifeline
+    ) -> "subprocess.Popen[bytes]":
+        started.append(start_node(home, passphrase_file=passphrase_file, lifeline=lifeline))
         return started[-1]
 
     def start_one(home: Path) -> "subprocess.Popen[bytes]":
         home.mkdir(parents=True, exist_ok=True)
-        process = start_another(home, passphrase_file=None)
+        process = start_another(home, passphrase_file=None, lifeline=lifeline)
         wait_for(lambda: "up" in (home / LOG_FILE).read_text())
         return process
 
@@ -264,12 +273,14 @@ def test_where_there_is_no_proc_nodes_are_found_by_the_path_of_their_home(
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_a_node_that_cannot_be_written_down_is_not_left_running(kind: str, nodes: Path) -> None:
+def test_a_node_that_cannot_be_written_down_is_not_left_running(
+    kind: str, nodes: Path, lifeline: Lifeline
+) -> None:
     home = nodes / "net" / "a"
     home.mkdir(parents=True)
     make_unfit(home / PROCESS_FILE, kind)
     with pytest.raises(CommandError) as refused:
-        start_node(home, passphrase_file=None)
+        start_node(home, passphrase_file=None, lifeline=lifeline)
     assert refused.value.where == f"{home / PROCESS_FILE}"
     assert find_nodes(nodes) == []
     with pytest.raises(CommandError):
@@ -277,12 +288,14 @@ def test_a_node_that_cannot_be_written_down_is_not_left_running(kind: str, nodes
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_a_log_that_is_no_file_is_refused_before_anything_is_started(kind: str, nodes: Path) -> None:
+def test_a_log_that_is_no_file_is_refused_before_anything_is_started(
+    kind: str, nodes: Path, lifeline: Lifeline
+) -> None:
     home = nodes / "net" / "a"
     home.mkdir(parents=True)
     make_unfit(home / LOG_FILE, kind)
     with pytest.raises(OSError, match="expected a regular file, found a"):
-        start_node(home, passphrase_file=None)
+        start_node(home, passphrase_file=None, lifeline=lifeline)
     assert find_nodes(nodes) == [] and not (home / PROCESS_FILE).exists()
     assert not (nodes / "elsewhere").exists()
 
@@ -366,7 +379,7 @@ def test_a_node_that_an_earlier_release_started_is_known_by_its_id_and_the_path_
 def test_up_does_not_start_a_node_that_runs_though_nobody_listed_it(
     network: Path, start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def ready(_directory: Path, _nodes: object) -> None:
+    async def ready(*_arguments: object, **_more: object) -> None:
         """All are, as far as this story goes."""
 
     monkeypatch.setattr(commands, "_wait_until_ready", ready)
@@ -385,7 +398,7 @@ def test_up_does_not_start_a_node_that_runs_though_nobody_listed_it(
 def test_up_that_fails_stops_what_it_started_and_nothing_else(
     network: Path, start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def never(_directory: Path, _nodes: object) -> None:
+    async def never(*_arguments: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "_wait_until_ready", never)

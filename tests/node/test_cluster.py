@@ -17,6 +17,7 @@ from node.client.client import Client
 from node.errors import ClientError
 from node.home.consortium import Network
 from node.home.development import development_key
+from node.lifeline import Lifeline
 from tests.support.running_network import VALIDATORS, make_network
 
 pytestmark = pytest.mark.slow
@@ -33,12 +34,15 @@ class Cluster:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.lifeline = Lifeline()
 
     def url(self, member: str) -> str:
         return f"http://{self.network.homes[member].require_node().api}"
 
     def start(self, member: str) -> None:
-        self.processes[member] = start_node(self.network.homes[member].path, passphrase_file=None)
+        self.processes[member] = start_node(
+            self.network.homes[member].path, passphrase_file=None, lifeline=self.lifeline
+        )
 
     def kill(self, member: str) -> None:
         process = self.processes.pop(member)
@@ -52,6 +56,7 @@ class Cluster:
             process.wait()
             # What is left of a node's parts at the end of its interpreter complains there.
             assert "Error in" not in (home / LOG_FILE).read_text()
+        self.lifeline.close()
 
     async def wait_for(self, member: str, height: int) -> None:
         """Wait until a node has this height."""

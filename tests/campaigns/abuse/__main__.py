@@ -6,9 +6,9 @@ Before each flood the same is measured without one, once what the last one left 
 import argparse
 import asyncio
 import sys
-import tempfile
 from pathlib import Path
 
+from node.files.folders import passing_folder
 from tests.campaigns.abuse.floods import FLOODS
 from tests.campaigns.abuse.measure import Bench, Cost
 
@@ -19,7 +19,7 @@ RSS_MAX_MIB = 512
 async def measure(kinds: list[str], seconds: float) -> list[Cost]:
     """Return the cost of each flood, printing each as it is known."""
     costs: list[Cost] = []
-    with tempfile.TemporaryDirectory(prefix="luohu-abuse-") as directory:
+    with passing_folder(None, prefix="luohu-abuse-") as directory:
         async with Bench(Path(directory)) as bench:
             for kind in kinds:
                 await bench.settle()

@@ -19,6 +19,7 @@ import aiohttp
 
 from cli.processes import LOG_FILE, start_node
 from ledger.encoding.records import Json, parse_json
+from node.lifeline import Lifeline
 from tests.campaigns.chaos.founding import Consortium
 from tests.campaigns.chaos.steppedclock import CLOCK_FILE, set_clock
 
@@ -49,6 +50,8 @@ class Nodes:
     def __init__(self, consortium: Consortium) -> None:
         self._consortium = consortium
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # Held until this process ends: so do they then.
+        self._lifeline = Lifeline()
         self._marks: dict[str, int] = {}
         self._paused: set[str] = set()
         self.rss_max_kib = 0
@@ -74,7 +77,7 @@ class Nodes:
     def start(self, member: str) -> None:
         """Start a node as an operator does."""
         self._mark(member)
-        self._processes[member] = start_node(self.home(member), passphrase_file=None)
+        self._processes[member] = start_node(self.home(member), passphrase_file=None, lifeline=self._lifeline)
 
     def start_with_clock(self, member: str, offset_ms: int) -> None:
         """Start a node whose wall clock is off, and can be stepped."""
@@ -84,9 +87,10 @@ class Nodes:
         with (home / LOG_FILE).open("ab") as log:
             self._processes[member] = subprocess.Popen(
                 [sys.executable, "-m", "tests.campaigns.chaos.steppedclock", str(home)],
-                stdin=subprocess.DEVNULL,
+                stdin=self._lifeline.descriptor,
                 stdout=log,
                 stderr=log,
+                env=self._lifeline.environment,
                 start_new_session=True,
             )
         assert (home / CLOCK_FILE).exists(), "the clock is there before the node is"

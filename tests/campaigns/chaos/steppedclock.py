@@ -16,6 +16,7 @@ from node.api.server import Api
 from node.clock import Clock
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import Home
+from node.lifeline import watch_lifeline
 from node.run import load_parts, run_node
 
 CLOCK_FILE = "clock"
@@ -51,6 +52,7 @@ def main() -> None:
     """Run the node of the home named by the first argument."""
     path = Path(sys.argv[1])
     configure_log()
+    watch_lifeline()
     home = Home.open(path)
     clock: Clock = SteppedClock(path / CLOCK_FILE)
     try:
