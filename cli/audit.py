@@ -11,6 +11,7 @@ far enough: `--at-least`, or the checkpoints of `--trust`.
 
 import stat
 from collections.abc import Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli.checking import checking_pool
-from cli.exits import FINE, NO, wrong_usage
+from cli.exits import FINE, NO, UNREACHABLE, CommandError, require_posix, wrong_usage
 from cli.files import FILE, read_genesis, read_trusted_root
 from cli.output import Progress, fields, json_option, print_answer
 from ledger.audit import ANCHORS, Audit, AuditReport, ConsentUse, Finding, ProposalCourse
@@ -103,6 +104,8 @@ def audit(
             found="both" if home is not None else "neither",
             cure="Name one of them.",
         )
+    if home is not None:
+        require_posix("luohu audit --home")
     known = _read_known(genesis_path, trust_path, at_least)
     if home is not None:
         report = _audit_home(home, known)
@@ -240,8 +243,18 @@ def _damage_at(height: int, error: "StoreError") -> Finding:
 
 
 def _replay(replay: Audit, blocks: Iterator[tuple[Block, QuorumCertificate | None]]) -> bool:
-    with checking_pool() as pool:
-        return replay.replay_all(blocks, pool)
+    try:
+        with checking_pool() as pool:
+            return replay.replay_all(blocks, pool)
+    except BrokenProcessPool as error:
+        raise CommandError(
+            exit_code=UNREACHABLE,
+            where="replaying",
+            expected="workers that finish",
+            found="one that was killed",
+            cure="Give the command again; where memory is short, end other programs first.",
+            code="interrupted",
+        ) from error
 
 
 def _held(store: "Store", damage: list[Finding]) -> "Walk":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.agreement import require_yes
-from cli.exits import NO, CommandError, wrong_usage
+from cli.exits import NO, CommandError, require_posix, wrong_usage
 from cli.files import FILE, read_consent, read_proof
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
@@ -110,6 +110,8 @@ def erase(
     from node.client.erasure import erase as erase_all
     from node.client.erasure import plan_holder_erasure, plan_issuer_erasure
 
+    # Elsewhere the old file of a wallet cannot be overwritten, once the new one has its name.
+    require_posix("luohu erase")
     if (home_path is None) == (wallet_path is None) or (consent_path is not None and wallet_path is None):
         raise wrong_usage(
             "luohu erase",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.exits import FINE, NO, wrong_usage
+from cli.exits import FINE, NO, require_posix, wrong_usage
 from cli.files import FILE
 from cli.output import Progress, json_option, print_answer
 from cli.times import show_time
@@ -60,6 +60,7 @@ def explain(path: Path, last: int, as_json: bool) -> int:
     Example:
       luohu node explain --home network/hk-bureau --last 50
     """
+    require_posix("luohu node explain")
     from node.home.repair import CORE_LOG
     from node.replica.corelog import find_segments
 

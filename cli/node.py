@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.exits import ERROR_FAMILIES, FINE, NO, UNREACHABLE, unreachable, wrong_usage
+from cli.exits import ERROR_FAMILIES, FINE, NO, UNREACHABLE, require_posix, unreachable, wrong_usage
 from cli.explain import explain
 from cli.files import FILE
 from cli.output import fields, json_option, print_answer
@@ -33,6 +33,7 @@ def start(path: Path, passphrase_file: Path | None, as_json: bool) -> None:
     Example:
       luohu node start --home network/hk-bureau
     """
+    require_posix("luohu node start")
     from cli.nodes import configure_log, spare_collections
     from node.api.server import Api
     from node.errors import SetupError, StoreError
@@ -96,6 +97,7 @@ def repair(path: Path, give_up: str | None, passphrase_file: Path | None, as_jso
     Example:
       luohu node repair --home network/hk-bureau
     """
+    require_posix("luohu node repair")
     from node.home.holdings import Holdings, Question, ask_peers
     from node.home.home import Home
     from node.home.repair import repair as repair_home

@@ -34,7 +34,8 @@ def serve(trust_path: Path, host: str, port: int, requests: Path | None, as_json
     """Recipient: offer the verifier on loopback to systems in other languages, until interrupted.
 
     POST /v1/verify takes a form of document, proof and request, and answers the verdict; 200 means verified.
-    GET /v1/openapi.json describes it. The trusted root is read again on SIGHUP. Nothing is remembered: your
+    GET /v1/openapi.json describes it. The trusted root is read again on SIGHUP (not on
+    Windows). Nothing is remembered: your
     system accepts each nonce once.
 
     \b
@@ -70,10 +71,12 @@ async def _serve(
     service = RecipientService(trust, requests=requests, fields_of=scenarios.fields_of)
     bound = await service.start(host, port)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: service.reload(lambda: _load(trust_path)))
+    if hasattr(signal, "SIGHUP"):
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: service.reload(lambda: _load(trust_path)))
+    # Windows has no SIGHUP, and its loops no handlers: there Ctrl-C interrupts what waits below.
     url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
     print_answer(
         as_json=as_json,

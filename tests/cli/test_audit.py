@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from cli.exits import FINE, NO, USAGE
+from cli.exits import FINE, INTERRUPTED, NO, UNREACHABLE, USAGE
 from cli.program import run
 from ledger.genesis import Genesis
 from ledger.trust import TRUST_VERSION, Checkpoint, TrustedRoot, trusted_root_to_json
@@ -23,6 +25,7 @@ from node.storage.leveldb import LevelDatabase
 from node.storage.store import SCHEMA_VERSION, Store
 from tests.node.storage.test_examining import log_of, picture
 from tests.support.catching_up import grow
+from tests.support.endings import CAN_TELL, end_in_between
 from tests.support.mounting import find_mounter, run_mounted
 from tests.support.node_world import VALIDATORS, World
 
@@ -265,3 +268,43 @@ def test_another_storage_version_is_no_finding(stopped: Stopped, audit: Audit) -
     code, answer = audit(stopped.home)
     assert code == USAGE
     assert "Nothing is damaged" in answer["error"]["cure"] and "repair" not in answer["error"]["cure"]
+
+
+# How it ends
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_TELL, reason="only Linux gives a process what is orphaned below it")
+@pytest.mark.parametrize("of_group", [False, True], ids=["alone", "group"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_audit_that_is_ended_leaves_no_process_and_no_file(
+    stopped: Stopped, tmp_path: Path, number: signal.Signals, of_group: bool
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    before = picture(stopped.home)
+    named = ("--home", stopped.home, "--genesis", stopped.genesis_path)
+    for later_s in (0.0, 0.1):
+        ended = end_in_between(
+            [sys.executable, "-m", "cli.main", "audit", *named],
+            number,
+            begun=folder,
+            pattern=".examined-*",
+            later_s=later_s,
+            of_group=of_group,
+            environment={"TMPDIR": str(folder)},
+        )
+        assert ended.survivors == [] and [*folder.iterdir()] == []
+        assert ended.code == (-number if number == signal.SIGKILL else INTERRUPTED) or not ended.was_running
+    assert picture(stopped.home) == before
+
+
+def test_a_worker_that_was_killed_is_no_fault_of_the_chain(
+    stopped: Stopped, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_arguments: object) -> bool:
+        raise BrokenProcessPool("a worker has ended")
+
+    monkeypatch.setattr("ledger.audit.Audit.replay_all", killed)
+    code, answer = audit(stopped.home)
+    assert (code, answer["error"]["code"]) == (UNREACHABLE, "interrupted")

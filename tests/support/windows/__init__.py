@@ -1,0 +1,1 @@
+"""Commands as on Windows: Python starts with this folder first on its path, and takes away what Windows lacks."""
