@@ -1,5 +1,7 @@
 """Every loss of a file of a home, on one node and on all at once: the node starts without it, or says what is true.
 
+The issuer's register is such a file, too: the node goes on without it, and whoever issues is told.
+
 The cures are those that the page for operators names (docs/operators.md).
 """
 
@@ -14,9 +16,13 @@ from typing import Any
 
 import pytest
 
+from cli.exits import FINE, USAGE
 from cli.program import run
+from ledger.proofs import Proof
 from ledger.rules.state import require_validators
 from node.api.server import Api
+from node.client.issuing.place import FOLDER
+from node.client.issuing.register import REGISTER
 from node.errors import SetupError
 from node.files.keyfiles import DevelopmentKey
 from node.home.consortium import Network
@@ -30,6 +36,7 @@ from tests.support.running_network import VALIDATORS, RunningNetwork, fresh_anch
 pytestmark = pytest.mark.slow
 
 LOSER = "sz-operator"
+HOLDER = "ed25519:f32475177d14da9a38f84a3622eded9dc5a0bd7fb9e66285fa54e37625c6ddd7"
 OTHERS = tuple(member for member in VALIDATORS if member != LOSER)
 Lose = Callable[[Path], None]
 
@@ -105,10 +112,10 @@ async def votes(process: NodeProcess) -> None:
     await until(lambda: process.node.status().is_voting)
 
 
-async def command(*arguments: str) -> None:
-    """Run a command that succeeds."""
+async def command(*arguments: str, expected_code: int = FINE) -> None:
+    """Run a command that ends with this code."""
     code = await asyncio.to_thread(run, [*arguments, "--json"])
-    assert code == 0, arguments
+    assert code == expected_code, arguments
 
 
 def remove(name: str) -> Lose:
@@ -347,7 +354,135 @@ def test_keys_without_data_and_without_those_of_ended_epochs_are_a_whole_home(
     play(scenario())
 
 
+# The register of an issuer
+
+ISSUER = "hk-bureau"
+REGISTER_PATH = f"{FOLDER}/{REGISTER}"
+
+
+def empty(name: str) -> Lose:
+    def lose(home: Path) -> None:
+        (home / name).write_bytes(b"")
+
+    return lose
+
+
+# How a register is lost, and what `luohu anchor` says then: its code, and words of its cure.
+REGISTER_LOSSES = {
+    "its folder": (remove(FOLDER), "register-missing", "Restore issued/"),
+    "the register": (remove(REGISTER_PATH), "register-missing", "Restore issued/"),
+    "all but an empty file": (empty(REGISTER_PATH), "register-missing", "Restore issued/"),
+    "what it holds": (garble(REGISTER_PATH), "configuration", "restore it from a backup"),
+}
+
+
+@dataclass
+class Counter:
+    """The bureau's counter beside a running network: its home, its documents, and what commands print."""
+
+    running: RunningNetwork
+    capsys: pytest.CaptureFixture[str]
+
+    @property
+    def home(self) -> Path:
+        return self.running.network.homes[ISSUER].path
+
+    def file(self, name: str) -> Path:
+        path = self.home.parent / name
+        path.write_bytes(f"SAMPLE {name}".encode())
+        return path
+
+    async def asked(self, *arguments: object, expected_code: int = FINE) -> dict[str, Any]:
+        """Run a command of the bureau by another member's node, and return its answer."""
+        self.capsys.readouterr()
+        asked = [*map(str, arguments), "--home", str(self.home)]
+        if arguments[:2] != ("issued", "list"):
+            asked += ["--url", self.running.url(OTHERS[1])]
+        await command(*asked, expected_code=expected_code)
+        answer: dict[str, Any] = json.loads(self.capsys.readouterr().out)
+        return answer
+
+    async def anchor(self, file: Path, *more: str, expected_code: int = FINE) -> dict[str, Any]:
+        own = ("--holder", HOLDER, "--schema", "hk.credit-report")
+        return await self.asked("anchor", file, *own, *more, expected_code=expected_code)
+
+
+@pytest.mark.parametrize("lost", REGISTER_LOSSES)
+def test_a_node_votes_without_its_register_and_the_issuer_is_told_until_it_is_back(
+    network: Network, lost: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lose, code, cure = REGISTER_LOSSES[lost]
+    backup = tmp_path / "backup"
+
+    async def scenario() -> None:
+        async with running_on(network, *VALIDATORS) as running:
+            counter = Counter(running, capsys)
+            first, second = counter.file("a.pdf"), counter.file("b.pdf")
+            # The network's own anchors had no register: it is begun by word.
+            await counter.anchor(first, "--new-register")
+            shutil.copytree(counter.home / FOLDER, backup)
+            await running.stop(ISSUER)
+            lose(counter.home)
+            process = await running.start(ISSUER)
+            await grow(running, 1)
+            await votes(process)
+
+            error = (await counter.anchor(second, expected_code=USAGE))["error"]
+            assert error["code"] == code and cure in error["cure"]
+            assert "--new-register" in error["cure"] or code != "register-missing"
+            listed = (await counter.asked("issued", "list", expected_code=USAGE))["error"]
+            assert listed["code"] == code
+            assert not Path(f"{second}.proof").exists(), "nothing was anchored in its place"
+
+            shutil.rmtree(counter.home / FOLDER, ignore_errors=True)
+            shutil.copytree(backup, counter.home / FOLDER)
+            await counter.anchor(second)
+            found = await counter.asked("issued", "list")
+            assert [each["state"] for each in found["documents"]] == ["delivered", "delivered"]
+
+    play(scenario())
+
+
+def test_an_issuer_whose_register_is_gone_for_good_begins_a_new_one_and_can_still_revoke(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        async with running_on(network, *VALIDATORS) as running:
+            counter = Counter(running, capsys)
+            first, second = counter.file("a.pdf"), counter.file("b.pdf")
+            # The network's own anchors had no register: it is begun by word.
+            await counter.anchor(first, "--new-register")
+            remove(FOLDER)(counter.home)
+            proof = f"{first}.proof"
+            revoked = await counter.asked("revoke", "--proof", proof, "--reason", "error")
+            assert revoked["height"] is not None, "the proof alone names the document"
+            await counter.anchor(second, "--new-register")
+            found = await counter.asked("issued", "list")
+            assert [each["state"] for each in found["documents"]] == ["delivered"]
+            assert Proof.decode(Path(f"{second}.proof").read_bytes()).opening.size == second.stat().st_size
+
+    play(scenario())
+
+
 # On all nodes at once
+
+
+def test_all_nodes_go_on_where_every_home_lost_its_register_and_the_issuer_is_told(
+    network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario() -> None:
+        async with running_on(network, *VALIDATORS) as running:
+            counter = Counter(running, capsys)
+            await counter.anchor(counter.file("a.pdf"), "--new-register")
+        for member in VALIDATORS:
+            shutil.rmtree(network.homes[member].path / FOLDER, ignore_errors=True)
+        async with running_on(network, *VALIDATORS) as running:
+            counter = Counter(running, capsys)
+            await grow(running, 1)
+            error = (await counter.anchor(counter.file("b.pdf"), expected_code=USAGE))["error"]
+            assert error["code"] == "register-missing"
+
+    play(scenario())
 
 
 @pytest.mark.parametrize(
