@@ -21,7 +21,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -330,6 +330,32 @@ def write_file(
     _write_beside(files, path, content, mode, files.find_access(path), give_name=files.rename)
 
 
+def write_files(
+    files: FileOperations, contents: Sequence[tuple[Path, bytes]], *, mode: int = SHARED_MODE
+) -> list[OSError | None]:
+    """Make each content the whole content of its file, as `write_file` does, and sync each directory once for all.
+
+    Returns what failed of each, in order. A file whose directory was not synced has failed, whatever it holds now.
+    """
+    failed: list[OSError | None] = []
+    for path, content in contents:
+        try:
+            _require_name(path)
+            _put_beside(files, path, content, mode, files.find_access(path), give_name=files.rename)
+            failed.append(None)
+        except OSError as error:
+            failed.append(error)
+    unsynced: dict[Path, OSError] = {}
+    for directory in {
+        path.parent for (path, _), error in zip(contents, failed, strict=True) if error is None
+    }:
+        try:
+            files.sync_directory(directory)
+        except OSError as error:
+            unsynced[directory] = error
+    return [error or unsynced.get(path.parent) for (path, _), error in zip(contents, failed, strict=True)]
+
+
 def create_file(files: FileOperations, path: Path, content: bytes | Iterable[bytes]) -> None:
     """Make a new private file of `content`, whole or in pieces: all of it or nothing.
 
@@ -359,6 +385,20 @@ def _write_beside(
     *,
     give_name: Callable[[Path, Path], None],
 ) -> None:
+    _put_beside(files, path, content, mode, access, give_name=give_name)
+    files.sync_directory(path.parent)
+
+
+def _put_beside(
+    files: FileOperations,
+    path: Path,
+    content: bytes | Iterable[bytes],
+    mode: int,
+    access: Access | None,
+    *,
+    give_name: Callable[[Path, Path], None],
+) -> None:
+    """Write a synced file, and give it a name that is not synced yet."""
     first_mode = mode if access is None else PRIVATE_MODE
     fresh = path.with_name(f".{path.name}.new")
     descriptor = files.create_held(fresh, first_mode)
@@ -374,7 +414,6 @@ def _write_beside(
         lambda: _fill(files, descriptor, content, access),
         lambda: give_name(fresh, path),
     )
-    files.sync_directory(path.parent)
 
 
 def _finish_held(

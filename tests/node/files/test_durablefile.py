@@ -20,12 +20,14 @@ from node.files.durablefile import (
     POSIX_FILES,
     PRIVATE_MODE,
     SHARED_MODE,
+    FileOperations,
     PosixFiles,
     create_file,
     open_appending,
     open_private,
     replace_file,
     write_file,
+    write_files,
 )
 from node.files.reading import UnfitFile
 from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
@@ -37,10 +39,20 @@ PIECES = (NEW[:10], NEW[10:4_096], b"", NEW[4_096:])
 
 Write = Callable[[CrashingDisk, Path], None]
 
+
+def write_beside_others(disk: FileOperations, path: Path, *others: str) -> None:
+    """Write a file after others of its folder, in one go."""
+    contents = [*((path.with_name(name), OLD) for name in others), (path, NEW)]
+    for error in write_files(disk, contents):
+        if error is not None:
+            raise error
+
+
 WRITERS: dict[str, Write] = {
     "with a lock": lambda disk, path: replace_file(disk, path, NEW),
     "without a lock": lambda disk, path: write_file(disk, path, NEW),
     "in pieces": lambda disk, path: write_file(disk, path, iter(PIECES)),
+    "with others": lambda disk, path: write_beside_others(disk, path, "before", "between"),
 }
 
 
@@ -125,6 +137,37 @@ def test_everything_is_synced_before_the_name_and_the_name_after(path: Path, evi
     assert kept == ["create", "write_at", "sync", "rename", "sync_directory"]
 
 
+def test_of_several_files_each_is_synced_before_its_name_and_each_folder_once_after_all(
+    path: Path, evidence: Path
+) -> None:
+    disk = CrashingDisk(evidence)
+    (path.parent / "folder").mkdir()
+    paths = [path, path.with_name("second"), path.parent / "folder" / "third"]
+    assert write_files(disk, [(each, NEW) for each in paths]) == [None] * 3
+    kept = [step for step in disk.log if step != "remove"]
+    assert kept == ["create", "write_at", "sync", "rename"] * 3 + ["sync_directory"] * 2
+    assert all(each.read_bytes() == NEW for each in paths)
+    assert write_files(disk, []) == []
+
+
+def test_of_several_files_one_that_cannot_be_written_leaves_the_others(path: Path, evidence: Path) -> None:
+    taken = path.with_name("taken")
+    taken.mkdir()
+    first, second, third = write_files(
+        CrashingDisk(evidence), [(path, NEW), (taken, NEW), (path.with_name("third"), NEW)]
+    )
+    assert first is None and isinstance(second, UnfitFile) and third is None
+    assert path.read_bytes() == path.with_name("third").read_bytes() == NEW
+    assert sorted(each.name for each in path.parent.iterdir()) == ["taken", "third", "trust.json"]
+
+
+def test_files_of_a_folder_that_could_not_be_synced_count_as_failed(path: Path, evidence: Path) -> None:
+    disk = CrashingDisk(evidence)
+    disk.failing["sync_directory"] = OSError(5, "Input/output error")
+    found = write_files(disk, [(path, NEW), (path.with_name("second"), NEW)])
+    assert [error and error.errno for error in found] == [5, 5]
+
+
 @pytest.mark.parametrize("mode", [PRIVATE_MODE, SHARED_MODE])
 def test_a_new_file_has_the_mode_that_was_asked_for(mode: int, path: Path) -> None:
     before = os.umask(0)
@@ -140,6 +183,7 @@ REPLACING: dict[str, Callable[[Path], None]] = {
     "without a lock": lambda path: write_file(POSIX_FILES, path, NEW),
     "privately": lambda path: write_file(POSIX_FILES, path, NEW, mode=PRIVATE_MODE),
     "in pieces": lambda path: write_file(POSIX_FILES, path, iter(PIECES)),
+    "with others": lambda path: write_beside_others(POSIX_FILES, path),
     "by a command": lambda path: write_command_file(path, NEW),
 }
 
