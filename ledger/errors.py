@@ -37,6 +37,7 @@ refusals tells a holder that a document was refused.
         ErasureRefused          something stands against erasing
         UnknownLeaf             evidence was asked for what the ledger does not hold
         Revoked                 evidence was asked for a document that its issuer revoked
+        TooLarge                evidence of so many documents takes more bytes than one answer has
         NotHeld                 a block that this node does not hold: a snapshot stood in for it
         CoreLogError            a core log that cannot be replayed
         TimingError             timing that would make the protocol stall by itself

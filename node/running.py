@@ -12,40 +12,35 @@ from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
 
-from ledger.chain.overlays import Executed, State
+from ledger.chain.overlays import Executed
 from ledger.encoding.codec import decode
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import union_from_value
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
+from ledger.proofs import Evidence, EvidenceRequest, ProvenLeaf
 from ledger.rules.blocks import Block
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import GRANT_BODY_SIZE_MAX, Grant, Operation, Withdraw
 from ledger.rules.state import (
     OBSERVER,
     VALIDATOR,
-    Consent,
-    anchor_key,
-    consent_key,
-    find,
-    member_key,
     require_members,
     require_parameters,
-    revocation_key,
 )
 from ledger.rules.transactions import OPERATIONS_MAX, Transaction, TransactionBody, TransactionError
 from ledger.trees.statepages import prove
-from ledger.trees.statetree import AbsenceProof, InclusionProof
+from ledger.trees.statetree import AbsenceProof
 from ledger.trust import HANDOVERS_MAX, FinalizedHeader, Handover, TrustError, TrustPath
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
 from node.api.turns import Turns
 from node.clock import Clock
 from node.consensus.startup import Participation
 from node.errors import MempoolError, NotReady
+from node.evidence import DocumentsEvidence, DocumentsRequest, Prover
 from node.measurements import NOT_MEASURED, Measurements
 from node.replica.driver import Driver
-from node.storage.store import Store
+from node.storage.store import ReadView, Store
 from node.version import release
 from node.watch import Watch
 
@@ -64,12 +59,6 @@ class _Waiting:
     def settled(self) -> Submission:
         """Return the answer, or that there is none yet."""
         return self.answer.result() if self.answer.done() else Submission(self.id, PENDING)
-
-
-class UnknownLeaf(LedgerError):
-    """Evidence was asked for what the ledger does not hold."""
-
-    code = "unknown"
 
 
 class RunningNode:
@@ -228,22 +217,23 @@ class RunningNode:
 
     def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
-        if (request.consent_key is None) != (request.consent_id is None):
-            raise UnknownLeaf(where="consent", expected="consent key and id, or neither", found="one of them")
         with self._store.read_view() as view:
-            root = view.tip().header.state_root
-            at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
-            path = self._trust_path(request.from_epoch, view.tip().header.epoch)
-            anchor = _prove_leaf(view, root, anchor_key(request.issuer, request.root), "anchor")
-            issuer = _prove_leaf(view, root, member_key(request.issuer), "issuer")
-            unrevoked = prove(view, root, revocation_key(request.issuer, request.commitment))
-            if isinstance(unrevoked, InclusionProof):
-                raise Revoked(where="document", expected="not revoked", found="revoked by its issuer")
-            consent = None
-            if request.consent_key is not None and request.consent_id is not None:
-                key = consent_key(request.consent_key, request.consent_id)
-                consent = _consent_evidence(view, root, key)
-            return Evidence(at.header, at.certificate, path, anchor, issuer, unrevoked, consent)
+            return self._prover(view).evidence(request, *self._shown_from(view, request.from_epoch))
+
+    async def documents_evidence(self, request: DocumentsRequest) -> DocumentsEvidence:
+        """Return evidence of many documents, all of one version of the state. Raises LedgerError or NotReady."""
+        with self._store.read_view() as view:
+            at, path = self._shown_from(view, request.from_epoch)
+            return await self._prover(view).documents_evidence(request, at, path, turn=self._turns.turn)
+
+    @staticmethod
+    def _prover(view: ReadView) -> Prover:
+        return Prover(view, view.tip().header.state_root)
+
+    def _shown_from(self, view: ReadView, from_epoch: int) -> tuple[FinalizedHeader, TrustPath]:
+        """Return the header of a version, and how trust reaches it. Raises TrustError or NotReady."""
+        at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
+        return at, self._trust_path(from_epoch, view.tip().header.epoch)
 
     def member_ids(self) -> tuple[str, ...]:
         """Return the ids of all members, in order."""
@@ -252,10 +242,8 @@ class RunningNode:
     def prove(self, key: bytes) -> ProvenValue:
         """Return a leaf by its 32-byte state key, with its proof. Raises NotReady before the first block."""
         with self._store.read_view() as view:
-            root = view.tip().header.state_root
-            at = self._finalized_header(view.tip().encoded_header.encoded, view.tip_certificate())
-            value, proof = view.find_value(key), prove(view, root, key)
-            path = self._trust_path(0, view.tip().header.epoch)
+            at, path = self._shown_from(view, 0)
+            value, proof = view.find_value(key), prove(view, view.tip().header.state_root, key)
             if isinstance(proof, AbsenceProof):
                 return ProvenValue(None, None, proof, at, path)
             assert value is not None, "a present leaf has a value"
@@ -338,12 +326,6 @@ class RunningNode:
         )
 
 
-class Revoked(LedgerError):
-    """Evidence was asked for a document that its issuer revoked."""
-
-    code = "revoked"
-
-
 def _decode_holders_operation(encoded: bytes) -> Operation:
     value = decode(encoded, size_max=GRANT_BODY_SIZE_MAX + 256)
     operation = cast(Operation, union_from_value(Operation, value))
@@ -352,21 +334,3 @@ def _decode_holders_operation(encoded: bytes) -> Operation:
             where="relayed operation", expected="a grant or a withdrawal", found=operation.TAG
         )
     return operation
-
-
-def _prove_leaf(state: State, root: bytes, key: bytes, what: str) -> ProvenLeaf:
-    proof, value = prove(state, root, key), state.find_value(key)
-    if value is None or isinstance(proof, AbsenceProof):
-        raise UnknownLeaf(where=what, expected=f"a recorded {what}", found="none under this key")
-    return ProvenLeaf(value, proof)
-
-
-def _consent_evidence(state: State, root: bytes, key: bytes) -> ConsentEvidence:
-    proven = _prove_leaf(state, root, key, "consent")
-    consent = find(state, Consent, key)
-    if consent is None or consent.granted is None:
-        raise UnknownLeaf(
-            where="consent", expected="a granted consent", found="one withdrawn before it was granted"
-        )
-    recipient = _prove_leaf(state, root, member_key(consent.granted.terms.recipient), "recipient")
-    return ConsentEvidence(recipient, proven)

@@ -18,6 +18,7 @@ from node.api.route import DIGITS_MAX
 from node.api.service import FINAL, PENDING, REFUSED
 from node.api.shapeschema import ShapeSchemas, array_of, closed_object, hexadecimal, optional, plain_schema
 from node.condition import CODES, WELL
+from node.evidence import DocumentsEvidence
 
 _TEXT: Final[dict[str, Json]] = {"type": "string"}
 _FLAG: Final[dict[str, Json]] = {"type": "boolean"}
@@ -138,6 +139,8 @@ DESCRIBED: Final[Mapping[str, Described]] = {
     "GET /v1/transactions/{id}": Described(_SUBMISSION, {"id": _HASH}),
     "POST /v1/relay": Described(_SUBMISSION),
     "POST /v1/evidence": Described(closed_object({"evidence": _BYTES})),
+    # Issuers and anchors are in the order of the question; null stands for a document that is revoked.
+    "POST /v1/evidence/documents": Described(_shapes.reference(DocumentsEvidence)),
     "GET /v1/state/{key}": Described(closed_object(_PROVEN), {"key": _HASH}),
     "GET /v1/members": Described(closed_object({"members": array_of(_shapes.reference(Member))})),
     "GET /v1/members/{member}": Described(_record(Member), {"member": _MEMBER}),

@@ -3,8 +3,11 @@
 Rule 1: one answer reads one version of the state.
 Rule 2: what an answer holds is bounded: BLOCKS_MAX blocks, and no more of them than BLOCKS_SIZE_MAX bytes
 after the first.
+Rule 3: evidence of many documents is found for DOCUMENTS_AT_ONCE questions at a time. Others wait, in the order in
+which they came. Each is answered within DOCUMENTS_S, or told to come again.
 """
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -34,11 +37,14 @@ from node.api.route import (
 )
 from node.api.service import NodeService, NotHeld, ProvenValue, Status
 from node.api.turns import Turns
+from node.evidence import PIECE_COUNT, DocumentsEvidence, DocumentsRequest
 from node.progress import SyncProgress
 
 BLOCKS_MAX: Final = 64
 BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
 MEMBER_ID_SIZE_MAX: Final = 32
+DOCUMENTS_AT_ONCE: Final = 2
+DOCUMENTS_S: Final = 10.0
 EVIDENCE_BODY: Final = {"request": BodyField(dict, {"type": "object"})}
 
 
@@ -48,6 +54,7 @@ class Queries:
     def __init__(self, node: NodeService) -> None:
         self._node = node
         self._turns = Turns()
+        self._documents_room = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
     # -- proofs -----------------------------------------------------------------------------------------
 
@@ -56,6 +63,34 @@ class Queries:
         body = await read_object(request, EVIDENCE_BODY)
         evidence = self._node.evidence(from_json(EvidenceRequest, body["request"]))
         return respond({"evidence": pack(evidence).hex()})
+
+    async def documents_evidence(self, request: web.Request) -> web.StreamResponse:
+        """Return evidence of many documents under one header (rules 1 and 3)."""
+        body = await read_object(request, EVIDENCE_BODY)
+        asked = from_json(DocumentsRequest, body["request"])
+        try:
+            async with asyncio.timeout(DOCUMENTS_S), self._documents_room:
+                found = await self._node.documents_evidence(asked)
+                return respond(await self._documents_json(found))
+        except TimeoutError as error:
+            raise _busy() from error
+
+    async def _documents_json(self, found: DocumentsEvidence) -> dict[str, Json]:
+        anchors: list[Json] = []
+        for shown in found.anchors:
+            unrevoked: list[Json] = []
+            for first in range(0, len(shown.unrevoked), PIECE_COUNT):
+                async with self._turns.turn():
+                    some = shown.unrevoked[first : first + PIECE_COUNT]
+                    unrevoked += [None if each is None else to_json(each) for each in some]
+            anchors.append({"anchor": to_json(shown.anchor), "unrevoked": unrevoked})
+        return {
+            "at": to_json(found.at),
+            "trust_path": to_json(found.trust_path),
+            "issuers": [to_json(each) for each in found.issuers],
+            "anchors": anchors,
+            "consent": None if found.consent is None else to_json(found.consent),
+        }
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         """Return a leaf by its key."""
@@ -191,6 +226,17 @@ class Queries:
             found=f"waits for {condition.waits_for}",
             cure=obstacle.cure,
         )
+
+
+def _busy() -> RouteError:
+    return RouteError(
+        status=503,
+        code="busy",
+        where="documents",
+        expected=f"evidence of many documents within {DOCUMENTS_S:.0f} s",
+        found="too many such questions at once",
+        cure="Come again later, or ask for fewer documents at once.",
+    )
 
 
 def proven_json(proven: ProvenValue) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from node.api.openapi import describe
 from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, Queries
 from node.api.route import Route, respond
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
+from node.evidence import DOCUMENTS_MAX
 
 _BLOCKS_QUERY: Final = {"from": "The first height.", "count": f"How many, at most {BLOCKS_MAX}."}
 _COUNT_QUERY: Final = {"count": f"How many, at most {RECORDS_MAX}."}
@@ -49,6 +50,13 @@ def make_routes(
             "/v1/evidence",
             "Evidence for a proof: no document, no opening, no content hash.",
             queries.evidence,
+            body=EVIDENCE_BODY,
+        ),
+        Route(
+            "POST",
+            "/v1/evidence/documents",
+            f"Evidence of up to {DOCUMENTS_MAX} documents under one header.",
+            queries.documents_evidence,
             body=EVIDENCE_BODY,
         ),
         Route("GET", "/v1/state/{key}", "A leaf of the state, proven present or absent.", queries.state),

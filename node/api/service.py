@@ -20,6 +20,7 @@ from ledger.trees.statetree import AbsenceProof
 from ledger.trust import FinalizedHeader, TrustPath
 from node.condition import Condition
 from node.errors import MempoolError
+from node.evidence import DocumentsEvidence, DocumentsRequest
 from node.progress import SyncProgress
 
 if TYPE_CHECKING:
@@ -129,6 +130,13 @@ class NodeService(Protocol):
 
     def evidence(self, request: EvidenceRequest) -> Evidence:
         """Return evidence for a proof. Raises LedgerError where anchor or consent are not recorded."""
+        ...
+
+    async def documents_evidence(self, request: DocumentsRequest) -> DocumentsEvidence:
+        """Return evidence of many documents. Raises LedgerError where an anchor or the consent is not recorded.
+
+        It takes turns with whatever else the node does.
+        """
         ...
 
     def member_ids(self) -> tuple[str, ...]:

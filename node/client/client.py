@@ -56,6 +56,7 @@ from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, TrustPath
 from node.api.service import FINAL, PENDING, REFUSED, ProvenValue
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
+from node.evidence import DocumentsEvidence, DocumentsRequest
 
 ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
 EVENT_SIZE_MAX: Final = 16 * 1024 * 1024
@@ -209,6 +210,19 @@ class Client:
         require_instance("request", request, EvidenceRequest, cure="Give an EvidenceRequest.")
         answer = await self._post("/v1/evidence", {"request": to_json(request)}, 0)
         return _decoded(Evidence, _hex(answer, "evidence"))
+
+    async def documents_evidence(self, request: DocumentsRequest) -> DocumentsEvidence:
+        """Return the node's newest evidence of up to 1,024 documents, all under one header. Nothing of it is verified.
+
+        A document that is revoked has none in it: `evidence` says why.
+        """
+        cure = "Give a DocumentsRequest."
+        asked = to_json(require_instance("request", request, DocumentsRequest, cure=cure))
+        answer = await self._post("/v1/evidence/documents", {"request": asked}, 0)
+        with _decoding():
+            found = from_json(DocumentsEvidence, answer)
+            found.check_answers(request)
+        return found
 
     async def member(self, member: str) -> Member:
         """Return a member's record."""

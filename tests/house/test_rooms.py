@@ -20,6 +20,7 @@ WORDS = (
     "condition",
     "diskfaults",
     "errors",
+    "evidence",
     "lifeline",
     "localtime",
     "logform",

@@ -15,20 +15,15 @@ from ledger.encoding.codec import decode
 from ledger.encoding.records import union_from_value
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
-from ledger.proofs import ConsentEvidence, Evidence, EvidenceRequest, ProvenLeaf
+from ledger.proofs import Evidence, EvidenceRequest, ProvenLeaf
 from ledger.rules.blocks import Block
 from ledger.rules.certificates import QuorumCertificate, ValidatorSet
 from ledger.rules.operations import Grant, Operation, Withdraw
 from ledger.rules.state import (
     VALIDATORS_KEY,
-    Consent,
     Validators,
-    anchor_key,
-    consent_key,
     find,
-    member_key,
     require_members,
-    revocation_key,
 )
 from ledger.rules.transactions import Transaction, TransactionError
 from ledger.trees.statepages import prove
@@ -36,10 +31,11 @@ from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, Handover, TrustPath
 from node.api.server import Api
 from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
+from node.api.turns import Turns
 from node.condition import FIRST_BLOCK, Condition, Observations, Trouble, judge
 from node.errors import NotReady
+from node.evidence import DocumentsEvidence, DocumentsRequest, Prover
 from node.histograms import measure_into
-from node.running import Revoked, UnknownLeaf
 from node.version import release
 from tests.support.consortium import (
     START_MS,
@@ -200,20 +196,15 @@ class MemoryNode:
 
     def evidence(self, request: EvidenceRequest) -> Evidence:
         self.requests.append(request)
-        at = self._certified()
-        revoked = self._proof(revocation_key(request.issuer, request.commitment))
-        anchor = self._leaf(anchor_key(request.issuer, request.root))
-        issuer = self._leaf(member_key(request.issuer))
-        if isinstance(revoked, InclusionProof):
-            raise Revoked(where="document", expected="not revoked", found="revoked by its issuer")
-        consent = None
-        if request.consent_key is not None and request.consent_id is not None:
-            key = consent_key(request.consent_key, request.consent_id)
-            found = find(self.ledger.tip.state, Consent, key)
-            if found is None or found.granted is None:
-                raise UnknownLeaf(where="consent", expected="a granted consent", found="none")
-            consent = ConsentEvidence(self._leaf(member_key(found.granted.terms.recipient)), self._leaf(key))
-        return Evidence(at.header, at.certificate, self._path(), anchor, issuer, revoked, consent)
+        return self._prover().evidence(request, self._certified(), self._path())
+
+    async def documents_evidence(self, request: DocumentsRequest) -> DocumentsEvidence:
+        self.requests.append(request)
+        at, path, turn = self._certified(), self._path(), Turns().turn
+        return await self._prover().documents_evidence(request, at, path, turn=turn)
+
+    def _prover(self) -> Prover:
+        return Prover(self.ledger.tip.state, self.ledger.tip.header.state_root)
 
     def member_ids(self) -> tuple[str, ...]:
         return require_members(self.ledger.tip.state).ids
@@ -231,12 +222,6 @@ class MemoryNode:
 
     def _proof(self, key: bytes) -> InclusionProof | AbsenceProof:
         return prove(self.ledger.tip.state, self.ledger.tip.header.state_root, key)
-
-    def _leaf(self, key: bytes) -> ProvenLeaf:
-        value, proof = self.ledger.tip.state.find_value(key), self._proof(key)
-        if value is None or isinstance(proof, AbsenceProof):
-            raise UnknownLeaf(where="leaf", expected="a recorded one", found="none under this key")
-        return ProvenLeaf(value, proof)
 
     def _certified(self) -> FinalizedHeader:
         if not self.certificates:

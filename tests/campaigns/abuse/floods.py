@@ -23,9 +23,11 @@ from dataclasses import asdict, dataclass
 import aiohttp
 
 from ledger.encoding.keys import PrivateKey
+from ledger.encoding.records import Json
 from ledger.proofs import PROOF_MAGIC
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.transactions import Transaction, TransactionBody
+from node.evidence import DOCUMENTS_MAX
 from node.home.development import development_identity
 from node.messages import CATCH_UP_BLOCKS_MAX, Gossip, WantFinal, encode_peer_message
 from node.network.peers import PeerNetwork
@@ -214,6 +216,41 @@ async def block_ranges(target: Target) -> None:
                 await response.read()
 
         await _forever(ask, READERS)
+
+
+async def document_questions(target: Target) -> None:
+    """Questions for evidence of as many documents as one may ask about, again and again."""
+    url = f"http://{LOOPBACK}:{target.api_port}"
+    commitments = [number.to_bytes(32, "big").hex() for number in range(DOCUMENTS_MAX)]
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession() as session:
+        issuer, root = await _find_anchor(session, url)
+        asked: Json = {"issuer": issuer, "root": root.hex(), "commitments": [*commitments]}
+        request: dict[str, Json] = {"type": "documents-request", "anchors": [asked], "from_epoch": 0}
+        content = json.dumps({"request": {**request, "consent_key": None, "consent_id": None}}).encode()
+
+        async def ask() -> None:
+            async with session.post(
+                f"{url}/v1/evidence/documents", data=content, headers=headers
+            ) as response:
+                await response.read()
+
+        await _forever(ask, READERS)
+
+
+async def _find_anchor(session: aiohttp.ClientSession, url: str) -> tuple[str, bytes]:
+    """Return issuer and root of an anchor, once there is one: everybody can read them."""
+    height = 0
+    while True:
+        async with session.get(f"{url}/v1/blocks?from={height}") as response:
+            blocks = (await response.json()).get("blocks", [])
+        for encoded in (each for block in blocks for each in block["transactions"]):
+            body = Transaction.decode(bytes.fromhex(encoded)).body
+            for operation in body.operations:
+                if isinstance(operation, AnchorBatch):
+                    return body.sender, operation.root
+        height += len(blocks)
+        await asyncio.sleep(0.05)
 
 
 async def forged_spam(target: Target) -> None:
@@ -452,6 +489,7 @@ FROM_OUTSIDE: tuple[Flood, ...] = (
     deep_bodies,
     events_unread,
     block_ranges,
+    document_questions,
     forged_spam,
     half_heads,
     half_heads_and_bodies,

@@ -31,6 +31,8 @@ def requests() -> dict[str, tuple[str, object]]:
     """Return a path and a body for every route, in an order in which each finds something."""
     consent = f"{GRANT.decoded().consent_key}/{GRANT.consent_id.hex()}"
     evidence = {**BODIES["/v1/evidence"]["request"], "root": make_anchor().root.hex()}
+    documents = BODIES["/v1/evidence/documents"]["request"]
+    documents = {**documents, "anchors": [{**documents["anchors"][0], "root": make_anchor().root.hex()}]}
     unchanged = {name: (name.split()[1], None) for name in DESCRIBED if name.startswith("GET")}
     return {
         "POST /v1/transactions": (
@@ -39,6 +41,7 @@ def requests() -> dict[str, tuple[str, object]]:
         ),
         "POST /v1/relay": ("/v1/relay", {"operations": [pack(GRANT).hex()], "wait_ms": 0}),
         "POST /v1/evidence": ("/v1/evidence", {"request": evidence}),
+        "POST /v1/evidence/documents": ("/v1/evidence/documents", {"request": documents}),
         **unchanged,
         "GET /v1/transactions/{id}": (f"/v1/transactions/{ANCHORING.id.hex()}", None),
         "GET /v1/state/{key}": (f"/v1/state/{member_key('hk-bureau').hex()}", None),

@@ -19,7 +19,7 @@ from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import Operation
 from ledger.rules.state import member_key
 from ledger.rules.transactions import Transaction
-from node.api import bodies, connection, events, pool, submissions
+from node.api import bodies, connection, events, pool, queries, submissions
 from node.api import route as routes
 from node.api.loopback import check_loopback
 from node.api.queries import BLOCKS_MAX
@@ -27,6 +27,7 @@ from node.api.route import BODY_VALUES_MAX
 from node.api.server import Api
 from node.api.service import REFUSED, Submission
 from node.errors import NodeStopped, VoteLogError
+from node.evidence import DOCUMENTS_MAX, DocumentsEvidence, DocumentsRequest
 from node.files.configfile import ConfigError
 from node.storage.tables import damaged
 from node.version import release
@@ -103,6 +104,15 @@ BODIES: dict[str, dict[str, Any]] = {
             "issuer": "hk-bureau",
             "root": HASH,
             "commitment": HASH,
+            "consent_key": None,
+            "consent_id": None,
+            "from_epoch": 0,
+        }
+    },
+    "/v1/evidence/documents": {
+        "request": {
+            "type": "documents-request",
+            "anchors": [{"issuer": "hk-bureau", "root": HASH, "commitments": [HASH]}],
             "consent_key": None,
             "consent_id": None,
             "from_epoch": 0,
@@ -350,6 +360,73 @@ def test_large_bodies_held_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         for size, status, code in ((most, 400, "encoding"), (most + 1, 503, "busy"), (most, 400, "encoding")):
             answered, answer = await ask(session, "POST", f"{url}/v1/relay", b" " * size, JSON)
             assert (answered, check_refusal(answer)) == (status, code)
+
+    run(scenario)
+
+
+def test_evidence_of_many_documents_is_found_for_few_questions_at_once_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.extend(make_transaction("hk-bureau", make_anchor()))
+        going, under_way, most = asyncio.Event(), 0, 0
+        answered = MemoryNode.documents_evidence
+
+        async def slowly(self: MemoryNode, request: DocumentsRequest) -> DocumentsEvidence:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                await going.wait()
+                return await answered(self, request)
+            finally:
+                under_way -= 1
+
+        monkeypatch.setattr(MemoryNode, "documents_evidence", slowly)
+        request = BODIES["/v1/evidence/documents"]["request"]
+        anchors = [{**request["anchors"][0], "root": make_anchor().root.hex()}]
+        body = {"request": {**request, "anchors": anchors}}
+
+        async def question() -> tuple[int, Any]:
+            return await post(session, f"{url}/v1/evidence/documents", body)
+
+        asked = [asyncio.create_task(question()) for _ in range(2 * queries.DOCUMENTS_AT_ONCE + 1)]
+        while under_way < queries.DOCUMENTS_AT_ONCE:
+            await asyncio.sleep(0)
+        going.set()
+        assert [status for status, _ in await asyncio.gather(*asked)] == [200] * len(asked)
+        assert most == queries.DOCUMENTS_AT_ONCE and under_way == 0
+
+        going.clear()
+        monkeypatch.setattr(queries, "DOCUMENTS_S", 0.05)
+        asked = [asyncio.create_task(question()) for _ in range(queries.DOCUMENTS_AT_ONCE + 1)]
+        for status, answer in await asyncio.gather(*asked):
+            assert (status, check_refusal(answer)) == (503, "busy") and "fewer" in answer["error"]["cure"]
+        going.set()
+        assert (await question())[0] == 200, "who gave up took no place with it"
+
+    run(scenario)
+
+
+def test_too_many_documents_in_one_question_are_refused_with_what_to_do() -> None:
+    async def scenario(node: MemoryNode, session: aiohttp.ClientSession, url: str) -> None:
+        node.extend(make_transaction("hk-bureau", make_anchor()))
+        request = BODIES["/v1/evidence/documents"]["request"]
+        hashes = [number.to_bytes(32, "big").hex() for number in range(DOCUMENTS_MAX + 1)]
+        anchor = {"issuer": "hk-bureau", "root": make_anchor().root.hex()}
+        for anchors, status in (
+            ([{**anchor, "commitments": hashes[:-1]}], 200),
+            ([{**anchor, "commitments": hashes}], 400),
+            ([{**anchor, "commitments": hashes[:-1]}, {**anchor, "commitments": hashes[-1:]}], 400),
+            ([{**anchor, "commitments": []}], 400),
+            ([], 400),
+        ):
+            body = {"request": {**request, "anchors": anchors}}
+            answered, answer = await post(session, f"{url}/v1/evidence/documents", body)
+            assert answered == status
+            if status != 200:
+                assert check_refusal(answer) == "encoding"
+                assert f"{DOCUMENTS_MAX}" in answer["error"]["expected"]
 
     run(scenario)
 

@@ -14,12 +14,14 @@ from ledger.proofs import EvidenceRequest
 from node.client import client as client_module
 from node.client.client import Client, Result
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
+from node.evidence import AskedAnchor, DocumentsRequest
 from tests.support.consortium import make_anchor, make_grant, make_transaction
 from tests.support.memory_node import MemoryNode, serve
 
 T = TypeVar("T")
 KEY = PrivateKey.from_seed(bytes(32)).public
 REQUEST = EvidenceRequest("hk-bureau", bytes(32), bytes(32), None, None, 0)
+DOCUMENTS = DocumentsRequest((AskedAnchor("hk-bureau", bytes(32), (bytes(32),)),), None, None, 0)
 TRANSACTION = make_transaction("hk-bureau", make_anchor())
 
 
@@ -36,6 +38,7 @@ CALLS: dict[str, Callable[[Client], Awaitable[object]]] = {
     "submit": submit_one,
     "relay": lambda client: client.relay([make_grant()], wait_ms=0),
     "evidence": lambda client: client.evidence(REQUEST),
+    "documents": lambda client: client.documents_evidence(DOCUMENTS),
     "member": lambda client: client.member("hk-bureau"),
     "members": lambda client: client.members(),
     "consent": lambda client: client.consent(KEY, bytes(32)),
