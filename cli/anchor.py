@@ -108,14 +108,16 @@ def anchor(
     member = open_member(home_path, passphrase_file)
     root = root_of_home(trust_path, member.home.genesis)
     _check_expiries(rows)
+    _check_schema(member, schema)
+    drafts = _drafts(rows, schema)
     settled, waiting_count = asyncio.run(
-        _anchor(rows, schema, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
+        _anchor(rows, drafts, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
     )
     new = {issued.proof_path for issued in settled.delivered}
     left = {issued.proof_path for issued in settled.refused} | {
         each.proof_path for each, _ in settled.unwritten
     }
-    proofs = [path for path in (proof_path_of(row.file) for row in rows) if path not in left]
+    proofs = [draft.proof_path for draft in drafts if draft.proof_path not in left]
     anchors: list[Json] = [
         {"root": batch.root.hex(), "height": batch.height, "documents_count": batch.leaf_count}
         for batch in settled.anchored
@@ -286,7 +288,7 @@ def _check_expiries(rows: Sequence[ManifestRow]) -> None:
 
 async def _anchor(
     rows: tuple[ManifestRow, ...],
-    schema: str,
+    drafts: Sequence[Draft],
     member: SigningMember,
     root: TrustedRoot,
     urls: tuple[str, ...],
@@ -296,11 +298,7 @@ async def _anchor(
     is_new: bool,
 ) -> tuple[Settled, int]:
     """Return what came of documents, and how many others wait."""
-    _check_schema(member, schema)
-    drafts = _drafts(rows, schema)
-    new = [
-        draft for row, draft in zip(rows, drafts, strict=True) if not _is_anchored(row, draft, schema, member)
-    ]
+    new = [draft for row, draft in zip(rows, drafts, strict=True) if not _is_anchored(row, draft, member)]
     async with connect_all(urls) as nodes:
         counter = Counter(member, root, nodes, SystemClock(), wait_ms, is_new)
         async with counter.lend() as outbox:
@@ -465,9 +463,10 @@ def _drafts(rows: tuple[ManifestRow, ...], schema: str) -> list[Draft]:
     return drafts
 
 
-def _is_anchored(document: ManifestRow, draft: Draft, schema: str, member: SigningMember) -> bool:
+def _is_anchored(document: ManifestRow, draft: Draft, member: SigningMember) -> bool:
     """Say whether the document's proof lies beside it already. Raises CommandError where something else does."""
-    path = proof_path_of(document.file)
+    path = draft.proof_path
+    assert path is not None, "a draft of a file has one"
     try:
         with open_within(path.parent, path.name) as file:
             encoded = file.read(PROOF_FILE_SIZE_MAX + 1)
@@ -482,7 +481,7 @@ def _is_anchored(document: ManifestRow, draft: Draft, schema: str, member: Signi
         raise _foreign_proof(path, error.found) from error
     content = (draft.content.size, draft.content.root)
     found = (proof.chain_id, metadata.issuer, metadata.schema, metadata.holder_key, metadata.expires_ms)
-    expected = (member.chain_id, member.id, schema, document.holder_key, document.expires_ms)
+    expected = (member.chain_id, member.id, draft.schema, document.holder_key, document.expires_ms)
     if found != expected or content != (proof.opening.size, proof.opening.content_root):
         raise _foreign_proof(path, "a proof with another content, holder, expiry or kind")
     return True

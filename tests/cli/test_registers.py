@@ -13,7 +13,7 @@ from cli import registers
 from cli.exits import FINE, NO, UNREACHABLE, USAGE
 from cli.program import run
 from ledger.rules.blocks import Block
-from node.client.issuing import outbox, place
+from node.client.issuing import place
 from node.client.issuing import register as registering
 from node.client.issuing.place import register_of_home
 from node.client.issuing.register import REGISTER, Register, State, take_lock
@@ -366,13 +366,15 @@ def test_a_proof_that_a_full_disk_does_not_take_is_told_as_that(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "a.pdf.proof")
+        # As the system says it of a file that is open: without its name.
+        raise OSError(28, "No space left on device")
 
     file = counter.file("a.pdf")
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "write_file", full)
+        patch.setattr(PosixFiles, "write_at", full)
         assert counter.anchor(file, "--holder", HOLDER) == USAGE
     error = error_of(counter)
     assert error["code"] == "disk-full" and "room" in error["cure"]
+    assert error["where"] == f"{file}.proof"
     assert counter.anchor(file, "--holder", HOLDER) == FINE
     counter.verify(file)

@@ -36,20 +36,28 @@ from node.client.nodes import Nodes
 from node.client.submission import sign_operations, submit_once
 from node.clock import Clock
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
-from node.files.durablefile import POSIX_FILES, PRIVATE_MODE, FileOperations, write_file
+from node.evidence import AskedAnchor, DocumentsRequest
+from node.files.durablefile import POSIX_FILES, PRIVATE_MODE, FileOperations, write_file, write_files
 
 NODE_CODES: Final = frozenset(
     {"untrusted-header", "anchor-unproven", "issuer-unproven", "revocation-unproven", "stale-proof"}
 )
 """Refusals of a proof that speak against the node that answered; any other is what the ledger says of the document."""
-PROOFS_AT_ONCE: Final = 64
-"""How many proofs are asked for together, written together and noted in one change of the register."""
+PROOFS_AT_ONCE: Final = 256
+"""How many proofs are asked for in one question, written together and noted in one change of the register."""
+QUESTIONS_AT_ONCE: Final = 64
+"""How many of them are asked for at a time, each in a question of its own, where one question did not settle them."""
+CHECKED_COUNT: Final = 32
+"""How many proofs are checked before the loop goes round."""
+WRITTEN_COUNT: Final = 32
+"""How many proofs one thread writes after the other; each directory is synced once for them."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 PASSING_CODES: Final = frozenset({"issuer-suspended", "anchor-distrusted"})
 """Refusals that a reinstatement ends: under an older header they speak of a time that may have passed."""
 
 
-_Proven: TypeAlias = Proof | RefusedByNode | Unreachable
+_Proven: TypeAlias = bytes | RefusedByNode | Unreachable
+"""The content of a proof file, or why there is none."""
 
 
 class ShownRefusal(RefusedByNode):
@@ -178,8 +186,70 @@ class Outbox:
         return settled
 
     async def _prove_some(self, ids: Sequence[int]) -> tuple[list[Issued], list[_Proven]]:
-        documents = [self.register.document(each) for each in ids]
-        return documents, await asyncio.gather(*map(self._proof_or_error, documents))
+        """Prove documents in one question. What that does not settle for one, a question of its own does."""
+        documents = self.register.documents(ids)
+        try:
+            proven: dict[int, _Proven] = {**await self._prove_together(documents)}
+        except RefusedByNode:
+            # One document may be what all are refused for, or the nodes may be of a release that has no such question.
+            proven = {}
+        except Unreachable as error:
+            return documents, [error] * len(documents)
+        left = [each for each in documents if each.id not in proven]
+        for first in range(0, len(left), QUESTIONS_AT_ONCE):
+            some = left[first : first + QUESTIONS_AT_ONCE]
+            answers = await asyncio.gather(*map(self._proof_or_error, some))
+            proven |= {each.id: answer for each, answer in zip(some, answers, strict=True)}
+        return documents, [proven[each.id] for each in documents]
+
+    async def _prove_together(self, documents: Sequence[Issued]) -> dict[int, bytes]:
+        """Return the proofs that one question gives: of a document that it does not prove there is none.
+
+        Raises Unreachable or RefusedByNode.
+        """
+        batches: dict[int, list[Issued]] = {}
+        for each in documents:
+            if each.opening is not None and each.batch is not None and each.leaf is not None:
+                batches.setdefault(each.batch, []).append(each)
+        asked = [(self.register.batch(identity), some) for identity, some in batches.items()]
+        if sum(len(some) for _, some in asked) < 2:
+            return {}
+        request = DocumentsRequest(
+            tuple(
+                AskedAnchor(self.register.issuer, batch.root, tuple(each.commitment for each in some))
+                for batch, some in asked
+            ),
+            None,
+            None,
+            self._from_epoch(),
+        )
+        ordered = [(batch, each) for batch, some in asked for each in some]
+
+        async def ask(client: Client) -> dict[int, bytes]:
+            answer = await client.documents_evidence(request)
+            return await self._check_together(ordered, [*answer.each(request)])
+
+        return await self._nodes.ask(ask)
+
+    async def _check_together(
+        self, documents: Sequence[tuple[Batch, Issued]], evidence: Sequence[Evidence | None]
+    ) -> dict[int, bytes]:
+        """Return the proofs that hold. Raises BadAnswer where the node's evidence proves nothing of any document."""
+        proven: dict[int, bytes] = {}
+        bad: BadAnswer | None = None
+        for number, ((batch, issued), found) in enumerate(zip(documents, evidence, strict=True), 1):
+            if found is not None:
+                try:
+                    proven[issued.id] = self._checked(batch, issued, found)[1]
+                except BadAnswer as error:
+                    bad = error
+                except ShownRefusal:
+                    pass  # asked for alone, it is told, and by every node that answers
+            if number % CHECKED_COUNT == 0:
+                await asyncio.sleep(0)
+        if bad is not None and not proven:
+            raise bad
+        return proven
 
     async def _write_some(
         self, documents: Sequence[Issued], proven: Sequence[_Proven]
@@ -192,14 +262,16 @@ class Outbox:
         for issued, error in refused:
             self.register.refuse(issued, Refusal(error.code, error.found))
         proofs = [
-            (each, found) for each, found in zip(documents, proven, strict=True) if isinstance(found, Proof)
+            (each, found) for each, found in zip(documents, proven, strict=True) if isinstance(found, bytes)
         ]
-        written = await asyncio.gather(*(asyncio.to_thread(self._write, *each) for each in proofs))
+        parts = [proofs[first : first + WRITTEN_COUNT] for first in range(0, len(proofs), WRITTEN_COUNT)]
+        ended = await asyncio.gather(*(asyncio.to_thread(self._write, part) for part in parts))
+        written = [error for part in ended for error in part]
         delivered = [each for (each, _), error in zip(proofs, written, strict=True) if error is None]
         self.register.mark_delivered(*delivered)
-        for failure in written:
+        for (issued, _), failure in zip(proofs, written, strict=True):
             if failure is not None and failure.errno in FULL:
-                raise failure
+                raise OSError(failure.errno, failure.strerror, f"{issued.proof_path}") from failure
         unwritten = [
             (each, error) for (each, _), error in zip(proofs, written, strict=True) if error is not None
         ]
@@ -214,18 +286,15 @@ class Outbox:
 
     async def _proof_or_error(self, issued: Issued) -> _Proven:
         try:
-            return await self.prove(issued)
+            return (await self.prove(issued)).encode()
         except (RefusedByNode, Unreachable) as error:
             return error
 
-    def _write(self, issued: Issued, proof: Proof) -> OSError | None:
-        if issued.proof_path is None:
-            return None
-        try:
-            write_file(self._files, issued.proof_path, proof.encode(), mode=PRIVATE_MODE)
-        except OSError as error:
-            return error
-        return None
+    def _write(self, proofs: Sequence[tuple[Issued, bytes]]) -> list[OSError | None]:
+        """Write proofs where they belong, and return what failed of each."""
+        placed = [(each.proof_path, content) for each, content in proofs if each.proof_path is not None]
+        failed = iter(write_files(self._files, placed, mode=PRIVATE_MODE))
+        return [None if each.proof_path is None else next(failed) for each, _ in proofs]
 
     async def anchor(self, batch: Batch) -> Batch:
         """Have a batch anchored, and return it with the height that was proven.
@@ -289,27 +358,30 @@ class Outbox:
 
     async def prove(self, issued: Issued) -> Proof:
         """Return a document's proof with evidence of now, verified. Raises Unreachable or RefusedByNode."""
-        opening = issued.opening
-        if opening is None or issued.batch is None or issued.leaf is None:
-            found = "one that was erased" if opening is None else "one without a place in a batch"
+        if issued.opening is None or issued.batch is None or issued.leaf is None:
+            found = "one that was erased" if issued.opening is None else "one without a place in a batch"
             raise _refused("unproven", "document", "one whose opening and batch are here", found)
         batch = self.register.batch(issued.batch)
-        path = BatchPath(batch.leaf_count, self.register.tree(batch).path(issued.leaf))
-
-        def check(evidence: Evidence) -> Proof:
-            proof = Proof(self.register.chain_id, opening, path, batch.root, evidence, None)
-            self._check_proof(proof)
-            return proof
 
         async def ask(client: Client) -> Proof:
             try:
-                return check(await client.evidence(self._request(batch, issued.commitment)))
+                found = await client.evidence(self._request(batch, issued.commitment))
+                return self._checked(batch, issued, found)[0]
             except ShownRefusal:
                 raise
             except RefusedByNode as error:
                 raise await self._shown(issued.commitment, error) from error
 
         return await self._nodes.ask(ask)
+
+    def _checked(self, batch: Batch, issued: Issued, evidence: Evidence) -> tuple[Proof, bytes]:
+        """Return a document's proof with a node's evidence, and as a file. Raises BadAnswer or ShownRefusal."""
+        assert issued.opening is not None and issued.leaf is not None, "its caller looked"
+        path = BatchPath(batch.leaf_count, self.register.tree(batch).path(issued.leaf))
+        proof = Proof(self.register.chain_id, issued.opening, path, batch.root, evidence, None)
+        encoded = proof.encode()
+        self._check_proof(proof, encoded)
+        return proof, encoded
 
     async def deliver(self, issued: Issued) -> Proof:
         """Return a document's proof, written where it belongs, and note it.
@@ -379,17 +451,20 @@ class Outbox:
         return _refused("revoked", "document", "not revoked", said)
 
     def _request(self, batch: Batch, commitment: bytes) -> EvidenceRequest:
-        epoch = self._pins.at(self._clock.wall_ms())[-1].epoch
-        return EvidenceRequest(self.register.issuer, batch.root, commitment, None, None, epoch)
+        return EvidenceRequest(self.register.issuer, batch.root, commitment, None, None, self._from_epoch())
 
-    def _check_proof(self, proof: Proof) -> None:
+    def _from_epoch(self) -> int:
+        """Return the epoch that evidence is to lead from: that of the newest pin."""
+        return self._pins.at(self._clock.wall_ms())[-1].epoch
+
+    def _check_proof(self, proof: Proof, encoded: bytes) -> None:
         opening = proof.opening
         try:
             header = EncodedHeader.decode(proof.evidence.header).header
             # A bureau's slow clock is no reason to hold a proof back: banks verify it by their own.
             now_ms = max(self._clock.wall_ms(), header.time_ms)
             content = Content(opening.size, opening.content_root)
-            self._verifier.verify_anchor(content, proof.encode(), now_ms=now_ms)
+            self._verifier.verify_anchor(content, encoded, now_ms=now_ms)
         except VerificationError as error:
             is_old = self._clock.wall_ms() - header.time_ms > FRESH_MS
             if error.code in NODE_CODES or (error.code in PASSING_CODES and is_old):

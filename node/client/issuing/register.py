@@ -294,6 +294,12 @@ class Register:
         assert found is not None, "documents are never removed"
         return found
 
+    def documents(self, identities: Sequence[int]) -> list[Issued]:
+        """Return documents by their numbers in this register, in the order given."""
+        where = "WHERE d.id IN (SELECT value FROM json_each(?))"
+        found = {each.id: each for each in self._documents(where, _listed(identities))}
+        return [found[each] for each in identities]
+
     def erase(self, commitment: bytes) -> bool:
         """Erase what opens a document, and its reference; say whether it was here (rule 6). Raises RegisterError.
 
@@ -622,6 +628,7 @@ class Register:
                 cure="give an expiry that is still to come, in milliseconds of the Unix epoch",
             )
         opening = draft.opened(self.issuer, now_ms=now_ms)
+        commitment = opening.commitment()
         path = None if draft.proof_path is None else f"{draft.proof_path}"
         made = self._connection.execute(
             "INSERT INTO documents (reference, schema, expires_ms, commitment, opening, proof_path, supersedes, "
@@ -630,7 +637,7 @@ class Register:
                 draft.reference,
                 draft.schema,
                 draft.expires_ms,
-                opening.commitment(),
+                commitment,
                 pack(opening),
                 path,
                 supersedes,
@@ -638,7 +645,21 @@ class Register:
             ),
         )
         assert made.lastrowid is not None, "an insertion has a number"
-        return self.document(made.lastrowid)
+        return Issued(
+            id=made.lastrowid,
+            reference=draft.reference,
+            commitment=commitment,
+            opening=opening,
+            proof_path=draft.proof_path,
+            is_delivered=False,
+            batch=None,
+            leaf=None,
+            supersedes=supersedes,
+            is_superseded=False,
+            height=None,
+            refusal=None,
+            state=State.COLLECTED,
+        )
 
     def _form(self, documents_max: int, chosen: str | None) -> Batch | None:
         where, values = _COLLECTED, []
