@@ -51,6 +51,7 @@ CHECKED_COUNT: Final = 32
 """How many proofs are checked before the loop goes round."""
 WRITTEN_COUNT: Final = 32
 """How many proofs one thread writes after the other; each directory is synced once for them."""
+BUSY: Final = "busy"
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 PASSING_CODES: Final = frozenset({"issuer-suspended", "anchor-distrusted"})
 """Refusals that a reinstatement ends: under an older header they speak of a time that may have passed."""
@@ -194,7 +195,10 @@ class Outbox:
             # One document may be what all are refused for, or the nodes may be of a release that has no such question.
             proven = {}
         except Unreachable as error:
-            return documents, [error] * len(documents)
+            # Few such questions are answered at once; a question for one document needs no such room.
+            if error.code != BUSY:
+                return documents, [error] * len(documents)
+            proven = {}
         left = [each for each in documents if each.id not in proven]
         for first in range(0, len(left), QUESTIONS_AT_ONCE):
             some = left[first : first + QUESTIONS_AT_ONCE]

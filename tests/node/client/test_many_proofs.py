@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.encoding.records import pack
+from ledger.errors import LedgerError
 from ledger.proofs import EvidenceRequest, Proof
 from ledger.rules.operations import RevokeDocument
 from node.client.issuing.outbox import PROOFS_AT_ONCE, Settled
@@ -49,6 +50,11 @@ def unrevoked_with(index: int, other: int | None) -> Change:
 def old(_found: DocumentsEvidence) -> DocumentsEvidence:
     """Answer as a release does that has no such question."""
     raise UnknownLeaf(where="path", expected="a known path", found="/v1/evidence/documents")
+
+
+def busy(_found: DocumentsEvidence) -> DocumentsEvidence:
+    """Answer as a node does that has no room for such a question."""
+    raise LedgerError(code="busy", where="documents", expected="room", found="none")
 
 
 def collect(bureau: Bureau, register: Register, count: int) -> list[Path]:
@@ -177,6 +183,19 @@ def test_a_node_that_answers_one_question_wrongly_still_gives_what_each_question
     with opened(bureau) as register:
         paths = collect(bureau, register, 5)
         assert len(bureau.settle(register).delivered) == 5
+        check_all(bureau, register, paths)
+
+
+@pytest.mark.parametrize("change", [old, busy])
+def test_a_node_without_room_or_of_an_older_release_gives_each_proof_to_a_question_of_its_own(
+    tmp_path: Path, change: Change
+) -> None:
+    node = ChangingNode(change=change)
+    bureau = Bureau(tmp_path, node)
+    with opened(bureau) as register:
+        paths = collect(bureau, register, 5)
+        assert len(bureau.settle(register).delivered) == 5
+        assert kinds_of(node) == [DocumentsRequest, *[EvidenceRequest] * 5]
         check_all(bureau, register, paths)
 
 
