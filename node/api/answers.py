@@ -1,4 +1,4 @@
-"""What each route of the node answers, and what the varying parts of its path look like, as JSON schemas.
+"""What each route of the node answers, and what its questions' records and the varying parts of its path look like.
 
 Rule 1: every route that answers with JSON is here; records are described by their shapes (`node.api.shapeschema`).
 Rule 2: a test asks every route and holds its answer to its schema.
@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from ledger.encoding.records import Height, Json, MemberId, Milliseconds
 from ledger.genesis import Genesis
+from ledger.proofs import EvidenceRequest
 from ledger.rules.proposals import Proposal
 from ledger.rules.state import Consent, Member, Misbehaviour, Validators
 from ledger.trees.statetree import AbsenceProof, InclusionProof
@@ -18,7 +19,7 @@ from node.api.route import DIGITS_MAX
 from node.api.service import FINAL, PENDING, REFUSED
 from node.api.shapeschema import ShapeSchemas, array_of, closed_object, hexadecimal, optional, plain_schema
 from node.condition import CODES, WELL
-from node.evidence import DocumentsEvidence
+from node.evidence import DocumentsEvidence, DocumentsRequest
 
 _TEXT: Final[dict[str, Json]] = {"type": "string"}
 _FLAG: Final[dict[str, Json]] = {"type": "boolean"}
@@ -35,6 +36,10 @@ _NUMBER_TEXT: Final[dict[str, Json]] = {
 _KEY_TEXT: Final[dict[str, Json]] = {"type": "string", "pattern": "^ed25519:[0-9a-f]{64}$"}
 
 _shapes: Final = ShapeSchemas()
+
+# What bodies of questions refer to.
+EVIDENCE_REQUEST: Final = _shapes.reference(EvidenceRequest)
+DOCUMENTS_REQUEST: Final = _shapes.reference(DocumentsRequest)
 
 _PROVEN: Final[dict[str, Json]] = {
     "value": optional(_BYTES),

@@ -26,6 +26,7 @@ from ledger.rules.state import (
     decode_leaf,
     member_key,
 )
+from node.api.answers import DOCUMENTS_REQUEST, EVIDENCE_REQUEST
 from node.api.route import (
     BodyField,
     RouteError,
@@ -45,7 +46,8 @@ BLOCKS_SIZE_MAX: Final = 8 * 1024 * 1024
 MEMBER_ID_SIZE_MAX: Final = 32
 DOCUMENTS_AT_ONCE: Final = 2
 DOCUMENTS_S: Final = 10.0
-EVIDENCE_BODY: Final = {"request": BodyField(dict, {"type": "object"})}
+EVIDENCE_BODY: Final = {"request": BodyField(dict, EVIDENCE_REQUEST)}
+DOCUMENTS_BODY: Final = {"request": BodyField(dict, DOCUMENTS_REQUEST)}
 
 
 class Queries:
@@ -66,7 +68,7 @@ class Queries:
 
     async def documents_evidence(self, request: web.Request) -> web.StreamResponse:
         """Return evidence of many documents under one header (rules 1 and 3)."""
-        body = await read_object(request, EVIDENCE_BODY)
+        body = await read_object(request, DOCUMENTS_BODY)
         asked = from_json(DocumentsRequest, body["request"])
         try:
             async with asyncio.timeout(DOCUMENTS_S), self._documents_room:

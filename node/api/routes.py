@@ -10,7 +10,7 @@ from node.api.decisions import RECORDS_MAX, Decisions
 from node.api.events import Events
 from node.api.metrics import Metrics
 from node.api.openapi import describe
-from node.api.queries import BLOCKS_MAX, EVIDENCE_BODY, Queries
+from node.api.queries import BLOCKS_MAX, DOCUMENTS_BODY, EVIDENCE_BODY, Queries
 from node.api.route import Route, respond
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
 from node.evidence import DOCUMENTS_MAX
@@ -57,7 +57,7 @@ def make_routes(
             "/v1/evidence/documents",
             f"Evidence of up to {DOCUMENTS_MAX} documents under one header.",
             queries.documents_evidence,
-            body=EVIDENCE_BODY,
+            body=DOCUMENTS_BODY,
         ),
         Route("GET", "/v1/state/{key}", "A leaf of the state, proven present or absent.", queries.state),
         Route("GET", "/v1/members", "Every member's record as it stands.", queries.members),

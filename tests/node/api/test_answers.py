@@ -88,6 +88,18 @@ def test_each_answer_fits_its_schema_and_no_other_one() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
+@pytest.mark.parametrize("path", ["/v1/evidence", "/v1/evidence/documents"])
+def test_a_question_fits_the_schema_of_its_route_and_no_other(path: str) -> None:
+    async def scenario() -> None:
+        async with serve(MemoryNode()) as url, aiohttp.ClientSession() as session:
+            _, document = await ask(session, "GET", f"{url}/v1/openapi.json", None)
+        (media,) = document["paths"][path]["post"]["requestBody"]["content"].values()
+        for other in ("/v1/evidence", "/v1/evidence/documents"):
+            assert bool([*faults(media["schema"], BODIES[other], document)]) == (other != path)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
 def test_every_trouble_fits_the_schema_of_the_status() -> None:
     async def scenario() -> None:
         async with aiohttp.ClientSession() as session:
