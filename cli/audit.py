@@ -116,7 +116,7 @@ def audit(
         assert url is not None, "one of the two is given"
         report = audit_url(url, known.begin())
         source, compared = "node", "blocks and certificates"
-    _print_report(report, known.genesis, source=source, compared=compared, as_json=as_json)
+    _print_report(report, source=source, compared=compared, as_json=as_json)
     return FINE if report.is_clean else NO
 
 
@@ -299,9 +299,7 @@ def _gap_finding(first: int, last: int) -> Finding:
     return Finding(first, "block", expected, f"none from {first} to {last}", cure)
 
 
-def _print_report(
-    report: AuditReport, genesis: Genesis, *, source: str, compared: str, as_json: bool
-) -> None:
+def _print_report(report: AuditReport, *, source: str, compared: str, as_json: bool) -> None:
     findings: list[Json] = [
         {"height": f.height, "record": f.record, "expected": f.expected, "found": f.found, "cure": f.cure}
         for f in report.findings
@@ -330,7 +328,7 @@ def _print_report(
         ],
         "findings": findings,
     }
-    print_answer(as_json=as_json, value=value, lines=_report_lines(report, genesis, source, compared))
+    print_answer(as_json=as_json, value=value, lines=_report_lines(report, source, compared))
 
 
 def _consent_json(use: ConsentUse) -> dict[str, Json]:
@@ -356,10 +354,9 @@ def _proposal_json(identity: bytes, course: ProposalCourse) -> dict[str, Json]:
     }
 
 
-def _report_lines(report: AuditReport, genesis: Genesis, source: str, compared: str) -> list[str]:
+def _report_lines(report: AuditReport, source: str, compared: str) -> list[str]:
     verdict = "CLEAN: nothing is wrong" if report.is_clean else f"FINDINGS: {len(report.findings)}"
     reach = _reach_words(report, source)
-    names = {member.id: member.name_en for member in genesis.content.members}
     lines = [
         f"{verdict}. Replayed from genesis; {reach}.",
         *fields(
@@ -377,7 +374,7 @@ def _report_lines(report: AuditReport, genesis: Genesis, source: str, compared: 
         lines.append(f"  ! and {len(report.findings) - FINDINGS_SHOWN_MAX} more; --json lists all")
     lines += ["", "Who did what"]
     members = sorted(set().union(*report.deeds.values()))
-    lines += fields([(_shown(member, names), _deeds(report, member)) for member in members])
+    lines += fields([(_shown(member, report.member_names), _deeds(report, member)) for member in members])
     lines += ["", f"Consents: {len(report.consents)}"]
     lines += [f"  {_consent_words(consent_id, use)}" for consent_id, use in report.consents.items()]
     lines += ["", f"Proposals: {len(report.proposals)}"]

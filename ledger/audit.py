@@ -40,7 +40,7 @@ from ledger.rules.operations import (
     Withdraw,
 )
 from ledger.rules.proposals import Proposal, proposal_key
-from ledger.rules.state import find, require_validators
+from ledger.rules.state import Member, find, member_key, require_members, require_validators
 from ledger.rules.transactions import VerifiedTransactions
 from ledger.selftest import require_fit
 from ledger.trust import Checkpoint
@@ -146,6 +146,8 @@ class AuditReport:
     proposals: dict[bytes, ProposalCourse] = field(default_factory=dict)
     misbehaviour: list[MisbehaviourFound] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    member_names: dict[str, str] = field(default_factory=dict)
+    """The English name of each member by its id, as of the last block that was replayed."""
     required_height: int | None = None
     """The height that the chain is known to have at least; None where nothing is known."""
 
@@ -254,6 +256,10 @@ class Audit:
                 f"none above height {self.report.final_height}",
             )
         self._check_reach()
+        for member in require_members(self._state).ids:
+            found = find(self._state, Member, member_key(member))
+            assert found is not None, "every member that is listed has a record"
+            self.report.member_names[member] = found.name_en
         return self.report
 
     def _check_reach(self) -> None:

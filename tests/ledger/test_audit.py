@@ -10,7 +10,10 @@ from ledger.encoding.records import pack, unpack
 from ledger.rules.blocks import Block, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.operations import OPERATION_CLASSES, RecordVerification
+from ledger.rules.proposals import ChangeNames
 from ledger.rules.state import Anchor, anchor_key
+from tests.support.consortium import Ledger, make_genesis
+from tests.support.governors import enact
 from tests.support.story import BANK, ISSUER, RELAY, Story, tell
 
 Blocks = list[tuple[Block, QuorumCertificate | None]]
@@ -156,3 +159,14 @@ def test_a_last_block_without_certificate_is_a_finding(story: Story) -> None:
     blocks[-1] = (blocks[-1][0], None)
     _, report = replay(story, blocks)
     assert "certificate" in report.findings[0].record
+
+
+def test_members_have_the_names_that_governors_gave_them_last() -> None:
+    ledger = Ledger.start()
+    enact(ledger, ChangeNames(BANK, "新名", "新名字", "New name"), 0)
+    audit = Audit(make_genesis())
+    assert audit.finish().member_names[BANK] != "New name"
+    assert all(audit.replay(executed.block, None) for executed in ledger.blocks)
+    names = audit.finish().member_names
+    assert names[BANK] == "New name"
+    assert set(names) == {member.id for member in make_genesis().content.members}
