@@ -26,6 +26,7 @@ from cli.nodes import connect_all, connect_ledger
 from cli.output import Progress, fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.registers import NEW_REGISTER, WAIT, Counter, left_behind, left_rows, name_of, tell_waiting
+from cli.registry import require_schema
 from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms, show_time, to_moment
 from ledger.encoding.keys import PublicKey
@@ -40,6 +41,7 @@ from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
 from node.client.issuing.outbox import Settled
 from node.client.issuing.place import is_missing, register_of_home
 from node.client.issuing.register import Issued, Register, State
+from node.client.ledgerclient import LedgerClient
 from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
 from node.files.reading import open_within
@@ -108,10 +110,9 @@ def anchor(
     member = open_member(home_path, passphrase_file)
     root = root_of_home(trust_path, member.home.genesis)
     _check_expiries(rows)
-    _check_schema(member, schema)
     drafts = _drafts(rows, schema)
     settled, waiting_count = asyncio.run(
-        _anchor(rows, drafts, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
+        _anchor(rows, drafts, schema, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
     )
     new = {issued.proof_path for issued in settled.delivered}
     left = {issued.proof_path for issued in settled.refused} | {
@@ -289,6 +290,7 @@ def _check_expiries(rows: Sequence[ManifestRow]) -> None:
 async def _anchor(
     rows: tuple[ManifestRow, ...],
     drafts: Sequence[Draft],
+    schema: str,
     member: SigningMember,
     root: TrustedRoot,
     urls: tuple[str, ...],
@@ -298,8 +300,9 @@ async def _anchor(
     is_new: bool,
 ) -> tuple[Settled, int]:
     """Return what came of documents, and how many others wait."""
-    new = [draft for row, draft in zip(rows, drafts, strict=True) if not _is_anchored(row, draft, member)]
     async with connect_all(urls) as nodes:
+        await require_schema(LedgerClient(nodes, root, now_ms), schema, where="--schema")
+        new = [draft for row, draft in zip(rows, drafts, strict=True) if not _is_anchored(row, draft, member)]
         counter = Counter(member, root, nodes, SystemClock(), wait_ms, is_new)
         async with counter.lend() as outbox:
             ids = _collect(outbox.register, new, again=again)
@@ -429,17 +432,6 @@ async def _revoke_anchor(
     record = recorded.shown.value.revoked
     assert record is not None, "what is shown is revoked"
     return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
-
-
-def _check_schema(member: SigningMember, schema: str) -> None:
-    known = [each.code for each in member.home.genesis.content.schemas]
-    if schema not in known:
-        raise wrong_usage(
-            "--schema",
-            expected=f"one of {', '.join(known)}",
-            found=ascii(schema)[:80],
-            cure="Name a registered kind of document.",
-        )
 
 
 def _drafts(rows: tuple[ManifestRow, ...], schema: str) -> list[Draft]:

@@ -1,14 +1,17 @@
 """`luohu consent`: the bank's request, the holder's grant and withdrawal, and what the ledger holds of them.
 
-Rule 1: a request is complete before it is signed: its direction follows from the registry, its notice and
-categories from the scenarios, so that the holder is asked for nothing that no text describes.
+Rule 1: a request is complete before it is signed: its direction follows from the registry (cli/registry.py), its
+notice and categories from texts (cli/textsource.py), so that the holder is asked for nothing that no text describes.
 Rule 2: a consent file is never overwritten: it holds the withdrawal.
 Rule 3: what a command says of the ledger is proven under the holder's trusted root, or said to be a node's word
 (cli/roots.py).
+Rule 4: genesis is only the start of what is registered: what it lacks is asked of the ledger, or refused.
 """
 
 import asyncio
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ import click
 from cli.agreement import require_yes
 from cli.exits import NO, CommandError, wrong_usage
 from cli.files import FILE, read_consent, read_request, read_trusted_root, refuse_existing, write_file
-from cli.output import fields, json_option, print_answer, tell
+from cli.output import fields, json_option, print_answer, tell, warn
 from cli.passphrases import passphrase_for, passphrase_option, protection_for
 from cli.receipt import receipt, receipt_path_of, write_receipt
 from cli.roots import (
@@ -31,18 +34,20 @@ from cli.roots import (
     shown_json,
     shown_rows,
 )
+from cli.textsource import TEXTS, TEXTS_HASH, SourcedTexts, texts_of_home, texts_of_request
 from cli.times import now_ms, show_duration, show_time, to_moment
 from cli.whoasks import who_rows
+from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.encoding.records import Json, to_json
 from ledger.errors import LedgerError
-from ledger.genesis import Genesis
 from ledger.presentation import ConsentFile, Request, RequestBody, request_id
 from ledger.receipts import LANGUAGES, ConsentReceipt
-from ledger.rules.state import Consent
+from ledger.rules.state import ISSUER, RECIPIENT, Consent
 from ledger.trust import TRUST_VERSION, TrustedRoot
-from node.consent.receipts import load_receipt_texts
+from node.consent.receipts import require_notice_for
 from node.consent.receipttext import told_rows
-from node.consent.scenarios import Scenarios, load_scenarios, scenarios_directory
+from node.consent.textbundle import Notice, PackedTexts
+from node.consent.textfolder import HeldTexts
 from node.home.home import Home
 
 if TYPE_CHECKING:
@@ -51,6 +56,26 @@ if TYPE_CHECKING:
 
 NONCE_SIZE = 16
 USES_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a recipient asks for."""
+
+    issuer: str
+    schemas: tuple[str, ...]
+    purpose: str
+    until_ms: int
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    """What is registered of it. `own_key` is the recipient's key, where the ledger was asked."""
+
+    direction: str
+    duration_max_ms: int
+    own_key: PublicKey | None
 
 
 @click.group("consent")
@@ -94,8 +119,10 @@ consent.add_command(receipt)
     "--url",
     "urls",
     multiple=True,
-    help="A node's API, to ask how long a consent may be; may be repeated.  [default: what genesis says]",
+    help="A node's API, to ask what is registered now, and how long a consent may be; may be repeated.  "
+    "[default: what genesis says]",
 )
+@TEXTS
 @click.option("--out", type=FILE, required=True, help="Where to write the request.")
 @passphrase_option
 @json_option
@@ -108,11 +135,14 @@ def request(
     trust_path: Path | None,
     home_path: Path,
     urls: tuple[str, ...],
+    texts_path: Path | None,
     out: Path,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Recipient: ask a holder for consent. Hand the file, or a QR code of it, to the holder, and keep it.
+
+    What governors registered since genesis is asked of the nodes that --url names, and proven under your root.
 
     \b
     Example:
@@ -131,24 +161,23 @@ def request(
             cure="Use trust.json and home of one network.",
             code="wrong-chain",
         )
-    _check_until(until, _duration_max(urls, trust))
-    body = _request_body(
-        trust,
-        load_scenarios(scenarios_directory()),
-        recipient=home.member,
-        issuer=issuer,
-        schemas=tuple(sorted(set(schemas))),
-        purpose=purpose,
-        until_ms=until,
-        uses=uses,
+    asked = _Asked(issuer, tuple(sorted(set(schemas))), purpose, until, uses)
+    found = (
+        asyncio.run(_look_up(asked, home.member, urls, trust)) if urls else _of_genesis(asked, home, trust)
     )
+    _check_until(until, found.duration_max_ms)
+    texts, notice = _notice_for(texts_of_home(home, texts_path), asked, found.direction)
+    body = _request_body(asked, found.direction, notice, recipient=home.member, trust=trust)
     protection = protection_for(
         f"the member key of {home.member}", passphrase_file, is_development=home.is_development
     )
-    signed = Request.sign(body, home.load_member_key(protection))
+    key = home.load_member_key(protection)
+    _check_own_key(key, found)
+    signed = Request.sign(body, key)
     write_file(out, signed.encode())
+    _warn_of_missing_parties(texts, (asked.issuer, home.member))
     _print_request(
-        f"wrote {out}: hand it to the holder and keep it for `luohu verify`", signed, as_json=as_json
+        f"wrote {out}: hand it to the holder and keep it for `luohu verify`", signed, texts, as_json=as_json
     )
 
 
@@ -157,6 +186,8 @@ def request(
 @click.option("--wallet", "wallet_path", type=FILE, required=True, help="Your wallet; it gets a fresh key.")
 @TRUST
 @URLS
+@TEXTS
+@TEXTS_HASH
 @click.option("--out", type=FILE, required=True, help="Where to write the consent; never overwritten.")
 @click.option(
     "--language",
@@ -174,6 +205,8 @@ def grant(
     wallet_path: Path,
     trust_path: Path | None,
     urls: tuple[str, ...],
+    texts_path: Path | None,
+    texts_hash: str | None,
     out: Path,
     language: str,
     yes: bool,
@@ -187,6 +220,7 @@ def grant(
     and keep a copy of OUT apart from your phone. If the command was cut short, call it again with the same --out.
 
     The wallet keeps the trusted root that you name first. Without one, what a node says of the bank is believed.
+    The texts come from --texts, or by their hash, or else from the nodes, which are asked for the request's notice.
 
     \b
     Example:
@@ -200,11 +234,10 @@ def grant(
 
     asked = read_request(request_path)
     begun = _begun(out, asked)
-    texts = load_receipt_texts(scenarios_directory())
 
-    def ask(told: ConsentReceipt, who: "WhoAsks") -> None:
+    def ask(told: ConsentReceipt, who: "WhoAsks", texts: SourcedTexts) -> None:
         question = {"en": "Do you agree?"}.get(language, "您同意吗？ / 您同意嗎？")
-        shown = fields([*who_rows(who, language), *told_rows(told, language)])
+        shown = fields([*who_rows(who, language), texts.row(language), *told_rows(told, language)])
         require_yes(question, yes=yes, command="luohu consent grant", shown=shown)
 
     async def submit() -> tuple[ConsentFile, "Recorded[Consent]"]:
@@ -214,8 +247,18 @@ def grant(
             async with connect_ledger(urls, root) as ledger:
                 made = begun
                 if made is None:
+                    # Whose request it is comes first: a forged one is refused as such, whatever it names.
+                    who = await holder.who_asks(ledger, asked, now_ms=now_ms())
+                    texts = await texts_of_request(ledger, asked, texts_path, texts_hash)
                     made, given = await holder.make_consent_with_receipt(
-                        ledger, asked, wallet, texts, language=language, now_ms=now_ms(), ask=ask
+                        ledger,
+                        asked,
+                        wallet,
+                        texts.packed.bundle,
+                        language=language,
+                        now_ms=now_ms(),
+                        ask=lambda told, who: ask(told, who, texts),
+                        who=who,
                     )
                     write_receipt(receipt_path_of(out), given)
                     # On the disk before it is sent: the withdrawal must never be lost.
@@ -390,49 +433,106 @@ def _print_consent(
 
 
 def _request_body(
-    trust: TrustedRoot,
-    scenarios: Scenarios,
-    *,
-    recipient: str,
-    issuer: str,
-    schemas: tuple[str, ...],
-    purpose: str,
-    until_ms: int,
-    uses: int,
+    asked: _Asked, direction: str, notice: Notice, *, recipient: str, trust: TrustedRoot
 ) -> RequestBody:
-    genesis = trust.genesis
-    direction = f"{_side(genesis, issuer, '--issuer')}-{_side(genesis, recipient, '--home')}"
-    notice = scenarios.require_notice(schemas=schemas, purpose=purpose, direction=direction)
     return RequestBody(
         chain_id=trust.chain_id,
         nonce=secrets.token_bytes(NONCE_SIZE),
         recipient=recipient,
-        issuer=issuer,
-        schemas=schemas,
-        purpose=purpose,
+        issuer=asked.issuer,
+        schemas=asked.schemas,
+        purpose=asked.purpose,
         category_mask=notice.category_mask,
         direction=direction,
         transfer_basis="holder-carried",
         flags=notice.flags,
         notice_version=notice.version,
-        until_ms=until_ms,
-        uses=uses,
+        until_ms=asked.until_ms,
+        uses=asked.uses,
         pin=trust.newest_pin(now_ms()),
     )
 
 
-def _duration_max(urls: tuple[str, ...], trust: TrustedRoot) -> int:
-    """Return how long a consent may be, in milliseconds: as proven now, or as it was at genesis."""
-    if not urls:
-        return trust.genesis.content.parameters.consent_duration_max_ms
+async def _look_up(asked: _Asked, recipient: str, urls: tuple[str, ...], trust: TrustedRoot) -> _Registered:
+    """Return what the ledger has of a request now. Raises CommandError, or ClientError where no node shows it."""
+    from cli.nodes import connect_ledger
+    from cli.registry import require_member, require_purpose, require_schema
 
-    async def ask() -> int:
-        from cli.nodes import connect_ledger
+    async with connect_ledger(urls, trust) as ledger:
+        issuer = await require_member(ledger, asked.issuer, ISSUER, where="--issuer")
+        own = await require_member(ledger, recipient, RECIPIENT, where="--home")
+        for schema in asked.schemas:
+            await require_schema(ledger, schema, where="--schema")
+        await require_purpose(ledger, asked.purpose, where="--purpose")
+        limits = (await ledger.parameters()).value
+    direction = f"{issuer.jurisdiction}-{own.jurisdiction}"
+    return _Registered(direction, limits.consent_duration_max_ms, own.key)
 
-        async with connect_ledger(urls, trust) as ledger:
-            return (await ledger.parameters()).value.consent_duration_max_ms
 
-    return asyncio.run(ask())
+def _of_genesis(asked: _Asked, home: Home, trust: TrustedRoot) -> _Registered:
+    """Return what the chain began with of a request. Raises CommandError where it lacks something (rule 4)."""
+    from cli.registry import purposes_of_genesis, schemas_of_genesis
+
+    content = trust.genesis.content
+    sides = []
+    for member, role, where in ((asked.issuer, ISSUER, "--issuer"), (home.member, RECIPIENT, "--home")):
+        found = next((each for each in content.members if each.id == member), None)
+        if found is None or role not in found.roles:
+            known = [each.id for each in content.members if role in each.roles]
+            raise _not_of_genesis(where, f"a member with the role {role}", member, known)
+        sides.append(found.jurisdiction)
+    for schema in asked.schemas:
+        if schema not in schemas_of_genesis(trust):
+            raise _not_of_genesis(
+                "--schema", "a registered kind of document", schema, schemas_of_genesis(trust)
+            )
+    if asked.purpose not in purposes_of_genesis(trust):
+        raise _not_of_genesis("--purpose", "a registered purpose", asked.purpose, purposes_of_genesis(trust))
+    return _Registered("-".join(sides), content.parameters.consent_duration_max_ms, None)
+
+
+def _not_of_genesis(where: str, expected: str, given: str, known: Sequence[str]) -> CommandError:
+    return wrong_usage(
+        where,
+        expected=expected,
+        found=f"{ascii(given)[:80]}, which genesis lacks; it has {', '.join(known)}",
+        cure="If governors registered it since, give --url to ask the ledger.",
+        code="not-in-genesis",
+    )
+
+
+def _notice_for(texts: HeldTexts, asked: _Asked, direction: str) -> tuple[PackedTexts, Notice]:
+    """Return the notice that describes what is asked for, and the texts that have it. Raises CommandError."""
+    for packed in texts.bundles:
+        notice = packed.bundle.find_notice(schemas=asked.schemas, purpose=asked.purpose, direction=direction)
+        if notice is not None:
+            return packed, notice
+    # Said of the first one, which has none either.
+    notice = require_notice_for(
+        texts.bundles[0].bundle, schemas=asked.schemas, purpose=asked.purpose, direction=direction
+    )
+    return texts.bundles[0], notice
+
+
+def _check_own_key(key: PrivateKey, found: _Registered) -> None:
+    """Check that the ledger knows the key that is to sign. Raises CommandError."""
+    if found.own_key is not None and found.own_key != key.public:
+        raise wrong_usage(
+            "--home",
+            expected=f"the member key that the ledger has, {found.own_key}",
+            found=f"{key.public}",
+            cure="Use the home in which the key was rotated; no holder could tell this request from a forged one.",
+            code="signature",
+        )
+
+
+def _warn_of_missing_parties(texts: PackedTexts, members: Sequence[str]) -> None:
+    for member in members:
+        if texts.bundle.find_party(member) is None:
+            warn(
+                f"the texts have no address and contact of {member}: nobody can agree to this request until texts "
+                f"that do are packed and served"
+            )
 
 
 def _check_until(until_ms: int, duration_max_ms: int) -> None:
@@ -452,19 +552,13 @@ def _check_until(until_ms: int, duration_max_ms: int) -> None:
         )
 
 
-def _side(genesis: Genesis, member: str, where: str) -> str:
-    for each in genesis.content.members:
-        if each.id == member:
-            return each.jurisdiction
-    known = ", ".join(each.id for each in genesis.content.members)
-    raise wrong_usage(
-        where, expected=f"one of {known}", found=ascii(member)[:80], cure="Name a registered member."
-    )
-
-
-def _print_request(headline: str, signed: Request, *, as_json: bool) -> None:
+def _print_request(headline: str, signed: Request, texts: PackedTexts, *, as_json: bool) -> None:
     body = signed.decoded()
-    value: dict[str, Json] = {"request_id": request_id(signed).hex(), "request": to_json(body)}
+    value: dict[str, Json] = {
+        "request_id": request_id(signed).hex(),
+        "request": to_json(body),
+        "texts_hash": texts.hash.hex(),
+    }
     rows = [
         ("request id", request_id(signed).hex()),
         ("recipient", body.recipient),
@@ -474,5 +568,6 @@ def _print_request(headline: str, signed: Request, *, as_json: bool) -> None:
         ("direction", body.direction),
         ("until", show_time(body.until_ms)),
         ("uses", f"{body.uses}"),
+        ("texts", texts.hash.hex()),
     ]
     print_answer(as_json=as_json, value=value, lines=[headline, *fields(rows)])

@@ -62,10 +62,13 @@ from node.client.issuing.place import register_of_home
 from node.client.issuing.register import Batch, Register
 from node.client.ledgerclient import LedgerClient
 from node.client.recipient import fresh_nonce, record_verification
+from node.client.texts import fetch_texts_of_notice
 from node.client.wallet import Wallet
 from node.clock import SystemClock
-from node.consent.receipts import load_receipt_texts
-from node.consent.scenarios import SAMPLE_SIZE_MAX, Scenarios, load_scenarios, scenarios_directory
+from node.consent.receipts import require_notice_for
+from node.consent.scenarios import SAMPLE_SIZE_MAX, scenarios_directory
+from node.consent.textbundle import TextBundle
+from node.consent.textfolder import sample_texts
 from node.errors import Unreachable
 from node.files.durablefile import POSIX_FILES
 from node.files.folders import copy_file, passing_folder, passing_parent, remove_folder
@@ -102,7 +105,7 @@ class Stage:
     """Where the demo plays, and what it measured."""
 
     directory: Path
-    scenarios: Scenarios
+    texts: TextBundle
     lifeline: Lifeline
     is_quiet: bool
     step: int = 0
@@ -198,7 +201,7 @@ def demo(files: tuple[Path, ...], keep: bool, as_json: bool) -> None:
         signal.signal(number, _interrupt)
     is_kept = False
     with passing_folder(None, prefix="luohu-demo-") as directory, Lifeline.inherited() as lifeline:
-        stage = Stage(directory, load_scenarios(scenarios_directory()), lifeline, is_quiet=as_json)
+        stage = Stage(directory, sample_texts().bundle, lifeline, is_quiet=as_json)
         try:
             with stage.timed("the whole story"):
                 asyncio.run(play(stage, files))
@@ -501,11 +504,12 @@ async def consent_and_present(
     anchored: Batch,
 ) -> Story:
     """Have the holder grant, refresh and present."""
+    texts = await fetch_texts_of_notice(ledger.nodes, request.decoded().notice_version)
     consent, receipt = await make_consent_with_receipt(
         ledger,
         request,
         wallet,
-        load_receipt_texts(scenarios_directory()),
+        texts.bundle,
         language="en",
         now_ms=now_ms(),
         ask=lambda _told, _who: None,  # the story's resident agrees
@@ -536,7 +540,8 @@ async def record(stage: Stage, ledger: LedgerClient, story: Story) -> Recorded[V
 
 def make_request(stage: Stage, case: Case, *, purpose: str = PURPOSE) -> Request:
     """Sign a bank's request with its member key, under the notice of the scenario."""
-    notice = stage.scenarios.require_notice(
+    notice = require_notice_for(
+        stage.texts,
         schemas=(NORTHBOUND.schema if case.direction != SOUTHBOUND.direction else case.schema,),
         purpose=PURPOSE,
         direction="HK-CN" if case.direction != SOUTHBOUND.direction else case.direction,

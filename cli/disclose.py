@@ -21,6 +21,7 @@ from cli.files import (
 )
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
+from cli.textsource import TEXTS, fields_in, texts_of_reports
 from cli.times import now_ms, show_time, to_duration, to_moment
 from cli.verify import past_rows, print_refusal, time_asked
 from ledger.disclosure import DisclosureVerdict
@@ -197,6 +198,7 @@ def show(file: Path, as_json: bool) -> None:
     help="How old proof and choice may be.  [default: 24h]",
 )
 @click.option("--at", type=to_moment, metavar="TIME", help="A past time asked about.  [default: the present]")
+@TEXTS
 @json_option
 def verify(
     shown_path: Path,
@@ -205,6 +207,7 @@ def verify(
     request_path: Path,
     max_age: int,
     at: int | None,
+    texts_path: Path | None,
     as_json: bool,
 ) -> int:
     """Recipient: verify a report and the fields that the resident shows; list what is withheld. Offline.
@@ -213,12 +216,10 @@ def verify(
     Example:
       luohu disclose verify report.shown --proof report.sdjwt.jwt.proof --trust trust.json --request request.luohu
     """
-    from node.consent.scenarios import load_scenarios, scenarios_directory
-
     time = time_asked(at, max_age)
     trust, request = read_trusted_root(trust_path), read_request(request_path)
-    scenarios = load_scenarios(scenarios_directory())
-    named = [field for schema in request.decoded().schemas for field in scenarios.fields_of(schema)]
+    texts = texts_of_reports(texts_path)
+    named = [field for schema in request.decoded().schemas for field in fields_in(texts, schema)]
     try:
         verdict = ask_disclosure(
             Verifier(trust),

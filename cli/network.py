@@ -71,6 +71,7 @@ def new(
       luohu network up mynet
     """
     from node.consent.scenarios import load_scenarios, scenarios_directory
+    from node.consent.textfolder import sample_texts
     from node.home.consortium import new_network
 
     passphrase = passphrase_for("the new keys", passphrase_file, is_new=True) if fresh_keys else None
@@ -82,6 +83,7 @@ def new(
         random=secrets.token_bytes,
         now_ms=now_ms(),
         scenarios=load_scenarios(scenarios_directory()),
+        texts=sample_texts(),
     )
     root = TrustedRoot(TRUST_VERSION, made.genesis, ())
     text = json.dumps(trusted_root_to_json(root), ensure_ascii=False, indent=2) + "\n"

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "revoke": Entry("cli.anchor", "revoke", "Issuer: revoke a document or a whole anchor."),
     "issued": Entry("cli.issued", "issued", "Issuer: list, prove, correct, retry, drop what was issued."),
     "consent": Entry("cli.consent", "consent", "Request, grant, withdraw and show consents."),
+    "texts": Entry("cli.texts", "texts", "Pack, show and check the texts that people are shown."),
     "proof": Entry("cli.proof", "proof", "Refresh, present and show proof files."),
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "disclose": Entry("cli.disclose", "disclose", "Show chosen fields of a report, and verify them."),

@@ -10,7 +10,9 @@ import click
 from cli.exits import wrong_usage
 from cli.files import FILE, read_trusted_root
 from cli.output import json_option, print_answer
+from cli.textsource import TEXTS, fields_in, texts_of_reports
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
+from node.consent.textfolder import HeldTexts
 from node.files.reading import open_named
 
 PORT_MAX = 65_535
@@ -29,8 +31,16 @@ PORT_MAX = 65_535
 @click.option(
     "--requests", type=FILE, metavar="DIR", help="The folder of your own requests, named by callers."
 )
+@TEXTS
 @json_option
-def serve(trust_path: Path, host: str, port: int, requests: Path | None, as_json: bool) -> None:
+def serve(
+    trust_path: Path,
+    host: str,
+    port: int,
+    requests: Path | None,
+    texts_path: Path | None,
+    as_json: bool,
+) -> None:
     """Recipient: offer the verifier on loopback to systems in other languages, until interrupted.
 
     POST /v1/verify takes a form of document, proof and request, and answers the verdict; 200 means verified.
@@ -55,20 +65,26 @@ def serve(trust_path: Path, host: str, port: int, requests: Path | None, as_json
             cure="Name a folder, or leave --requests out.",
             code="path",
         )
+    texts = texts_of_reports(texts_path)
     configure_log()
-    asyncio.run(_serve(trust, trust_path, host, port, requests, as_json=as_json))
+    asyncio.run(_serve(trust, trust_path, host, port, requests, texts, as_json=as_json))
 
 
 async def _serve(
-    trust: TrustedRoot, trust_path: Path, host: str, port: int, requests: Path | None, *, as_json: bool
+    trust: TrustedRoot,
+    trust_path: Path,
+    host: str,
+    port: int,
+    requests: Path | None,
+    texts: HeldTexts,
+    *,
+    as_json: bool,
 ) -> None:
     from node.api.loopback import check_loopback
-    from node.consent.scenarios import load_scenarios, scenarios_directory
     from node.recipient.service import RecipientService
 
     check_loopback(host)
-    scenarios = load_scenarios(scenarios_directory())
-    service = RecipientService(trust, requests=requests, fields_of=scenarios.fields_of)
+    service = RecipientService(trust, requests=requests, fields_of=lambda schema: fields_in(texts, schema))
     bound = await service.start(host, port)
     stop = asyncio.Event()
     if hasattr(signal, "SIGHUP"):

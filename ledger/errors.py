@@ -31,6 +31,7 @@ refusals tells a holder that a document was refused.
           FilesExchanged        a document and a proof that look as if each were named as the other
           DisclosureError       shown fields, or their binding, that are refused
         ReceiptError            a receipt that is not the one of this consent
+        TextsError              a text bundle that is none, or that lacks a text
         RequestRefused          a request that no consent can answer
         PresentationRefused     a proof that cannot be presented for a request
         TwoHistories            two final blocks of one height, both under the trusted root

@@ -26,6 +26,7 @@ from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 from node.chain.chain import Chain
 from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
+from node.consent.textfolder import HeldTexts, hold_texts
 from node.errors import SetupError, StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked
@@ -86,6 +87,7 @@ class NodeParts:
     find_validator_key: Callable[[PublicKey], PrivateKey | None]
     find_member_key: Callable[[PublicKey], PrivateKey | None]
     data: Path
+    texts: HeldTexts
 
 
 class ApiServer(Protocol):
@@ -126,7 +128,20 @@ def load_parts(home: Home, protection: Protection) -> NodeParts:
         find_validator_key=lambda key: _find_in(lambda: home.find_validator_key(protection, key)),
         find_member_key=lambda key: _find_in(lambda: home.find_member_key(protection, key)),
         data=home.data,
+        texts=_load_texts(home),
     )
+
+
+def _load_texts(home: Home) -> HeldTexts:
+    """Return the texts that a home serves. What is wrong with the rest is said, and stops no validator."""
+    if home.texts is None:
+        return HeldTexts()
+    texts, wrong = hold_texts(home.texts)
+    for error in wrong:
+        logger.error("texts.unusable error=%s: it is not served", error)
+    for packed in texts.bundles:
+        logger.info("texts.served hash=%s size=%d", packed.hash.hex(), len(packed.encoded))
+    return texts
 
 
 def _find_in(find: Callable[[], T | None]) -> T | None:
@@ -276,6 +291,7 @@ class NodeProcess:
             find_member_key=self._registered.member_key,
             peers_connected=lambda: tuple(sorted(self._connected)),
             watch=self.watch,
+            texts=parts.texts,
             on_damage=self._fail,
             measurements=self._measurements,
         )

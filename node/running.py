@@ -32,10 +32,11 @@ from ledger.rules.transactions import OPERATIONS_MAX, Transaction, TransactionBo
 from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof
 from ledger.trust import HANDOVERS_MAX, FinalizedHeader, Handover, TrustError, TrustPath
-from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, ServedTexts, Status, Submission
 from node.api.turns import Turns
 from node.clock import Clock
 from node.consensus.startup import Participation
+from node.consent.textfolder import NO_TEXTS, HeldTexts
 from node.errors import MempoolError, NotReady
 from node.evidence import DocumentsEvidence, DocumentsRequest, Prover
 from node.measurements import NOT_MEASURED, Measurements
@@ -78,6 +79,7 @@ class RunningNode:
         watch: Watch,
         on_damage: Callable[[Exception], None] = lambda _error: None,
         measurements: Measurements = NOT_MEASURED,
+        texts: HeldTexts = NO_TEXTS,
     ) -> None:
         self._genesis = genesis
         self._member = member
@@ -89,6 +91,7 @@ class RunningNode:
         self._find_member_key = find_member_key
         self._peers_connected = peers_connected
         self._watch = watch
+        self._texts = texts
         self._on_damage = on_damage
         self._version = release()
         self._waiting: dict[bytes, asyncio.Future[Submission]] = {}
@@ -100,6 +103,11 @@ class RunningNode:
     def genesis(self) -> Genesis:
         """The genesis of this node's chain."""
         return self._genesis
+
+    def find_texts(self, wanted: bytes) -> ServedTexts | None:
+        """Return the text bundle of a hash, or one with a notice of that version."""
+        found = self._texts.find(wanted)
+        return None if found is None else ServedTexts(found.hash, found.encoded)
 
     # -- what the driver tells --------------------------------------------------------------------------
 

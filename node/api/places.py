@@ -3,9 +3,9 @@
 Rule 1: nobody who comes is refused a place. Where all are taken, the client that is furthest behind goes: whoever
 owes the rest of a head or a body, reads its answer too slowly, or idles.
 Rule 2: whoever waits for us keeps its place. So those are bounded below the places there are: REQUESTS_MAX requests,
-and REQUESTS_PER_ROUTE_MAX of one route. One more takes the place of the one that is furthest behind with its body, and
-is refused where none is. A route that is kept needs no such place: health, readiness, status and metrics are answered
-all the same.
+and REQUESTS_PER_ROUTE_MAX of one route, or as many as the route itself says. One more takes the place of the one that
+is furthest behind, with its body or with its answer, and is refused where none is. A route that is kept needs no such
+place: health, readiness, status and metrics are answered all the same.
 Rule 3: whoever was taken in can go only after SPARED_S, and after the loop went round so often that what it sent with
 its first bytes was read. Until then newcomers wait in the system's queue, in the order in which they came.
 Rule 4: answers that nobody reads take at most UNREAD_SIZE_MAX bytes. The slowest reader goes.
@@ -86,7 +86,7 @@ class Places:
         # Each with the round in which it came.
         self._placed: dict[Placed, int] = {}
         self._furthest = _Furthest()
-        self._asking: dict[Placed, str] = {}
+        self._asking: dict[Placed, Route] = {}
 
     @property
     def count(self) -> int:
@@ -129,7 +129,7 @@ class Places:
         if route.is_kept or route.is_stream:
             yield
             return
-        self._ask(placed, route.name)
+        self._ask(placed, route)
         try:
             yield
         finally:
@@ -138,20 +138,21 @@ class Places:
     @contextmanager
     def kept_waiting(self, placed: Placed) -> Iterator[None]:
         """Let a request wait for room that is bounded elsewhere; then it is under way again. Raises RouteError."""
-        name = self._asking.pop(placed, None)
+        route = self._asking.pop(placed, None)
         yield
-        if name is not None:
-            self._ask(placed, name)
+        if route is not None:
+            self._ask(placed, route)
 
     def set_aside(self, placed: Placed) -> None:
         """Take note that a request waits where that is bounded elsewhere, and is answered right after."""
         self._asking.pop(placed, None)
 
-    def _ask(self, placed: Placed, name: str) -> None:
+    def _ask(self, placed: Placed, route: Route) -> None:
         self._make_place(self._asking, REQUESTS_MAX, "requests")
-        same = [other for other, other_name in self._asking.items() if other_name == name]
-        self._make_place(same, REQUESTS_PER_ROUTE_MAX, f"requests of {name}")
-        self._asking[placed] = name
+        same = [other for other, its in self._asking.items() if its.name == route.name]
+        count_max = REQUESTS_PER_ROUTE_MAX if route.places_max is None else route.places_max
+        self._make_place(same, count_max, f"requests of {route.name}")
+        self._asking[placed] = route
 
     def _make_place(self, among: Collection[Placed], count_max: int, what: str) -> None:
         if len(among) < count_max:

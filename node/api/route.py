@@ -105,6 +105,7 @@ class Route:
 
     `answers` describes its answers by status, where it says more than that there is one. `either` names parts of which
     one group comes whole and the others not at all. One that `is_kept` is answered however many requests are under way.
+    `places_max` says how many of its requests may be under way, where that is not as for others.
     """
 
     method: str
@@ -119,6 +120,7 @@ class Route:
     media_type: str = "application/json"
     is_stream: bool = False
     is_kept: bool = False
+    places_max: int | None = None
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from node.api.openapi import describe
 from node.api.queries import BLOCKS_MAX, DOCUMENTS_BODY, EVIDENCE_BODY, Queries
 from node.api.route import Route, respond
 from node.api.submissions import RELAY_BODY, SUBMIT_BODY, Submissions
+from node.api.texts import MEDIA_TYPE, SENDING_MAX, TextBundles
 from node.evidence import DOCUMENTS_MAX
 
 _BLOCKS_QUERY: Final = {"from": "The first height.", "count": f"How many, at most {BLOCKS_MAX}."}
@@ -22,7 +23,12 @@ _EVENTS_QUERY: Final = {"from": "The cursor after which to start: height, or hei
 
 
 def make_routes(
-    submissions: Submissions, queries: Queries, decisions: Decisions, events: Events, metrics: Metrics
+    submissions: Submissions,
+    queries: Queries,
+    decisions: Decisions,
+    events: Events,
+    texts: TextBundles,
+    metrics: Metrics,
 ) -> tuple[Route, ...]:
     """Return all routes of the API."""
 
@@ -82,6 +88,14 @@ def make_routes(
         Route("GET", "/v1/blocks", "Final blocks from a height on.", queries.blocks, query=_BLOCKS_QUERY),
         Route("GET", "/v1/blocks/{height}", "One final block.", queries.block),
         Route("GET", "/v1/genesis", "The genesis of this node's chain.", queries.genesis),
+        Route(
+            "GET",
+            "/v1/texts/{hash}",
+            "A text bundle by its hash, or one that has the notice of a version; check the hash of what comes.",
+            texts.send,
+            media_type=MEDIA_TYPE,
+            places_max=SENDING_MAX,
+        ),
         Route("GET", "/v1/status", "Where the node stands.", queries.status, is_kept=True),
         Route("GET", "/v1/health", "The process is up.", queries.health, is_kept=True),
         Route(

@@ -34,6 +34,7 @@ from node.api.route import (
 from node.api.routes import make_routes
 from node.api.service import NodeService
 from node.api.submissions import Submissions
+from node.api.texts import TextBundles
 from node.api.turns import Turns
 from node.clock import Clock, SystemClock
 from node.errors import MempoolError, NodeStopped, NotReady, StoreError, VoteLogError
@@ -61,7 +62,9 @@ class Api:
         self._bodies = RequestBodies(self._metrics.displaced)
         self._clock = clock or SystemClock()
         submissions = Submissions(node, self._clock)
-        self.routes = make_routes(submissions, Queries(node), Decisions(node), self._events, self._metrics)
+        self.routes = make_routes(
+            submissions, Queries(node), Decisions(node), self._events, TextBundles(node), self._metrics
+        )
         application = web.Application(client_max_size=BODY_SIZE_MAX, middlewares=[self._middleware()])
         application[PARSING] = Turns()
         self._listener = LoopbackListener(

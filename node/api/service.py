@@ -94,6 +94,14 @@ class Status:
         return self.observed_ms - (self.condition.observations.now_ms - monotonic_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class ServedTexts:
+    """A text bundle as it is served: its file, and the hash of that."""
+
+    hash: bytes
+    encoded: bytes
+
+
 class NotHeld(LedgerError):
     """A block that this node does not hold: a snapshot stood in for it. Nodes that were there from the start do."""
 
@@ -112,6 +120,10 @@ class NodeService(Protocol):
         ...
 
     def status(self) -> Status: ...
+
+    def find_texts(self, wanted: bytes) -> ServedTexts | None:
+        """Return the text bundle of a 32-byte hash, or one with a notice of that version; None where there is none."""
+        ...
 
     async def submit(self, transactions: Sequence[bytes], *, wait_ms: int) -> list[Submission]:
         """Take transactions of members; wait up to `wait_ms` for them to be final. Never raises for input."""

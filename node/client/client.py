@@ -55,6 +55,7 @@ from ledger.rules.transactions import Transaction
 from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, TrustPath
 from node.api.service import FINAL, PENDING, REFUSED, ProvenValue
+from node.consent.textbundle import TEXTS_SIZE_MAX
 from node.errors import BadAnswer, ClientError, RefusedByNode, Unreachable
 from node.evidence import DocumentsEvidence, DocumentsRequest
 
@@ -62,6 +63,8 @@ ANSWER_SIZE_MAX: Final = 64 * 1024 * 1024
 EVENT_SIZE_MAX: Final = 16 * 1024 * 1024
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
+# As long as a node takes to send one.
+TEXTS_S: Final = 30.0
 SILENCE_S: Final = 60.0
 BLOCKS_MAX: Final = 64
 TEXT_SIZE_MAX: Final = 1_000
@@ -344,6 +347,15 @@ class Client:
         with _decoding():
             return genesis_from_json(answer)
 
+    async def texts(self, wanted: bytes) -> bytes:
+        """Return the text bundle that the node sends for a 32-byte hash, as it came. Nothing of it is verified."""
+        require_bytes("wanted", wanted, cure="Give a bundle's hash, or a notice's version.", size=HASH_SIZE)
+        path = f"/v1/texts/{wanted.hex()}"
+        status, content = await self._exchange("GET", path, None, TEXTS_S, size_max=TEXTS_SIZE_MAX)
+        if status != 200:
+            raise _refused(status, _answer(path, content))
+        return content
+
     async def status(self) -> NodeStatus:
         """Return where the node stands."""
         answer = await self._get("/v1/status")
@@ -400,6 +412,16 @@ class Client:
         return await self._ask("POST", path, json.dumps(body), ANSWER_S + wait_ms / 1000)
 
     async def _ask(self, method: str, path: str, body: str | None, seconds: float) -> dict[str, Json]:
+        status, content = await self._exchange(method, path, body, seconds, size_max=ANSWER_SIZE_MAX)
+        answer = _answer(path, content)
+        if status != 200:
+            raise _refused(status, answer)
+        return answer
+
+    async def _exchange(
+        self, method: str, path: str, body: str | None, seconds: float, *, size_max: int
+    ) -> tuple[int, bytes]:
+        """Return the status and content of an answer of at most `size_max` bytes."""
         headers = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else io.BytesIO(body.encode())
         try:
@@ -409,14 +431,9 @@ class Client:
                     method, self.url + path, data=data, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                content = await _read_bounded(response, ANSWER_SIZE_MAX)
-                status = response.status
+                return response.status, await _read_bounded(response, size_max)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
-        answer = _answer(path, content)
-        if status != 200:
-            raise _refused(status, answer)
-        return answer
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cure = f"Check that the node runs: luohu node status --url {self.url}"

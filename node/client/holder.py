@@ -28,12 +28,13 @@ from ledger.presentation import (
 from ledger.proofs import EvidenceRequest, Proof
 from ledger.receipts import ConsentReceipt, ReceiptFile
 from ledger.rules.operations import check_chain
-from ledger.rules.state import RECIPIENT, Consent, Member, consent_key
+from ledger.rules.state import ISSUER, RECIPIENT, Consent, Member, consent_key
 from node.client.answers import Answer, Proven, Recorded, Told
 from node.client.client import Client, Result
 from node.client.ledgerclient import LedgerClient
 from node.client.wallet import Wallet
-from node.consent.receipts import Consenting, ReceiptTexts, compose_receipt
+from node.consent.receipts import Consenting, compose_receipt
+from node.consent.textbundle import TextBundle
 from node.localtime import show_time
 
 SUBMIT_WITHIN_MS: Final = 600_000
@@ -83,25 +84,29 @@ async def make_consent_with_receipt(
     ledger: LedgerClient,
     request: Request,
     wallet: Wallet,
-    texts: ReceiptTexts,
+    texts: TextBundle,
     *,
     language: str,
     now_ms: int,
     ask: Ask,
+    who: WhoAsks | None = None,
 ) -> tuple[ConsentFile, ReceiptFile]:
     """Answer a request as `make_consent` does, and commit to the receipt of what the holder is told.
 
+    `who` is what `who_asks` showed of this request a moment ago; None: it is asked here.
+
     Raises ConfigError too, where no text describes what is asked for, and what `ask` raises. Then no key is made.
     """
-    who = await who_asks(ledger, request, now_ms=now_ms)
+    if who is None:
+        who = await who_asks(ledger, request, now_ms=now_ms)
+    issuer, recipient = who.issuer.value, who.recipient.value
     nonce = secrets.token_bytes(16)
 
     def receipt_for(principal: PublicKey) -> ConsentReceipt:
         consenting = Consenting(principal, nonce, language, now_ms, day_of(now_ms))
-        issuer, recipient = who.issuer.value, who.recipient.value
         return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
 
-    ask(receipt_for(who.recipient.value.key), who)
+    ask(receipt_for(recipient.key), who)
     public = wallet.new_consent_key()
     receipt = receipt_for(public)
     consent = _sign_consent(
@@ -130,7 +135,14 @@ async def who_asks(ledger: LedgerClient, request: Request, *, now_ms: int) -> Wh
         ) from error
     limits = (await ledger.parameters()).value
     _check_answerable(body, recipient.value, now_ms, limits.consent_duration_max_ms)
-    return WhoAsks(recipient, await ledger.member(body.issuer))
+    issuer = await ledger.member(body.issuer)
+    _check_active(issuer.value, ISSUER)
+    for code in body.schemas:
+        if (await ledger.schema(code)).value is None:
+            raise _unknown("unknown-schema", "request schemas", "registered schemas", code)
+    if (await ledger.purpose(body.purpose)).value is None:
+        raise _unknown("unknown-purpose", "request purpose", "a registered purpose", body.purpose)
+    return WhoAsks(recipient, issuer)
 
 
 def _sign_consent(
@@ -155,17 +167,23 @@ def _sign_consent(
     return consent
 
 
-def _check_answerable(body: RequestBody, recipient: Member, now_ms: int, duration_max_ms: int) -> None:
-    where = f"recipient {recipient.id}"
-    if RECIPIENT not in recipient.roles:
+def _unknown(code: str, where: str, expected: str, found: str) -> RequestRefused:
+    cure = "Nothing was signed. Ask the bank for a new request: the ledger does not know what it asks for."
+    return RequestRefused(code=code, where=where, expected=expected, found=found, cure=cure)
+
+
+def _check_active(member: Member, role: str) -> None:
+    where = f"{role} {member.id}"
+    if role not in member.roles:
         raise RequestRefused(
-            code="forbidden-role",
-            where=where,
-            expected=f"the role {RECIPIENT}",
-            found=", ".join(recipient.roles),
+            code="forbidden-role", where=where, expected=f"the role {role}", found=", ".join(member.roles)
         )
-    if recipient.is_suspended:
+    if member.is_suspended:
         raise RequestRefused(code="suspended", where=where, expected="active", found="suspended")
+
+
+def _check_answerable(body: RequestBody, recipient: Member, now_ms: int, duration_max_ms: int) -> None:
+    _check_active(recipient, RECIPIENT)
     if body.until_ms <= now_ms:
         raise RequestRefused(
             code="consent-period",

@@ -27,11 +27,15 @@ from ledger.rules.state import (
     Member,
     Node,
     Parameters,
+    Purpose,
+    Schema,
     anchor_key,
     consent_key,
     member_key,
     node_key,
+    purpose_key,
     revocation_key,
+    schema_key,
 )
 from ledger.selftest import require_fit
 from ledger.trees.statetree import verify_absent
@@ -193,6 +197,14 @@ class LedgerClient:
             raise _unknown(what)
         return _present(answer)
 
+    async def schema(self, code: str) -> Answer[Schema | None]:
+        """Return a kind of document, which lasts, or that there is none now. Raises as `find`."""
+        return await self.newest(Schema, schema_key(code), self._lacks_absence, what=f"schema {code}")
+
+    async def purpose(self, code: str) -> Answer[Purpose | None]:
+        """Return a purpose, which lasts, or that there is none now. Raises as `find`."""
+        return await self.newest(Purpose, purpose_key(code), self._lacks_absence, what=f"purpose {code}")
+
     async def node(self, member: str) -> Answer[Node]:
         """Return the registration of a member's node as it stands now. Raises as `member`."""
         what = f"node of {member}"
@@ -200,6 +212,10 @@ class LedgerClient:
         if answer.value is None:
             raise _unknown(what)
         return _present(answer)
+
+    def _lacks_absence(self, answer: Answer[object]) -> str | None:
+        """Say what an answer lacks where what is there lasts, and only that there is nothing passes."""
+        return None if answer.value is not None else self.staleness(answer)
 
     def staleness(self, answer: Answer[object]) -> str | None:
         """Say what makes a proven answer stale by the clock here; None where it is fresh, or told."""

@@ -6,12 +6,13 @@ Rule 3: a file is bounded before it is parsed.
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import BinaryIO, Final, cast
 
 from ledger.encoding.jsonform import find_mark
 from node.errors import SetupError
-from node.files.reading import UnfitFile, open_named
+from node.files.reading import UnfitFile, open_named, open_within
 
 CONFIG_FILE_SIZE_MAX: Final = 64 * 1024
 TABLE_ITEMS_MAX: Final = 256
@@ -25,8 +26,20 @@ class ConfigError(SetupError):
 
 def read_file(path: Path, *, size_max: int) -> bytes:
     """Return the content of a regular file of at most `size_max` bytes. Raises ConfigError."""
+    return _read(path, lambda: open_named(path), size_max)
+
+
+def read_file_within(folder: Path, name: str, *, size_max: int) -> bytes:
+    """Return the content of a regular file below a folder that others may fill: no step of `name` is a link.
+
+    Raises ConfigError, where it has more than `size_max` bytes too.
+    """
+    return _read(folder / name, lambda: open_within(folder, name), size_max)
+
+
+def _read(path: Path, open_it: Callable[[], BinaryIO], size_max: int) -> bytes:
     try:
-        with open_named(path) as file:
+        with open_it() as file:
             content = file.read(size_max + 1)
     except UnfitFile as error:
         raise ConfigError(
@@ -76,6 +89,13 @@ class Table:
         if type(value) is not str or not value:
             raise self.refusal(key, "a text that is not empty", _describe(value), "write it in quotes")
         return value
+
+    def find_text(self, key: str) -> str | None:
+        """Take a text that is not empty, or None where there is none. Raises ConfigError."""
+        if key in self._left:
+            return self.text(key)
+        self._known.append(key)
+        return None
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Take a list of texts. Raises ConfigError."""
@@ -178,9 +198,10 @@ def parse_table(content: bytes, where: str) -> Table:
     return Table(values, where)
 
 
-def load_table(path: Path) -> Table:
-    """Return the top table of a TOML file. Raises ConfigError."""
-    return parse_table(read_file(path, size_max=CONFIG_FILE_SIZE_MAX), str(path))
+def load_table_within(folder: Path, name: str) -> Table:
+    """Return the top table of a TOML file below a folder that others may fill. Raises ConfigError."""
+    content = read_file_within(folder, name, size_max=CONFIG_FILE_SIZE_MAX)
+    return parse_table(content, str(folder / name))
 
 
 def _describe(value: object) -> str:

@@ -39,12 +39,13 @@ from ledger.rules.state import (
 )
 from node.consensus.config import Config
 from node.consent.scenarios import Scenarios
+from node.consent.textbundle import PackedTexts
 from node.files.configfile import ConfigError
 from node.files.durablefile import POSIX_FILES, write_fresh
 from node.files.keyfiles import DevelopmentKey, Passphrase, Protection
 from node.home import development as published
 from node.home.development import development_identity, development_key
-from node.home.home import GENESIS_FILE, Home, HomeKeys, format_genesis, fresh_directory
+from node.home.home import GENESIS_FILE, TEXTS, Home, HomeKeys, format_genesis, fresh_directory
 from node.home.settings import PORT_MAX, Address, HomeSettings, NodeSettings
 from node.network.tls import make_identity
 
@@ -214,13 +215,14 @@ def new_network(
     random: Callable[[int], bytes],
     now_ms: int,
     scenarios: Scenarios,
+    texts: PackedTexts | None = None,
     tuning: Config | None = None,
 ) -> Network:
     """Write `directory` with a genesis and a home for each member, all on loopback.
 
     Development: published keys, in the clear where there is no passphrase. Otherwise fresh keys on a
-    production chain founded at `now_ms`. Without `base_port`, ports are chosen that are free now. Raises
-    ConfigError, KeyFileError or OSError; then nothing is left.
+    production chain founded at `now_ms`. Without `base_port`, ports are chosen that are free now. Each home
+    gets `texts` in a folder of its own. Raises ConfigError, KeyFileError or OSError; then nothing is left.
     """
     protection: Protection = DevelopmentKey() if passphrase is None else passphrase
     if passphrase is None and not development:
@@ -235,7 +237,7 @@ def new_network(
     else:
         keys = {founder.id: fresh_keys(founder, random) for founder in FOUNDERS}
         genesis = found(keys, scenarios, network=NETWORK_PRODUCTION, use=PRODUCTION, time_ms=now_ms)
-    settings = _settings(ports, tuning or Config())
+    settings = _settings(ports, tuning or Config(), None if texts is None else TEXTS)
     with fresh_directory(directory) as fresh:
         write_fresh(POSIX_FILES, fresh / GENESIS_FILE, format_genesis(genesis))
         for member, each in keys.items():
@@ -245,6 +247,7 @@ def new_network(
                 settings=settings[member],
                 keys=each,
                 protection=protection,
+                texts=texts,
             )
     homes = {founder.id: Home.open(directory / founder.id) for founder in FOUNDERS}
     return Network(directory, genesis, homes, keys_are_in_the_clear=passphrase is None)
@@ -275,14 +278,15 @@ def _member(founder: Founder, keys: HomeKeys) -> GenesisMember:
     )
 
 
-def _settings(ports: tuple[int, ...], tuning: Config) -> dict[str, HomeSettings]:
+def _settings(ports: tuple[int, ...], tuning: Config, texts: str | None) -> dict[str, HomeSettings]:
     nodes = [founder.id for founder in FOUNDERS if founder.node is not None]
     listen = {member: Address(LOOPBACK, ports[2 * index]) for index, member in enumerate(nodes)}
     api = {member: Address(LOOPBACK, ports[2 * index + 1]) for index, member in enumerate(nodes)}
-    settings = {founder.id: HomeSettings(founder.id, None) for founder in FOUNDERS}
+    settings = {founder.id: HomeSettings(founder.id, None, texts) for founder in FOUNDERS}
     for member in nodes:
         peers = {other: address for other, address in listen.items() if other != member}
-        settings[member] = HomeSettings(member, NodeSettings(listen[member], api[member], peers, tuning))
+        node = NodeSettings(listen[member], api[member], peers, tuning)
+        settings[member] = HomeSettings(member, node, texts)
     return settings
 
 

@@ -31,6 +31,8 @@ from ledger.genesis import (
     parse_genesis,
 )
 from ledger.rules.operations import next_key_commitment
+from node.consent.textbundle import PackedTexts
+from node.consent.textfolder import bundle_name
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError, read_file
 from node.files.durablefile import POSIX_FILES, write_fresh
 from node.files.folders import fresh_folder
@@ -50,6 +52,7 @@ from node.network.tls import TlsIdentity
 GENESIS_FILE: Final = "genesis.json"
 KEYS: Final = "keys"
 DATA: Final = "data"
+TEXTS: Final = "texts"
 MEMBER_KEY: Final = "member.pem"
 MEMBER_NEXT_KEY: Final = "member-next.pem"
 MEMBER_AFTER_KEY: Final = "member-after.pem"
@@ -132,9 +135,19 @@ class Home:
 
     @classmethod
     def create(
-        cls, path: Path, *, genesis: Genesis, settings: HomeSettings, keys: HomeKeys, protection: Protection
+        cls,
+        path: Path,
+        *,
+        genesis: Genesis,
+        settings: HomeSettings,
+        keys: HomeKeys,
+        protection: Protection,
+        texts: PackedTexts | None = None,
     ) -> "Home":
-        """Write a new home and open it. Raises ConfigError, KeyFileError or OSError; then nothing is left."""
+        """Write a new home and open it. Raises ConfigError, KeyFileError or OSError; then nothing is left.
+
+        `texts` go into the folder TEXTS, which `settings` should name.
+        """
         _check_protection(genesis.content, protection, where=str(path))
         check_addresses(genesis.content, settings, where=str(path / NODE_FILE))
         if (settings.node is None) != (keys.tls is None):
@@ -148,6 +161,9 @@ class Home:
             keys_directory = fresh / KEYS
             keys_directory.mkdir(mode=0o700)
             (fresh / DATA).mkdir(mode=0o700)
+            if texts is not None:
+                (fresh / TEXTS).mkdir()
+                write_fresh(POSIX_FILES, fresh / TEXTS / bundle_name(texts), texts.encoded)
             for name, key in keys.files:
                 create_key_file(keys_directory / name, key, protection)
             if keys.tls is not None:
@@ -168,6 +184,11 @@ class Home:
     def data(self) -> Path:
         """The directory of the node's storage."""
         return self.path / DATA
+
+    @property
+    def texts(self) -> Path | None:
+        """The folder of texts that people are shown, where the home has one."""
+        return None if self.settings.texts is None else self.path / self.settings.texts
 
     @property
     def is_development(self) -> bool:

@@ -2,7 +2,8 @@
 
 Rule 1: a member without a node has a file with its member id alone.
 Rule 2: a node listens on an IP address, never on a name, so that what is loopback is decided here.
-Rule 3: the API is offered on loopback only: it has no TLS and no client authentication yet.
+Rule 3: texts lie in a folder of their own, whose path begins at the home.
+Rule 4: the API is offered on loopback only: it has no TLS and no client authentication yet.
 """
 
 import ipaddress
@@ -130,6 +131,8 @@ class HomeSettings:
 
     member: str
     node: NodeSettings | None
+    texts: str | None = None
+    """The folder of texts, from the home on; None where the home has none."""
 
     def __post_init__(self) -> None:
         _check_member("member", self.member)
@@ -143,12 +146,13 @@ def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
     """Return the settings that a node.toml holds. Raises ConfigError with file and key."""
     top = parse_table(content, where)
     member = top.text("member")
+    texts = top.find_text("texts")
     listen, api = top.find_table("listen"), top.find_table("api")
     peers, tuning = top.find_table("peers"), top.find_table("tuning")
     top.finish()
     try:
         if listen is None and api is None and peers is None and tuning is None:
-            return HomeSettings(member, None)
+            return HomeSettings(member, None, texts)
         if listen is None or api is None or peers is None:
             missing = "[listen]" if listen is None else "[api]" if api is None else "[peers]"
             expected = "[listen], [api] and [peers], or none of them"
@@ -156,7 +160,7 @@ def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
                 where="tables", expected=expected, found=f"no {missing}", cure="add it, or remove the others"
             )
         node = NodeSettings(_address(listen), _address(api), _peers(peers), _tuning(tuning))
-        return HomeSettings(member, node)
+        return HomeSettings(member, node, texts)
     except ConfigError as error:
         if error.where.startswith(where):
             raise
@@ -168,6 +172,8 @@ def parse_settings(content: bytes, where: str = NODE_FILE) -> HomeSettings:
 def format_settings(settings: HomeSettings) -> bytes:
     """Return the node.toml that parses to `settings`."""
     lines = [f"member = {json.dumps(settings.member)}"]
+    if settings.texts is not None:
+        lines += ["", "# The folder of texts that people are shown.", f"texts = {json.dumps(settings.texts)}"]
     node = settings.node
     if node is None:
         return _text(lines)

@@ -40,6 +40,7 @@ CONTRACT = {
     "revoke": None,
     "issued": {"list", "show", "proof", "correct", "retry", "drop"},
     "consent": {"receipt", "request", "grant", "withdraw", "show"},
+    "texts": {"pack", "show", "check"},
     "proof": {"refresh", "present", "show"},
     "verify": None,
     "disclose": {"issue", "select", "show", "verify"},

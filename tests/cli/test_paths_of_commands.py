@@ -7,6 +7,7 @@ new and not tried here fails `test_every_path_that_a_command_takes_is_tried`.
 import csv
 import json
 import os
+import shutil
 import socket
 import stat
 from collections import defaultdict
@@ -23,6 +24,8 @@ from cli.exits import FINE, NO, USAGE
 from cli.program import program, run
 from cli.serve import serve
 from cli.times import now_ms, show_time
+from node.consent.scenarios import scenarios_directory
+from node.consent.textfolder import sample_texts
 from node.network.tls import encode_certificate_pem, make_identity
 from tests.ledger.test_bundles import archive
 from tests.support.command_runner import Ended, run_all
@@ -63,6 +66,7 @@ WAYS: dict[str, dict[str, str]] = {
     "consent grant": {
         "request_path": READS,
         "wallet_path": READS,
+        "texts_path": READS,
         "out": NEW,
         "passphrase_file": SECRET,
     },
@@ -70,6 +74,7 @@ WAYS: dict[str, dict[str, str]] = {
     "consent receipt show": {"receipt_path": READS, "html_path": REPLACES},
     "consent request": {
         "trust_path": READS,
+        "texts_path": READS,
         "home_path": HOME,
         "out": REPLACES,
         "passphrase_file": SECRET,
@@ -94,7 +99,10 @@ WAYS: dict[str, dict[str, str]] = {
         "out": NEW,
         "extract": NEW,
     },
-    "verify serve": {"trust_path": READS, "requests": FOLDER},
+    "verify serve": {"trust_path": READS, "requests": FOLDER, "texts_path": READS},
+    "texts pack": {"directory": FOLDER, "out": NEW},
+    "texts show": {"texts_path": READS},
+    "texts check": {"texts_path": READS, "trust_path": READS},
     "disclose issue": {"report_path": READS, "home_path": HOME, "out": NEW, "passphrase_file": SECRET},
     "disclose select": {
         "holder_path": READS,
@@ -109,6 +117,7 @@ WAYS: dict[str, dict[str, str]] = {
         "proof_path": READS,
         "trust_path": READS,
         "request_path": READS,
+        "texts_path": READS,
     },
     "record": {"proof_path": READS, "request_path": READS, "home_path": HOME, "passphrase_file": SECRET},
     "erase": {
@@ -213,6 +222,9 @@ CALLS: dict[str, list[str]] = {
         *("--at", "{at}"),
     ],
     "verify serve": ["--trust", "{trust_path}", "--requests", "{requests}", "--port", "0"],
+    "texts pack": ["{directory}", "--out", "{out}"],
+    "texts show": ["{texts_path}"],
+    "texts check": ["{texts_path}", *URL],
     "disclose issue": [
         *("{report_path}", "--holder", "{holder}", "--schema", REPORT, "--home", "{home_path}"),
         *("--out", "{out}"),
@@ -314,12 +326,14 @@ GOOD: dict[str, str] = {
     "shown_path": "report.shown",
     "requests": "requests",
     "passphrase_file": "passphrase",
+    "texts_path": "samples.texts",
 }
 OTHER_GOOD: dict[tuple[str, str], str] = {
     ("key show", "path"): "key.pem",
     ("wallet derive", "path"): "wallet",
     ("wallet show", "path"): "wallet",
     ("network new", "directory"): "fresh",
+    ("texts pack", "directory"): "texts",
     ("disclose issue", "home_path"): f"network/{ISSUER}",
     ("anchor", "home_path"): f"network/{ISSUER}",
     ("verify", "manifest"): "asked.csv",
@@ -450,6 +464,8 @@ def furnish(office: Office) -> None:
     (folder / "both.zip").write_bytes(archive(*inside))
     (folder / "tls.crt").write_bytes(encode_certificate_pem(make_identity(BANK)))
     (folder / "asked.csv").write_text("report.pdf\n")
+    (folder / "samples.texts").write_bytes(sample_texts().encoded)
+    shutil.copytree(scenarios_directory(), folder / "texts")
     (folder / "report.json").write_text('{"subject": {"name": "SAMPLE of a person who does not exist"}}')
     for command, name, call in (
         ("consent grant", "out", {"out": "given"}),
@@ -473,6 +489,8 @@ def call_of(office: Office, command: str, name: str, paths: dict[str, Path]) -> 
         words = [*words, "--home", "{home_path}"]
     if name == "passphrase_file":
         words = [*words, "--passphrase-file", "{passphrase_file}"]
+    if name == "texts_path" and "{texts_path}" not in words:
+        words = [*words, "--texts", "{texts_path}"]
     good = {key: office.folder / OTHER_GOOD.get((command, key), value) for key, value in GOOD.items()}
     places = {"url": office.url, "holder": office.holder, "at": office.at, **good, **paths}
     return [*command.split(), *(word.format(**places) for word in words)]

@@ -84,8 +84,8 @@ MAY_IMPORT = {
     ),
     # Made of the shapes, as in the ledger.
     "node.generated": (
-        "ledger.encoding, ledger.generated, node words, node.client, node.consensus, node.home, node.replica, "
-        "node.storage, node.sync"
+        "ledger.encoding, ledger.generated, node words, node.client, node.consensus, node.consent, node.home, "
+        "node.replica, node.storage, node.sync"
     ),
     # No node: a service on loopback with the API's routes and limits. It opens files that others name.
     "node.recipient": "ledger errors, ledger.encoding, ledger.trees, ledger, node words, node.files, node.api",
@@ -93,7 +93,7 @@ MAY_IMPORT = {
     "node": (
         "ledger errors, ledger.encoding, ledger.trees, ledger.rules, ledger.chain, ledger, node words, "
         "node.files, node.consensus, node.network, node.storage, node.chain, node.sync, node.replica, "
-        "node.home, node.api"
+        "node.consent, node.home, node.api"
     ),
     # `audit` reads a stopped node's store, `explain` its core log, `serve` is a recipient's, `node` the process.
     "cli": (

@@ -32,9 +32,11 @@ from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.issuing.draft import draft_of_file
 from node.client.issuing.register import REGISTER, Register
-from node.consent.receipts import Consenting, ReceiptTexts, compose_receipt, load_receipt_texts
+from node.consent.receipts import Consenting, compose_receipt
 from node.consent.receipttext import receipt_rows, render_html
 from node.consent.scenarios import scenarios_directory
+from node.consent.textbundle import TextBundle
+from node.consent.textfolder import pack_folder, sample_texts
 from node.files.configfile import ConfigError
 from node.home.home import Home
 from tests.support.consortium import START_MS, key_of, make_genesis
@@ -74,8 +76,8 @@ REQUIRED = {
 
 
 @pytest.fixture(scope="module")
-def texts() -> ReceiptTexts:
-    return load_receipt_texts(scenarios_directory())
+def texts() -> TextBundle:
+    return sample_texts().bundle
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def member(name: str) -> Member:
     return found
 
 
-def compose(request: Request, texts: ReceiptTexts, **changes: object) -> ConsentReceipt:
+def compose(request: Request, texts: TextBundle, **changes: object) -> ConsentReceipt:
     consenting: dict[str, Any] = {
         "principal": KEY.public,
         "nonce": b"consent nonce 01",
@@ -122,7 +124,7 @@ def given(request: Request, receipt: ConsentReceipt) -> tuple[ConsentFile, Recei
     return consent, ReceiptFile(receipt, consent.terms_salt, consent.consent_id)
 
 
-def test_every_mandatory_field_stands_in_the_record(request_: Request, texts: ReceiptTexts) -> None:
+def test_every_mandatory_field_stands_in_the_record(request_: Request, texts: TextBundle) -> None:
     receipt = compose(request_, texts)
     names = {field.name for field in fields(receipt)}
     assert set(REQUIRED.values()) <= names
@@ -131,7 +133,7 @@ def test_every_mandatory_field_stands_in_the_record(request_: Request, texts: Re
     assert receipt.crossing is not None and receipt.is_sensitive == 1
 
 
-def test_the_receipt_is_what_the_consent_commits_to(request_: Request, texts: ReceiptTexts) -> None:
+def test_the_receipt_is_what_the_consent_commits_to(request_: Request, texts: TextBundle) -> None:
     consent, file = given(request_, compose(request_, texts))
     check_receipt_of(file, consent)
     assert ConsentFile.decode(consent.encode()) == consent
@@ -159,7 +161,7 @@ def altered(value: object) -> object:
             return replace(value, **{name: altered(getattr(value, name))})  # type: ignore[type-var]
 
 
-def test_one_change_anywhere_is_another_receipt(request_: Request, texts: ReceiptTexts) -> None:
+def test_one_change_anywhere_is_another_receipt(request_: Request, texts: TextBundle) -> None:
     consent, file = given(request_, compose(request_, texts))
     for field in fields(ConsentReceipt):
         if field.name in ("version", "standard"):
@@ -177,7 +179,7 @@ def test_one_change_anywhere_is_another_receipt(request_: Request, texts: Receip
 
 
 def test_a_receipt_whose_words_and_codes_differ_is_refused_even_where_it_is_committed_to(
-    request_: Request, texts: ReceiptTexts
+    request_: Request, texts: TextBundle
 ) -> None:
     honest = compose(request_, texts)
     for changes in (
@@ -196,7 +198,7 @@ def test_a_receipt_whose_words_and_codes_differ_is_refused_even_where_it_is_comm
 
 
 def test_a_receipt_of_another_grant_is_refused_even_where_it_is_committed_to(
-    request_: Request, texts: ReceiptTexts
+    request_: Request, texts: TextBundle
 ) -> None:
     for changes, message in (
         ({"nonce": b"another nonce 01"}, "record id"),
@@ -228,7 +230,7 @@ def test_a_receipt_of_another_grant_is_refused_even_where_it_is_committed_to(
     ],
 )
 def test_a_changed_purpose_recipient_or_kind_of_data_is_a_new_consent(
-    request_: Request, texts: ReceiptTexts, changes: dict[str, Any]
+    request_: Request, texts: TextBundle, changes: dict[str, Any]
 ) -> None:
     consent, file = given(request_, compose(request_, texts))
     other = make_request(TrustedRoot(1, make_genesis(), ()), NOW_MS, **changes)
@@ -242,21 +244,22 @@ def test_a_changed_purpose_recipient_or_kind_of_data_is_a_new_consent(
     assert again.consent_id != consent.consent_id
 
 
-def test_nobody_consents_to_what_no_text_describes(texts: ReceiptTexts) -> None:
+def test_nobody_consents_to_what_no_text_describes(texts: TextBundle) -> None:
     trust = TrustedRoot(1, make_genesis(), ())
     for changes, message in (
-        ({"notice_version": bytes(32)}, "a notice of scenarios"),
+        ({"notice_version": bytes(32)}, "a notice of these texts"),
         ({"category_mask": 0b11111}, "what its notice describes"),
         ({"purpose": "wealth.suitability"}, "what its notice describes"),
     ):
         with pytest.raises(ConfigError, match=message):
             compose(make_request(trust, NOW_MS, **changes), texts)
     with pytest.raises(ConfigError, match="address and contact of mainland-bank"):
-        compose(make_request(trust, NOW_MS), replace(texts, parties={ISSUER: texts.parties[ISSUER]}))
+        known = tuple(each for each in texts.parties if each.member == ISSUER)
+        compose(make_request(trust, NOW_MS), replace(texts, parties=known))
 
 
 def test_every_notice_has_a_receipt_in_three_languages_that_says_all_of_it(
-    request_: Request, texts: ReceiptTexts
+    request_: Request, texts: TextBundle
 ) -> None:
     _, file = given(request_, compose(request_, texts))
     for language in LANGUAGES:
@@ -272,7 +275,6 @@ def test_every_notice_has_a_receipt_in_three_languages_that_says_all_of_it(
         for party in file.receipt.parties:
             for wording in (party.name, party.address, party.storage, party.rights):
                 assert wording.in_language(language) in said
-    assert {wording for notice in texts.scenarios.scenarios for wording in notice.notices}
 
 
 class Page(HTMLParser):
@@ -290,7 +292,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_holds_every_text_and_nothing_that_runs(request_: Request, texts: ReceiptTexts) -> None:
+def test_the_page_holds_every_text_and_nothing_that_runs(request_: Request, texts: TextBundle) -> None:
     honest = compose(request_, texts)
     hostile = Wording("<script>alert(1)</script>", '"><img src=x>', "&amp; </td>")
     _, file = given(request_, replace(honest, refusal=hostile))
@@ -318,7 +320,7 @@ def test_the_page_holds_every_text_and_nothing_that_runs(request_: Request, text
     assert unescape(render_html(file)).count(file.consent_id.hex()) == 3
 
 
-def test_the_file_form_is_strict(request_: Request, texts: ReceiptTexts) -> None:
+def test_the_file_form_is_strict(request_: Request, texts: TextBundle) -> None:
     _, file = given(request_, compose(request_, texts))
     text = json.dumps(to_json(file), ensure_ascii=False)
     assert parse_receipt(text.encode()) == file
@@ -349,7 +351,7 @@ def test_wrong_texts_are_refused_with_their_file(tmp_path: Path, name: str, old:
     path = folder / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ConfigError, match=name):
-        load_receipt_texts(folder)
+        pack_folder(folder)
 
 
 # -- commands -------------------------------------------------------------------------------------------
@@ -418,7 +420,7 @@ def test_a_request_that_no_text_describes_leaves_neither_key_nor_file(
     before = office.snapshot()
     command = ["consent", "grant", "--request", office.path("asked"), "--wallet", office.path("wallet")]
     assert run([str(each) for each in (*command, "--url", office.url, "--out", office.path("new"))]) == USAGE
-    assert "a notice of scenarios" in capsys.readouterr().err
+    assert "texts with the notice " in capsys.readouterr().err
     after = office.snapshot()
     assert {name: each for name, each in after.items() if ".lock" not in name} == {
         name: each for name, each in before.items() if ".lock" not in name

@@ -30,9 +30,10 @@ from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import FinalizedHeader, Handover, TrustPath
 from node.api.server import Api
-from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, Status, Submission
+from node.api.service import FINAL, PENDING, REFUSED, NotHeld, ProvenValue, ServedTexts, Status, Submission
 from node.api.turns import Turns
 from node.condition import FIRST_BLOCK, Condition, Observations, Trouble, judge
+from node.consent.textfolder import HeldTexts
 from node.errors import NotReady
 from node.evidence import DocumentsEvidence, DocumentsRequest, Prover
 from node.histograms import measure_into
@@ -86,6 +87,11 @@ class MemoryNode:
     requests: list[object] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    texts: HeldTexts = field(default_factory=HeldTexts)
+
+    def find_texts(self, wanted: bytes) -> ServedTexts | None:
+        found = self.texts.find(wanted)
+        return None if found is None else ServedTexts(found.hash, found.encoded)
 
     @property
     def genesis(self) -> Genesis:

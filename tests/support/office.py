@@ -41,7 +41,9 @@ from ledger.trees.statepages import update
 from ledger.trees.statetree import value_hash
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
+from node.consent.receipts import require_notice_for
 from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.consent.textfolder import sample_texts
 from node.files.keyfiles import Passphrase, create_key_file
 from node.home.consortium import new_network
 from node.home.home import format_genesis
@@ -159,9 +161,7 @@ def _content(path: Path) -> bytes:
 
 def make_request(trust: TrustedRoot, now_ms: int, **changes: object) -> Request:
     """Return the bank's request, with some of its fields changed."""
-    notice = load_scenarios(scenarios_directory()).require_notice(
-        schemas=(REPORT,), purpose=LOAN, direction="HK-CN"
-    )
+    notice = require_notice_for(sample_texts().bundle, schemas=(REPORT,), purpose=LOAN, direction="HK-CN")
     fields: dict[str, object] = {
         "chain_id": trust.chain_id,
         "nonce": b"request nonce 01",

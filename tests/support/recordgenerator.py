@@ -26,9 +26,7 @@ from tests.support.sources import ROOT, path_of
 
 PACKAGES: Final = (ledger, node)
 # Values that pass between functions and are never encoded, though each of their fields has a shape.
-NEVER_ENCODED: Final = frozenset(
-    {"node.api.service", "node.consensus.effects", "node.consent.receipts", "node.evidence"}
-)
+NEVER_ENCODED: Final = frozenset({"node.api.service", "node.consensus.effects", "node.evidence"})
 LINE_MAX: Final = 110
 # What a generated function calls: a field of that name would hide it.
 TAKEN: Final = frozenset(

@@ -236,6 +236,10 @@ PATHS = (
     (f"/v1/consents/ed25519:{HASH}/{HASH}", 404, "unknown"),
     (f"/v1/consents/rsa:{HASH}/{HASH}", 400, "encoding"),
     (f"/v1/consents/ed25519:{HASH}/00", 400, "encoding"),
+    (f"/v1/texts/{HASH}", 404, "unknown"),
+    ("/v1/texts/00", 400, "encoding"),
+    (f"/v1/texts/{HASH.upper()}F", 400, "encoding"),
+    (f"/v1/texts/{HASH}?x=1", 400, "encoding"),
     ("/v1/events?from=x", 400, "encoding"),
     ("/v1/events?from=1.x", 400, "encoding"),
     ("/v1/events?from=1.2.3", 400, "encoding"),
@@ -254,7 +258,9 @@ def test_a_path_or_query_that_is_wrong_is_refused_with_a_reason() -> None:
 
 
 def fill(path: str) -> str:
-    return path.replace("{key}", HASH).replace("{id}", HASH).replace("{height}", "0").replace("{member}", "x")
+    for name, value in (("key", HASH), ("id", HASH), ("hash", HASH), ("height", "0"), ("member", "x")):
+        path = path.replace(f"{{{name}}}", value)
+    return path
 
 
 def test_every_route_refuses_every_other_method() -> None:

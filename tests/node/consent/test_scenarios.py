@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ledger.receipts import LANGUAGES
 from ledger.rules.state import CROSS_BORDER, SENSITIVE, SEPARATE_CONSENT
 from node.consent.scenarios import (
     CATEGORY_BIT_MAX,
-    LANGUAGES,
     SAMPLE_SIZE_MAX,
     SCENARIO_FILE,
     load_scenario,
@@ -59,27 +59,9 @@ def test_every_text_is_there_in_three_languages() -> None:
             assert all(text.en.isascii() and not text.zh_hans.isascii() for text in texts)
 
 
-def test_every_notice_has_a_version_of_its_own_and_is_found_by_it() -> None:
-    scenarios = load_scenarios(scenarios_directory())
-    notices = [notice for scenario in scenarios.scenarios for notice in scenario.notices]
-    assert len({notice.version for notice in notices}) == len(notices)
-    for notice in notices:
-        assert scenarios.find_notice_by_version(notice.version) == notice
-        found = scenarios.require_notice(
-            schemas=notice.schemas, purpose=notice.purpose, direction=notice.direction
-        )
-        assert found == notice
-    assert scenarios.find_notice_by_version(bytes(32)) is None
-
-
-def test_a_notice_that_nobody_wrote_is_refused_with_a_cure() -> None:
-    scenarios = load_scenarios(scenarios_directory())
-    with pytest.raises(ConfigError, match=r"none for hk.credit-report, consumer-credit.loan, HK-HK; name a"):
-        scenarios.require_notice(
-            schemas=("hk.credit-report",), purpose="consumer-credit.loan", direction="HK-HK"
-        )
+def test_a_scenario_that_nobody_wrote_is_refused_with_a_cure() -> None:
     with pytest.raises(ConfigError, match="expected one of consumer-credit"):
-        scenarios.require("no-such")
+        load_scenarios(scenarios_directory()).require("no-such")
 
 
 @pytest.mark.parametrize(

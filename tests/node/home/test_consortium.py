@@ -11,6 +11,7 @@ from ledger.genesis import DEVELOPMENT, PRODUCTION, genesis_block, parse_genesis
 from ledger.rules.operations import next_key_commitment
 from ledger.rules.state import GOVERNOR, HONG_KONG, MAINLAND, VALIDATOR
 from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.consent.textfolder import load_texts, sample_texts
 from node.files.configfile import ConfigError
 from node.files.keyfiles import DevelopmentKey, KeyFileError, Passphrase
 from node.home.consortium import (
@@ -213,3 +214,20 @@ def test_a_network_that_cannot_be_finished_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         make(tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_home_of_a_new_network_has_its_texts(tmp_path: Path) -> None:
+    texts = sample_texts()
+    network = new_network(
+        tmp_path / "network",
+        development=True,
+        passphrase=None,
+        base_port=None,
+        random=os.urandom,
+        now_ms=NOW_MS,
+        scenarios=SCENARIOS,
+        texts=texts,
+    )
+    for home in network.homes.values():
+        assert home.texts is not None and load_texts(home.texts).bundles == (texts,)
+    assert all(home.texts is None for home in make(tmp_path / "without").homes.values())

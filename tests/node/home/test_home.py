@@ -1,6 +1,7 @@
 """Homes: strict configuration, loopback for development, and keys that are private."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from ledger.encoding.keys import PrivateKey
 from ledger.genesis import DEVELOPMENT, PRODUCTION, Genesis
 from node.consensus.config import Config
 from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.consent.textfolder import sample_texts
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, TABLE_ITEMS_MAX, ConfigError, Table, parse_table
 from node.files.keyfiles import DevelopmentKey, KeyFileError, Passphrase, load_key_file
 from node.home.consortium import FOUNDERS, development_keys, fresh_keys
 from node.home.consortium import found as found_chain
-from node.home.home import Home, HomeKeys, format_genesis
+from node.home.home import TEXTS, Home, HomeKeys, format_genesis
 from node.home.settings import (
     PEERS_MAX,
     PORT_MAX,
@@ -108,6 +110,41 @@ def test_settings_are_read_as_written() -> None:
     assert parse_settings(format_settings(HomeSettings("hk-bank", None))) == HomeSettings("hk-bank", None)
 
 
+def test_the_folder_of_texts_is_read_as_written_from_the_home_on(tmp_path: Path) -> None:
+    with_texts = replace(settings(), texts="../our texts")
+    assert parse_settings(format_settings(with_texts)) == with_texts
+    assert parse_settings(b'member = "hk-bank"\ntexts = "texts"') == HomeSettings("hk-bank", None, "texts")
+    assert parse_settings(format_settings(HomeSettings("hk-bank", None, "t"))).texts == "t"
+    for wrong in (b"texts = 1", b'texts = ""'):
+        with pytest.raises(ConfigError, match=r"texts: expected a text"):
+            parse_settings(b'member = "hk-bank"\n' + wrong)
+    assert create(tmp_path / "home").texts is None
+    assert create(tmp_path / "other", of=with_texts).texts == tmp_path / "other" / "../our texts"
+
+
+def test_a_node_serves_the_texts_of_its_home_and_says_what_is_wrong_with_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    genesis, keys = consortium(PRODUCTION, ())
+    texts = sample_texts()
+    home = Home.create(
+        tmp_path / "home",
+        genesis=genesis,
+        settings=replace(settings(), texts=TEXTS),
+        keys=keys["sz-operator"],
+        protection=PASSPHRASE,
+        texts=texts,
+    )
+    assert load_parts(home, PASSPHRASE).texts.find(texts.hash) == texts
+    assert f"texts.served hash={texts.hash.hex()}" in caplog.text and "texts.unusable" not in caplog.text
+    (home.path / TEXTS / "damaged.texts").write_bytes(texts.encoded[:-1])
+    assert load_parts(home, PASSPHRASE).texts.find(texts.hash) == texts
+    assert "texts.unusable" in caplog.text and "damaged.texts" in caplog.text
+    shutil.rmtree(home.path / TEXTS)
+    assert load_parts(home, PASSPHRASE).texts.bundles == (), "texts keep no validator from its work"
+
+
 def test_tuning_is_read_as_written_and_only_what_differs_is_written() -> None:
     tuned = parse_settings((FILE + "[tuning]\nleader_timeout_ms = 900\n").encode())
     assert tuned.node is not None and tuned.node.tuning == replace(Config(), leader_timeout_ms=900)
@@ -126,7 +163,7 @@ def test_tuning_is_read_as_written_and_only_what_differs_is_written() -> None:
         (
             "[listen]",
             "colour = 1\n[listen]",
-            "only the keys api, listen, member, peers, tuning, found unknown",
+            "only the keys api, listen, member, peers, texts, tuning, found unknown",
         ),
         (
             "port = 7000",
