@@ -25,7 +25,6 @@ from cli.program import program, run
 from cli.serve import serve
 from cli.times import now_ms, show_time
 from node.consent.scenarios import scenarios_directory
-from node.consent.textfolder import sample_texts
 from node.network.tls import encode_certificate_pem, make_identity
 from tests.ledger.test_bundles import archive
 from tests.support.command_runner import Ended, run_all
@@ -464,7 +463,6 @@ def furnish(office: Office) -> None:
     (folder / "both.zip").write_bytes(archive(*inside))
     (folder / "tls.crt").write_bytes(encode_certificate_pem(make_identity(BANK)))
     (folder / "asked.csv").write_text("report.pdf\n")
-    (folder / "samples.texts").write_bytes(sample_texts().encoded)
     shutil.copytree(scenarios_directory(), folder / "texts")
     (folder / "report.json").write_text('{"subject": {"name": "SAMPLE of a person who does not exist"}}')
     for command, name, call in (

@@ -44,6 +44,7 @@ from ledger.rules.transactions import Transaction
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
 from node.client import wallet
 from node.client.wallet import WALLET_SIZE_MAX, Wallet, WalletError
+from node.consent.textbundle import TEXTS_MAGIC, TEXTS_SIZE_MAX, PackedTexts
 from node.files.configfile import CONFIG_FILE_SIZE_MAX, ConfigError
 from node.files.keyfiles import KEY_FILE_SIZE_MAX, KeyFileError, Passphrase, load_key_file
 from node.home.home import Home
@@ -77,6 +78,7 @@ READERS = (
     "genesis",
     "node.toml",
     "manifest",
+    "text bundle",
 )
 FAULTS = (
     "malformed",
@@ -146,6 +148,12 @@ WITHOUT_FORM: dict[tuple[str, str], str] = {
     ("manifest", "unregistered sender"): "the home says who sends: see the API",
     ("manifest", "suspended sender"): "as unregistered sender",
     ("manifest", "forbidden role"): "as unregistered sender",
+    ("text bundle", "wrong chain"): "it names no chain: the same texts may serve several",
+    ("text bundle", "expired"): "texts have no end; a request that names a notice has",
+    ("text bundle", "replayed"): "the same hash is the same texts",
+    ("text bundle", "unregistered sender"): "whoever hands it over does not count: its hash does",
+    ("text bundle", "suspended sender"): "as unregistered sender",
+    ("text bundle", "forbidden role"): "as unregistered sender",
     (
         "consent",
         "expired",
@@ -553,6 +561,18 @@ FILE_READERS = (
         manifest_faults,
         ("anchor --manifest {f}/manifest.csv --schema hk.credit-report --home {home} --url {url}",),
         lambda read: isinstance(read, tuple) and len(read) == 1 and read[0].file.name == "other.pdf",
+    ),
+    FileReader(
+        "text bundle",
+        "samples.texts",
+        USAGE,
+        lambda _path, content: PackedTexts.decode(content),
+        binary(TEXTS_MAGIC, TEXTS_SIZE_MAX),
+        (
+            "texts show {f}/samples.texts",
+            "texts check {f}/samples.texts",
+            ASK + " --texts {f}/samples.texts",
+        ),
     ),
 )
 BYTE_FAULTS = [

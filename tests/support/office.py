@@ -247,6 +247,7 @@ def write_files(
     (folder / "consent").write_bytes(consent.encode())
     (folder / "trust.json").write_text(json.dumps(trusted_root_to_json(trust)))
     (folder / "genesis.json").write_bytes(format_genesis(trust.genesis))
+    (folder / "samples.texts").write_bytes(sample_texts().encoded)
     (folder / "manifest.csv").write_text(f"other.pdf,{holder},2027-12-31\n")
     create_key_file(folder / "key.pem", key_of("some key"), Passphrase.from_text(PASSPHRASE))
 

@@ -4,6 +4,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.encoding.digests import digest
 from ledger.encoding.records import pack
@@ -158,6 +160,16 @@ def test_a_bundle_has_at_most_its_largest_size() -> None:
 def test_other_bytes_are_no_bundle(encoded: bytes) -> None:
     with pytest.raises(LedgerError):
         PackedTexts.decode(encoded)
+
+
+@given(st.binary(max_size=200), st.integers(0, len(SAMPLES.encoded)), st.integers(0, 40))
+def test_no_bytes_make_another_error_than_a_refusal(inserted: bytes, place: int, dropped: int) -> None:
+    encoded = SAMPLES.encoded[:place] + inserted + SAMPLES.encoded[place + dropped :]
+    for content in (encoded, TEXTS_MAGIC + inserted):
+        try:
+            assert PackedTexts.decode(content).encoded == content
+        except LedgerError:
+            continue
 
 
 def test_one_changed_byte_is_another_bundle_or_none() -> None:
