@@ -118,6 +118,8 @@ def new(
 def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Start the validators of DIR as processes and wait until all are ready; they go on afterwards.
 
+    A home in DIR with a node and a validator key is one of them, also where governors added its member since genesis.
+
     Writes DIR/network.json with each node's URL and process id. Each node's log is node.log in its home.
     `luohu network down DIR` stops them.
 
@@ -131,7 +133,7 @@ def up(directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
         # Read here first: the nodes could only say in their logs that they cannot.
         passphrase_for("the nodes", passphrase_file)
     genesis = load_genesis(directory / GENESIS_FILE)
-    members = _validators(genesis)
+    members = [*_validators(genesis), *_validators_since(directory, genesis)]
     homes = {member: Home.open(directory / member) for member in members}
     running: dict[str, ListedNode] = {}
     started: dict[str, ListedNode] = {}
@@ -251,6 +253,23 @@ def down(directory: Path, as_json: bool) -> None:
 def _validators(genesis: Genesis) -> list[str]:
     members = genesis.content.members
     return [member.id for member in members if member.node is not None and member.node.kind == VALIDATOR]
+
+
+def _validators_since(directory: Path, genesis: Genesis) -> list[str]:
+    """Return the members whose homes lie in DIR with a node and a validator key, and that validate since genesis."""
+    from node.home.home import KEYS, VALIDATOR_KEYS, Home
+    from node.home.settings import NODE_FILE
+
+    found = []
+    for path in sorted(directory.iterdir()):
+        has_key = (path / NODE_FILE).is_file() and any((path / KEYS).glob(VALIDATOR_KEYS))
+        if not has_key or path.name in _validators(genesis):
+            continue
+        home = Home.open(path)
+        is_here = home.genesis.content.chain_id == genesis.content.chain_id and home.member == path.name
+        if is_here and home.settings.node is not None:
+            found.append(path.name)
+    return found
 
 
 def _started(directory: Path) -> list[str]:

@@ -236,6 +236,20 @@ def test_chain_and_votes_lost_together_are_amnesia_too(world: World, home: Home)
     check_amnesiac_then_voting(world)
 
 
+def test_a_validator_that_governors_added_forgot_as_one_of_genesis_does(home: Home) -> None:
+    added = Home(home.path, GENESIS, HomeSettings("hk-bank", None))
+    for name in (VOTES, f"{VOTES}.lock"):
+        (home.data / name).unlink(missing_ok=True)
+    key = home.path / "keys" / "validator.pem"
+    moved = key.rename(home.path / "kept.pem")
+    assert VOTES not in [each.part for each in repair(added, held)], "without a key it never voted"
+    moved.rename(key)
+    assert VOTES in [each.part for each in repair(added, held)]
+    log, _ = VoteLog.open(home.data / VOTES, chain_id=CHAIN_ID, validator="hk-bank", expected_existing=True)
+    assert log.is_amnesiac
+    log.close()
+
+
 def check_amnesiac_then_voting(world: World) -> None:
     node = world.start(MEMBER)
     seen = set()
