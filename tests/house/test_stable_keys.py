@@ -217,14 +217,29 @@ def codes_in(tree: ast.AST) -> set[str]:
             values += node.args[place : place + 1]
         elif isinstance(node, ast.FunctionDef):
             values += defaults_of(node)
-    found = {
-        each.value
+    parts = [
+        each
         for value in values
         if not isinstance(value, ast.Call | ast.JoinedStr | ast.Subscript)
         for each in ast.walk(value)
-        if isinstance(each, ast.Constant) and isinstance(each.value, str)
-    }
+    ]
+    found = {each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    constants = constants_in(tree)
+    found |= {constants[each.id] for each in parts if isinstance(each, ast.Name) and each.id in constants}
     return {each for each in found if CODE.fullmatch(each)}
+
+
+def constants_in(tree: ast.AST) -> dict[str, str]:
+    """Return the texts that a module gives names to."""
+    return {
+        node.target.id: node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and node.target.id.isupper()
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
 
 
 @cache
@@ -277,6 +292,7 @@ def test_codes_are_found_however_they_are_given() -> None:
         "f('where', 'by-place')\nf('a-where', g('not-this'))\n"
         "from node.api.route import refuse\nrefuse(503, 'of-a-route', 'place')\n"
         "def h(*, code='by-default', found='nothing'): ...\n"
+        "NAMED: Final = 'of-a-constant'\nOTHER: Final = 'no-code'\nraise E(code=NAMED)\n"
     )
-    expected = {"of-a-class", "by-name", "or-so", "by-place", "of-a-route", "by-default"}
+    expected = {"of-a-class", "by-name", "or-so", "by-place", "of-a-route", "by-default", "of-a-constant"}
     assert codes_in(ast.parse(source)) == expected
