@@ -240,12 +240,12 @@ def grant(
         shown = fields([*who_rows(who, language), texts.row(language), *told_rows(told, language)])
         require_yes(question, yes=yes, command="luohu consent grant", shown=shown)
 
-    async def submit() -> tuple[ConsentFile, "Recorded[Consent]"]:
+    async def submit() -> tuple[ConsentFile, "Recorded[Consent]", SourcedTexts | None]:
         passphrase = passphrase_for(f"the wallet {wallet_path}", passphrase_file)
         with Wallet.load(wallet_path, passphrase) as wallet:
             root = named_root(trust_path, wallet.root)
             async with connect_ledger(urls, root) as ledger:
-                made = begun
+                made, texts = begun, None
                 if made is None:
                     # Whose request it is comes first: a forged one is refused as such, whatever it names.
                     who = await holder.who_asks(ledger, asked, now_ms=now_ms())
@@ -268,16 +268,18 @@ def grant(
                     await holder.who_asks(ledger, asked, now_ms=now_ms())
                 keep_root(wallet, root)
                 try:
-                    return made, await holder.grant(ledger, made)
+                    return made, await holder.grant(ledger, made), texts
                 except (ClientError, LedgerError):
                     _say_what_is_open(out, made)
                     raise
 
-    made, recorded = asyncio.run(submit())
+    made, recorded, texts = asyncio.run(submit())
     granted = recorded.shown.value.granted
     assert granted is not None, "what stands was granted"
     said = f"consent given, recorded in block {granted.height}; wrote {out}"
-    _print_consent(headline(recorded.shown, said), made, granted.height, recorded.shown, as_json=as_json)
+    _print_consent(
+        headline(recorded.shown, said), made, granted.height, recorded.shown, texts=texts, as_json=as_json
+    )
 
 
 @consent.command("withdraw")
@@ -419,7 +421,13 @@ def _terms_rows(given: ConsentFile) -> list[tuple[str, str]]:
 
 
 def _print_consent(
-    said: str, given: ConsentFile, height: int | None, shown: "Answer[Consent]", *, as_json: bool
+    said: str,
+    given: ConsentFile,
+    height: int | None,
+    shown: "Answer[Consent]",
+    *,
+    texts: SourcedTexts | None = None,
+    as_json: bool,
 ) -> None:
     value: dict[str, Json] = {
         "consent_id": given.consent_id.hex(),
@@ -427,9 +435,11 @@ def _print_consent(
         "height": height,
         **shown_json(shown),
     }
-    print_answer(
-        as_json=as_json, value=value, lines=[said, *fields([*_terms_rows(given), *shown_rows(shown)])]
-    )
+    rows = [*_terms_rows(given), *shown_rows(shown)]
+    if texts is not None:
+        value |= texts.json
+        rows.append(texts.row("en"))
+    print_answer(as_json=as_json, value=value, lines=[said, *fields(rows)])
 
 
 def _request_body(

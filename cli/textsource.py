@@ -7,7 +7,7 @@ Rule 3: the holder is shown where texts came from, and what of them rests on a n
 """
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ import click
 
 from cli.exits import wrong_usage
 from cli.files import FILE
+from ledger.encoding.records import Json
 from ledger.genesis import DEVELOPMENT
 from ledger.presentation import Request
 from ledger.receipts import LANGUAGES
@@ -45,14 +46,14 @@ TEXTS_HASH: Final = click.option(
 class Origin(Enum):
     """Where texts came from."""
 
-    NAMED = auto()
-    BY_HASH = auto()
-    NODES = auto()
-    SAMPLES = auto()
+    NAMED = "named"
+    BY_HASH = "hash"
+    NODES = "nodes"
+    SAMPLES = "samples"
 
 
 # In the order of LANGUAGES.
-_LABEL: Final = ("告知文本", "告知文本", "Texts")
+_LABEL: Final = ("告知文本", "告知文本", "texts")
 _TOLD: Final[dict[Origin, tuple[str, str, str]]] = {
     Origin.NAMED: (
         "您指定的文本，哈希值 {hash}",
@@ -84,6 +85,11 @@ class SourcedTexts:
 
     packed: PackedTexts
     origin: Origin
+
+    @property
+    def json(self) -> dict[str, Json]:
+        """Return the hash of the texts and where they came from, as keys of a JSON answer."""
+        return {"texts_hash": self.packed.hash.hex(), "texts_from": self.origin.value}
 
     def row(self, language: str) -> tuple[str, str]:
         """Return where they came from, in one of LANGUAGES, as label and text (rule 3)."""

@@ -92,7 +92,9 @@ def require_notice_for(
     notice = texts.find_notice(schemas=schemas, purpose=purpose, direction=direction)
     if notice is None:
         found = f"none for {', '.join(schemas)}, {purpose}, {direction}"
-        cure = "name kinds of documents, a purpose and a direction that have a notice, or write one: docs/texts.md"
+        cure = (
+            "ask for what has a notice; or have one written, pack it, and name it: luohu texts pack, --texts"
+        )
         raise ConfigError(where="notice", expected="a text to show the holder", found=found, cure=cure)
     return notice
 

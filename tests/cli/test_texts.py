@@ -242,7 +242,9 @@ def test_a_resident_agrees_with_texts_of_a_member_that_governors_added(office: O
     code, answer = grant(office, call)
     assert code == USAGE and f"address and contact of {CLINIC}" in answer["error"]["expected"]
     office.node.texts = HeldTexts([with_party(SAMPLES, CLINIC, contact="privacy@hk-clinic.example")])
-    assert grant(office, call)[0] == FINE
+    code, answer = grant(office, call)
+    assert (code, answer["texts_from"]) == (FINE, "nodes")
+    assert answer["texts_hash"] == office.node.texts.bundles[0].hash.hex()
     assert told_to(office)[CLINIC] == "privacy@hk-clinic.example"
 
 
