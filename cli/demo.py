@@ -23,7 +23,7 @@ from typing import Final
 
 import click
 
-from cli.exits import NO, CommandError, require_posix, unreadable
+from cli.exits import INTERRUPTED, NO, CommandError, require_posix, unreadable
 from cli.files import FILE, read_file, read_proof, read_trusted_root, write_file
 from cli.output import json_option, print_answer, print_lines
 from cli.processes import (
@@ -607,7 +607,8 @@ def _end(running: "subprocess.Popen[bytes]") -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    # As in cli/main.py, rule 3.
+    raise SystemExit(INTERRUPTED)
 
 
 def _clean_up(stage: Stage) -> None:
