@@ -33,7 +33,7 @@ KINDS = (
 )
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_floods_leave_finality_of_others_under_a_second_and_memory_bounded(tmp_path: Path) -> None:
     async def live() -> list[Cost]:
         async with Bench(tmp_path) as bench:
