@@ -11,10 +11,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from unittest import mock
 
+import ledger.encoding.keys
 import ledger.rules.state
 import node.replica.inbox
 from ledger.encoding.digests import tagged
-from ledger.encoding.keys import PrivateKey, PublicKey
+from ledger.encoding.keys import PrivateKey, PublicKey, is_accepted
 from ledger.encoding.records import unpack
 from ledger.errors import SignatureError
 from ledger.rules.blocks import EncodedHeader
@@ -40,10 +41,13 @@ def _verify(self: PublicKey, tag: str, body: bytes, signature: bytes) -> None:
 def signatures(*, are_real: bool) -> Iterator[None]:
     """Sign with hashes instead, unless the real thing is wanted."""
     with ExitStack() as patches:
-        if not are_real:
+        if are_real:
+            shared = lru_cache(8_192)(is_accepted)
+            patches.enter_context(mock.patch.object(ledger.encoding.keys, "is_accepted", shared))
+        else:
             patches.enter_context(mock.patch.object(PrivateKey, "sign", _sign))
             patches.enter_context(mock.patch.object(PublicKey, "verify", _verify))
-            _share_decoding(patches)
+        _share_decoding(patches)
         yield
 
 
