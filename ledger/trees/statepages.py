@@ -128,7 +128,12 @@ def pages_over(entries: Sequence[bytes]) -> dict[bytes, bytes]:
         depth -= PAGE_LEVELS
         above: list[bytes] = []
         for place in range(2**depth):
-            page = [b""] * _BOTTOM + list(entries[_BOTTOM * place : _BOTTOM * (place + 1)])
+            below = entries[_BOTTOM * place : _BOTTOM * (place + 1)]
+            if not any(below):
+                # Most places of a small state: nothing has no page, and is nothing above.
+                above.append(b"")
+                continue
+            page = [b""] * _BOTTOM + list(below)
             for slot in reversed(range(1, _BOTTOM)):
                 _settle(page, slot)
             if _needs_page(page[1], is_root=depth == 0):
