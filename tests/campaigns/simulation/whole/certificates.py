@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ledger.rules.operations import Operation, Propose, RotateTls
 from ledger.rules.proposals import SetNode
-from ledger.rules.state import Node, StateView, find, node_key, require_members
+from ledger.rules.state import MEMBERS_KEY, Node, StateView, find, node_key, require_members
 from ledger.rules.tlscertificates import TlsCertificate
 from node.registered import IDENTITIES_TRIED_MAX
 
@@ -25,13 +25,17 @@ class Certificates:
     home: list[bytes] = field(default_factory=list)
     shown: bytes = b""
     pins: dict[str, bytes] = field(default_factory=dict)
+    read_keys: frozenset[bytes] = frozenset()
+    """The leaves that were read: while none of them changes, there is nothing new to read."""
 
     def read(self, state: StateView) -> bool:
         """Read what the state registers; tell whether that is anything new."""
         before = (self.shown, self.pins)
         self.pins = {}
-        for member in require_members(state).ids:
-            node = find(state, Node, node_key(member))
+        keys = {member: node_key(member) for member in require_members(state).ids}
+        self.read_keys = frozenset((MEMBERS_KEY, *keys.values()))
+        for member, key in keys.items():
+            node = find(state, Node, key)
             if node is not None:
                 self.pins[member] = node.tls_certificate
         self.shown = self.pins.pop(self.member)

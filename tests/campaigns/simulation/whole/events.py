@@ -46,7 +46,8 @@ class Timeline:
     def trace(self, line: str, data: bytes = b"") -> None:
         """Add to the hash that two runs of one schedule must share."""
         self._trace.update(f"{self.now_ms} {line} {len(data)}\n".encode())
-        self._trace.update(data)
+        if data:
+            self._trace.update(data)
         if self.listener is not None:
             self.listener(self.now_ms, line)
 

@@ -185,7 +185,8 @@ class Machine:
 
     def _became_final(self, path: list[Executed]) -> None:
         self.oracle.note_final(self, path)
-        self._read_certificates()
+        if not all(self.certificates.read_keys.isdisjoint(executed.overlay.values) for executed in path):
+            self._read_certificates()
         if self._reporter is not None and self._reporter.is_needed:
             # Not within the step that made this final.
             self._post("report", self._reporter.report)

@@ -312,21 +312,21 @@ class Oracle:
         self, machine: "Machine", engine: Engine, event: Event, effects: Sequence[Effect], now_ms: int
     ) -> None:
         """A core handled one event."""
-        core = engine.core
-        now = (engine.epoch, core.current_view, core.finalized.view)
-        self.timeline.trace(f"{machine.number} {type(event).__name__} {now} {len(effects)}")
-        before = self._progress[machine.number]
-        self._progress[machine.number] = now
+        core, number = engine.core, machine.number
+        epoch, view, final_view = now = (engine.epoch, core.current_view, core.finalized.view)
+        # Claims are put into words where they do not hold, and numbers one by one: this runs at every event.
+        self.timeline.trace(f"{number} {type(event).__name__} ({epoch}, {view}, {final_view}) {len(effects)}")
+        before = self._progress[number]
+        self._progress[number] = now
         if not machine.keeps_rules:
             return
-        # Claims are put into words where they do not hold: this runs at every event.
-        if now[0] != before[0] or now[1] < before[1] or now[2] < before[2]:
+        if epoch != before[0] or view < before[1] or final_view < before[2]:
             self.fail(f"I9: {machine.member} went from {before} to {now}")
-        if now[2] >= now[1]:
+        if final_view >= view:
             self.fail(f"I9: {machine.member} is in {now}")
-        if now[1] > before[1] + 5:
+        if view > before[1] + 5:
             self.timeline.sometimes["jump over more than 5 views"] += 1
-        limit = now[1] - now[2] + RETAINED_VIEWS + 2
+        limit = view - final_view + RETAINED_VIEWS + 2
         if core.rounds_count > limit:
             self.fail(f"I12: {machine.member} holds {core.rounds_count} rounds")
         deadline_ms = core.next_deadline_ms()
@@ -358,8 +358,10 @@ class Oracle:
     ) -> None:
         """R4: what is notarized is certified, after a nullification too; only finality calls it off."""
         late, final = self._pending_certify[machine.number], engine.core.finalized.view
-        records = [record for effect in effects if isinstance(effect, Persist) for record in effect.records]
-        asked = {effect.view for effect in effects if isinstance(effect, Certify)}
+        # Where there is one, it stands first: `_note_effects` requires it.
+        first = effects[0] if effects else None
+        records = first.records if isinstance(first, Persist) else ()
+        asked = {effect.view for effect in effects if isinstance(effect, Certify)} if records else set()
         for record in records:
             subject = record.certificate.subject if isinstance(record, CertificateHeld) else None
             if subject is None or subject.kind != NOTARIZE or subject.view <= final:
@@ -429,7 +431,7 @@ class Oracle:
         if not machine.keeps_rules:
             return
         message = decode_shared(data)
-        if isinstance(message, Consensus | BlockProposal):
+        if isinstance(message, (Consensus, BlockProposal)):
             self._note_message(machine, decode_message_shared(message.message))
         elif isinstance(message, FinalBlocks) and message.certificate is not None:
             self.note_certificate(message.certificate)
