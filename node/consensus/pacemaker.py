@@ -124,8 +124,9 @@ class Pacemaker:
 
     def has_others_reason(self, now_ms: int) -> bool:
         """Tell whether a peer signals work, or gave up the current view."""
-        if any(pace.pace == WORK and now_ms < pace.stale_at_ms for pace in self._paces.values()):
-            return True
+        for pace in self._paces.values():
+            if pace.pace == WORK and now_ms < pace.stale_at_ms:
+                return True
         current = self._rounds.find(self._rounds.current_view)
         return current is not None and any(signer != self._me for signer in current.votes.signers(NULLIFY))
 
@@ -217,11 +218,11 @@ class Pacemaker:
         view = self._rounds.current_view
         pace = self.pace(now_ms)
         announced_view, announced_pace = self._announced
-        if (announced_pace == WORK or self._has_shown_work) and pace != WORK:
+        if pace != WORK and (announced_pace == WORK or self._has_shown_work):
             return True
         if announced_pace == WAITING and announced_view == view and pace == IDLE:
             return True
-        return self._is_signal_due(now_ms) and self._announced != (view, pace)
+        return (announced_view, announced_pace) != (view, pace) and self._is_signal_due(now_ms)
 
     def note_status_shown(self, now_ms: int) -> None:
         """Note what one peer was told: if it was work, all are told when that ends."""
@@ -233,21 +234,12 @@ class Pacemaker:
         self._announced = (self._rounds.current_view, self.pace(now_ms))
         self._status_at_ms = now_ms + self._config.status_interval_ms
 
-    def _is_waiting(self) -> bool:
-        current = self._rounds.current
-        return current.clock_started_ms is not None and current.proposal is None
-
     def _is_signal_due(self, now_ms: int) -> bool:
-        signal_at_ms = self._signal_at_ms()
-        return signal_at_ms is not None and now_ms >= signal_at_ms
-
-    def _signal_at_ms(self) -> int | None:
-        started_ms = self._rounds.current.clock_started_ms
-        return (
-            started_ms + self._config.signal_delay_ms
-            if started_ms is not None and self._is_waiting()
-            else None
-        )
+        """Tell whether the current view's clock has run for the signal's delay without a proposal."""
+        current = self._rounds.current
+        if current.clock_started_ms is None or current.proposal is not None:
+            return False
+        return now_ms >= current.clock_started_ms + self._config.signal_delay_ms
 
     def next_deadline_ms(self, now_ms: int) -> int | None:
         """Return the next time at which any of this may change by itself."""

@@ -139,11 +139,12 @@ class Resolver:
 def find_wants(rounds: Rounds) -> list[Want]:
     """Return what is missing here: first what the current proposal lacks, then gaps above the tip."""
     wants: list[Want] = []
-    proposal = rounds.current.proposal
-    if proposal is not None and proposal.parent_view is not None and not rounds.current.is_verify_requested:
+    current = rounds.current
+    proposal = current.proposal
+    if proposal is not None and proposal.parent_view is not None and not current.is_verify_requested:
         missing = find_missing_ancestry(rounds, proposal.parent_view, rounds.current_view)
         if missing is not None:
-            wants.append(Want(missing[0], missing[1], rounds.current.leader))
+            wants.append(Want(missing[0], missing[1], current.leader))
     view: int | None = rounds.tip_view
     while len(wants) < WANTED_MAX and view is not None:
         view = rounds.find_first_gap(view, rounds.current_view)

@@ -193,9 +193,9 @@ class Voter:
                 return
 
     def _decide_standing(self) -> None:
-        if self._me is None:
+        if self._me is None or self._startup.may_vote:
+            # Who votes goes on voting, until an own vote comes up that the log does not hold.
             return
-        could_vote = self._startup.may_vote
         amnesia = self._startup.conclude()
         if amnesia is not None:
             self._record(amnesia)
@@ -203,7 +203,7 @@ class Voter:
         if self._startup.recover():
             self._record(Amnesia(self._rounds.epoch, 0))
             self._emission.emit(AmnesiaEnded())
-        if self._startup.may_vote and not could_vote:
+        if self._startup.may_vote:
             self._emission.trace("consensus.voting", view=self._rounds.current_view)
             self._dirty.update(found.view for found in self._rounds.above_finalized())
 

@@ -261,7 +261,7 @@ class Driver:
         next_look_ms = self._intake.next_look_ms
         if next_look_ms is not None and next_look_ms <= now:
             return now
-        is_waiting = self._executor.is_waiting or self.sync.is_active(now)
+        is_waiting = self._executor.is_waiting or self.sync.is_behind(now)
         pause_ms = ASK_AGAIN_MS // 5 if is_waiting else 1_000
         if self._upkeep.is_busy:
             pause_ms = UPKEEP_PAUSE_MS
@@ -319,11 +319,11 @@ class Driver:
         self._is_handling = True
         try:
             while self._events:
-                following, now_ms = self._events.popleft(), self._clock.monotonic_ms()
+                following, now_ms, core = self._events.popleft(), self._clock.monotonic_ms(), self.core
                 self._core_log.happens(following, now_ms)
-                effects = self.core.handle(following, now_ms)
-                self._core_log.decided(self.core, effects)
-                self.own_key.note_decided(self.core)
+                effects = core.handle(following, now_ms)
+                self._core_log.decided(core, effects)
+                self.own_key.note_decided(core)
                 for effect in effects:
                     self._perform(effect)
                 if isinstance(following, Certified):

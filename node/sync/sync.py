@@ -137,11 +137,14 @@ class Sync:
 
     def is_active(self, now_ms: int) -> bool:
         """Say whether this node catches up."""
+        return self.has_slice or self.is_behind(now_ms)
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Say whether there is something to catch up with, or a snapshot is under way."""
         return (
             self._host.is_behind()
             or self._snapshot.phase is not Phase.NONE
             or self._sources.highest_claim(now_ms) > self._chain.tip.header.height
-            or self.has_slice
         )
 
     def step(self, now_ms: int) -> None:
