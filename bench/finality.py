@@ -87,7 +87,7 @@ def main(lone: int, seconds: float, quick: bool, as_json: bool) -> None:
     del as_json
     round_trips_ms: tuple[int, ...] = ROUND_TRIPS_MS
     if quick:
-        lone, seconds, round_trips_ms = 4, 0.5, (10,)
+        lone, seconds, round_trips_ms = 4, 0.1, (10,)
     progress("most", 0)
     rate = rate_of_commit(seconds)
     found: dict[str, object] = {"commit_per_second": round(rate)}

@@ -68,7 +68,7 @@ def main(seconds: float, records: int, quick: bool, as_json: bool) -> None:
     del as_json
     rate = float(COMMITS_PER_SECOND)
     if quick:
-        seconds, records, rate = 0.5, 400, 100.0
+        seconds, records, rate = 0.2, 400, 100.0
     with running_cluster() as cluster:
         chain_id = cluster.network.genesis.content.chain_id
         progress("recording", 0)
