@@ -5,11 +5,12 @@ What is marked `busy` is spread among the other slow ones: it computes while the
 Rule 2: every process of a run collects the same tests in the same order.
 Rule 3: how slow the machine is fails no test: what Hypothesis draws has no deadline.
 Rule 4: what was collected lives until the end, so nobody looks in it for garbage again; in all else, seldom.
+Rule 5: key files are made so that they open quickly. What guessing a passphrase must cost is tested where it is stated.
 """
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from node.files import pkcs8
 from tests.support.machine import jobs_of_machine
 
 SUMMARIES: Final[dict[str, list[str]]] = {}
@@ -34,6 +36,14 @@ def folder_of_run(factory: pytest.TempPathFactory) -> Path:
     """Return a folder that all processes of this run of the tests share, and no other run."""
     own = factory.getbasetemp()
     return own.parent if own.name.startswith("popen-") else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_rounds() -> Iterator[None]:
+    """Let a passphrase cost 100 rounds: at 600,000, the keys of a network take seconds to write and to read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pkcs8, "KDF_ROUNDS", 100)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -28,18 +28,13 @@ from tests.support.crashing_disk import CrashingDisk, Loss, PowerCut
 KEY = PrivateKey.from_seed(bytes(range(32)))
 OTHER = PrivateKey.from_seed(bytes(32))
 PASSPHRASE = Passphrase(b"correct horse")
+ROUNDS = pkcs8.KDF_ROUNDS
+"""As the product has it: while tests run, it is less (tests/conftest.py, rule 5)."""
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "validator.key"
-
-
-@pytest.fixture(autouse=True)
-def few_rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the files of these tests quick to open, but for the test that is about the rounds."""
-    if "rounds" not in request.node.name:
-        monkeypatch.setattr(pkcs8, "KDF_ROUNDS", 100)
 
 
 @pytest.fixture
@@ -74,12 +69,14 @@ def test_an_encrypted_file_shows_nothing_of_the_key(key_file: Path) -> None:
     assert KEY.public.data.hex().encode() not in content
 
 
-def test_guessing_a_passphrase_costs_many_rounds(key_file: Path) -> None:
-    der = base64.b64decode(b"".join(key_file.read_bytes().splitlines()[1:-1]))
-    assert pkcs8.KDF_ROUNDS >= 600_000
-    assert b"\x02\x03" + pkcs8.KDF_ROUNDS.to_bytes(3, "big") in der, "PBKDF2's count, as an INTEGER"
+def test_guessing_a_passphrase_costs_many_rounds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pkcs8, "KDF_ROUNDS", ROUNDS)
+    create_key_file(path, KEY, PASSPHRASE)
+    der = base64.b64decode(b"".join(path.read_bytes().splitlines()[1:-1]))
+    assert ROUNDS >= 600_000
+    assert b"\x02\x03" + ROUNDS.to_bytes(3, "big") in der, "PBKDF2's count, as an INTEGER"
     assert bytes.fromhex("2a864886f70d0209") in der, "HMAC-SHA-256"
-    assert load_key_file(key_file, PASSPHRASE, expected=KEY.public) == KEY
+    assert load_key_file(path, PASSPHRASE, expected=KEY.public) == KEY
 
 
 def test_no_two_files_of_one_key_are_alike(path: Path, tmp_path: Path) -> None:
