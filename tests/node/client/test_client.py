@@ -26,7 +26,7 @@ from node.client.issuing.register import REGISTER, Register
 from node.client.ledgerclient import LedgerClient
 from node.client.nodes import Nodes
 from node.client.recipient import close_consent, fresh_nonce, record_verification
-from node.client.wallet import Wallet
+from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.clock import SystemClock
 from node.errors import Unreachable
 from node.files.keyfiles import DevelopmentKey, Passphrase
@@ -95,7 +95,8 @@ def test_the_whole_story_through_the_routes(tmp_path: Path) -> None:
                 await process.stop()
 
     async def tell(client: Client) -> None:
-        wallet = Wallet.create(tmp_path / "wallet", Passphrase.from_text("a wallet's passphrase"))
+        passphrase = Passphrase.from_text("a wallet's passphrase")
+        wallet = Wallet.create(tmp_path / "wallet", passphrase, cost_exponent=COST_EXPONENT_MIN)
         with wallet:
             holder_key = wallet.derive_holder_key()
             drafts = [
