@@ -11,7 +11,7 @@ import pytest
 import ledger.errors
 from ledger.errors import LedgerError, LuohuError
 from node.errors import SetupError, VoteLogError
-from tests.support.sources import ROOT, module_of
+from tests.support.sources import ROOT, module_of, nodes_of, parsed
 
 PACKAGES = ("ledger", "node", "cli")
 CALLERS = (*PACKAGES, "tests", "bench", "examples")
@@ -72,7 +72,7 @@ def find_kept_parts(source: str) -> set[tuple[str, str]]:
     """Return each class that keeps a part of an error on itself, with the part."""
     return {
         (kind.name, node.attr)
-        for kind in ast.walk(ast.parse(source))
+        for kind in nodes_of(parsed(source))
         if isinstance(kind, ast.ClassDef)
         for node in ast.walk(kind)
         if isinstance(node, ast.Attribute)
@@ -85,10 +85,10 @@ def find_kept_parts(source: str) -> set[tuple[str, str]]:
 
 def find_positional_calls(source: str, module: str | None = None) -> list[int]:
     """Return the lines of a module that make a `LuohuError` with an argument that has no name."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     places = [
         (each.module, alias.name, alias.asname or alias.name)
-        for each in ast.walk(tree)
+        for each in nodes_of(tree)
         if isinstance(each, ast.ImportFrom) and (each.module or "").partition(".")[0] in PACKAGES
         for alias in each.names
     ]
@@ -100,7 +100,7 @@ def find_positional_calls(source: str, module: str | None = None) -> list[int]:
             errors.add(known_as)
     return [
         call.lineno
-        for call in ast.walk(tree)
+        for call in nodes_of(tree)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
         and call.func.id in errors

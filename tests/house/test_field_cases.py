@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.support.sources import ROOT, tree_of
+from tests.support.sources import ROOT, nodes_of, tree_of
 
 PAGE = (ROOT / "docs" / "log" / "field-cases.md").read_text("utf-8")
 _ROW = re.compile(r"^\| (?P<case>\d+) .*\| (?P<kind>[^|]+) \| (?P<held>[^|]+) \|$", re.MULTILINE)
@@ -13,7 +13,7 @@ _TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)(?:::(?P<name>\w+))?`")
 
 def names_in(path: Path) -> set[str]:
     found = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name for node in ast.walk(tree_of(path)) if isinstance(node, found)}
+    return {node.name for node in nodes_of(tree_of(path)) if isinstance(node, found)}
 
 
 def find_faults(page: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sources import ROOT
+from tests.support.sources import ROOT, nodes_of, parsed
 
 PAGE = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 # Names that had their day, as a text shows them. They stay in the changelog, in the glossary's last column, and where
@@ -43,7 +43,7 @@ def find_repeated(page: str) -> list[str]:
 
 def names_in(source: str) -> Iterator[str]:
     """Yield every name that a module gives to something."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(parsed(source)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name
         elif isinstance(node, ast.arg):

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.sources import ROOT, files_loaded_by, tree_of
+from tests.support.sources import ROOT, files_loaded_by, nodes_of, parsed, tree_of
 
 PACKAGES: Final = ("ledger", "node", "cli")
 FILES: Final = frozenset(
@@ -202,8 +202,8 @@ def find_uses(node: ast.AST, called_with_one: frozenset[int]) -> Iterator[str]:
 
 def find_unguarded(source: str | ast.Module) -> list[str]:
     """Return whatever in a module opens, writes, renames or removes a file by its name, or sends a signal."""
-    tree = ast.parse(source) if isinstance(source, str) else source
-    nodes = [*ast.walk(tree)]
+    tree = parsed(source) if isinstance(source, str) else source
+    nodes = nodes_of(tree)
     # Path.replace takes one argument; those of texts and times take two, or names.
     called_with_one = frozenset(
         id(node.func)
@@ -380,16 +380,16 @@ def calls_of(guards: dict[str, str], tree: ast.Module) -> set[str]:
     """Return the guards that a module uses: those that it imports, under whatever name."""
     known: dict[str, str] = {}
     modules: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if guards.get(alias.name) == node.module:
                     known[alias.asname or alias.name] = alias.name
                 modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    used = {known[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in known}
+    used = {known[node.id] for node in nodes_of(tree) if isinstance(node, ast.Name) and node.id in known}
     used |= {
         node.attr
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.attr in guards
@@ -401,7 +401,7 @@ def calls_of(guards: dict[str, str], tree: ast.Module) -> set[str]:
 def disk_acts_of(tree: ast.Module) -> set[str]:
     """Return what a module does to a disk, a wallet or a register that cannot be undone, as `files.remove`."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         match node:
             case ast.Attribute(value=receiver, attr=attr) if attr in DISK_ACTS:
                 if last_name(receiver) in DISKS:
@@ -423,7 +423,7 @@ def called(guards: dict[str, str], *, with_disks: bool) -> Calls:
         used = calls_of(guards, tree) | (disk_acts_of(tree) if with_disks else set())
         used |= {
             node.id
-            for node in ast.walk(tree)
+            for node in nodes_of(tree)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in own
         }
         found |= {(name, guard) for guard in used}

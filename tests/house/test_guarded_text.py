@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sources import ROOT, tree_of
+from tests.support.sources import ROOT, nodes_of, tree_of
 
 TERMINAL = "cli/output.py"
 LOG = "node/logform.py"
@@ -74,7 +74,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 def find_unguarded(tree: ast.AST) -> list[tuple[str, str]]:
     """Return what writes for a reader, as (the reader's guard, what was written)."""
     found: list[tuple[str, str]] = []
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in PRINTS:
                 found.append((TERMINAL, name))
@@ -220,15 +220,16 @@ def test_json_that_is_printed_or_answered_is_ascii() -> None:
     found = {
         path
         for path, tree in sources()
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.keyword) and node.arg == "ensure_ascii"
     }
     assert found == JSON_FILES.keys()
     writing = {
         path
         for path, tree in sources()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.dumps", "json.dump")
+        for node in nodes_of(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("dumps", "dump")
+        if ast.unparse(node) in ("json.dumps", "json.dump")
     }
     assert writing == JSON.keys() | JSON_FILES.keys()
 

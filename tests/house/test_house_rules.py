@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sources import ROOT, closure, imported, tree_of
+from tests.support.sources import ROOT, closure, imported, nodes_of, parsed, tree_of
 
 # Each package with those of ours that it may import.
 MAY_IMPORT = {"ledger": {"ledger"}, "node": {"ledger", "node"}, "cli": {"ledger", "node", "cli"}}
@@ -81,7 +81,7 @@ def name_of(path: Path) -> str:
 def find_wrong_ways(source: str, package: str) -> list[str]:
     return [
         name
-        for name in imported(ast.parse(source))
+        for name in imported(parsed(source))
         if name.startswith(".")
         or (
             name.split(".")[0] in {*MAY_IMPORT, "tests", "bench"}
@@ -91,9 +91,9 @@ def find_wrong_ways(source: str, package: str) -> list[str]:
 
 
 def find_impurities(source: str) -> list[str]:
-    tree = ast.parse(source)
+    tree = parsed(source)
     found = [name for name in imported(tree) if name.split(".")[0] in IMPURE]
-    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = (node.func for node in nodes_of(tree) if isinstance(node, ast.Call))
     return found + [call.id for call in calls if isinstance(call, ast.Name) and call.id in IMPURE_CALLS]
 
 
@@ -118,7 +118,7 @@ def test_the_consensus_core_uses_nothing_of_the_node_but_itself() -> None:
     for path in sources("node/consensus"):
         foreign = [
             name
-            for name in imported(ast.parse(path.read_text()))
+            for name in imported(parsed(path.read_text()))
             if name.startswith("node") and not name.startswith("node.consensus")
         ]
         assert foreign == [], name_of(path)
@@ -146,14 +146,14 @@ def test_every_module_says_what_it_is() -> None:
 def test_packages_hold_no_logic() -> None:
     for path in sources("ledger", "node", "cli"):
         if path.name == "__init__.py":
-            kinds = {type(node) for node in ast.parse(path.read_text()).body}
+            kinds = {type(node) for node in parsed(path.read_text()).body}
             assert kinds <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}, name_of(path)
 
 
 def find_renames_and_syncs(source: str) -> list[str]:
     """Return the calls that rename a file or sync one. Path.replace takes one argument, str.replace two."""
     found = []
-    for call in (each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Call)):
+    for call in (each for each in nodes_of(parsed(source)) if isinstance(each, ast.Call)):
         match call:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="replace" | "rename" | "renames")):
                 found.append(ast.unparse(call.func))
@@ -205,9 +205,9 @@ def find_definitions(tree: ast.Module) -> set[str]:
 
 
 def find_unused(module: str, source: str, used_elsewhere: set[str]) -> set[str]:
-    tree = ast.parse(source)
+    tree = parsed(source)
     loaded = {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        node.id for node in nodes_of(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     return {name for name in find_definitions(tree) - loaded if f"{module}.{name}" not in used_elsewhere}
 
@@ -229,7 +229,7 @@ def test_the_search_for_what_nobody_uses_would_notice() -> None:
 def find_broad_handlers(source: str) -> list[int]:
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(parsed(source))
         if isinstance(node, ast.ExceptHandler)
         and (
             node.type is None
@@ -245,7 +245,7 @@ def test_the_rules_catch_nothing_that_they_do_not_name() -> None:
 
 def test_one_module_names_a_signature_algorithm_and_one_a_hash() -> None:
     for path in sources("ledger", "node/consensus"):
-        roots = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
+        roots = {name.split(".")[0] for name in imported(parsed(path.read_text()))}
         assert path.name == "keys.py" or not roots & {"nacl", "cryptography"}, name_of(path)
         assert path.name == "digests.py" or not roots & {"hashlib", "hmac"}, name_of(path)
 

@@ -1,12 +1,11 @@
 """What the entrances of the house load: no engine behind the client, none behind the API."""
 
-import ast
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.sources import ROOT, imported, path_of
+from tests.support.sources import ROOT, imported, parsed, path_of
 
 # Says what a module loads: a process of its own has loaded nothing else.
 PROGRAM = "import sys, {modules}; print(*sys.modules)"
@@ -43,7 +42,7 @@ def test_an_entrance_opens_into_its_own_rooms_alone(module: str) -> None:
 
 def test_verify_serve_needs_no_database() -> None:
     # What its functions import is loaded when it starts.
-    names = imported(ast.parse(path_of("cli.serve").read_text()))
+    names = imported(parsed(path_of("cli.serve").read_text()))
     modules = [name for name in names if path_of(name).is_file()]
     loaded = loaded_by("cli.serve", *modules)
     assert "node.recipient.service" in loaded

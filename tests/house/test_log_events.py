@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.node_world import VALIDATORS, World
-from tests.support.sources import ROOT
+from tests.support.sources import ROOT, nodes_of, parsed
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception", "log")
 FORM = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*( [a-z_]+=%(s|d|r|\.\d+f))*(: [^%]+(%s)?)?")
@@ -37,7 +37,7 @@ class Logged(NamedTuple):
 
 
 def find_logged(source: str, path: str) -> Iterator[Logged]:
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(parsed(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             is_log = node.func.attr in LEVELS and "logg" in ast.unparse(node.func.value)
             is_trace = node.func.attr == "trace"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sources import ROOT, imported, tree_of
+from tests.support.sources import ROOT, imported, nodes_of, tree_of
 
 FORBIDDEN = {
     "cloudpickle",
@@ -69,7 +69,7 @@ def find_forms(tree: ast.AST) -> set[str]:
 
 def find_calls(tree: ast.AST) -> set[str]:
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in CALLS | IMPORTERS:
                 found.add(name)

@@ -1,11 +1,10 @@
 """The reading order for a bank names every module that the verifier loads, each once, and is right about their size."""
 
-import ast
 import re
 
 import pytest
 
-from tests.support.sources import ROOT, files_loaded_by, imported
+from tests.support.sources import ROOT, files_loaded_by, imported, parsed
 
 SECTION = (
     (ROOT / "docs" / "verifying.md")
@@ -51,7 +50,7 @@ def test_it_imports_the_packages_that_the_page_names() -> None:
     roots = {
         name.split(".")[0]
         for path in files_loaded_by("ledger.verifier")
-        for name in imported(ast.parse(path.read_text()))
+        for name in imported(parsed(path.read_text()))
     }
     foreign = roots & {"nacl", "msgpack", "cryptography", "aiohttp", "click", "plyvel"}
     assert foreign == {"nacl", "msgpack"}

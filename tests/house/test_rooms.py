@@ -5,14 +5,13 @@ Rule 2: there is no circle between rooms.
 Rule 3: tests, benchmarks and examples may import everything. Nothing imports them, but tests and themselves.
 """
 
-import ast
 from collections.abc import Mapping, Set
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.support.sources import ROOT, imported, module_of, path_of
+from tests.support.sources import ROOT, imported, module_of, parsed, path_of
 
 # Some modules at the top are a room of their own, for all others stand on them.
 WORDS = (
@@ -136,7 +135,7 @@ def arrows_of(sources: Mapping[str, str]) -> Arrows:
     """Return each arrow between two rooms of these modules, with an import that draws it."""
     found: Arrows = {}
     for module, source in sources.items():
-        for name in imported(ast.parse(source)):
+        for name in imported(parsed(source)):
             imports = find_module(name)
             if imports is not None and room_of(imports) != room_of(module):
                 found.setdefault((room_of(module), room_of(imports)), f"{module} imports {imports}")

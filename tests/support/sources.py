@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -13,19 +13,34 @@ DIGEST_SIZE = 16
 
 
 @cache
+def parsed(source: str) -> ast.Module:
+    """Return the syntax tree of a source. All who ask share it, and nobody changes it."""
+    return ast.parse(source)
+
+
+@cache
 def tree_of(path: Path) -> ast.Module:
     """Return the syntax tree of a file, which nobody changes."""
-    return ast.parse(path.read_text())
+    return parsed(path.read_text())
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Yield the dotted name of each module, and of each name taken from one."""
-    for node in ast.walk(tree):
+@cache
+def nodes_of(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return all nodes of a tree, found once: a dozen tests go through all sources."""
+    return tuple(ast.walk(tree))
+
+
+@cache
+def imported(tree: ast.AST) -> tuple[str, ...]:
+    """Return the dotted name of each module, and of each name taken from one."""
+    names: list[str] = []
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names.append("." * node.level + (node.module or ""))
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def closure(*modules: str, root: Path = ROOT) -> set[str]:
@@ -39,7 +54,7 @@ def closure(*modules: str, root: Path = ROOT) -> set[str]:
         found.add(name)
         path = path_of(name, root)
         if path.is_file():
-            pending += imported(ast.parse(path.read_text()))
+            pending += imported(parsed(path.read_text()))
             # The code of a module's records is loaded by its name (ledger.encoding.recordcode).
             pending.append(generated_name(name))
     return found
