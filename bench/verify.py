@@ -23,18 +23,21 @@ from bench.load import rate_of_signature_checks
 from bench.memory_chain import ISSUER, SCHEMA, MemoryChain
 from bench.report import Report, progress
 from ledger.commitments import Metadata, Opening
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    ConsentFile,
-    Presentation,
+from ledger.proofs import BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
+from ledger.requests import (
+    FROM_END,
+    HOLDER_CARRIED,
+    SELF,
+    Asked,
+    Basis,
+    Item,
     Request,
     RequestBody,
-    grant_consent,
-    presentation_body,
+    Retention,
 )
-from ledger.proofs import BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
 from ledger.rules.operations import AnchorBatch, Grant
 from ledger.rules.state import CROSS_BORDER, anchor_key, consent_key, member_key, revocation_key
 from ledger.trees.merkle import CHUNK_SIZE, Tree, content_root
@@ -42,6 +45,7 @@ from ledger.trees.statepages import prove
 from ledger.trees.statetree import AbsenceProof, InclusionProof
 from ledger.trust import TrustedRoot, TrustPath
 from ledger.verifier import Verifier
+from node.client.holder import sign_presentation
 from node.home.development import development_key
 
 BANK: Final = "mainland-bank"
@@ -109,22 +113,21 @@ def grant(
     chain: MemoryChain, trust: TrustedRoot, copy: Copy, index: int, source: random.Random
 ) -> tuple[Consented, Grant]:
     """Request a document, and grant what was requested. The grant is not recorded yet."""
-    body = RequestBody(
-        chain_id=trust.chain_id,
-        nonce=source.randbytes(16),
+    now_ms = chain.now_ms
+    asked = Asked(
         recipient=BANK,
-        issuer=ISSUER,
-        schemas=(SCHEMA,),
+        items=(Item((ISSUER,), (SCHEMA,), count=1, needed=1, bound=1, covers=None),),
+        sources=("HK",),
         purpose=PURPOSE,
         category_mask=1,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
+        basis=Basis(HOLDER_CARRIED, None, None, SELF, Retention(FROM_END, 30)),
         flags=CROSS_BORDER,
         notice_version=bytes(32),
-        until_ms=chain.now_ms + 30 * DAY_MS,
+        until_ms=now_ms + 30 * DAY_MS,
         uses=1,
-        pin=trust.newest_pin(chain.now_ms),
     )
+    nonce, pin = source.randbytes(16), trust.newest_pin(now_ms)
+    body = RequestBody(pack(asked), trust.chain_id, nonce, now_ms + 30 * DAY_MS, pin, None)
     request = Request.sign(body, development_key(BANK, "member"))
     key = PrivateKey.from_seed(source.randbytes(32))
     consent = grant_consent(
@@ -156,30 +159,15 @@ def present(chain: MemoryChain, trust: TrustedRoot, batch: Tree, each: Consented
             prove_present(chain, consent_key(each.key.public, each.consent.consent_id)),
         ),
     )
-    nonce = each.request.decoded().nonce
-    message = presentation_body(
-        chain_id=trust.chain_id,
-        commitment=commitment,
-        recipient=BANK,
-        key=each.key.public,
-        consent_id=each.consent.consent_id,
-        nonce=nonce,
-    )
-    presentation = Presentation(
-        each.key.public,
-        each.consent.consent_id,
-        nonce,
-        each.copy.holder.sign(PRESENTATION_TAG, message),
-        each.key.sign(PRESENTATION_TAG, message),
-    )
     proof = Proof(
         trust.chain_id,
         each.copy.opening,
         BatchPath(batch.size, batch.path(each.index)),
         batch.root(),
         evidence,
-        presentation,
+        None,
     )
+    proof = sign_presentation(proof, each.request, each.consent, each.copy.holder, each.key, item=0)
     return Case(each.copy.document, proof.encode(), each.request, chain.now_ms)
 
 

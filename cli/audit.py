@@ -333,7 +333,7 @@ def _print_report(report: AuditReport, *, source: str, compared: str, as_json: b
 
 def _consent_json(use: ConsentUse) -> dict[str, Json]:
     return {
-        "issuer": use.issuer,
+        "sources": [*use.sources],
         "recipient": use.recipient,
         "purpose": use.purpose,
         "granted_height": use.granted_height,
@@ -419,6 +419,6 @@ def _consent_words(consent_id: bytes, use: ConsentUse) -> str:
     heights = ", ".join(f"{height}" for height in use.verification_heights)
     used = f", verified at block {heights}" if heights else ", never used"
     return (
-        f"{consent_id.hex()[:16]}: {use.issuer} to {use.recipient} for {use.purpose}, "
+        f"{consent_id.hex()[:16]}: {'+'.join(use.sources)} to {use.recipient} for {use.purpose}, "
         f"granted at block {use.granted_height}{used}{ended}"
     )

@@ -37,11 +37,21 @@ from cli.roots import (
 from cli.textsource import TEXTS, TEXTS_HASH, SourcedTexts, texts_of_home, texts_of_request
 from cli.times import now_ms, show_duration, show_time, to_moment
 from cli.whoasks import who_rows
+from ledger.consents import ConsentFile
 from ledger.encoding.keys import PrivateKey, PublicKey
-from ledger.encoding.records import Json, to_json
+from ledger.encoding.records import Json, pack, to_json
 from ledger.errors import LedgerError
-from ledger.presentation import ConsentFile, Request, RequestBody, request_id
 from ledger.receipts import LANGUAGES, ConsentReceipt
+from ledger.requests import (
+    ANSWER_WITHIN_MS,
+    HOLDER_CARRIED,
+    SELF,
+    Asked,
+    Basis,
+    Item,
+    Request,
+    RequestBody,
+)
 from ledger.rules.state import ISSUER, RECIPIENT, Consent
 from ledger.trust import TRUST_VERSION, TrustedRoot
 from node.consent.receipts import require_notice_for
@@ -62,7 +72,7 @@ USES_MAX = 10_000
 class _Asked:
     """What a recipient asks for."""
 
-    issuer: str
+    issuers: tuple[str, ...]
     schemas: tuple[str, ...]
     purpose: str
     until_ms: int
@@ -73,7 +83,8 @@ class _Asked:
 class _Registered:
     """What is registered of it. `own_key` is the recipient's key, where the ledger was asked."""
 
-    direction: str
+    sources: tuple[str, ...]
+    destination: str
     duration_max_ms: int
     own_key: PublicKey | None
 
@@ -87,7 +98,14 @@ consent.add_command(receipt)
 
 
 @consent.command("request")
-@click.option("--issuer", required=True, metavar="ID", help="The member whose documents you ask for.")
+@click.option(
+    "--issuer",
+    "issuers",
+    required=True,
+    multiple=True,
+    metavar="ID",
+    help="The member whose documents you ask for; may be repeated.",
+)
 @click.option(
     "--schema",
     "schemas",
@@ -127,7 +145,7 @@ consent.add_command(receipt)
 @passphrase_option
 @json_option
 def request(
-    issuer: str,
+    issuers: tuple[str, ...],
     schemas: tuple[str, ...],
     purpose: str,
     until: int,
@@ -161,13 +179,13 @@ def request(
             cure="Use trust.json and home of one network.",
             code="wrong-chain",
         )
-    asked = _Asked(issuer, tuple(sorted(set(schemas))), purpose, until, uses)
+    asked = _Asked(tuple(sorted(set(issuers))), tuple(sorted(set(schemas))), purpose, until, uses)
     found = (
         asyncio.run(_look_up(asked, home.member, urls, trust)) if urls else _of_genesis(asked, home, trust)
     )
     _check_until(until, found.duration_max_ms)
-    texts, notice = _notice_for(texts_of_home(home, texts_path), asked, found.direction)
-    body = _request_body(asked, found.direction, notice, recipient=home.member, trust=trust)
+    texts, notice = _notice_for(texts_of_home(home, texts_path), asked, found)
+    body = _request_body(asked, texts, notice, recipient=home.member, trust=trust)
     protection = protection_for(
         f"the member key of {home.member}", passphrase_file, is_development=home.is_development
     )
@@ -175,7 +193,7 @@ def request(
     _check_own_key(key, found)
     signed = Request.sign(body, key)
     write_file(out, signed.encode())
-    _warn_of_missing_parties(texts, (asked.issuer, home.member))
+    _warn_of_missing_parties(texts, (*asked.issuers, home.member))
     _print_request(
         f"wrote {out}: hand it to the holder and keep it for `luohu verify`", signed, texts, as_json=as_json
     )
@@ -412,8 +430,8 @@ def _terms_rows(given: ConsentFile) -> list[tuple[str, str]]:
     return [
         ("consent id", given.consent_id.hex()),
         ("recipient", terms.recipient),
-        ("issuer", terms.issuer),
-        ("documents", ", ".join(terms.schemas)),
+        ("issuer", ", ".join(given.asked.issuers)),
+        ("documents", ", ".join(given.asked.schemas)),
         ("purpose", terms.purpose),
         ("until", show_time(terms.until_ms)),
         ("uses", f"{terms.uses}"),
@@ -443,23 +461,27 @@ def _print_consent(
 
 
 def _request_body(
-    asked: _Asked, direction: str, notice: Notice, *, recipient: str, trust: TrustedRoot
+    asked: _Asked, texts: PackedTexts, notice: Notice, *, recipient: str, trust: TrustedRoot
 ) -> RequestBody:
-    return RequestBody(
-        chain_id=trust.chain_id,
-        nonce=secrets.token_bytes(NONCE_SIZE),
+    whole = Asked(
         recipient=recipient,
-        issuer=asked.issuer,
-        schemas=asked.schemas,
+        items=(Item(asked.issuers, asked.schemas, count=1, needed=1, bound=0, covers=None),),
+        sources=notice.sources,
         purpose=asked.purpose,
         category_mask=notice.category_mask,
-        direction=direction,
-        transfer_basis="holder-carried",
+        basis=Basis(HOLDER_CARRIED, None, None, SELF, notice.kept),
         flags=notice.flags,
         notice_version=notice.version,
         until_ms=asked.until_ms,
         uses=asked.uses,
+    )
+    return RequestBody(
+        asked=pack(whole),
+        chain_id=trust.chain_id,
+        nonce=secrets.token_bytes(NONCE_SIZE),
+        answer_by_ms=min(asked.until_ms, now_ms() + ANSWER_WITHIN_MS),
         pin=trust.newest_pin(now_ms()),
+        texts=texts.hash,
     )
 
 
@@ -469,14 +491,14 @@ async def _look_up(asked: _Asked, recipient: str, urls: tuple[str, ...], trust: 
     from cli.registry import require_member, require_purpose, require_schema
 
     async with connect_ledger(urls, trust) as ledger:
-        issuer = await require_member(ledger, asked.issuer, ISSUER, where="--issuer")
+        issuers = [await require_member(ledger, issuer, ISSUER, where="--issuer") for issuer in asked.issuers]
         own = await require_member(ledger, recipient, RECIPIENT, where="--home")
         for schema in asked.schemas:
             await require_schema(ledger, schema, where="--schema")
         await require_purpose(ledger, asked.purpose, where="--purpose")
         limits = (await ledger.parameters()).value
-    direction = f"{issuer.jurisdiction}-{own.jurisdiction}"
-    return _Registered(direction, limits.consent_duration_max_ms, own.key)
+    sources = tuple(sorted({issuer.jurisdiction for issuer in issuers}))
+    return _Registered(sources, own.jurisdiction, limits.consent_duration_max_ms, own.key)
 
 
 def _of_genesis(asked: _Asked, home: Home, trust: TrustedRoot) -> _Registered:
@@ -485,7 +507,8 @@ def _of_genesis(asked: _Asked, home: Home, trust: TrustedRoot) -> _Registered:
 
     content = trust.genesis.content
     sides = []
-    for member, role, where in ((asked.issuer, ISSUER, "--issuer"), (home.member, RECIPIENT, "--home")):
+    needed = (*((issuer, ISSUER, "--issuer") for issuer in asked.issuers), (home.member, RECIPIENT, "--home"))
+    for member, role, where in needed:
         found = next((each for each in content.members if each.id == member), None)
         if found is None or role not in found.roles:
             known = [each.id for each in content.members if role in each.roles]
@@ -498,7 +521,9 @@ def _of_genesis(asked: _Asked, home: Home, trust: TrustedRoot) -> _Registered:
             )
     if asked.purpose not in purposes_of_genesis(trust):
         raise _not_of_genesis("--purpose", "a registered purpose", asked.purpose, purposes_of_genesis(trust))
-    return _Registered("-".join(sides), content.parameters.consent_duration_max_ms, None)
+    *sources, destination = sides
+    duration_max_ms = content.parameters.consent_duration_max_ms
+    return _Registered(tuple(sorted(set(sources))), destination, duration_max_ms, None)
 
 
 def _not_of_genesis(where: str, expected: str, given: str, known: Sequence[str]) -> CommandError:
@@ -511,15 +536,24 @@ def _not_of_genesis(where: str, expected: str, given: str, known: Sequence[str])
     )
 
 
-def _notice_for(texts: HeldTexts, asked: _Asked, direction: str) -> tuple[PackedTexts, Notice]:
+def _notice_for(texts: HeldTexts, asked: _Asked, found: _Registered) -> tuple[PackedTexts, Notice]:
     """Return the notice that describes what is asked for, and the texts that have it. Raises CommandError."""
     for packed in texts.bundles:
-        notice = packed.bundle.find_notice(schemas=asked.schemas, purpose=asked.purpose, direction=direction)
+        notice = packed.bundle.find_notice(
+            schemas=asked.schemas,
+            purpose=asked.purpose,
+            sources=found.sources,
+            destination=found.destination,
+        )
         if notice is not None:
             return packed, notice
     # Said of the first one, which has none either.
     notice = require_notice_for(
-        texts.bundles[0].bundle, schemas=asked.schemas, purpose=asked.purpose, direction=direction
+        texts.bundles[0].bundle,
+        schemas=asked.schemas,
+        purpose=asked.purpose,
+        sources=found.sources,
+        destination=found.destination,
     )
     return texts.bundles[0], notice
 
@@ -564,20 +598,23 @@ def _check_until(until_ms: int, duration_max_ms: int) -> None:
 
 def _print_request(headline: str, signed: Request, texts: PackedTexts, *, as_json: bool) -> None:
     body = signed.decoded()
+    asked = body.decoded_asked()
     value: dict[str, Json] = {
-        "request_id": request_id(signed).hex(),
+        "request_id": signed.id.hex(),
         "request": to_json(body),
+        "asked": to_json(asked),
         "texts_hash": texts.hash.hex(),
     }
     rows = [
-        ("request id", request_id(signed).hex()),
-        ("recipient", body.recipient),
-        ("issuer", body.issuer),
-        ("documents", ", ".join(body.schemas)),
-        ("purpose", body.purpose),
-        ("direction", body.direction),
-        ("until", show_time(body.until_ms)),
-        ("uses", f"{body.uses}"),
+        ("request id", signed.id.hex()),
+        ("recipient", asked.recipient),
+        ("issuer", ", ".join(asked.issuers)),
+        ("documents", ", ".join(asked.schemas)),
+        ("purpose", asked.purpose),
+        ("sources", ", ".join(asked.sources)),
+        ("answer by", show_time(body.answer_by_ms)),
+        ("until", show_time(asked.until_ms)),
+        ("uses", f"{asked.uses}"),
         ("texts", texts.hash.hex()),
     ]
     print_answer(as_json=as_json, value=value, lines=[headline, *fields(rows)])

@@ -37,11 +37,21 @@ from cli.processes import (
 )
 from cli.receipt import receipt_path_of, write_receipt
 from cli.times import now_ms
+from ledger.consents import ConsentFile
 from ledger.encoding.keys import PrivateKey
-from ledger.encoding.records import Json
-from ledger.presentation import ConsentFile, Request, RequestBody
+from ledger.encoding.records import Json, pack
 from ledger.proofs import Proof
 from ledger.receipts import ReceiptFile, check_receipt_of
+from ledger.requests import (
+    ANSWER_WITHIN_MS,
+    HOLDER_CARRIED,
+    SELF,
+    Asked,
+    Basis,
+    Item,
+    Request,
+    RequestBody,
+)
 from ledger.rules.state import Verification, anchor_key
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
@@ -67,7 +77,7 @@ from node.client.wallet import Wallet
 from node.clock import SystemClock
 from node.consent.receipts import require_notice_for
 from node.consent.scenarios import SAMPLE_SIZE_MAX, scenarios_directory
-from node.consent.textbundle import TextBundle
+from node.consent.textbundle import PackedTexts, TextBundle
 from node.consent.textfolder import sample_texts
 from node.errors import Unreachable
 from node.files.durablefile import POSIX_FILES
@@ -92,11 +102,12 @@ class Case:
     issuer: str
     bank: str
     schema: str
-    direction: str
+    source: str
+    destination: str
 
 
-NORTHBOUND: Final = Case("hk-bureau", "mainland-bank", "hk.credit-report", "HK-CN")
-SOUTHBOUND: Final = Case("mainland-bureau", "hk-bank", "cn.credit-report", "CN-HK")
+NORTHBOUND: Final = Case("hk-bureau", "mainland-bank", "hk.credit-report", "HK", "CN")
+SOUTHBOUND: Final = Case("mainland-bureau", "hk-bank", "cn.credit-report", "CN", "HK")
 PURPOSE: Final = "consumer-credit.loan"
 
 
@@ -350,12 +361,12 @@ def refuse_cheats(stage: Stage, wallet: Wallet, story: Story) -> None:
     flipped = bytes([document[0] ^ 1]) + document[1:]
     middle = len(proof) // 2
     damaged = proof[:middle] + bytes([proof[middle] ^ 1]) + proof[middle + 1 :]
-    other_bank = make_request(stage, replace(story.case, bank="hk-bank", direction="HK-HK"))
+    other_bank = make_request(stage, replace(story.case, bank="hk-bank"))
     other_purpose = make_request(stage, story.case, purpose="corporate-account.opening")
     again = make_request(stage, story.case)
     thief = PrivateKey.from_seed(secrets.token_bytes(32))
     consent_key = wallet.signer_for(story.consent.consent_key)
-    stolen = sign_presentation(story.proof, again, story.consent, thief, consent_key)
+    stolen = sign_presentation(story.proof, again, story.consent, thief, consent_key, item=0)
     trials: list[tuple[str, bytes, bytes, Request, int, tuple[str, ...]]] = [
         ("one bit of the file", flipped, proof, story.request, 0, ("document-altered",)),
         ("one bit of the proof", document, damaged, story.request, 0, ()),
@@ -504,7 +515,7 @@ async def consent_and_present(
     anchored: Batch,
 ) -> Story:
     """Have the holder grant, refresh and present."""
-    texts = await fetch_texts_of_notice(ledger.nodes, request.decoded().notice_version)
+    texts = await fetch_texts_of_notice(ledger.nodes, request.decoded().decoded_asked().notice_version)
     consent, receipt = await make_consent_with_receipt(
         ledger,
         request,
@@ -542,25 +553,30 @@ def make_request(stage: Stage, case: Case, *, purpose: str = PURPOSE) -> Request
     """Sign a bank's request with its member key, under the notice of the scenario."""
     notice = require_notice_for(
         stage.texts,
-        schemas=(NORTHBOUND.schema if case.direction != SOUTHBOUND.direction else case.schema,),
-        purpose=PURPOSE,
-        direction="HK-CN" if case.direction != SOUTHBOUND.direction else case.direction,
-    )
-    body = RequestBody(
-        chain_id=stage.trust.chain_id,
-        nonce=fresh_nonce(),
-        recipient=case.bank,
-        issuer=case.issuer,
         schemas=(case.schema,),
+        purpose=PURPOSE,
+        sources=(case.source,),
+        destination=case.destination,
+    )
+    asked = Asked(
+        recipient=case.bank,
+        items=(Item((case.issuer,), (case.schema,), count=1, needed=1, bound=1, covers=None),),
+        sources=notice.sources,
         purpose=purpose,
         category_mask=notice.category_mask,
-        direction=case.direction,
-        transfer_basis="holder-carried",
+        basis=Basis(HOLDER_CARRIED, None, None, SELF, notice.kept),
         flags=notice.flags,
         notice_version=notice.version,
         until_ms=now_ms() + 30 * DAY_MS,
         uses=5,
+    )
+    body = RequestBody(
+        asked=pack(asked),
+        chain_id=stage.trust.chain_id,
+        nonce=fresh_nonce(),
+        answer_by_ms=now_ms() + ANSWER_WITHIN_MS,
         pin=stage.trust.newest_pin(now_ms()),
+        texts=PackedTexts.pack(stage.texts).hash,
     )
     return Request.sign(body, stage.key(case.bank))
 

@@ -139,15 +139,16 @@ def select(
 
     whole = decode(read_file(holder_path, size_max=SDJWT_SIZE_MAX))
     request = read_request(request_path).decoded()
+    recipient = request.decoded_asked().recipient
     with Wallet.load(wallet_path, passphrase_for(f"the wallet {wallet_path}", passphrase_file)) as wallet:
         text = show_fields(whole, list(paths), request, wallet, now_ms=now_ms())
     write_file(out, text.encode("ascii"), mode=0o600)
     shown = open_fields(decode(text.encode("ascii")))
     print_answer(
         as_json=as_json,
-        value={"shown": [*shown.values], "recipient": request.recipient},
+        value={"shown": [*shown.values], "recipient": recipient},
         lines=[
-            f"wrote {out}: {request.recipient} will see",
+            f"wrote {out}: {recipient} will see",
             *fields([(path, "shown") for path in shown.values] or [("nothing", "no field is shown")]),
         ],
     )
@@ -219,7 +220,9 @@ def verify(
     time = time_asked(at, max_age)
     trust, request = read_trusted_root(trust_path), read_request(request_path)
     texts = texts_of_reports(texts_path)
-    named = [field for schema in request.decoded().schemas for field in fields_in(texts, schema)]
+    named = [
+        field for schema in request.decoded().decoded_asked().schemas for field in fields_in(texts, schema)
+    ]
     try:
         verdict = ask_disclosure(
             Verifier(trust),

@@ -22,8 +22,8 @@ from cli.passphrases import passphrase_for, passphrase_option
 from cli.receipt import receipt_path_of
 from cli.roots import TRUST, keep_root, named_root
 from cli.times import show_time
+from ledger.consents import ConsentFile
 from ledger.encoding.records import Json, unpack
-from ledger.presentation import ConsentFile
 from ledger.proofs import Proof
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent
 from ledger.trust import TrustedRoot
@@ -224,9 +224,9 @@ def _remains(proof: Proof, consent: ConsentFile | None) -> list[tuple[str, str]]
         rows += [
             (
                 "consent",
-                f"{consent.consent_id.hex()}: {terms.issuer} to {terms.recipient} for {terms.purpose}",
+                f"{consent.consent_id.hex()}: {'+'.join(terms.sources)} to {terms.recipient} for {terms.purpose}",
             ),
             ("terms", f"commitment {terms.terms_commitment.hex()}, which nothing opens without its salt"),
-            ("verifications", "a tag for each one recorded, which nothing opens without the document's salt"),
+            ("uses", "a tag for each one recorded, which nothing opens without the salt of the terms"),
         ]
     return rows

@@ -12,15 +12,10 @@ from typing import Final
 import click
 
 from cli.exits import own_configuration, unreadable, wrong_usage
+from ledger.consents import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, ConsentFile
 from ledger.genesis import GENESIS_FILE_SIZE_MAX, Genesis, parse_genesis
-from ledger.presentation import (
-    CONSENT_FILE_SIZE_MAX,
-    CONSENT_MAGIC,
-    REQUEST_FILE_SIZE_MAX,
-    ConsentFile,
-    Request,
-)
 from ledger.proofs import PROOF_FILE_SIZE_MAX
+from ledger.requests import REQUEST_FILE_SIZE_MAX, Request
 from ledger.trust import TRUST_FILE_SIZE_MAX, TrustedRoot, parse_trusted_root
 from node.files import durablefile
 from node.files.durablefile import POSIX_FILES, SHARED_MODE

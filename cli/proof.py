@@ -17,6 +17,7 @@ from cli.roots import ROOT_OF_WALLET, TRUST, URLS, headline, kept_root, shown_js
 from cli.times import show_time
 from ledger.encoding.records import Json, to_json, unpack
 from ledger.proofs import Proof, ProvenLeaf
+from ledger.requests import ITEMS_MAX
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent, Member
 from ledger.trust import TrustedRoot
@@ -99,6 +100,11 @@ def refresh(
 @click.option("--request", "request_path", type=FILE, required=True, help="The bank's request.")
 @click.option("--consent", "consent_path", type=FILE, required=True, help="Your consent to it.")
 @click.option("--wallet", "wallet_path", type=FILE, required=True, help="The wallet with both keys.")
+@click.option(
+    "--item",
+    type=click.IntRange(0, ITEMS_MAX - 1),
+    help="Which item of the request it answers, counted from 0; found where one item fits.",
+)
 @passphrase_option
 @json_option
 def present(
@@ -106,6 +112,7 @@ def present(
     request_path: Path,
     consent_path: Path,
     wallet_path: Path,
+    item: int | None,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -123,9 +130,9 @@ def present(
     decoded = Proof.decode(read_proof(proof_path))
     request, consent = read_request(request_path), read_consent(consent_path)
     with Wallet.load(wallet_path, passphrase_for(f"the wallet {wallet_path}", passphrase_file)) as wallet:
-        presented = holder.present(decoded, request, consent, wallet)
+        presented = holder.present(decoded, request, consent, wallet, item=item)
     write_file(proof_path, presented.encode())
-    recipient = request.decoded().recipient
+    recipient = request.decoded().decoded_asked().recipient
     print_answer(
         as_json=as_json,
         value={"recipient": recipient, "consent_id": consent.consent_id.hex()},

@@ -12,8 +12,8 @@ from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms
-from ledger.presentation import RequestBody
 from ledger.proofs import Proof
+from ledger.requests import RequestBody
 from ledger.rules.state import Verification
 from node.client.answers import Recorded
 
@@ -108,7 +108,7 @@ def _check_own(proof: Proof, request: RequestBody, member: str) -> None:
     presentation = proof.presentation
     nonce = "no presentation" if presentation is None else presentation.nonce.hex()
     for where, expected, found in (
-        ("request recipient", member, request.recipient),
+        ("request recipient", member, request.decoded_asked().recipient),
         ("request chain", proof.chain_id.hex(), request.chain_id.hex()),
         ("presentation nonce", request.nonce.hex(), nonce),
     ):

@@ -17,8 +17,8 @@ from cli.exits import wrong_usage
 from cli.files import FILE
 from ledger.encoding.records import Json
 from ledger.genesis import DEVELOPMENT
-from ledger.presentation import Request
 from ledger.receipts import LANGUAGES
+from ledger.requests import Request
 from ledger.trust import TrustedRoot
 from node.consent.textbundle import PackedTexts
 from node.consent.textfolder import HeldTexts, load_texts, sample_texts
@@ -143,8 +143,10 @@ async def texts_of_request(
 
     Raises CommandError, ConfigError, or ClientError where no node sends them.
     """
-    wanted = None if texts_hash is None else parse_hash(texts_hash, "--texts-hash")
-    version = request.decoded().notice_version
+    body = request.decoded()
+    # What the bank signed names its texts; whoever got the hash by another way may insist on it.
+    wanted = body.texts if texts_hash is None else parse_hash(texts_hash, "--texts-hash")
+    version = body.decoded_asked().notice_version
     if texts_path is not None:
         return SourcedTexts(_find_named(load_texts(texts_path), texts_path, wanted or version), Origin.NAMED)
     if wanted is not None:

@@ -23,7 +23,7 @@ from cli.times import in_words, now_ms, show_duration, show_time, to_duration, t
 from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier

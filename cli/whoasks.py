@@ -37,13 +37,13 @@ _LABELS: Final[dict[str, tuple[str, str, str]]] = {
 
 def who_rows(who: "WhoAsks", language: str) -> list[tuple[str, str]]:
     """Return who asks and whose documents are asked for, in one of LANGUAGES, as labels and texts."""
-    asking, issuing = who.recipient.value, who.issuer.value
+    asking = who.recipient.value
     return [
         (_label("proven", language), _proof_of(who.recipient, language)),
         (_label("who", language), _names_of(asking)),
         (_label("roles", language), ", ".join(asking.roles)),
         (_label("key", language), str(asking.key)),
-        (_label("issuer", language), _names_of(issuing)),
+        *((_label("issuer", language), _names_of(issuing.value)) for issuing in who.issuers),
     ]
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ledger.errors import LedgerError
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier

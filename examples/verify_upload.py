@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.trees.merkle import ContentHasher
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import Verdict, VerificationError

@@ -96,9 +96,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ConsentUse:
-    """A consent as the chain shows it: for whom and for what, how it ended, how often it was used."""
+    """A consent as the chain shows it: for whom and for what, how it ended, how often it was used.
 
-    issuer: str
+    `sources` are the jurisdictions from which the holder signed that documents may come. The chain shows no issuer.
+    """
+
+    sources: tuple[str, ...]
     recipient: str
     purpose: str
     granted_height: int
@@ -347,7 +350,7 @@ class Audit:
             case Grant():
                 terms = operation.decoded().terms
                 report.consents.setdefault(
-                    operation.consent_id, ConsentUse(terms.issuer, terms.recipient, terms.purpose, height)
+                    operation.consent_id, ConsentUse(terms.sources, terms.recipient, terms.purpose, height)
                 )
             case Withdraw():
                 self._end_consent(operation.decoded().consent_id, height)
@@ -388,14 +391,14 @@ class Audit:
         use = self.report.consents.get(consent_id)
         if use is not None and use.ended_height is None:
             self.report.consents[consent_id] = ConsentUse(
-                use.issuer, use.recipient, use.purpose, use.granted_height, height, use.verification_heights
+                use.sources, use.recipient, use.purpose, use.granted_height, height, use.verification_heights
             )
 
     def _use_consent(self, consent_id: bytes, height: int) -> None:
         use = self.report.consents[consent_id]
         heights = (*use.verification_heights, height)
         self.report.consents[consent_id] = ConsentUse(
-            use.issuer, use.recipient, use.purpose, use.granted_height, use.ended_height, heights
+            use.sources, use.recipient, use.purpose, use.granted_height, use.ended_height, heights
         )
 
 

@@ -26,7 +26,6 @@ from ledger.encoding.records import (
 
 COMMITMENT_TAG: Final = "luohu/commitment/1"
 METADATA_TAG: Final = "luohu/metadata/1"
-DOCUMENT_TAG: Final = "luohu/document-tag/1"
 METADATA_SIZE_MAX: Final = 512
 DAY_MS: Final = 86_400_000
 
@@ -79,15 +78,3 @@ class _Committed:
     size: Integer
     content_root: Hash
     metadata_hash: Hash
-
-
-@dataclass(frozen=True, slots=True)
-class _Tagged:
-    commitment: Hash
-    consent_id: Hash
-    slot: Integer
-
-
-def document_tag(*, salt: bytes, commitment: bytes, consent_id: bytes, slot: int) -> bytes:
-    """Return the 32-byte tag of a recorded verification: only who holds the salt can open it."""
-    return keyed_digest(salt, DOCUMENT_TAG, pack(_Tagged(commitment, consent_id, slot)))

@@ -17,8 +17,8 @@ from ledger.commitments import Metadata
 from ledger.encoding.arguments import require_bytes, require_each, require_instance
 from ledger.encoding.records import Json, unpack
 from ledger.errors import LedgerError
-from ledger.presentation import Request, RequestBody
 from ledger.proofs import Proof
+from ledger.requests import Request, RequestBody
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Member
 from ledger.sdjwt import Binding, SdJwt, Shown, decode, open_fields, verify_binding
 from ledger.verdicts import Refusal, Sentence, Verdict, VerificationError
@@ -228,7 +228,7 @@ def _check_binding(sd_jwt: SdJwt, request: RequestBody, at_ms: int, max_age_ms: 
     except LedgerError as error:
         raise _refused("disclosure-binding", error) from error
     for where, expected, found in (
-        ("key binding aud", request.recipient, binding.audience),
+        ("key binding aud", request.decoded_asked().recipient, binding.audience),
         ("key binding nonce", request.nonce.hex(), binding.nonce),
     ):
         if expected != found:

@@ -11,6 +11,7 @@ refusals tells a holder that a document was refused.
       LedgerError               an input was refused
         EncodingError           bytes or JSON that are not the canonical encoding of a value of the shape
           Misfit                a value that does not fit its shape; the walk says more
+        ItemsContradict         two items of a request that one document could answer
         SignatureError          a signature or key that does not verify
         ProofError              a Merkle or state proof that does not lead to the expected root
         TransactionError        a transaction that is malformed, whatever the state

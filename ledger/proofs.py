@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeVar
 
 from ledger.commitments import Opening
-from ledger.encoding.arguments import require_bytes
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Hash, Height, MemberId, Octets, pack, unpack
-from ledger.errors import EncodingError
+from ledger.magics import without_magic
 from ledger.presentation import Presentation
 from ledger.rules.blocks import HEADER_SIZE_MAX, EncodedHeader
 from ledger.rules.certificates import QuorumCertificate
@@ -23,7 +22,7 @@ from ledger.trees.merkle import TreePath
 from ledger.trees.statetree import AbsenceProof, InclusionProof, verify_absent, verify_present
 from ledger.trust import FinalizedHeader, Pins, TrustPath, verify_header
 
-PROOF_MAGIC: Final = b"LUOHU-PROOF\x01"
+PROOF_MAGIC: Final = b"LUOHU-PROOF\x02"
 PROOF_SIZE_MAX: Final = 1024 * 1024
 PROOF_FILE_SIZE_MAX: Final = len(PROOF_MAGIC) + PROOF_SIZE_MAX
 PROOF_SUFFIX: Final = ".proof"
@@ -101,21 +100,7 @@ class Proof:
     @classmethod
     def decode(cls, data: bytes) -> "Proof":
         """Decode the content of a proof file. Raises LedgerError."""
-        data = require_bytes(
-            "proof file", data, cure="Give the content of the file: Path(path).read_bytes()."
-        )
-        if not data.startswith(PROOF_MAGIC[:-1]):
-            raise EncodingError(
-                where="proof file",
-                expected=f"a file that starts with {PROOF_MAGIC[:-1].decode()}",
-                found=ascii(data[:12]),
-            )
-        if not data.startswith(PROOF_MAGIC):
-            version = ascii(data[len(PROOF_MAGIC) - 1 : len(PROOF_MAGIC)])
-            raise EncodingError(
-                where="proof file", expected=f"version {PROOF_MAGIC[-1]}", found=f"version {version}"
-            )
-        return unpack(cls, data[len(PROOF_MAGIC) :], size_max=PROOF_SIZE_MAX)
+        return unpack(cls, without_magic(data, PROOF_MAGIC, "proof file"), size_max=PROOF_SIZE_MAX)
 
     def encode(self) -> bytes:
         """Return the content of a proof file."""

@@ -8,6 +8,7 @@ Rule 3: what a receipt says in words agrees with the codes of the request that i
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
+from ledger.consents import ConsentFile, terms_commitment
 from ledger.encoding.arguments import require_bytes, require_instance, require_json_text
 from ledger.encoding.digests import HASH_SIZE, tagged_digest
 from ledger.encoding.keys import PublicKey
@@ -27,24 +28,24 @@ from ledger.encoding.records import (
     parse_json,
 )
 from ledger.errors import LedgerError
-from ledger.presentation import ConsentFile, Request, request_id, terms_commitment
+from ledger.requests import ITEMS_MAX, Basis, Item, Request
 from ledger.rules.state import (
     CROSS_BORDER,
     SENSITIVE,
     SEPARATE_CONSENT,
     ConsentTerms,
-    Direction,
     Jurisdiction,
-    TransferBasis,
+    Jurisdictions,
     Uses,
 )
 
-RECEIPT_TAG: Final = "luohu/receipt/1"
+RECEIPT_TAG: Final = "luohu/receipt/2"
 RECEIPT_FILE_SIZE_MAX: Final = 256 * 1024
 STANDARD: Final = "ISO/IEC TS 27560:2023"
 LANGUAGES: Final = ("zh-Hans", "zh-Hant", "en")
 ISSUER: Final = "issuer"
 RECIPIENT: Final = "recipient"
+PARTIES_MAX: Final = 17
 
 LongText = Annotated[str, Text(3_000)]
 
@@ -115,7 +116,7 @@ class ConsentReceipt:
 
     TAG: ClassVar[str] = "consent-receipt"
 
-    version: Annotated[int, Uint(1, 1)]
+    version: Annotated[int, Uint(2, 2)]
     standard: Annotated[str, Code((STANDARD,))]
     record_id: Nonce
     chain_id: Hash
@@ -129,16 +130,17 @@ class ConsentReceipt:
     notice_version: Hash
     title: Wording
     purpose: ReceiptPurpose
-    kinds: Annotated[tuple[ReceiptKind, ...], Items(8, minimum=1)]
+    items: Annotated[tuple[Item, ...], Items(ITEMS_MAX, minimum=1)]
+    kinds: Annotated[tuple[ReceiptKind, ...], Items(64, minimum=1)]
     categories: Annotated[tuple[ReceiptCategory, ...], Items(16, minimum=1)]
     is_sensitive: Annotated[int, Uint(1)]
-    parties: Annotated[tuple[ReceiptParty, ...], Items(2, minimum=2)]
+    parties: Annotated[tuple[ReceiptParty, ...], Items(PARTIES_MAX, minimum=1)]
     method: Wording
     necessity: Wording
     retention: Wording
     third_parties: Wording
-    direction: Direction
-    transfer_basis: TransferBasis
+    sources: Jurisdictions
+    basis: Basis
     crossing: Wording | None
     separate_consent: Wording
     refusal: Wording
@@ -180,7 +182,9 @@ def check_receipt(file: ReceiptFile, request: Request, terms: ConsentTerms, *, c
     require_bytes("consent_id", consent_id, cure="Give the consent's id.", size=HASH_SIZE)
     _require("consent id", consent_id, file.consent_id)
     _check_words(file.receipt, request, terms)
-    opened = terms_commitment(request.body, salt=file.terms_salt, receipt_hash=file.receipt.digest())
+    opened = terms_commitment(
+        request.decoded().asked, salt=file.terms_salt, receipt_hash=file.receipt.digest()
+    )
     _require("terms commitment", terms.terms_commitment, opened)
 
 
@@ -197,23 +201,25 @@ def check_receipt_of(file: ReceiptFile, consent: ConsentFile) -> None:
 
 def _check_words(receipt: ConsentReceipt, request: Request, terms: ConsentTerms) -> None:
     body = request.decoded()
+    asked = body.decoded_asked()
     flags = SEPARATE_CONSENT | SENSITIVE * receipt.is_sensitive
     flags |= CROSS_BORDER if receipt.crossing is not None else 0
     parties = tuple((party.role, party.member) for party in receipt.parties)
     for where, expected, found in (
-        ("request id", request_id(request), receipt.request_id),
+        ("request id", request.id, receipt.request_id),
         ("chain", body.chain_id, receipt.chain_id),
-        ("parties", ((ISSUER, body.issuer), (RECIPIENT, body.recipient)), parties),
-        ("purpose", body.purpose, receipt.purpose.code),
-        ("kinds of document", body.schemas, tuple(kind.schema for kind in receipt.kinds)),
-        ("categories", body.category_mask, sum(1 << category.bit for category in receipt.categories)),
-        ("flags", body.flags, flags),
-        ("direction", body.direction, receipt.direction),
-        ("transfer basis", body.transfer_basis, receipt.transfer_basis),
-        ("notice version", body.notice_version, receipt.notice_version),
+        ("parties", (*((ISSUER, issuer) for issuer in asked.issuers), (RECIPIENT, asked.recipient)), parties),
+        ("purpose", asked.purpose, receipt.purpose.code),
+        ("items", asked.items, receipt.items),
+        ("kinds of document", asked.schemas, tuple(kind.schema for kind in receipt.kinds)),
+        ("categories", asked.category_mask, sum(1 << category.bit for category in receipt.categories)),
+        ("flags", asked.flags, flags),
+        ("sources", asked.sources, receipt.sources),
+        ("basis", asked.basis, receipt.basis),
+        ("notice version", asked.notice_version, receipt.notice_version),
         ("from", terms.from_ms, receipt.from_ms),
-        ("until", body.until_ms, receipt.until_ms),
-        ("uses", body.uses, receipt.uses),
+        ("until", asked.until_ms, receipt.until_ms),
+        ("uses", asked.uses, receipt.uses),
     ):
         _require(where, expected, found)
 

@@ -37,7 +37,7 @@ from ledger.encoding.records import (
 )
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_block
-from ledger.presentation import Pin
+from ledger.requests import Pin
 from ledger.rules.blocks import HEADER_SIZE_MAX, EncodedHeader
 from ledger.rules.certificates import FINALIZE, QuorumCertificate, ValidatorSet
 from ledger.trees.merkle import TreePath, verify_inclusion

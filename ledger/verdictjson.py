@@ -136,5 +136,11 @@ def _consent_to_json(verdict: Verdict) -> dict[str, Json]:
             "used": consent.used,
             "uses": consent.uses,
         },
-        "presented": {"nonce": presented.nonce.hex(), "holder_key": presented.holder_key},
+        "presented": {
+            "nonce": presented.nonce.hex(),
+            "holder_key": presented.holder_key,
+            "item": presented.item,
+            "list_size": presented.list_size,
+            "list_root": presented.list_root.hex(),
+        },
     }

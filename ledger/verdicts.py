@@ -90,6 +90,16 @@ _PRESENT: Final = Sentence(
     "请持有人使用领取文件的钱包，针对本次请求重新出示。",
     "請持有人使用領取文件的錢包，針對本次請求重新出示。",
 )
+_TOGETHER: Final = Sentence(
+    "Verify all documents that were presented for this request together.",
+    "请将针对本次请求出示的全部文件一并验证。",
+    "請將針對本次請求出示的全部文件一併驗證。",
+)
+_COMPLETE: Final = Sentence(
+    "Ask the holder to present everything that the request asks for, at once.",
+    "请持有人一次出示本次请求所要求的全部文件。",
+    "請持有人一次出示本次請求所要求的全部文件。",
+)
 _CLOCK: Final = Sentence(
     "Set this computer's clock, then verify again; the document itself may be in order.",
     "请校准本机时钟后重新验证；文件本身可能并无问题。",
@@ -248,6 +258,15 @@ REFUSALS: Final[dict[str, Refusal]] = {
         ),
         _CONSENT,
     ),
+    "answer-late": Refusal(
+        STEP_CONSENT,
+        Sentence(
+            "The time in which the request was to be answered is over.",
+            "答复本次请求的期限已过。",
+            "答覆本次請求的期限已過。",
+        ),
+        _PERIOD,
+    ),
     "consent-missing": Refusal(
         STEP_CONSENT,
         Sentence("The proof carries no consent.", "证明中没有授权记录。", "證明中沒有授權記錄。"),
@@ -351,6 +370,24 @@ REFUSALS: Final[dict[str, Refusal]] = {
             "該出示並非以授權所用的密鑰簽署。",
         ),
         _PRESENT,
+    ),
+    "one-of-many": Refusal(
+        STEP_PRESENTATION,
+        Sentence(
+            "The document was presented together with others, which are missing here.",
+            "该文件是与其他文件一并出示的，而其他文件未在此提供。",
+            "該文件是與其他文件一併出示的，而其他文件未在此提供。",
+        ),
+        _TOGETHER,
+    ),
+    "item-missing": Refusal(
+        STEP_PRESENTATION,
+        Sentence(
+            "Something that the request asks for was not presented.",
+            "本次请求所要求的某项文件未出示。",
+            "本次請求所要求的某項文件未出示。",
+        ),
+        _COMPLETE,
     ),
     "stale-proof": Refusal(
         STEP_AGE,
@@ -456,10 +493,16 @@ class ConsentStanding:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """Presented by the holder: bound to this request's nonce. A bearer document has no holder key."""
+    """Presented by the holder for this request: which item it answers, as one of how many documents.
+
+    `list_root` is the 32-byte root of the list that was signed. A bearer document has no holder key.
+    """
 
     nonce: bytes
     holder_key: str | None
+    item: int
+    list_size: int
+    list_root: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,19 @@ from functools import lru_cache
 from typing import Final, TypeAlias, TypeVar
 
 from ledger.commitments import Metadata
+from ledger.consents import terms_commitment
 from ledger.documents import Document as Document
 from ledger.documents import content_of, open_document
 from ledger.encoding.arguments import require_bytes, require_duration, require_instance, require_time
 from ledger.errors import LedgerError
-from ledger.presentation import PRESENTATION_TAG, Presentation, Request, RequestBody, presentation_body
+from ledger.presentation import ListToSign, Presentation
 from ledger.proofs import Evidence, Proof, ProvenLeaf
+from ledger.requests import Asked, Item, Request, RequestBody
 from ledger.rules.certificates import QuorumCertificate
 from ledger.rules.state import (
     Anchor,
     Consent,
+    ConsentTerms,
     Granted,
     Leaf,
     Member,
@@ -69,8 +72,8 @@ HEADERS_REMEMBERED_MAX: Final = 64
 HANDOVERS_REMEMBERED_MAX: Final = 16
 LEAVES_REMEMBERED_MAX: Final = 256
 
-# What the holder agreed to must be what the bank asks for. A consent may last longer, and for more uses.
-_ASKED: Final = ("category_mask", "direction", "transfer_basis", "flags", "notice_version")
+# What stands on the ledger of what the holder agreed to, beside the commitment to all of it.
+_TERMS_ASKED: Final = ("sources", "flags", "notice_version", "until_ms", "uses")
 
 _Trusting: TypeAlias = tuple[bytes, QuorumCertificate | None, TrustPath, tuple[int, ...]]
 """What a header was trusted by: its bytes, certificate and path, and the heights of the pins in force."""
@@ -86,12 +89,21 @@ class SuspendedIssuer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _When:
     """The time asked about: the present by the caller's clock, or a past one; and how old a proof may be then."""
 
     time_ms: int
     is_present: bool
     max_age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The bank's own request: what it signed, what it asks, and the request's id."""
+
+    body: RequestBody
+    asked: Asked
+    id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +170,8 @@ class Verifier:
         The request's own signature is not checked: it tells the holder who asks, while the bank knows its own file,
         whose key may have rotated since.
         """
-        asked = _Asked(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
-        return self._verify(_take(document, proof), _body_of(request), asked)
+        when = _When(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
+        return self._verify(_take(document, proof), _question_of(request), when)
 
     def verify_as_of(
         self,
@@ -176,8 +188,8 @@ class Verifier:
         the header is older than `at_ms`, it shows nothing of the time between: it may be `max_age_ms` older. Whoever
         has a clock refuses a time to come before it asks, as `luohu verify --at` does.
         """
-        asked = _Asked(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
-        return self._verify(_take(document, proof), _body_of(request), asked)
+        when = _When(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
+        return self._verify(_take(document, proof), _question_of(request), when)
 
     def verify_anchor(
         self, document: Document, proof: bytes, *, now_ms: int, max_age_ms: int = MAX_AGE_MS
@@ -186,22 +198,24 @@ class Verifier:
 
         Raises what `verify` raises.
         """
-        asked = _Asked(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
-        return self._verify_anchor_alone(_take(document, proof), asked)
+        when = _When(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
+        return self._verify_anchor_alone(_take(document, proof), when)
 
     def verify_anchor_as_of(
         self, document: Document, proof: bytes, *, at_ms: int, max_age_ms: int = MAX_AGE_MS
     ) -> AnchorVerdict:
         """Return what held of a document and its anchor alone at a past time, as `verify_as_of` does."""
-        asked = _Asked(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
-        return self._verify_anchor_alone(_take(document, proof), asked)
+        when = _When(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
+        return self._verify_anchor_alone(_take(document, proof), when)
 
-    def _verify(self, handed: _Handed, body: RequestBody, asked: _Asked) -> Verdict:
+    def _verify(self, handed: _Handed, question: _Question, when: _When) -> Verdict:
         decoded = _decode_proof(handed.proof)
-        facts = self._verify_anchor(handed.document, decoded, asked)
-        consent = _verify_consent(decoded.evidence, facts, body, decoded.presentation)
-        presented = _verify_presentation(decoded, facts, body)
-        anchored = self._anchor_verdict(decoded, facts, asked.max_age_ms)
+        facts = self._verify_anchor(handed.document, decoded, when)
+        presentation = _require_presentation(decoded, facts, question)
+        consent = _verify_consent(decoded.evidence, facts, question, presentation)
+        presented = _verify_presentation(facts, question, presentation)
+        _check_single(presented, question.asked)
+        anchored = self._anchor_verdict(decoded, facts, when.max_age_ms)
         return Verdict(
             integrity=anchored.integrity,
             issuer=anchored.issuer,
@@ -212,13 +226,13 @@ class Verifier:
             trust=anchored.trust,
         )
 
-    def _verify_anchor_alone(self, handed: _Handed, asked: _Asked) -> AnchorVerdict:
+    def _verify_anchor_alone(self, handed: _Handed, when: _When) -> AnchorVerdict:
         decoded = _decode_proof(handed.proof)
-        facts = self._verify_anchor(handed.document, decoded, asked)
-        return self._anchor_verdict(decoded, facts, asked.max_age_ms)
+        facts = self._verify_anchor(handed.document, decoded, when)
+        return self._anchor_verdict(decoded, facts, when.max_age_ms)
 
-    def _verify_anchor(self, document: Content | Iterator[object], proof: Proof, asked: _Asked) -> _Facts:
-        header = self._verify_trust(proof, asked.time_ms)
+    def _verify_anchor(self, document: Content | Iterator[object], proof: Proof, when: _When) -> _Facts:
+        header = self._verify_trust(proof, when.time_ms)
         metadata = _verify_document(document, proof)
         commitment = proof.opening.commitment()
         anchor = _verify_anchored(proof, header, metadata, commitment)
@@ -227,7 +241,7 @@ class Verifier:
         )
         self._check_issuer(issuer, anchor)
         _check_status(proof, header, anchor, commitment)
-        at_ms = _judged_at(asked, header)
+        at_ms = _judged_at(when, header)
         _check_times(metadata, anchor, at_ms)
         return _Facts(header, at_ms, metadata, anchor, issuer, commitment)
 
@@ -313,9 +327,11 @@ def _take(document: object, proof: object) -> _Handed:
     return _Handed(open_document(document), require_bytes("proof", proof, cure=cure))
 
 
-def _body_of(request: object) -> RequestBody:
+def _question_of(request: object) -> _Question:
     cure = "Give Request.decode(Path(path).read_bytes()); verify_anchor asks for less, without a request."
-    return require_instance("request", request, Request, cure=cure).decoded()
+    given = require_instance("request", request, Request, cure=cure)
+    body = given.decoded()
+    return _Question(body, body.decoded_asked(), given.id)
 
 
 def _decode_proof(proof: bytes) -> Proof:
@@ -415,19 +431,19 @@ def _check_status(proof: Proof, header: TrustedHeader, anchor: Anchor, commitmen
         raise _refused("revocation-unproven", error) from error
 
 
-def _judged_at(asked: _Asked, header: TrustedHeader) -> int:
+def _judged_at(when: _When, header: TrustedHeader) -> int:
     """Return the time that all is judged by. The present is no earlier than the newest header (rule 3)."""
-    if not asked.is_present:
-        return asked.time_ms
-    behind_ms = header.newest_ms - asked.time_ms
+    if not when.is_present:
+        return when.time_ms
+    behind_ms = header.newest_ms - when.time_ms
     if behind_ms > CLOCK_SKEW_MS:
         raise VerificationError(
             code="clock-behind",
             where="clock",
             expected=f"at least {header.newest_ms - CLOCK_SKEW_MS}, a minute before the newest header of the proof",
-            found=f"{asked.time_ms}, {behind_ms} ms before that header",
+            found=f"{when.time_ms}, {behind_ms} ms before that header",
         )
-    return max(asked.time_ms, header.newest_ms)
+    return max(when.time_ms, header.newest_ms)
 
 
 def _check_times(metadata: Metadata, anchor: Anchor, at_ms: int) -> None:
@@ -445,17 +461,49 @@ def _check_times(metadata: Metadata, anchor: Anchor, at_ms: int) -> None:
         )
 
 
-def _verify_consent(
-    evidence: Evidence,
-    facts: _Facts,
-    request: RequestBody,
-    presentation: Presentation | None,
-) -> ConsentStanding:
-    _check_request(facts, request)
+def _require_presentation(proof: Proof, facts: _Facts, question: _Question) -> Presentation:
+    """Return the presentation of a document that the bank asked for, in time."""
+    chain_id = facts.header.encoded_header.header.chain_id
+    if question.body.chain_id != chain_id:
+        raise _mismatch("request chain", chain_id.hex(), question.body.chain_id.hex())
+    if facts.at_ms > question.body.answer_by_ms:
+        raise VerificationError(
+            code="answer-late",
+            where="time asked about",
+            expected=f"at most {question.body.answer_by_ms}, by which the request is to be answered",
+            found=f"{facts.at_ms}",
+        )
+    presentation = proof.presentation
     if presentation is None:
         raise VerificationError(
             code="not-presented", where="proof", expected="a presentation by the holder", found="none"
         )
+    items = question.asked.items
+    if presentation.item >= len(items):
+        raise _mismatch("item", f"one of {len(items)}, counted from 0", f"{presentation.item}")
+    _check_item(items[presentation.item], facts)
+    if facts.issuer.jurisdiction not in question.asked.sources:
+        raise _mismatch("document source", ", ".join(question.asked.sources), facts.issuer.jurisdiction)
+    return presentation
+
+
+def _check_item(item: Item, facts: _Facts) -> None:
+    metadata = facts.metadata
+    if item.issuers and metadata.issuer not in item.issuers:
+        raise _mismatch("document issuer", ", ".join(item.issuers), metadata.issuer)
+    if metadata.schema not in item.schemas:
+        raise _mismatch("document schema", ", ".join(item.schemas), metadata.schema)
+    if item.bound and metadata.holder_key is None:
+        raise _mismatch("document holder", "one: the request asks for documents that name a holder", "none")
+
+
+def _mismatch(where: str, expected: str, found: str) -> VerificationError:
+    return VerificationError(code="request-mismatch", where=where, expected=expected, found=found)
+
+
+def _verify_consent(
+    evidence: Evidence, facts: _Facts, question: _Question, presentation: Presentation
+) -> ConsentStanding:
     if evidence.consent is None:
         raise VerificationError(
             code="consent-missing", where="proof", expected="evidence of a consent", found="none"
@@ -466,8 +514,8 @@ def _verify_consent(
         raise VerificationError(
             code="consent-ended", where="consent", expected="granted", found="withdrawn before it was granted"
         )
-    _check_terms(consent.granted, facts, request)
-    recipient_key = member_key(request.recipient)
+    _check_terms(consent.granted.terms, question, presentation)
+    recipient_key = member_key(question.asked.recipient)
     recipient = _require_leaf(
         evidence.consent.recipient, Member, recipient_key, facts.header, "consent-unproven"
     )
@@ -498,65 +546,42 @@ def _verify_consent(
     )
 
 
-def _check_request(facts: _Facts, request: RequestBody) -> None:
-    chain_id = facts.header.encoded_header.header.chain_id
-    if request.chain_id != chain_id:
-        raise VerificationError(
-            code="request-mismatch",
-            where="request chain",
-            expected=chain_id.hex(),
-            found=request.chain_id.hex(),
-        )
-    if request.issuer != facts.metadata.issuer:
-        raise VerificationError(
-            code="request-mismatch",
-            where="document issuer",
-            expected=request.issuer,
-            found=facts.metadata.issuer,
-        )
-    if facts.metadata.schema not in request.schemas:
-        raise VerificationError(
-            code="request-mismatch",
-            where="document schema",
-            expected=", ".join(request.schemas),
-            found=facts.metadata.schema,
-        )
-
-
-def _check_terms(granted: Granted, facts: _Facts, request: RequestBody) -> None:
-    terms = granted.terms
-    if terms.recipient != request.recipient:
+def _check_terms(terms: ConsentTerms, question: _Question, presentation: Presentation) -> None:
+    """Check that the consent is to what the bank asks: what the ledger shows of it, then all of it."""
+    asked = question.asked
+    if terms.recipient != asked.recipient:
         raise VerificationError(
             code="wrong-recipient",
             where="consent recipient",
-            expected=request.recipient,
+            expected=asked.recipient,
             found=terms.recipient,
         )
-    if terms.purpose != request.purpose:
+    if terms.purpose != asked.purpose:
         raise VerificationError(
-            code="wrong-purpose", where="consent purpose", expected=request.purpose, found=terms.purpose
+            code="wrong-purpose", where="consent purpose", expected=asked.purpose, found=terms.purpose
         )
-    if terms.issuer != facts.metadata.issuer:
-        raise VerificationError(
-            code="wrong-terms", where="consent issuer", expected=facts.metadata.issuer, found=terms.issuer
-        )
-    if facts.metadata.schema not in terms.schemas:
-        raise VerificationError(
-            code="wrong-terms",
-            where="consent schemas",
-            expected=facts.metadata.schema,
-            found=", ".join(terms.schemas),
-        )
-    for name in _ASKED:
-        asked, agreed = getattr(request, name), getattr(terms, name)
-        if asked != agreed:
+    for name in _TERMS_ASKED:
+        wanted, agreed = getattr(asked, name), getattr(terms, name)
+        if wanted != agreed:
             where = f"consent {name.replace('_', ' ')}"
             raise VerificationError(
-                code="wrong-terms", where=where, expected=_show(asked), found=_show(agreed)
+                code="wrong-terms", where=where, expected=_show(wanted), found=_show(agreed)
             )
+    opened = terms_commitment(
+        question.body.asked, salt=presentation.terms_salt, receipt_hash=presentation.receipt_hash
+    )
+    if terms.terms_commitment != opened:
+        raise VerificationError(
+            code="wrong-terms",
+            where="consent terms commitment",
+            expected=f"{opened.hex()}, of what this request asks",
+            found=terms.terms_commitment.hex(),
+        )
 
 
 def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return value.hex() if isinstance(value, bytes) else f"{value}"
 
 
@@ -587,26 +612,17 @@ def _check_active(consent: Consent, granted: Granted, facts: _Facts) -> None:
         )
 
 
-def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> Presented:
-    presentation = proof.presentation
-    assert presentation is not None, "the consent step requires a presentation"
-    if presentation.nonce != request.nonce:
+def _verify_presentation(facts: _Facts, question: _Question, presentation: Presentation) -> Presented:
+    if presentation.nonce != question.body.nonce:
         raise VerificationError(
             code="wrong-nonce",
             where="presentation nonce",
-            expected=request.nonce.hex(),
+            expected=question.body.nonce.hex(),
             found=presentation.nonce.hex(),
         )
-    body = presentation_body(
-        chain_id=proof.chain_id,
-        commitment=facts.commitment,
-        recipient=request.recipient,
-        key=presentation.consent_key,
-        consent_id=presentation.consent_id,
-        nonce=request.nonce,
-    )
     try:
-        presentation.consent_key.verify(PRESENTATION_TAG, body, presentation.consent_signature)
+        signed = _signed_list(facts, question, presentation)
+        signed.verify(presentation.consent_key, presentation.consent_signature)
     except LedgerError as error:
         raise _refused("consent-signature", error) from error
     holder_key, signature = facts.metadata.holder_key, presentation.holder_signature
@@ -618,7 +634,45 @@ def _verify_presentation(proof: Proof, facts: _Facts, request: RequestBody) -> P
     if holder_key is not None:
         assert signature is not None, "there is one where there is a holder key"
         try:
-            holder_key.verify(PRESENTATION_TAG, body, signature)
+            signed.verify(holder_key, signature)
         except LedgerError as error:
             raise _refused("holder-signature", error) from error
-    return Presented(presentation.nonce, None if holder_key is None else str(holder_key))
+    return Presented(
+        nonce=presentation.nonce,
+        holder_key=None if holder_key is None else str(holder_key),
+        item=presentation.item,
+        list_size=presentation.list_size,
+        list_root=signed.root,
+    )
+
+
+def _signed_list(facts: _Facts, question: _Question, presentation: Presentation) -> ListToSign:
+    return ListToSign(
+        chain_id=facts.header.encoded_header.header.chain_id,
+        root=presentation.list_root(facts.commitment),
+        size=presentation.list_size,
+        recipient=question.asked.recipient,
+        consent_key=presentation.consent_key,
+        consent_id=presentation.consent_id,
+        request_id=question.id,
+    )
+
+
+def _check_single(presented: Presented, asked: Asked) -> None:
+    """Check that a list of one answers the request."""
+    if presented.list_size != 1:
+        raise VerificationError(
+            code="one-of-many",
+            where="list",
+            expected="a list of this document alone",
+            found=f"one of {presented.list_size} documents that were presented together",
+        )
+    for number, item in enumerate(asked.items):
+        count = 1 if number == presented.item else 0
+        if item.needed and count < item.count:
+            raise VerificationError(
+                code="item-missing",
+                where=f"item {number}",
+                expected=f"at least {item.count} of {', '.join(item.schemas)}",
+                found=f"{count}",
+            )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ledger.commitments import Metadata, Opening, _Committed, _Tagged
+from ledger.commitments import Metadata, Opening, _Committed
 from ledger.encoding.recordcode import Misfit, identifier_check, new, register, setters_of
 from ledger.generated.encoding_keys_records import read_public_key, write_public_key
 
@@ -188,49 +188,3 @@ def write_committed(record: object) -> object:
 
 
 register(_Committed, read_committed, write_committed)
-
-
-(
-    set_tagged_commitment,
-    set_tagged_consent_id,
-    set_tagged_slot,
-) = setters_of(_Tagged)
-
-
-def read_tagged(array: object) -> _Tagged:
-    if not (type(array) is tuple and len(array) == 3):
-        raise Misfit
-    (
-        commitment,
-        consent_id,
-        slot,
-    ) = array
-    if not (type(commitment) is bytes and len(commitment) == 32):
-        raise Misfit
-    if not (type(consent_id) is bytes and len(consent_id) == 32):
-        raise Misfit
-    if not (type(slot) is int and 0 <= slot <= 18446744073709551615):
-        raise Misfit
-    made = new(_Tagged)
-    set_tagged_commitment(made, commitment)
-    set_tagged_consent_id(made, consent_id)
-    set_tagged_slot(made, slot)
-    return made
-
-
-def write_tagged(record: object) -> object:
-    if type(record) is not _Tagged:
-        raise Misfit
-    commitment: object = record.commitment
-    if not (type(commitment) is bytes and len(commitment) == 32):
-        raise Misfit
-    consent_id: object = record.consent_id
-    if not (type(consent_id) is bytes and len(consent_id) == 32):
-        raise Misfit
-    slot: object = record.slot
-    if not (type(slot) is int and 0 <= slot <= 18446744073709551615):
-        raise Misfit
-    return (commitment, consent_id, slot)
-
-
-register(_Tagged, read_tagged, write_tagged)

@@ -2,8 +2,17 @@
 
 from typing import Final
 
-from ledger.encoding.recordcode import Misfit, identifier_check, is_text, new, register, setters_of
+from ledger.encoding.recordcode import (
+    Misfit,
+    identifier_check,
+    is_increasing,
+    is_text,
+    new,
+    register,
+    setters_of,
+)
 from ledger.generated.encoding_keys_records import read_public_key, write_public_key
+from ledger.generated.requests_records import read_basis, read_item, write_basis, write_item
 from ledger.receipts import (
     ConsentReceipt,
     ReceiptCategory,
@@ -21,15 +30,7 @@ is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 CONSENT_RECEIPT_STANDARD_CODES: Final = frozenset(("ISO/IEC TS 27560:2023",))
 CONSENT_RECEIPT_LANGUAGE_CODES: Final = frozenset(("zh-Hans", "zh-Hant", "en"))
-CONSENT_RECEIPT_DIRECTION_CODES: Final = frozenset(("CN-CN", "CN-HK", "HK-CN", "HK-HK"))
-CONSENT_RECEIPT_TRANSFER_BASIS_CODES: Final = frozenset(
-    (
-        "holder-carried",
-        "gba-standard-contract",
-        "certification",
-        "security-assessment",
-    )
-)
+CONSENT_RECEIPT_SOURCES_CODES: Final = frozenset(("CN", "HK"))
 
 
 (
@@ -279,6 +280,7 @@ register(ReceiptCategory, read_receipt_category, write_receipt_category)
     set_consent_receipt_notice_version,
     set_consent_receipt_title,
     set_consent_receipt_purpose,
+    set_consent_receipt_items,
     set_consent_receipt_kinds,
     set_consent_receipt_categories,
     set_consent_receipt_is_sensitive,
@@ -287,8 +289,8 @@ register(ReceiptCategory, read_receipt_category, write_receipt_category)
     set_consent_receipt_necessity,
     set_consent_receipt_retention,
     set_consent_receipt_third_parties,
-    set_consent_receipt_direction,
-    set_consent_receipt_transfer_basis,
+    set_consent_receipt_sources,
+    set_consent_receipt_basis,
     set_consent_receipt_crossing,
     set_consent_receipt_separate_consent,
     set_consent_receipt_refusal,
@@ -298,7 +300,7 @@ register(ReceiptCategory, read_receipt_category, write_receipt_category)
 
 
 def read_consent_receipt(array: object) -> ConsentReceipt:
-    if not (type(array) is tuple and len(array) == 30 and array[0] == "consent-receipt"):
+    if not (type(array) is tuple and len(array) == 31 and array[0] == "consent-receipt"):
         raise Misfit
     (
         _,
@@ -316,6 +318,7 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
         notice_version,
         title,
         purpose,
+        items,
         kinds,
         categories,
         is_sensitive,
@@ -324,15 +327,15 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
         necessity,
         retention,
         third_parties,
-        direction,
-        transfer_basis,
+        sources,
+        basis,
         crossing,
         separate_consent,
         refusal,
         withdrawal,
         rights,
     ) = array
-    if not (type(version) is int and 1 <= version <= 1):
+    if not (type(version) is int and 2 <= version <= 2):
         raise Misfit
     if not (type(standard) is str and standard in CONSENT_RECEIPT_STANDARD_CODES):
         raise Misfit
@@ -357,7 +360,10 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
         raise Misfit
     title = read_wording(title)
     purpose = read_receipt_purpose(purpose)
-    if not (type(kinds) is tuple and 1 <= len(kinds) <= 8):
+    if not (type(items) is tuple and 1 <= len(items) <= 8):
+        raise Misfit
+    items = tuple([read_item(item) for item in items])
+    if not (type(kinds) is tuple and 1 <= len(kinds) <= 64):
         raise Misfit
     kinds = tuple([read_receipt_kind(item) for item in kinds])
     if not (type(categories) is tuple and 1 <= len(categories) <= 16):
@@ -365,17 +371,21 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
     categories = tuple([read_receipt_category(item) for item in categories])
     if not (type(is_sensitive) is int and 0 <= is_sensitive <= 1):
         raise Misfit
-    if not (type(parties) is tuple and 2 <= len(parties) <= 2):
+    if not (type(parties) is tuple and 1 <= len(parties) <= 17):
         raise Misfit
     parties = tuple([read_receipt_party(item) for item in parties])
     method = read_wording(method)
     necessity = read_wording(necessity)
     retention = read_wording(retention)
     third_parties = read_wording(third_parties)
-    if not (type(direction) is str and direction in CONSENT_RECEIPT_DIRECTION_CODES):
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
-    if not (type(transfer_basis) is str and transfer_basis in CONSENT_RECEIPT_TRANSFER_BASIS_CODES):
+    for item in sources:
+        if not (type(item) is str and item in CONSENT_RECEIPT_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
         raise Misfit
+    basis = read_basis(basis)
     if crossing is not None:
         crossing = read_wording(crossing)
     separate_consent = read_wording(separate_consent)
@@ -397,6 +407,7 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
     set_consent_receipt_notice_version(made, notice_version)
     set_consent_receipt_title(made, title)
     set_consent_receipt_purpose(made, purpose)
+    set_consent_receipt_items(made, items)
     set_consent_receipt_kinds(made, kinds)
     set_consent_receipt_categories(made, categories)
     set_consent_receipt_is_sensitive(made, is_sensitive)
@@ -405,8 +416,8 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
     set_consent_receipt_necessity(made, necessity)
     set_consent_receipt_retention(made, retention)
     set_consent_receipt_third_parties(made, third_parties)
-    set_consent_receipt_direction(made, direction)
-    set_consent_receipt_transfer_basis(made, transfer_basis)
+    set_consent_receipt_sources(made, sources)
+    set_consent_receipt_basis(made, basis)
     set_consent_receipt_crossing(made, crossing)
     set_consent_receipt_separate_consent(made, separate_consent)
     set_consent_receipt_refusal(made, refusal)
@@ -419,7 +430,7 @@ def write_consent_receipt(record: object) -> object:
     if type(record) is not ConsentReceipt:
         raise Misfit
     version: object = record.version
-    if not (type(version) is int and 1 <= version <= 1):
+    if not (type(version) is int and 2 <= version <= 2):
         raise Misfit
     standard: object = record.standard
     if not (type(standard) is str and standard in CONSENT_RECEIPT_STANDARD_CODES):
@@ -457,8 +468,12 @@ def write_consent_receipt(record: object) -> object:
     title = write_wording(title)
     purpose: object = record.purpose
     purpose = write_receipt_purpose(purpose)
+    items: object = record.items
+    if not (type(items) is tuple and 1 <= len(items) <= 8):
+        raise Misfit
+    items = tuple([write_item(item) for item in items])
     kinds: object = record.kinds
-    if not (type(kinds) is tuple and 1 <= len(kinds) <= 8):
+    if not (type(kinds) is tuple and 1 <= len(kinds) <= 64):
         raise Misfit
     kinds = tuple([write_receipt_kind(item) for item in kinds])
     categories: object = record.categories
@@ -469,7 +484,7 @@ def write_consent_receipt(record: object) -> object:
     if not (type(is_sensitive) is int and 0 <= is_sensitive <= 1):
         raise Misfit
     parties: object = record.parties
-    if not (type(parties) is tuple and 2 <= len(parties) <= 2):
+    if not (type(parties) is tuple and 1 <= len(parties) <= 17):
         raise Misfit
     parties = tuple([write_receipt_party(item) for item in parties])
     method: object = record.method
@@ -480,12 +495,16 @@ def write_consent_receipt(record: object) -> object:
     retention = write_wording(retention)
     third_parties: object = record.third_parties
     third_parties = write_wording(third_parties)
-    direction: object = record.direction
-    if not (type(direction) is str and direction in CONSENT_RECEIPT_DIRECTION_CODES):
+    sources: object = record.sources
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
-    transfer_basis: object = record.transfer_basis
-    if not (type(transfer_basis) is str and transfer_basis in CONSENT_RECEIPT_TRANSFER_BASIS_CODES):
+    for item in sources:
+        if not (type(item) is str and item in CONSENT_RECEIPT_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
         raise Misfit
+    basis: object = record.basis
+    basis = write_basis(basis)
     crossing: object = record.crossing
     if crossing is not None:
         crossing = write_wording(crossing)
@@ -513,6 +532,7 @@ def write_consent_receipt(record: object) -> object:
         notice_version,
         title,
         purpose,
+        items,
         kinds,
         categories,
         is_sensitive,
@@ -521,8 +541,8 @@ def write_consent_receipt(record: object) -> object:
         necessity,
         retention,
         third_parties,
-        direction,
-        transfer_basis,
+        sources,
+        basis,
         crossing,
         separate_consent,
         refusal,

@@ -451,7 +451,7 @@ register(CloseConsent, read_close_consent, write_close_consent)
     set_record_verification_consent_key,
     set_record_verification_consent_id,
     set_record_verification_slot,
-    set_record_verification_document_tag,
+    set_record_verification_use_tag,
     set_record_verification_outcome,
 ) = setters_of(RecordVerification)
 
@@ -464,7 +464,7 @@ def read_record_verification(array: object) -> RecordVerification:
         consent_key,
         consent_id,
         slot,
-        document_tag,
+        use_tag,
         outcome,
     ) = array
     consent_key = read_public_key(consent_key)
@@ -472,7 +472,7 @@ def read_record_verification(array: object) -> RecordVerification:
         raise Misfit
     if not (type(slot) is int and 0 <= slot <= 9999):
         raise Misfit
-    if not (type(document_tag) is bytes and len(document_tag) == 32):
+    if not (type(use_tag) is bytes and len(use_tag) == 32):
         raise Misfit
     if not (type(outcome) is str and outcome in RECORD_VERIFICATION_OUTCOME_CODES):
         raise Misfit
@@ -480,7 +480,7 @@ def read_record_verification(array: object) -> RecordVerification:
     set_record_verification_consent_key(made, consent_key)
     set_record_verification_consent_id(made, consent_id)
     set_record_verification_slot(made, slot)
-    set_record_verification_document_tag(made, document_tag)
+    set_record_verification_use_tag(made, use_tag)
     set_record_verification_outcome(made, outcome)
     return made
 
@@ -496,13 +496,13 @@ def write_record_verification(record: object) -> object:
     slot: object = record.slot
     if not (type(slot) is int and 0 <= slot <= 9999):
         raise Misfit
-    document_tag: object = record.document_tag
-    if not (type(document_tag) is bytes and len(document_tag) == 32):
+    use_tag: object = record.use_tag
+    if not (type(use_tag) is bytes and len(use_tag) == 32):
         raise Misfit
     outcome: object = record.outcome
     if not (type(outcome) is str and outcome in RECORD_VERIFICATION_OUTCOME_CODES):
         raise Misfit
-    return ("record_verification", consent_key, consent_id, slot, document_tag, outcome)
+    return ("record_verification", consent_key, consent_id, slot, use_tag, outcome)
 
 
 register(RecordVerification, read_record_verification, write_record_verification)

@@ -69,15 +69,7 @@ REVOCATION_REASON_CODES: Final = frozenset(
         "other",
     )
 )
-CONSENT_TERMS_DIRECTION_CODES: Final = frozenset(("CN-CN", "CN-HK", "HK-CN", "HK-HK"))
-CONSENT_TERMS_TRANSFER_BASIS_CODES: Final = frozenset(
-    (
-        "holder-carried",
-        "gba-standard-contract",
-        "certification",
-        "security-assessment",
-    )
-)
+CONSENT_TERMS_SOURCES_CODES: Final = frozenset(("CN", "HK"))
 ENDED_BY_CODES: Final = frozenset(("holder", "recipient"))
 VERIFICATION_OUTCOME_CODES: Final = frozenset(("verified", "accepted", "declined", "refused"))
 
@@ -1011,13 +1003,9 @@ register(Revocation, read_revocation, write_revocation)
 
 
 (
-    set_consent_terms_issuer,
     set_consent_terms_recipient,
-    set_consent_terms_schemas,
     set_consent_terms_purpose,
-    set_consent_terms_category_mask,
-    set_consent_terms_direction,
-    set_consent_terms_transfer_basis,
+    set_consent_terms_sources,
     set_consent_terms_flags,
     set_consent_terms_notice_version,
     set_consent_terms_terms_commitment,
@@ -1028,16 +1016,12 @@ register(Revocation, read_revocation, write_revocation)
 
 
 def read_consent_terms(array: object) -> ConsentTerms:
-    if not (type(array) is tuple and len(array) == 13):
+    if not (type(array) is tuple and len(array) == 9):
         raise Misfit
     (
-        issuer,
         recipient,
-        schemas,
         purpose,
-        category_mask,
-        direction,
-        transfer_basis,
+        sources,
         flags,
         notice_version,
         terms_commitment,
@@ -1045,24 +1029,16 @@ def read_consent_terms(array: object) -> ConsentTerms:
         until_ms,
         uses,
     ) = array
-    if not (type(issuer) is str and len(issuer) <= 32 and is_member_identifier(issuer)):
-        raise Misfit
     if not (type(recipient) is str and len(recipient) <= 32 and is_member_identifier(recipient)):
-        raise Misfit
-    if not (type(schemas) is tuple and 1 <= len(schemas) <= 8):
-        raise Misfit
-    for item in schemas:
-        if not (type(item) is str and len(item) <= 48 and is_schema_identifier(item)):
-            raise Misfit
-    if not (is_increasing(schemas)):
         raise Misfit
     if not (type(purpose) is str and len(purpose) <= 48 and is_purpose_identifier(purpose)):
         raise Misfit
-    if not (type(category_mask) is int and 0 <= category_mask <= 65535):
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
-    if not (type(direction) is str and direction in CONSENT_TERMS_DIRECTION_CODES):
-        raise Misfit
-    if not (type(transfer_basis) is str and transfer_basis in CONSENT_TERMS_TRANSFER_BASIS_CODES):
+    for item in sources:
+        if not (type(item) is str and item in CONSENT_TERMS_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
         raise Misfit
     if not (type(flags) is int and 0 <= flags <= 255):
         raise Misfit
@@ -1077,13 +1053,9 @@ def read_consent_terms(array: object) -> ConsentTerms:
     if not (type(uses) is int and 1 <= uses <= 10000):
         raise Misfit
     made = new(ConsentTerms)
-    set_consent_terms_issuer(made, issuer)
     set_consent_terms_recipient(made, recipient)
-    set_consent_terms_schemas(made, schemas)
     set_consent_terms_purpose(made, purpose)
-    set_consent_terms_category_mask(made, category_mask)
-    set_consent_terms_direction(made, direction)
-    set_consent_terms_transfer_basis(made, transfer_basis)
+    set_consent_terms_sources(made, sources)
     set_consent_terms_flags(made, flags)
     set_consent_terms_notice_version(made, notice_version)
     set_consent_terms_terms_commitment(made, terms_commitment)
@@ -1096,31 +1068,19 @@ def read_consent_terms(array: object) -> ConsentTerms:
 def write_consent_terms(record: object) -> object:
     if type(record) is not ConsentTerms:
         raise Misfit
-    issuer: object = record.issuer
-    if not (type(issuer) is str and len(issuer) <= 32 and is_member_identifier(issuer)):
-        raise Misfit
     recipient: object = record.recipient
     if not (type(recipient) is str and len(recipient) <= 32 and is_member_identifier(recipient)):
-        raise Misfit
-    schemas: object = record.schemas
-    if not (type(schemas) is tuple and 1 <= len(schemas) <= 8):
-        raise Misfit
-    for item in schemas:
-        if not (type(item) is str and len(item) <= 48 and is_schema_identifier(item)):
-            raise Misfit
-    if not (is_increasing(schemas)):
         raise Misfit
     purpose: object = record.purpose
     if not (type(purpose) is str and len(purpose) <= 48 and is_purpose_identifier(purpose)):
         raise Misfit
-    category_mask: object = record.category_mask
-    if not (type(category_mask) is int and 0 <= category_mask <= 65535):
+    sources: object = record.sources
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
-    direction: object = record.direction
-    if not (type(direction) is str and direction in CONSENT_TERMS_DIRECTION_CODES):
-        raise Misfit
-    transfer_basis: object = record.transfer_basis
-    if not (type(transfer_basis) is str and transfer_basis in CONSENT_TERMS_TRANSFER_BASIS_CODES):
+    for item in sources:
+        if not (type(item) is str and item in CONSENT_TERMS_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
         raise Misfit
     flags: object = record.flags
     if not (type(flags) is int and 0 <= flags <= 255):
@@ -1140,21 +1100,7 @@ def write_consent_terms(record: object) -> object:
     uses: object = record.uses
     if not (type(uses) is int and 1 <= uses <= 10000):
         raise Misfit
-    return (
-        issuer,
-        recipient,
-        schemas,
-        purpose,
-        category_mask,
-        direction,
-        transfer_basis,
-        flags,
-        notice_version,
-        terms_commitment,
-        from_ms,
-        until_ms,
-        uses,
-    )
+    return (recipient, purpose, sources, flags, notice_version, terms_commitment, from_ms, until_ms, uses)
 
 
 register(ConsentTerms, read_consent_terms, write_consent_terms)
@@ -1316,7 +1262,7 @@ register(Consent, read_consent, write_consent)
     set_verification_consent_id,
     set_verification_slot,
     set_verification_recipient,
-    set_verification_document_tag,
+    set_verification_use_tag,
     set_verification_outcome,
     set_verification_height,
     set_verification_time_ms,
@@ -1332,7 +1278,7 @@ def read_verification(array: object) -> Verification:
         consent_id,
         slot,
         recipient,
-        document_tag,
+        use_tag,
         outcome,
         height,
         time_ms,
@@ -1344,7 +1290,7 @@ def read_verification(array: object) -> Verification:
         raise Misfit
     if not (type(recipient) is str and len(recipient) <= 32 and is_member_identifier(recipient)):
         raise Misfit
-    if not (type(document_tag) is bytes and len(document_tag) == 32):
+    if not (type(use_tag) is bytes and len(use_tag) == 32):
         raise Misfit
     if not (type(outcome) is str and outcome in VERIFICATION_OUTCOME_CODES):
         raise Misfit
@@ -1357,7 +1303,7 @@ def read_verification(array: object) -> Verification:
     set_verification_consent_id(made, consent_id)
     set_verification_slot(made, slot)
     set_verification_recipient(made, recipient)
-    set_verification_document_tag(made, document_tag)
+    set_verification_use_tag(made, use_tag)
     set_verification_outcome(made, outcome)
     set_verification_height(made, height)
     set_verification_time_ms(made, time_ms)
@@ -1378,8 +1324,8 @@ def write_verification(record: object) -> object:
     recipient: object = record.recipient
     if not (type(recipient) is str and len(recipient) <= 32 and is_member_identifier(recipient)):
         raise Misfit
-    document_tag: object = record.document_tag
-    if not (type(document_tag) is bytes and len(document_tag) == 32):
+    use_tag: object = record.use_tag
+    if not (type(use_tag) is bytes and len(use_tag) == 32):
         raise Misfit
     outcome: object = record.outcome
     if not (type(outcome) is str and outcome in VERIFICATION_OUTCOME_CODES):
@@ -1390,7 +1336,7 @@ def write_verification(record: object) -> object:
     time_ms: object = record.time_ms
     if not (type(time_ms) is int and 0 <= time_ms <= 9007199254740991):
         raise Misfit
-    return ("verification", consent_key, consent_id, slot, recipient, document_tag, outcome, height, time_ms)
+    return ("verification", consent_key, consent_id, slot, recipient, use_tag, outcome, height, time_ms)
 
 
 register(Verification, read_verification, write_verification)

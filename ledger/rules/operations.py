@@ -195,9 +195,9 @@ class CloseConsent:
 
 @dataclass(frozen=True, slots=True)
 class RecordVerification:
-    """By the recipient: a document was verified under this slot of the consent.
+    """By the recipient: a request was answered, and what was shown verified, under this slot of the consent.
 
-    The document tag is an HMAC under the document's salt, so it can be opened only off chain.
+    The use tag is an HMAC under the salt of the terms, so it can be opened only off chain.
     """
 
     TAG: ClassVar[str] = "record_verification"
@@ -205,7 +205,7 @@ class RecordVerification:
     consent_key: PublicKey
     consent_id: Hash
     slot: Annotated[int, Uint(9_999)]
-    document_tag: Hash
+    use_tag: Hash
     outcome: Outcome
 
     def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:

@@ -55,17 +55,13 @@ Name = Annotated[str, Text(200)]
 NodeKind = Annotated[str, Code((VALIDATOR, OBSERVER))]
 Bearer = Annotated[int, Uint(1)]
 LeafCount = Annotated[int, Uint(1_000_000, minimum=1)]
-Schemas = Annotated[tuple[SchemaCode, ...], Items(8, minimum=1, increasing=True)]
 Uses = Annotated[int, Uint(10_000, minimum=1)]
 
 RevocationReason = Annotated[
     str, Code(("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other"))
 ]
 Outcome = Annotated[str, Code(("verified", "accepted", "declined", "refused"))]
-Direction = Annotated[str, Code(("CN-CN", "CN-HK", "HK-CN", "HK-HK"))]
-TransferBasis = Annotated[
-    str, Code(("holder-carried", "gba-standard-contract", "certification", "security-assessment"))
-]
+Jurisdictions = Annotated[tuple[Jurisdiction, ...], Items(8, minimum=1, increasing=True)]
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
@@ -333,15 +329,14 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class ConsentTerms:
-    """What a holder agreed to."""
+    """What the ledger holds of what a holder agreed to: no item, no issuer, no kind of document.
 
-    issuer: MemberId
+    `sources` are the jurisdictions that documents may come from; `terms_commitment` hides what was asked, all of it.
+    """
+
     recipient: MemberId
-    schemas: Schemas
     purpose: PurposeCode
-    category_mask: CategoryMask
-    direction: Direction
-    transfer_basis: TransferBasis
+    sources: Jurisdictions
     flags: ConsentFlags
     notice_version: Hash
     terms_commitment: Hash
@@ -394,7 +389,7 @@ class Verification:
     consent_id: Hash
     slot: Annotated[int, Uint(9_999)]
     recipient: MemberId
-    document_tag: Hash
+    use_tag: Hash
     outcome: Outcome
     height: Height
     time_ms: Milliseconds

@@ -240,24 +240,16 @@ def _check_grant(body: GrantBody, state: StateView, context: BlockContext) -> No
         raise Refused(
             code="consent-period", where="grant until_ms", expected=expected, found=f"{terms.until_ms}"
         )
-    issuer = require_active(state, terms.issuer, ISSUER)
     recipient = require_active(state, terms.recipient, RECIPIENT)
-    _check_codes(terms, state)
-    direction = f"{issuer.jurisdiction}-{recipient.jurisdiction}"
-    if terms.direction != direction:
-        raise Refused(code="direction", where="grant direction", expected=direction, found=terms.direction)
-    crosses = issuer.jurisdiction != recipient.jurisdiction
+    _check_purpose(terms, state)
+    crosses = terms.sources != (recipient.jurisdiction,)
     if bool(terms.flags & CROSS_BORDER) != crosses:
-        expected = f"cross-border flag {'set' if crosses else 'clear'} for {direction}"
+        direction = f"from {', '.join(terms.sources)} to {recipient.jurisdiction}"
+        expected = f"cross-border flag {'set' if crosses else 'clear'} {direction}"
         raise Refused(code="direction", where="grant flags", expected=expected, found=f"{terms.flags}")
 
 
-def _check_codes(terms: ConsentTerms, state: StateView) -> None:
-    for code in terms.schemas:
-        if find(state, Schema, schema_key(code)) is None:
-            raise Refused(
-                code="unknown-schema", where="grant schemas", expected="registered schemas", found=code
-            )
+def _check_purpose(terms: ConsentTerms, state: StateView) -> None:
     if find(state, Purpose, purpose_key(terms.purpose)) is None:
         raise Refused(
             code="unknown-purpose",
@@ -322,7 +314,7 @@ def _record_verification(
             consent_id=operation.consent_id,
             slot=operation.slot,
             recipient=recipient.id,
-            document_tag=operation.document_tag,
+            use_tag=operation.use_tag,
             outcome=operation.outcome,
             height=context.height,
             time_ms=context.time_ms,
@@ -331,10 +323,10 @@ def _record_verification(
 
 
 def _is_same(recorded: Verification, operation: RecordVerification, recipient: Member) -> bool:
-    # Another document under a slot that is taken was not recorded: its sender must not be told that it was.
-    return (recorded.recipient, recorded.document_tag, recorded.outcome) == (
+    # Another answer under a slot that is taken was not recorded: its sender must not be told that it was.
+    return (recorded.recipient, recorded.use_tag, recorded.outcome) == (
         recipient.id,
-        operation.document_tag,
+        operation.use_tag,
         operation.outcome,
     )
 

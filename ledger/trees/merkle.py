@@ -239,6 +239,18 @@ def verify_inclusion(leaf: bytes, path: TreePath, *, size: int, root: bytes) -> 
 
 def verify_hash_inclusion(hashed_leaf: bytes, path: TreePath, *, size: int, root: bytes) -> None:
     """The same for a leaf known by its hash. Raises ProofError."""
+    _check_root("tree path", expected=root, found=_root_of_path(hashed_leaf, path, size=size))
+
+
+def root_of_path(leaf: bytes, path: TreePath, *, size: int) -> bytes:
+    """Return the root of the tree of that size in which the data `leaf` stands at `path.index`.
+
+    Raises ProofError where no tree of that size has such a path.
+    """
+    return _root_of_path(leaf_hash(leaf), path, size=size)
+
+
+def _root_of_path(hashed_leaf: bytes, path: TreePath, *, size: int) -> bytes:
     _check_hashes("leaf hash", (hashed_leaf,))
     _check_index(path.index, size)
     count = path_siblings_count(path.index, size)
@@ -257,7 +269,7 @@ def verify_hash_inclusion(hashed_leaf: bytes, path: TreePath, *, size: int, root
         else:
             current = running_digest(_INNER + current + sibling).digest()
         position, last = position >> 1, last >> 1
-    _check_root("tree path", expected=root, found=current)
+    return current
 
 
 def path_siblings_count(index: int, size: int) -> int:

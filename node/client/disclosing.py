@@ -5,7 +5,7 @@ import secrets
 from ledger.commitments import day_of
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.encoding.records import Json
-from ledger.presentation import RequestBody
+from ledger.requests import RequestBody
 from ledger.sdjwt import Binding, Claims, SdJwt, bind, issue, select
 from node.client.wallet import Wallet
 
@@ -25,5 +25,5 @@ def issue_report(
 def show_fields(sd_jwt: SdJwt, paths: list[str], request: RequestBody, wallet: Wallet, *, now_ms: int) -> str:
     """Return the report with chosen fields, bound to a request. Raises EncodingError or WalletError."""
     chosen = select(sd_jwt, paths)
-    binding = Binding(request.recipient, request.nonce.hex(), now_ms // 1000, "")
+    binding = Binding(request.decoded_asked().recipient, request.nonce.hex(), now_ms // 1000, "")
     return bind(chosen, binding, wallet.signer_for(chosen.claims.holder_key))

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from ledger.consents import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, ConsentFile
 from ledger.encoding.keys import PublicKey
 from ledger.errors import LedgerError
-from ledger.presentation import CONSENT_FILE_SIZE_MAX, CONSENT_MAGIC, ConsentFile
 from ledger.proofs import Proof
 from ledger.rules.operations import check_chain
 from ledger.rules.state import Consent, consent_key

@@ -14,19 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.commitments import day_of
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import LedgerError, SignatureError
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    ConsentFile,
-    Presentation,
-    Request,
-    RequestBody,
-    grant_consent,
-    presentation_body,
-)
+from ledger.presentation import ListToSign, Place, Presentation, list_tree
 from ledger.proofs import EvidenceRequest, Proof
 from ledger.receipts import ConsentReceipt, ReceiptFile
+from ledger.requests import Asked, Request, RequestBody
 from ledger.rules.operations import check_chain
 from ledger.rules.state import ISSUER, RECIPIENT, Consent, Member, consent_key
 from node.client.answers import Answer, Proven, Recorded, Told
@@ -61,7 +55,7 @@ class WhoAsks:
     """
 
     recipient: Answer[Member]
-    issuer: Answer[Member]
+    issuers: tuple[Answer[Member], ...]
 
 
 Ask = Callable[[ConsentReceipt, WhoAsks], None]
@@ -99,12 +93,12 @@ async def make_consent_with_receipt(
     """
     if who is None:
         who = await who_asks(ledger, request, now_ms=now_ms)
-    issuer, recipient = who.issuer.value, who.recipient.value
+    issuers, recipient = tuple(each.value for each in who.issuers), who.recipient.value
     nonce = secrets.token_bytes(16)
 
     def receipt_for(principal: PublicKey) -> ConsentReceipt:
         consenting = Consenting(principal, nonce, language, now_ms, day_of(now_ms))
-        return compose_receipt(request, texts, issuer=issuer, recipient=recipient, consenting=consenting)
+        return compose_receipt(request, texts, issuers=issuers, recipient=recipient, consenting=consenting)
 
     ask(receipt_for(recipient.key), who)
     public = wallet.new_consent_key()
@@ -121,28 +115,31 @@ async def who_asks(ledger: LedgerClient, request: Request, *, now_ms: int) -> Wh
     Raises RequestRefused or LedgerError where it may not, and ClientError where no node shows who it is.
     """
     body = request.decoded()
+    asked = body.decoded_asked()
     check_chain(await ledger.chain_id(), body.chain_id, "request")
-    recipient = await ledger.member(body.recipient)
+    recipient = await ledger.member(asked.recipient)
     try:
         request.verify(recipient.value.key)
     except SignatureError as error:
         raise RequestRefused(
             code=error.code,
             where="request signature",
-            expected=f"one by the key {recipient.value.key} of {body.recipient}",
+            expected=f"one by the key {recipient.value.key} of {asked.recipient}",
             found="none by this key: the request is forged, or older than this key",
             cure="Agree to nothing. Ask the bank, by a way that you know, for a new request.",
         ) from error
     limits = (await ledger.parameters()).value
     _check_answerable(body, recipient.value, now_ms, limits.consent_duration_max_ms)
-    issuer = await ledger.member(body.issuer)
-    _check_active(issuer.value, ISSUER)
-    for code in body.schemas:
+    issuers = tuple([await ledger.member(issuer) for issuer in asked.issuers])
+    for issuer in issuers:
+        _check_active(issuer.value, ISSUER)
+    _check_sources(asked, issuers)
+    for code in asked.schemas:
         if (await ledger.schema(code)).value is None:
             raise _unknown("unknown-schema", "request schemas", "registered schemas", code)
-    if (await ledger.purpose(body.purpose)).value is None:
-        raise _unknown("unknown-purpose", "request purpose", "a registered purpose", body.purpose)
-    return WhoAsks(recipient, issuer)
+    if (await ledger.purpose(asked.purpose)).value is None:
+        raise _unknown("unknown-purpose", "request purpose", "a registered purpose", asked.purpose)
+    return WhoAsks(recipient, issuers)
 
 
 def _sign_consent(
@@ -184,23 +181,44 @@ def _check_active(member: Member, role: str) -> None:
 
 def _check_answerable(body: RequestBody, recipient: Member, now_ms: int, duration_max_ms: int) -> None:
     _check_active(recipient, RECIPIENT)
-    if body.until_ms <= now_ms:
+    asked = body.decoded_asked()
+    if body.answer_by_ms < now_ms:
+        raise RequestRefused(
+            code="answer-late",
+            where="request answer_by_ms",
+            expected=f"a time after now, {show_time(now_ms)}",
+            found=f"{show_time(body.answer_by_ms)}, which is over",
+            cure="Ask the bank for a new request; where that time is still to come, set this device's clock.",
+        )
+    if asked.until_ms <= now_ms:
         raise RequestRefused(
             code="consent-period",
             where="request until_ms",
             expected=f"a time after now, {show_time(now_ms)}",
-            found=f"{show_time(body.until_ms)}, which is over",
+            found=f"{show_time(asked.until_ms)}, which is over",
             cure="Ask the bank for a new request; where that time is still to come, set this device's clock.",
         )
     latest_ms = now_ms + duration_max_ms
-    if body.until_ms > latest_ms:
+    if asked.until_ms > latest_ms:
         raise RequestRefused(
             code="consent-period",
             where="request until_ms",
             expected=f"at the latest {show_time(latest_ms)}: this network allows no longer consent",
-            found=show_time(body.until_ms),
+            found=show_time(asked.until_ms),
             cure="Nothing was signed. Ask the bank for a new request with an earlier end.",
         )
+
+
+def _check_sources(asked: Asked, issuers: tuple[Answer[Member], ...]) -> None:
+    for each in issuers:
+        if each.value.jurisdiction not in asked.sources:
+            raise RequestRefused(
+                code="direction",
+                where=f"issuer {each.value.id}",
+                expected=f"one of {', '.join(asked.sources)}, as the request says",
+                found=each.value.jurisdiction,
+                cure="Agree to nothing. Ask the bank for a new request.",
+            )
 
 
 async def grant(ledger: LedgerClient, consent: ConsentFile) -> Recorded[Consent]:
@@ -319,41 +337,88 @@ async def refresh(ledger: LedgerClient, proof: Proof, consent: ConsentFile | Non
     return Told(refreshed, shown.key, shown.url)
 
 
-def present(proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet) -> Proof:
-    """Return the proof presented for a request. Raises PresentationRefused or WalletError."""
-    if consent.request.decoded().recipient != request.decoded().recipient:
-        raise PresentationRefused(
-            where="request recipient",
-            expected=consent.request.decoded().recipient,
-            found=request.decoded().recipient,
-        )
+def present(
+    proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet, *, item: int | None = None
+) -> Proof:
+    """Return the proof presented alone for an item of a request, counted from 0: the one that it answers.
+
+    Raises PresentationRefused or WalletError.
+    """
+    check_answers(request, consent)
+    answered = _item_for(proof, request.decoded().decoded_asked(), item)
     if proof.evidence.consent is None:
         raise PresentationRefused(
             where="proof", expected="evidence of the consent (refresh it first)", found="none"
         )
     holder_key = proof.opening.decoded_metadata().holder_key
     holder = None if holder_key is None else wallet.signer_for(holder_key)
-    return sign_presentation(proof, request, consent, holder, wallet.signer_for(consent.consent_key))
+    return sign_presentation(
+        proof, request, consent, holder, wallet.signer_for(consent.consent_key), item=answered
+    )
+
+
+def _item_for(proof: Proof, asked: Asked, item: int | None) -> int:
+    metadata = proof.opening.decoded_metadata()
+    fitting = asked.items_for(issuer=metadata.issuer, schema=metadata.schema)
+    if item is None and len(fitting) == 1:
+        return fitting[0]
+    if item in fitting:
+        return item
+    expected = ", ".join(f"{number}" for number in fitting) or "a request that asks for this document"
+    raise PresentationRefused(
+        where="item",
+        expected=f"one of {expected}" if fitting else expected,
+        found=f"{metadata.schema} by {metadata.issuer}" if item is None else f"item {item}",
+    )
+
+
+def check_answers(request: Request, consent: ConsentFile) -> None:
+    """Check that a consent was given to what a request asks, byte for byte. Raises PresentationRefused."""
+    asked, agreed = request.decoded(), consent.request.decoded()
+    if (asked.chain_id, asked.asked) == (agreed.chain_id, agreed.asked):
+        return
+    wanted, given = asked.decoded_asked(), agreed.decoded_asked()
+    if wanted.recipient != given.recipient:
+        raise PresentationRefused(where="request recipient", expected=given.recipient, found=wanted.recipient)
+    raise PresentationRefused(
+        where="request",
+        expected="one that asks for what the consent was given to",
+        found="other items, terms or another network",
+    )
 
 
 def sign_presentation(
-    proof: Proof, request: Request, consent: ConsentFile, holder: PrivateKey | None, consent_key: PrivateKey
+    proof: Proof,
+    request: Request,
+    consent: ConsentFile,
+    holder: PrivateKey | None,
+    consent_key: PrivateKey,
+    *,
+    item: int,
 ) -> Proof:
-    """Return the proof with a presentation by these keys."""
+    """Return the proof with a presentation by these keys, as a list of one."""
     body = request.decoded()
-    message = presentation_body(
+    tree = list_tree([Place(item, proof.opening.commitment(), None)])
+    signed = ListToSign(
         chain_id=proof.chain_id,
-        commitment=proof.opening.commitment(),
-        recipient=body.recipient,
-        key=consent_key.public,
+        root=tree.root(),
+        size=tree.size,
+        recipient=body.decoded_asked().recipient,
+        consent_key=consent_key.public,
         consent_id=consent.consent_id,
-        nonce=body.nonce,
+        request_id=request.id,
     )
     presentation = Presentation(
-        consent_key.public,
-        consent.consent_id,
-        body.nonce,
-        None if holder is None else holder.sign(PRESENTATION_TAG, message),
-        consent_key.sign(PRESENTATION_TAG, message),
+        item=item,
+        shown=None,
+        list_size=tree.size,
+        path=tree.path(0),
+        consent_key=consent_key.public,
+        consent_id=consent.consent_id,
+        nonce=body.nonce,
+        terms_salt=consent.terms_salt,
+        receipt_hash=consent.receipt_hash,
+        holder_signature=None if holder is None else signed.sign(holder),
+        consent_signature=signed.sign(consent_key),
     )
     return replace(proof, presentation=presentation)

@@ -2,7 +2,7 @@
 
 Rule 1: a request's nonce is fresh and random; the bank accepts it once.
 Rule 2: a verification names the slot that the consent's use count gives, so it is recorded once.
-Rule 3: a document that this member recorded with the same outcome under the same consent is not recorded again,
+Rule 3: a use is one answered request. An answer that this member recorded with the same outcome is not recorded again,
 unless the caller says that it was verified again.
 Rule 4: what was recorded, or is said to be on record, is shown by the ledger (docs/proven-and-told.md).
 """
@@ -10,10 +10,10 @@ Rule 4: what was recorded, or is said to be on record, is shown by the ledger (d
 import secrets
 from typing import Final
 
-from ledger.commitments import document_tag
+from ledger.consents import ConsentFile
 from ledger.encoding.arguments import require_instance
 from ledger.encoding.keys import PrivateKey
-from ledger.presentation import ConsentFile, Presentation
+from ledger.presentation import Presentation, use_tag
 from ledger.proofs import Proof
 from ledger.rules.operations import CloseConsent, RecordVerification
 from ledger.rules.state import Consent, Verification, consent_key, verification_key
@@ -61,7 +61,7 @@ async def record_verification(
         consent_key=presentation.consent_key,
         consent_id=presentation.consent_id,
         slot=consent.used,
-        document_tag=tag,
+        use_tag=tag,
         outcome=outcome,
     )
     signed = sign_operations(
@@ -69,7 +69,7 @@ async def record_verification(
     )
 
     def is_ours(record: Verification) -> bool:
-        return (record.recipient, record.document_tag, record.outcome) == (member, tag, outcome)
+        return (record.recipient, record.use_tag, record.outcome) == (member, tag, outcome)
 
     return await ledger.act(
         lambda client: submit_once(client, signed),
@@ -100,15 +100,15 @@ async def _find_recorded(
         place = verification_key(presentation.consent_key, presentation.consent_id, slot)
         # A slot below the used count is filled, for good.
         found = await ledger.lasting(Verification, place, lambda _: True, what=f"verification {slot}")
-        if (found.value.document_tag, found.value.outcome) == (_tag_of(proof, presentation, slot), outcome):
+        if (found.value.use_tag, found.value.outcome) == (_tag_of(proof, presentation, slot), outcome):
             return found
     return None
 
 
 def _tag_of(proof: Proof, presentation: Presentation, slot: int) -> bytes:
-    return document_tag(
-        salt=proof.opening.salt,
-        commitment=proof.opening.commitment(),
+    return use_tag(
+        terms_salt=presentation.terms_salt,
+        list_root=presentation.list_root(proof.opening.commitment()),
         consent_id=presentation.consent_id,
         slot=slot,
     )

@@ -8,7 +8,6 @@ Rule 2: where a text is missing nothing is composed: nobody consents to what no 
 from dataclasses import dataclass
 
 from ledger.encoding.keys import PublicKey
-from ledger.presentation import Request, request_id
 from ledger.receipts import (
     ISSUER,
     RECIPIENT,
@@ -19,6 +18,7 @@ from ledger.receipts import (
     ReceiptPurpose,
     Wording,
 )
+from ledger.requests import Request
 from ledger.rules.state import CROSS_BORDER, Member
 from node.consent.textbundle import Notice, TextBundle, method_of
 from node.files.configfile import ConfigError
@@ -36,16 +36,36 @@ class Consenting:
 
 
 def compose_receipt(
-    request: Request, texts: TextBundle, *, issuer: Member, recipient: Member, consenting: Consenting
+    request: Request,
+    texts: TextBundle,
+    *,
+    issuers: tuple[Member, ...],
+    recipient: Member,
+    consenting: Consenting,
 ) -> ConsentReceipt:
     """Return the receipt of a consent to a request. Raises ConfigError where a text is missing."""
     body = request.decoded()
-    notice = _require_notice(texts, body.notice_version)
+    asked = body.decoded_asked()
+    notice = _require_notice(texts, asked.notice_version)
     titles = {each.code: each.title for each in texts.schemas}
     purposes = {each.code: each.title for each in texts.purposes}
-    asked = (notice.schemas, notice.purpose, notice.direction, notice.category_mask, notice.flags)
-    found = (body.schemas, body.purpose, body.direction, body.category_mask, body.flags)
-    if asked != found:
+    described = (
+        notice.schemas,
+        notice.purpose,
+        notice.sources,
+        notice.category_mask,
+        notice.flags,
+        notice.kept,
+    )
+    codes = (
+        asked.schemas,
+        asked.purpose,
+        asked.sources,
+        asked.category_mask,
+        asked.flags,
+        asked.basis.retention,
+    )
+    if codes != described:
         raise ConfigError(
             where="request",
             expected="what its notice describes",
@@ -53,31 +73,32 @@ def compose_receipt(
             cure="ask the bank for another request",
         )
     return ConsentReceipt(
-        version=1,
+        version=2,
         standard=STANDARD,
         record_id=consenting.nonce,
         chain_id=body.chain_id,
-        request_id=request_id(request),
+        request_id=request.id,
         principal=consenting.principal,
         language=consenting.language,
         given_ms=consenting.given_ms,
         from_ms=consenting.from_ms,
-        until_ms=body.until_ms,
-        uses=body.uses,
-        notice_version=body.notice_version,
+        until_ms=asked.until_ms,
+        uses=asked.uses,
+        notice_version=asked.notice_version,
         title=notice.title,
-        purpose=ReceiptPurpose(body.purpose, purposes[body.purpose]),
-        kinds=tuple(ReceiptKind(code, titles[code]) for code in body.schemas),
+        purpose=ReceiptPurpose(asked.purpose, purposes[asked.purpose]),
+        items=asked.items,
+        kinds=tuple(ReceiptKind(code, titles[code]) for code in asked.schemas),
         categories=notice.categories,
         is_sensitive=notice.is_sensitive,
-        parties=(_party(ISSUER, issuer, texts), _party(RECIPIENT, recipient, texts)),
+        parties=(*(_party(ISSUER, each, texts) for each in issuers), _party(RECIPIENT, recipient, texts)),
         method=method_of(notice, texts.receipt),
         necessity=texts.receipt.necessity,
         retention=notice.retention,
         third_parties=texts.receipt.third_parties,
-        direction=body.direction,
-        transfer_basis=body.transfer_basis,
-        crossing=texts.receipt.crossing if body.flags & CROSS_BORDER else None,
+        sources=asked.sources,
+        basis=asked.basis,
+        crossing=texts.receipt.crossing if asked.flags & CROSS_BORDER else None,
         separate_consent=texts.receipt.separate_consent,
         refusal=texts.receipt.refusal,
         withdrawal=notice.withdrawal,
@@ -86,12 +107,17 @@ def compose_receipt(
 
 
 def require_notice_for(
-    texts: TextBundle, *, schemas: tuple[str, ...], purpose: str, direction: str
+    texts: TextBundle,
+    *,
+    schemas: tuple[str, ...],
+    purpose: str,
+    sources: tuple[str, ...],
+    destination: str,
 ) -> Notice:
     """Return the notice for exactly these. Raises ConfigError."""
-    notice = texts.find_notice(schemas=schemas, purpose=purpose, direction=direction)
+    notice = texts.find_notice(schemas=schemas, purpose=purpose, sources=sources, destination=destination)
     if notice is None:
-        found = f"none for {', '.join(schemas)}, {purpose}, {direction}"
+        found = f"none for {', '.join(schemas)}, {purpose}, from {', '.join(sources)} to {destination}"
         cure = (
             "ask for what has a notice; or have one written, pack it, and name it: luohu texts pack, --texts"
         )

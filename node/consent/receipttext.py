@@ -7,7 +7,8 @@ Rule 2: it holds no script and loads nothing; every text is visible text without
 import html
 from typing import Final
 
-from ledger.receipts import LANGUAGES, ConsentReceipt, ReceiptFile, ReceiptParty
+from ledger.receipts import LANGUAGES, RECIPIENT, ConsentReceipt, ReceiptFile, ReceiptParty
+from ledger.requests import Retention
 from node.localtime import show_time
 from node.visibletext import visible
 
@@ -32,6 +33,8 @@ _LABELS: Final[dict[str, tuple[str, str, str]]] = {
     "third-parties": ("向第三方提供", "向第三方提供", "Passing on"),
     "crossing": ("跨境提供", "跨境提供", "Across the border"),
     "basis": ("跨境方向与依据", "跨境方向與依據", "Direction and basis"),
+    "capacity": ("同意人身份", "同意人身份", "Who consents"),
+    "kept": ("最长保存时间", "最長保存時間", "Kept at most"),
     "separate": ("单独同意", "單獨同意", "Separate consent"),
     "refusal": ("不同意的后果", "不同意的後果", "If you refuse"),
     "withdrawal": ("撤回方式", "撤回方式", "How to withdraw"),
@@ -47,6 +50,24 @@ _LABELS: Final[dict[str, tuple[str, str, str]]] = {
     "record": ("记录编号", "記錄編號", "Record id"),
     "consent": ("账本上的同意编号", "帳本上的同意編號", "Consent id on the ledger"),
     "standard": ("记录标准", "記錄標準", "Standard"),
+}
+_CAPACITIES: Final[dict[str, tuple[str, str, str]]] = {
+    "self": ("本人", "本人", "the person whom the data is about"),
+    "guardian": ("监护人", "監護人", "a guardian"),
+    "company": ("公司", "公司", "a company"),
+}
+_KEPT: Final[dict[str, tuple[str, str, str]]] = {
+    "end": (
+        "自同意结束起 {days} 天",
+        "自同意結束起 {days} 天",
+        "{days} days from the end of the consent",
+    ),
+    "record": ("自核验起 {days} 天", "自核驗起 {days} 天", "{days} days from the verification"),
+    "close": (
+        "自业务关系结束起 {days} 天",
+        "自業務關係結束起 {days} 天",
+        "{days} days from the close of the business",
+    ),
 }
 _STYLE: Final = (
     "body{font-family:sans-serif;max-width:46rem;margin:2rem auto;line-height:1.5}"
@@ -89,7 +110,9 @@ def told_rows(receipt: ConsentReceipt, language: str) -> list[tuple[str, str]]:
         (label("necessity"), receipt.necessity.in_language(language)),
         (label("retention"), receipt.retention.in_language(language)),
         (label("third-parties"), receipt.third_parties.in_language(language)),
-        (label("basis"), f"{receipt.direction}, {receipt.transfer_basis}"),
+        (label("basis"), _basis_of(receipt)),
+        (label("capacity"), _CAPACITIES[receipt.basis.capacity][LANGUAGES.index(language)]),
+        (label("kept"), _kept_of(receipt.basis.retention, language)),
     ]
     if receipt.crossing is not None:
         rows.append((label("crossing"), receipt.crossing.in_language(language)))
@@ -139,6 +162,17 @@ def _party_rows(party: ReceiptParty, language: str) -> list[tuple[str, str]]:
         (_LABELS["storage"][place], party.storage.in_language(language)),
         (_LABELS["party-rights"][place], party.rights.in_language(language)),
     ]
+
+
+def _basis_of(receipt: ConsentReceipt) -> str:
+    destination = next(party.jurisdiction for party in receipt.parties if party.role == RECIPIENT)
+    basis = receipt.basis
+    numbers = [number for number in (basis.reference, basis.assessment) if number is not None]
+    return ", ".join([f"{'+'.join(receipt.sources)}-{destination}", basis.code, *numbers])
+
+
+def _kept_of(retention: Retention, language: str) -> str:
+    return _KEPT[retention.starts][LANGUAGES.index(language)].format(days=retention.days)
 
 
 def _label(key: str, language: str) -> str:

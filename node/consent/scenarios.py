@@ -3,7 +3,7 @@
 Rule 1: a scenario is a folder with a `scenario.toml`; a new one needs no code.
 Rule 2: unknown, missing and repeated entries are refused, each with its file and key.
 Rule 3: a notice names only schemas and purposes of its own scenario; over all scenarios a code is defined
-once, and one direction, purpose and list of schemas has one notice.
+once, and one set of sides, purpose and list of schemas has one notice.
 Rule 4: no step below the folder is a link: somebody else may have filled it.
 """
 
@@ -17,18 +17,20 @@ from ledger.encoding.records import pack
 from ledger.errors import EncodingError, LedgerError
 from ledger.genesis import GenesisSchema
 from ledger.receipts import ReceiptCategory, Wording
+from ledger.requests import Retention
 from ledger.rules.state import Purpose
 from node.consent.textbundle import Notice
 from node.files.configfile import ConfigError, Table, load_table_within, read_file
 
 SCENARIO_FILE: Final = "scenario.toml"
-DIRECTIONS: Final = ("CN-CN", "CN-HK", "HK-CN", "HK-HK")
 CATEGORY_BIT_MAX: Final = 15
-SCHEMAS_PER_NOTICE_MAX: Final = 8
+SCHEMAS_PER_NOTICE_MAX: Final = 64
+SOURCES_MAX: Final = 8
 SAMPLE_SIZE_MAX: Final = 1024 * 1024
 SCENARIOS_MAX: Final = 256
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+", re.ASCII)
+_SIDE: Final = re.compile(r"[A-Z]{2}", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 
 
@@ -177,11 +179,12 @@ def _purpose(table: Table) -> ScenarioPurpose:
 
 
 def _notice(table: Table, schema_codes: frozenset[str], purpose_codes: frozenset[str]) -> Notice:
-    direction = _one_of(table, "direction", table.text("direction"), DIRECTIONS)
-    schemas = table.texts("schemas")
-    if not 1 <= len(schemas) <= SCHEMAS_PER_NOTICE_MAX or list(schemas) != sorted(set(schemas)):
-        expected = f"1 to {SCHEMAS_PER_NOTICE_MAX} codes in order, each once"
-        raise table.refusal("schemas", expected, ", ".join(schemas)[:80] or "none", "sort them")
+    sources = _in_order(table, "sources", SOURCES_MAX)
+    destination = table.text("destination")
+    for key, side in (*(("sources", source) for source in sources), ("destination", destination)):
+        if not _SIDE.fullmatch(side):
+            raise table.refusal(key, "two capital letters, as CN or HK", ascii(side)[:80], "correct it")
+    schemas = _in_order(table, "schemas", SCHEMAS_PER_NOTICE_MAX)
     for code in schemas:
         _one_of(table, "schemas", code, sorted(schema_codes))
     categories = tuple(_category(each) for each in table.tables("category"))
@@ -189,7 +192,9 @@ def _notice(table: Table, schema_codes: frozenset[str], purpose_codes: frozenset
     if not bits or bits != sorted(set(bits)):
         raise table.refusal("category", "bits in order, each once", f"{bits}", "number them upwards")
     notice = Notice(
-        direction=direction,
+        sources=sources,
+        destination=destination,
+        kept=_kept(table),
         schemas=schemas,
         purpose=_one_of(table, "purpose", table.text("purpose"), sorted(purpose_codes)),
         is_sensitive=int(table.flag("sensitive")),
@@ -202,6 +207,23 @@ def _notice(table: Table, schema_codes: frozenset[str], purpose_codes: frozenset
     )
     table.finish()
     return notice
+
+
+def _in_order(table: Table, key: str, count_max: int) -> tuple[str, ...]:
+    codes = table.texts(key)
+    if not 1 <= len(codes) <= count_max or list(codes) != sorted(set(codes)):
+        expected = f"1 to {count_max} codes in order, each once"
+        raise table.refusal(key, expected, ", ".join(codes)[:80] or "none", "sort them")
+    return codes
+
+
+def _kept(table: Table) -> Retention:
+    kept = Retention(table.text("kept_from"), table.integer("kept_days", minimum=0, maximum=36_600))
+    try:
+        pack(kept)
+    except EncodingError as error:
+        raise table.refusal("kept_from", error.expected, error.found, "correct it") from error
+    return kept
 
 
 def _category(table: Table) -> ReceiptCategory:

@@ -5,7 +5,7 @@ spelling is refused. A text is of the ledger's closed list of characters, so it 
 Rule 2: a bundle's hash is the SHA-256 of its whole file. What came under a hash is checked before it is used.
 Rule 3: a notice's version is the hash of all that it tells the holder, in all three languages: one changed character
 makes another notice.
-Rule 4: a notice names only kinds of documents and a purpose whose titles the bundle has. One purpose, direction and
+Rule 4: a notice names only kinds of documents and a purpose whose titles the bundle has. One purpose, its sides and
 list of schemas has one notice. Each notice makes a receipt whose texts fit.
 Rule 5: a bundle has at most TEXTS_SIZE_MAX bytes.
 """
@@ -33,7 +33,8 @@ from ledger.encoding.records import (
 from ledger.encoding.shapes import hints_of
 from ledger.errors import LedgerError
 from ledger.receipts import LongText, ReceiptCategory, Wording
-from ledger.rules.state import CROSS_BORDER, SENSITIVE, SEPARATE_CONSENT, Direction, Schemas
+from ledger.requests import Retention
+from ledger.rules.state import CROSS_BORDER, SENSITIVE, SEPARATE_CONSENT, Jurisdiction, Jurisdictions
 
 TEXTS_MAGIC: Final = b"LUOHU-TEXTS\x01"
 TEXTS_SIZE_MAX: Final = 1024 * 1024
@@ -72,10 +73,15 @@ class PurposeTexts:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the holder is told before consenting. `is_sensitive` is 0 or 1."""
+    """What the holder is told before consenting. `is_sensitive` is 0 or 1.
 
-    direction: Direction
-    schemas: Schemas
+    Documents come from `sources` and go to `destination`, where what is shown is `kept` no longer than that.
+    """
+
+    sources: Jurisdictions
+    destination: Jurisdiction
+    kept: Retention
+    schemas: Annotated[tuple[SchemaCode, ...], Items(64, minimum=1, increasing=True)]
     purpose: PurposeCode
     is_sensitive: Annotated[int, Uint(1)]
     title: Wording
@@ -90,15 +96,21 @@ class Notice:
 
     @property
     def name(self) -> str:
-        """What no other notice of a bundle is called: direction, purpose and schemas."""
+        """What no other notice of a bundle is called: sides, purpose and schemas."""
         return f"{self.direction} {self.purpose} {' '.join(self.schemas)}"
+
+    @property
+    def direction(self) -> str:
+        """From where to where, as people read it: HK-CN, or CN+HK-CN."""
+        return f"{'+'.join(self.sources)}-{self.destination}"
 
     @property
     def version(self) -> bytes:
         """The 32-byte notice version that a request and a consent name (rule 3)."""
         categories = tuple((category.bit, _utf8(category.text)) for category in self.categories)
         texts = (self.title, self.use, self.retention, self.withdrawal, self.rights)
-        head = (self.direction, self.schemas, self.purpose, self.is_sensitive)
+        kept = (self.kept.starts, self.kept.days)
+        head = (self.sources, self.destination, kept, self.schemas, self.purpose, self.is_sensitive)
         return tagged_digest(NOTICE_TAG, encode((*head, *map(_utf8, texts), categories)))
 
     @property
@@ -109,7 +121,7 @@ class Notice:
     @property
     def flags(self) -> int:
         """The flags of a consent to this notice: separate consent always, the others as they apply."""
-        crosses = self.direction[:2] != self.direction[-2:]
+        crosses = self.sources != (self.destination,)
         return SEPARATE_CONSENT | (SENSITIVE if self.is_sensitive else 0) | (CROSS_BORDER if crosses else 0)
 
 
@@ -175,12 +187,19 @@ class TextBundle:
             # A receipt has both in one field.
             _check_fits(f"use in notice {notice.name}, with method", method_of(notice, self.receipt))
 
-    def find_notice(self, *, schemas: tuple[str, ...], purpose: str, direction: str) -> Notice | None:
+    def find_notice(
+        self, *, schemas: tuple[str, ...], purpose: str, sources: tuple[str, ...], destination: str
+    ) -> Notice | None:
         """Return the notice for exactly these, or None."""
-        asked = (schemas, purpose, direction)
-        return next(
-            (each for each in self.notices if (each.schemas, each.purpose, each.direction) == asked), None
-        )
+        for each in self.notices:
+            if (each.schemas, each.purpose, each.sources, each.destination) == (
+                schemas,
+                purpose,
+                sources,
+                destination,
+            ):
+                return each
+        return None
 
     def find_notice_by_version(self, version: bytes) -> Notice | None:
         """Return the notice with that version, or None."""

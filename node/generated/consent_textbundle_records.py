@@ -17,11 +17,13 @@ from ledger.generated.receipts_records import (
     write_receipt_category,
     write_wording,
 )
+from ledger.generated.requests_records import read_retention, write_retention
 from node.consent.textbundle import CommonTexts, Notice, PartyTexts, PurposeTexts, SchemaTexts, TextBundle
 
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-NOTICE_DIRECTION_CODES: Final = frozenset(("CN-CN", "CN-HK", "HK-CN", "HK-HK"))
+NOTICE_SOURCES_CODES: Final = frozenset(("CN", "HK"))
+NOTICE_DESTINATION_CODES: Final = frozenset(("CN", "HK"))
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
@@ -112,10 +114,12 @@ register(PurposeTexts, read_purpose_texts, write_purpose_texts)
 
 
 def read_notice(array: object) -> Notice:
-    if not (type(array) is tuple and len(array) == 10):
+    if not (type(array) is tuple and len(array) == 12):
         raise Misfit
     (
-        direction,
+        sources,
+        destination,
+        kept,
         schemas,
         purpose,
         is_sensitive,
@@ -126,9 +130,17 @@ def read_notice(array: object) -> Notice:
         rights,
         categories,
     ) = array
-    if not (type(direction) is str and direction in NOTICE_DIRECTION_CODES):
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
-    if not (type(schemas) is tuple and 1 <= len(schemas) <= 8):
+    for item in sources:
+        if not (type(item) is str and item in NOTICE_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
+        raise Misfit
+    if not (type(destination) is str and destination in NOTICE_DESTINATION_CODES):
+        raise Misfit
+    kept = read_retention(kept)
+    if not (type(schemas) is tuple and 1 <= len(schemas) <= 64):
         raise Misfit
     for item in schemas:
         if not (type(item) is str and len(item) <= 48 and is_schema_identifier(item)):
@@ -148,7 +160,9 @@ def read_notice(array: object) -> Notice:
         raise Misfit
     categories = tuple([read_receipt_category(item) for item in categories])
     return Notice(
-        direction,
+        sources,
+        destination,
+        kept,
         schemas,
         purpose,
         is_sensitive,
@@ -164,11 +178,21 @@ def read_notice(array: object) -> Notice:
 def write_notice(record: object) -> object:
     if type(record) is not Notice:
         raise Misfit
-    direction: object = record.direction
-    if not (type(direction) is str and direction in NOTICE_DIRECTION_CODES):
+    sources: object = record.sources
+    if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
+    for item in sources:
+        if not (type(item) is str and item in NOTICE_SOURCES_CODES):
+            raise Misfit
+    if not (is_increasing(sources)):
+        raise Misfit
+    destination: object = record.destination
+    if not (type(destination) is str and destination in NOTICE_DESTINATION_CODES):
+        raise Misfit
+    kept: object = record.kept
+    kept = write_retention(kept)
     schemas: object = record.schemas
-    if not (type(schemas) is tuple and 1 <= len(schemas) <= 8):
+    if not (type(schemas) is tuple and 1 <= len(schemas) <= 64):
         raise Misfit
     for item in schemas:
         if not (type(item) is str and len(item) <= 48 and is_schema_identifier(item)):
@@ -195,7 +219,20 @@ def write_notice(record: object) -> object:
     if not (type(categories) is tuple and 1 <= len(categories) <= 16):
         raise Misfit
     categories = tuple([write_receipt_category(item) for item in categories])
-    return (direction, schemas, purpose, is_sensitive, title, use, retention, withdrawal, rights, categories)
+    return (
+        sources,
+        destination,
+        kept,
+        schemas,
+        purpose,
+        is_sensitive,
+        title,
+        use,
+        retention,
+        withdrawal,
+        rights,
+        categories,
+    )
 
 
 register(Notice, read_notice, write_notice)

@@ -25,8 +25,8 @@ from typing import BinaryIO, Final
 
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import REQUEST_FILE_SIZE_MAX, Request
 from ledger.proofs import PROOF_SUFFIX
+from ledger.requests import REQUEST_FILE_SIZE_MAX, Request
 from ledger.trees.merkle import Content, content_root
 from ledger.trust import TrustedRoot
 from ledger.verdictjson import REFUSED, refusal_to_json, verdict_to_json
@@ -52,7 +52,7 @@ _AXES: Final = (
     ("anchored", ("root", "schema", "height", "time_ms", "issued_ms", "expires_ms")),
     ("status", ("height", "time_ms", "age_ms")),
     ("consent", ("consent_id", "recipient", "purpose", "until_ms", "used", "uses")),
-    ("presented", ("nonce", "holder_key")),
+    ("presented", ("nonce", "holder_key", "item", "list_size", "list_root")),
     ("trust", ("epoch", "height")),
 )
 _REFUSAL: Final = ("step", "code", "where", "expected", "found")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.disclosure import DisclosureVerdict, verify_disclosure, verify_disclosure_as_of
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.verdicts import AnchorVerdict, Verdict
 from ledger.verifier import Document, Verifier
 

@@ -27,8 +27,8 @@ from ledger.bundles import open_bundle
 from ledger.encoding.arguments import MILLISECONDS_MAX
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import REQUEST_FILE_SIZE_MAX, Request
 from ledger.proofs import PROOF_FILE_SIZE_MAX, PROOF_SIZE_MAX
+from ledger.requests import REQUEST_FILE_SIZE_MAX, Request
 from ledger.sdjwt import SDJWT_SIZE_MAX
 from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot, check_replaces
@@ -252,7 +252,9 @@ class RecipientService:
     async def _verify_disclosure(self, request: web.Request) -> web.StreamResponse:
         form, time = await self._read(request, _SHOWN_PARTS)
         asked = self._request_of(form.parts)
-        named = [name for schema in asked.decoded().schemas for name in self._fields_of(schema)]
+        named = [
+            name for schema in asked.decoded().decoded_asked().schemas for name in self._fields_of(schema)
+        ]
         verdict = ask_disclosure(
             self._verifier, form.parts["shown"], form.parts[PROOF_PART], asked, time, named_fields=named
         )
@@ -430,7 +432,13 @@ _CONSENT_SHAPES: Final[dict[str, Json]] = {
     "consent": _shape(
         consent_id=_TEXT, recipient=_TEXT, purpose=_TEXT, until_ms=_WHOLE, used=_WHOLE, uses=_WHOLE
     ),
-    "presented": _shape(nonce=_TEXT, holder_key={"type": ["string", "null"]}),
+    "presented": _shape(
+        nonce=_TEXT,
+        holder_key={"type": ["string", "null"]},
+        item=_WHOLE,
+        list_size=_WHOLE,
+        list_root=_TEXT,
+    ),
 }
 _SCHEMAS: Final[dict[str, Json]] = {
     "Verdict": {

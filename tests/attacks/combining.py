@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from ledger.presentation import Presentation
+from ledger.presentation import Place, Presentation, list_tree
 from ledger.rules.state import Ended, Revoked, Suspension
 from ledger.trees.statetree import AbsenceProof
 from tests.attacks.forge import (
@@ -20,10 +20,10 @@ from tests.attacks.forge import (
     Shown,
     flipped,
     make_consent,
-    make_request,
     make_scene,
     show,
 )
+from tests.support.asking import request_with
 from tests.support.consortium import MINUTE_MS, NOTICE, START_MS
 
 HEADER_MS: Final = START_MS + PLAIN * MINUTE_MS
@@ -123,6 +123,16 @@ def _header_of_another(shown: Shown) -> Shown:
     return shown.evidence_with(certificate=forged)
 
 
+def _one_of_two(shown: Shown) -> Shown:
+    presentation = shown.proof.presentation
+    assert presentation is not None, "what hides others comes later"
+    places = [Place(0, commitment, None) for commitment in (shown.proof.opening.commitment(), bytes(32))]
+    tree = list_tree(places)
+    holder = HOLDER if presentation.holder_signature is not None else None
+    signed = shown.present(holder=holder, consent_id=presentation.consent_id, root=tree.root(), size=2)
+    return signed.presentation_with(list_size=2, path=tree.path(0))
+
+
 def _slow(shown: Shown) -> Shown:
     return replace(shown, at_ms=HEADER_MS - 3 * MINUTE_MS)
 
@@ -158,13 +168,14 @@ DEFECTS: Final = (
     Defect("by a slow clock", "status", "clock-behind", proof=_slow),
     Defect("not yet issued", "status", "not-yet-anchored", world=_setting("metadata", issued_ms=NOW_MS + 1)),
     Defect("expired", "status", "document-expired", world=_setting("metadata", expires_ms=HEADER_MS - 1)),
-    Defect("not asked for", "consent", "request-mismatch", request={"schemas": ("another.kind",)}),
+    Defect("answered late", "consent", "answer-late", request={"answer_by_ms": HEADER_MS - 1}),
     Defect(
         "not presented",
         "presentation",
         "not-presented",
         proof=lambda shown: shown.proof_with(presentation=None),
     ),
+    Defect("not asked for", "consent", "request-mismatch", request={"schemas": ("another.kind",)}),
     Defect(
         "without a consent",
         "consent",
@@ -207,6 +218,8 @@ DEFECTS: Final = (
         "holder-signature",
         proof=_presentation(lambda each: {"holder_signature": flipped(each.holder_signature or bytes(64))}),
     ),
+    Defect("one of two", "presentation", "one-of-many", proof=_one_of_two),
+    Defect("one too few", "presentation", "item-missing", world=_setting("agreed", count=2)),
     Defect("stale", "age", "stale-proof", proof=lambda shown: replace(shown, max_age_ms=MINUTE_MS)),
 )
 
@@ -219,8 +232,7 @@ def combined(defects: Collection[Defect]) -> Shown:
     for each in defects:
         asked |= each.request
     if asked:
-        metadata = shown.proof.opening.decoded_metadata()
-        shown = replace(shown, request=make_request(shown.trust, **{"schemas": (metadata.schema,), **asked}))
+        shown = replace(shown, request=request_with(body=shown.request.decoded(), **asked))
     consent = shown.proof.presentation
     assert consent is not None
     holder = HOLDER if shown.proof.opening.decoded_metadata().holder_key is not None else None
@@ -238,5 +250,5 @@ def _of_world(defects: tuple[Defect, ...]) -> Shown:
     world: World = {}
     for each in defects:
         each.world(world)
-    consent = make_consent(**world.pop("consent", {}))
-    return show(make_scene(**world, consent=consent))
+    consent, agreed = make_consent(**world.pop("consent", {})), world.pop("agreed", {})
+    return show(make_scene(**world, consent=consent), agreed=agreed)

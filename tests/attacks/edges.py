@@ -35,6 +35,7 @@ from tests.attacks.forge import (
     make_scene,
     show,
 )
+from tests.support.asking import ITEM
 from tests.support.consortium import (
     DAY_MS,
     MAINLAND_REPORT,
@@ -124,14 +125,26 @@ def granted_now() -> Shown:
     return replace(show(make_scene(consent=late)), at_ms=START_MS + 2 * MINUTE_MS)
 
 
-def consent_for_more_kinds() -> Shown:
-    """A consent for three kinds of document, and a request for two of them."""
-    shown = show(make_scene(consent=make_consent(schemas=(MAINLAND_REPORT, REPORT, NOTICE))))
-    return replace(shown, request=make_request(shown.trust, schemas=(REPORT, NOTICE)))
+def a_consent_for_three_kinds() -> Shown:
+    """A consent and a request for three kinds of document."""
+    return show(make_scene(), agreed={"schemas": tuple(sorted((MAINLAND_REPORT, REPORT, NOTICE)))})
+
+
+def a_later_request_for_the_same() -> Shown:
+    """A later request of the bank that asks for the same, byte for byte, with a nonce and a time of its own."""
+    shown = honest()
+    changes = {"nonce": b"request nonce 02", "answer_by_ms": START_MS + 29 * DAY_MS}
+    return replace(shown, request=make_request(shown.trust, **changes)).present()
+
+
+def an_item_that_need_not_be_answered() -> Shown:
+    """A request for two items, of which the document answers the second; the first need not be answered."""
+    first, second = replace(ITEM, schemas=(NOTICE,), needed=0), ITEM
+    return show(make_scene(), agreed={"items": (first, second)}).present(item=1)
 
 
 def consent_for_fewer_uses() -> Shown:
-    """A consent for one use and a shorter time than the bank asked for."""
+    """A consent for one use and a short time, as the bank asked for."""
     return show(make_scene(consent=make_consent(uses=1, until_ms=NOW_MS + DAY_MS)))
 
 
@@ -298,7 +311,9 @@ EDGES: tuple[Callable[[], Shown], ...] = (
     used_up_since,
     withdrawn_since,
     granted_now,
-    consent_for_more_kinds,
+    a_consent_for_three_kinds,
+    a_later_request_for_the_same,
+    an_item_that_need_not_be_answered,
     consent_for_fewer_uses,
     distrusted_from_the_next_block,
     reinstated_with_this_block,

@@ -7,7 +7,7 @@ Rule 1: a forgery is a change of something that verifies, and nothing else.
 Rule 2: it is shown only with keys that its attacker could have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -17,19 +17,14 @@ import pytest
 
 from ledger.chain.overlays import Overlay, Tip
 from ledger.commitments import Metadata, Opening
+from ledger.consents import terms_commitment
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
 from ledger.genesis import Genesis, genesis_tip
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    Pin,
-    Presentation,
-    Request,
-    RequestBody,
-    presentation_body,
-)
+from ledger.presentation import ListToSign, Place, Presentation, list_tree
 from ledger.proofs import PROOF_MAGIC, BatchPath, ConsentEvidence, Evidence, Proof, ProvenLeaf
-from ledger.rules.blocks import NO_HASH, EncodedHeader, transactions_root
+from ledger.requests import Request
+from ledger.rules.blocks import EncodedHeader, transactions_root
 from ledger.rules.certificates import (
     FINALIZE,
     VOTE_TAGS,
@@ -41,8 +36,6 @@ from ledger.rules.certificates import (
 )
 from ledger.rules.leaders import leader_index
 from ledger.rules.state import (
-    CROSS_BORDER,
-    SEPARATE_CONSENT,
     Anchor,
     Changes,
     Consent,
@@ -65,9 +58,10 @@ from ledger.trees.statetree import AbsenceProof, InclusionProof, OtherLeaf, valu
 from ledger.trust import Checkpoint, FinalizedHeader, Handover, History, TrustedRoot, TrustPath
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, SuspendedIssuer, Verifier
+from tests.support.asking import request_with
 from tests.support.consortium import (
+    CHAIN_ID,
     DAY_MS,
-    LOAN,
     MINUTE_MS,
     NOTICE,
     REPORT,
@@ -77,14 +71,14 @@ from tests.support.consortium import (
     make_content,
     make_genesis,
     make_terms,
-    member_key_of,
 )
 from tests.support.forging import with_fields
 
 ISSUER: Final = "hk-bureau"
 BANK: Final = "mainland-bank"
 OTHER_BANK: Final = "hk-bank"
-NONCE: Final = b"request nonce 01"
+TERMS_SALT: Final = hash_of("salt of the terms")
+UNBOUND: Final = hash_of("terms")
 NOW_MS: Final = START_MS + 10 * MINUTE_MS
 
 HOLDER: Final = key_of("holder")
@@ -383,49 +377,56 @@ def present(
     holder: PrivateKey | None = HOLDER,
     consent: PrivateKey = CONSENT_KEY,
     consent_id: bytes | None = None,
-    **changes: object,
+    **changes: Any,  # noqa: ANN401
 ) -> Presentation:
     """Return the presentation of a proof for a request. `changes` alter what is signed, not what is shown."""
-    body = request.decoded()
     shown_id = consent_id or hash_of("consent id")
-    signed: dict[str, Any] = {
+    commitment = changes.pop("commitment", proof.opening.commitment())
+    item = changes.pop("item", 0)
+    tree = list_tree([Place(item, commitment, None)])
+    fields: dict[str, Any] = {
         "chain_id": proof.chain_id,
-        "commitment": proof.opening.commitment(),
-        "recipient": body.recipient,
-        "key": consent.public,
+        "root": tree.root(),
+        "size": tree.size,
+        "recipient": request.decoded().decoded_asked().recipient,
+        "consent_key": consent.public,
         "consent_id": shown_id,
-        "nonce": body.nonce,
+        "request_id": request.id,
     }
-    message = presentation_body(**{**signed, **changes})
+    signed = ListToSign(**{**fields, **changes})
     return Presentation(
-        consent.public,
-        shown_id,
-        body.nonce,
-        None if holder is None else holder.sign(PRESENTATION_TAG, message),
-        consent.sign(PRESENTATION_TAG, message),
+        item=item,
+        shown=None,
+        list_size=tree.size,
+        path=tree.path(0),
+        consent_key=consent.public,
+        consent_id=shown_id,
+        nonce=request.decoded().nonce,
+        terms_salt=TERMS_SALT,
+        receipt_hash=None,
+        holder_signature=None if holder is None else signed.sign(holder),
+        consent_signature=signed.sign(consent),
     )
 
 
-def make_request(trust: TrustedRoot, **changes: object) -> Request:
-    """Return the bank's request, with some fields changed."""
-    fields: dict[str, Any] = {
-        "chain_id": trust.chain_id,
-        "nonce": NONCE,
-        "recipient": BANK,
-        "issuer": ISSUER,
-        "schemas": (REPORT,),
-        "purpose": LOAN,
-        "category_mask": 1,
-        "direction": "HK-CN",
-        "transfer_basis": "holder-carried",
-        "flags": SEPARATE_CONSENT | CROSS_BORDER,
-        "notice_version": hash_of("notice"),
-        "until_ms": START_MS + 30 * DAY_MS,
-        "uses": 2,
-        "pin": Pin(0, 0, NO_HASH),
-    }
-    body = RequestBody(**{**fields, **changes})
-    return Request.sign(body, member_key_of(body.recipient))
+def make_request(trust: TrustedRoot, **changes: Any) -> Request:  # noqa: ANN401
+    """Return the bank's request, with some of it changed."""
+    return request_with(**{"chain_id": trust.chain_id, **changes})
+
+
+def bound_to(consent: Consent, request: Request) -> Consent:
+    """Return a consent as it is recorded when it answers a request; one to other terms stays as it is."""
+    granted = consent.granted
+    if granted is None or granted.terms.terms_commitment != UNBOUND:
+        return consent
+    opened = terms_commitment(request.decoded().asked, salt=TERMS_SALT, receipt_hash=None)
+    return replace(consent, granted=replace(granted, terms=replace(granted.terms, terms_commitment=opened)))
+
+
+def agreed_to(**changes: Any) -> Shown:  # noqa: ANN401
+    """Return a proof presented for the bank's request, with a consent that was given to another one."""
+    shown = show(make_scene(), agreed=changes)
+    return replace(shown, request=make_request(shown.trust)).present()
 
 
 def make_consent(
@@ -535,11 +536,27 @@ def evidence_of(
     )
 
 
-def show(scene: Scene, height: int = PLAIN, *, from_epoch: int = 0, pinned: bool = False) -> Shown:
-    """Return the honest proof of a scene, as of a height, on genesis or on a pinned checkpoint as well."""
+def show(
+    scene: Scene,
+    height: int = PLAIN,
+    *,
+    from_epoch: int = 0,
+    pinned: bool = False,
+    agreed: Mapping[str, Any] | None = None,
+) -> Shown:
+    """Return the honest proof of a scene, as of a height, on genesis or on a pinned checkpoint as well.
+
+    `agreed` is what is other in the request that the consent answers.
+    """
+    openings = scene.openings
+    asked: dict[str, Any] = {"schemas": (openings[0].decoded_metadata().schema,)}
+    if (granted := scene.consent.granted) is not None:
+        # How long and how often is asked as it was agreed: a test of what is over names one time for both.
+        asked |= {"until_ms": granted.terms.until_ms, "uses": granted.terms.uses}
+    request = request_with(chain_id=CHAIN_ID, **{**asked, **(agreed or {})})
+    scene = replace(scene, consent=bound_to(scene.consent, request))
     chain = scene.chain()
     trust = TrustedRoot(1, chain.genesis, (chain.checkpoint(PINNED),) if pinned else ())
-    openings = scene.openings
     tree = Tree([opening.commitment() for opening in openings])
     placeholder: Any = None
     proof = Proof(
@@ -550,8 +567,6 @@ def show(scene: Scene, height: int = PLAIN, *, from_epoch: int = 0, pinned: bool
     if pinned and height < PINNED:
         path = TrustPath(from_epoch, chain.handovers(from_epoch, 2), chain.history(height, TIP))
     proof = replace(proof, evidence=evidence_of(chain, height, proof, consent=scene.consent, path=path))
-    schema = openings[0].decoded_metadata().schema
-    request = make_request(trust, schemas=(schema,))
     holder = HOLDER if openings[0].decoded_metadata().holder_key is not None else None
     signed = present(
         proof,
@@ -598,7 +613,6 @@ def honest_bearer() -> Shown:
     scene = make_scene(
         anchor={"schema": NOTICE, "bearer": 1},
         metadata={"schema": NOTICE, "holder_key": None},
-        consent=make_consent(schemas=(NOTICE,)),
     )
     return show(scene)
 
@@ -664,14 +678,15 @@ def presented_body(shown: Shown) -> bytes:
     """Return what holder key and consent key sign."""
     presentation = shown.proof.presentation
     assert presentation is not None
-    return presentation_body(
+    return ListToSign(
         chain_id=shown.proof.chain_id,
-        commitment=shown.proof.opening.commitment(),
-        recipient=shown.request.decoded().recipient,
-        key=presentation.consent_key,
+        root=presentation.list_root(shown.proof.opening.commitment()),
+        size=presentation.list_size,
+        recipient=shown.request.decoded().decoded_asked().recipient,
+        consent_key=presentation.consent_key,
         consent_id=presentation.consent_id,
-        nonce=presentation.nonce,
-    )
+        request_id=shown.request.id,
+    ).body()
 
 
 def header_with(encoded_header: EncodedHeader, **changes: object) -> EncodedHeader:

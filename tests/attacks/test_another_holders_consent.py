@@ -1,10 +1,11 @@
-"""A true consent of somebody else, presented without that key."""
+"""A true consent of somebody else to the same, and its salt, presented without that key."""
 
 from tests.attacks.forge import (
     OTHER_CONSENT_KEY,
     PLAIN,
     Forgery,
     Shown,
+    bound_to,
     honest,
     make_consent,
     make_scene,
@@ -15,6 +16,7 @@ from tests.support.consortium import hash_of
 
 def forge(shown: Shown) -> Shown:
     other = make_consent(key=OTHER_CONSENT_KEY, consent_id=hash_of("another consent id"))
+    other = bound_to(other, shown.request)
     both = show(make_scene(others=(other,)))
     forged = both.consent_with(consent=both.chain.prove(PLAIN, other.state_key()))
     return forged.presentation_with(

@@ -1,11 +1,11 @@
 """A consent for another kind of document."""
 
-from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
+from tests.attacks.forge import Forgery, Shown, agreed_to, honest
 from tests.support.consortium import MAINLAND_REPORT, NOTICE
 
 
-def forge(shown: Shown) -> Shown:
-    return show(make_scene(consent=make_consent(schemas=(MAINLAND_REPORT, NOTICE))))
+def forge(_shown: Shown) -> Shown:
+    return agreed_to(schemas=(MAINLAND_REPORT, NOTICE))
 
 
 FORGERY = Forgery(honest, forge, step="consent", code="wrong-terms")

@@ -4,7 +4,7 @@ from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene
 
 
 def forge(shown: Shown) -> Shown:
-    return show(make_scene(consent=make_consent(direction="CN-HK")))
+    return show(make_scene(consent=make_consent(sources=("CN",))))
 
 
 FORGERY = Forgery(honest, forge, step="consent", code="wrong-terms")

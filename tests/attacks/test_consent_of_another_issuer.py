@@ -1,10 +1,10 @@
 """A consent for another issuer's documents."""
 
-from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
+from tests.attacks.forge import Forgery, Shown, agreed_to, honest
 
 
-def forge(shown: Shown) -> Shown:
-    return show(make_scene(consent=make_consent(issuer="mainland-bureau")))
+def forge(_shown: Shown) -> Shown:
+    return agreed_to(issuer="mainland-bureau")
 
 
 FORGERY = Forgery(honest, forge, step="consent", code="wrong-terms")

@@ -1,10 +1,13 @@
 """A consent that rests on another legal basis for the transfer."""
 
-from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
+from dataclasses import replace
+
+from tests.attacks.forge import Forgery, Shown, agreed_to, honest
+from tests.support.asking import BASIS
 
 
-def forge(shown: Shown) -> Shown:
-    return show(make_scene(consent=make_consent(transfer_basis="certification")))
+def forge(_shown: Shown) -> Shown:
+    return agreed_to(basis=replace(BASIS, code="certification"))
 
 
 FORGERY = Forgery(honest, forge, step="consent", code="wrong-terms")

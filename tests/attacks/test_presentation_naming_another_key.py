@@ -4,7 +4,7 @@ from tests.attacks.forge import OTHER_CONSENT_KEY, Forgery, Shown, honest
 
 
 def forge(shown: Shown) -> Shown:
-    return shown.present(key=OTHER_CONSENT_KEY.public)
+    return shown.present(consent_key=OTHER_CONSENT_KEY.public)
 
 
 FORGERY = Forgery(honest, forge, step="presentation", code="consent-signature")

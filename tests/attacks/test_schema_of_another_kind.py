@@ -1,13 +1,11 @@
 """An issuer that anchored one kind of document and calls it another."""
 
-from tests.attacks.forge import Forgery, Shown, honest, make_consent, make_scene, show
+from tests.attacks.forge import Forgery, Shown, honest, make_scene, show
 from tests.support.consortium import MAINLAND_REPORT
 
 
 def forge(shown: Shown) -> Shown:
-    return show(
-        make_scene(metadata={"schema": MAINLAND_REPORT}, consent=make_consent(schemas=(MAINLAND_REPORT,)))
-    )
+    return show(make_scene(metadata={"schema": MAINLAND_REPORT}))
 
 
 FORGERY = Forgery(honest, forge, step="anchor", code="metadata-mismatch")

@@ -7,7 +7,7 @@ from tests.attacks.forge import Forgery, Shown, honest
 
 def forge(shown: Shown) -> Shown:
     def edit(proof: list[Any]) -> None:
-        proof[6][4] = proof[6][4][:63]
+        proof[6][10] = proof[6][10][:63]
 
     return shown.value_with(edit)
 

@@ -7,7 +7,7 @@ from tests.attacks.forge import Forgery, Shown, honest
 
 def forge(shown: Shown) -> Shown:
     def edit(proof: list[Any]) -> None:
-        proof[6][2] = "n" * 16
+        proof[6][6] = "n" * 16
 
     return shown.value_with(edit)
 

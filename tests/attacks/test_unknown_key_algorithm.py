@@ -7,7 +7,7 @@ from tests.attacks.forge import Forgery, Shown, honest
 
 def forge(shown: Shown) -> Shown:
     def edit(proof: list[Any]) -> None:
-        proof[6][0][0] = 2
+        proof[6][4][0] = 2
 
     return shown.value_with(edit)
 

@@ -7,7 +7,7 @@ from tests.attacks.forge import Forgery, Shown, honest
 
 
 def forge(shown: Shown) -> Shown:
-    return replace(shown, raw=PROOF_MAGIC[:-1] + b"\x02" + shown.proof_bytes[len(PROOF_MAGIC) :])
+    return replace(shown, raw=PROOF_MAGIC[:-1] + b"\x03" + shown.proof_bytes[len(PROOF_MAGIC) :])
 
 
 FORGERY = Forgery(honest, forge, step="files", code="proof-malformed")

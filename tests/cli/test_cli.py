@@ -17,8 +17,8 @@ from cli.exits import FINE, NO, UNREACHABLE, USAGE, CommandError
 from cli.manifest import read_manifest
 from cli.program import COMMANDS, program, run
 from cli.times import DURATION_MAX_MS, now_ms, parse_duration, parse_time, show_duration, show_time
-from ledger.presentation import REQUEST_SIZE_MAX, Request
 from ledger.proofs import PROOF_SIZE_MAX
+from ledger.requests import REQUEST_SIZE_MAX, Request
 from ledger.rules.state import consent_key
 from ledger.trust import trusted_root_to_json
 from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, REFUSALS
@@ -308,7 +308,7 @@ def test_a_proof_that_cannot_be_decoded_is_an_answer_and_a_missing_one_is_usage(
         whole[:-1],
         whole + b"\0",
         b"%PDF-1.7",
-        b"LUOHU-PROOF\x02" + whole[12:],
+        b"LUOHU-PROOF\x01" + whole[12:],
         bytes(PROOF_SIZE_MAX + 99),
     )
     for content in bad:
@@ -375,7 +375,7 @@ def test_a_trusted_root_with_a_changed_member_is_refused(
 
 def test_a_request_file_that_is_none_is_an_answer(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     whole = desk.story.request.encode()
-    for content in (b"", whole[:-1], whole + b"\0", b"LUOHU-REQUEST\x02", bytes(REQUEST_SIZE_MAX * 2)):
+    for content in (b"", whole[:-1], whole + b"\0", b"LUOHU-REQUEST\x01", bytes(REQUEST_SIZE_MAX * 2)):
         Path(desk.path("request")).write_bytes(content)
         assert run(desk.arguments("--request", desk.path("request"), "--json")) == NO
         assert json.loads(capsys.readouterr().out)["error"]["code"] == "encoding"
@@ -555,9 +555,9 @@ def test_a_new_network_has_trust_genesis_and_a_home_for_each_member(
     # The same --out again: nothing was left behind, and a request may be made anew.
     assert run([*bank, "--until", day]) == FINE
     assert run([*bank, "--until", day, "--uses", "3"]) == FINE
-    body = Request.decode(Path(out).read_bytes()).decoded()
-    assert (body.direction, body.uses, body.recipient) == ("HK-CN", 3, "mainland-bank")
-    assert body.until_ms == parse_time(day)
+    asked = Request.decode(Path(out).read_bytes()).decoded().decoded_asked()
+    assert (asked.sources, asked.uses, asked.recipient) == (("HK",), 3, "mainland-bank")
+    assert asked.until_ms == parse_time(day)
 
 
 def test_an_audit_wants_one_source_and_one_that_exists(desk: Desk, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from cli.exits import FINE, NO, UNREACHABLE, USAGE
 from cli.homes import SigningMember
 from cli.program import run
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.records import pack, to_json
-from ledger.presentation import REQUEST_TAG, ConsentFile, Request, grant_consent
+from ledger.requests import REQUEST_TAG, Request
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS, QuorumCertificate, SignedBy, Subject
 from ledger.rules.state import (
@@ -33,6 +34,7 @@ from node.client import client as client_module
 from node.client.issuing.register import REGISTER, Register
 from node.client.wallet import Wallet
 from node.files.keyfiles import Passphrase
+from tests.support.asking import body_with
 from tests.support.consortium import (
     MINUTE_MS,
     hash_of,
@@ -499,7 +501,7 @@ def test_a_consent_that_was_never_recorded_is_erased_once_it_is_too_late_for_it(
 def forged(office: Office, recipient: str) -> tuple[Request, Member]:
     """Return a request that a relay signed in a recipient's name, and the record by which it would verify."""
     key = key_of("relay's own key")
-    body = replace(office.request.decoded(), recipient=recipient, nonce=b"request nonce 03")
+    body = body_with(office.request.decoded(), recipient=recipient, nonce=b"request nonce 03")
     encoded = pack(body)
     member = find(office.node.ledger.tip.state, Member, member_key(BANK))
     assert member is not None

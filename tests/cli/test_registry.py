@@ -12,8 +12,8 @@ from cli.exits import FINE, NO, UNREACHABLE, USAGE
 from cli.program import run
 from cli.times import show_time
 from ledger.encoding.keys import PublicKey
-from ledger.presentation import Request
 from ledger.proofs import Proof
+from ledger.requests import Request
 from ledger.rules.operations import next_key_commitment
 from ledger.rules.state import Member, Purpose, Schema, Suspension, find, member_key
 from ledger.trust import TrustedRoot
@@ -175,8 +175,8 @@ def test_an_issuer_that_governors_added_can_be_asked_for(counter: Counter) -> No
     assert (error["code"], error["where"]) == ("unregistered", "--issuer")
     counter.add_member(CLINIC, like=ISSUER)
     assert counter.request(*counter.asking, issuer=CLINIC)[0] == FINE
-    body = asked_for(counter).decoded()
-    assert (body.issuer, body.direction) == (CLINIC, "HK-CN")
+    asked = asked_for(counter).decoded().decoded_asked()
+    assert (asked.issuers, asked.sources) == ((CLINIC,), ("HK",))
 
 
 def test_a_recipient_that_governors_added_asks(counter: Counter) -> None:
@@ -187,7 +187,7 @@ def test_a_recipient_that_governors_added_asks(counter: Counter) -> None:
     assert counter.request(*counter.asking, home=NEW_BANK)[0] == FINE
     request = asked_for(counter)
     request.verify(member_key_of(NEW_BANK).public)
-    assert request.decoded().recipient == NEW_BANK
+    assert request.decoded().decoded_asked().recipient == NEW_BANK
 
 
 def test_a_kind_and_a_purpose_that_governors_added_are_asked_for(counter: Counter) -> None:
@@ -199,7 +199,7 @@ def test_a_kind_and_a_purpose_that_governors_added_are_asked_for(counter: Counte
         counter.office.put(Schema(RECORD, 0, 0))
     counter.office.put(Purpose(REFERRAL, 0))
     assert counter.request(*counter.asking, **texts)[0] == FINE
-    assert asked_for(counter).decoded().purpose == REFERRAL
+    assert asked_for(counter).decoded().decoded_asked().purpose == REFERRAL
 
 
 def test_what_genesis_has_needs_no_node(counter: Counter) -> None:

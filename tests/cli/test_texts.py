@@ -15,8 +15,8 @@ from cli.exits import FINE, NO, UNREACHABLE, USAGE, CommandError
 from cli.program import run
 from cli.textsource import Origin, texts_of_request
 from ledger.genesis import PRODUCTION
-from ledger.presentation import Request
 from ledger.receipts import parse_receipt
+from ledger.requests import Request
 from ledger.rules.state import Purpose, Schema
 from ledger.trust import TrustedRoot
 from node.client.ledgerclient import LedgerClient

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.presentation import Request, grant_consent
+from ledger.consents import grant_consent
 from ledger.proofs import Proof
+from ledger.requests import Request
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from ledger.verdicts import Verdict
 from ledger.verifier import Verifier

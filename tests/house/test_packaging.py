@@ -44,7 +44,7 @@ BASE = ("nacl", "msgpack", "cryptography", "cffi", "pycparser", "_cffi_backend")
 VERIFY_A_VECTOR = """
 import base64, json, sys
 from ledger.trust import parse_trusted_root
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.verifier import Verifier
 vectors = json.load(open(sys.argv[1]))
 case = vectors["cases"][0]

@@ -5,7 +5,7 @@ import pytest
 from ledger import alterations
 from ledger.alterations import with_cause
 from ledger.commitments import Opening
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import parse_trusted_root
 from ledger.verdictjson import refusal_to_json

@@ -59,7 +59,7 @@ def test_a_clean_chain_says_who_did_what(story: Story) -> None:
     assert report.documents[ISSUER] == 5
     assert report.deeds[VERIFICATIONS][BANK] == 1
     use = report.consents[story.consent.consent_id]
-    assert (use.issuer, use.recipient, len(use.verification_heights)) == (ISSUER, BANK, 1)
+    assert (use.sources, use.recipient, len(use.verification_heights)) == (("HK",), BANK, 1)
     assert use.ended_height is not None
 
 

@@ -51,7 +51,6 @@ from tests.attacks.forge import (
     BANK,
     HOLDER,
     ISSUER,
-    NONCE,
     NOW_MS,
     PLAIN,
     Shown,
@@ -59,6 +58,7 @@ from tests.attacks.forge import (
     make_scene,
     show,
 )
+from tests.support.asking import BODY
 from tests.support.consortium import MINUTE_MS, REPORT, START_MS, key_of, member_key_of
 from tests.support.office import Office, open_office, present
 
@@ -98,7 +98,7 @@ def shown_for(jwt: str) -> Shown:
 def bound(chosen: SdJwt, key: PrivateKey = HOLDER, **changes: object) -> str:
     honest: dict[str, Any] = {
         "audience": BANK,
-        "nonce": NONCE.hex(),
+        "nonce": BODY.nonce.hex(),
         "issued_s": NOW_MS // 1000,
         "text_hash": "",
     }
@@ -280,7 +280,7 @@ def forged(payload: dict[str, Json], disclosures: list[Json], header: dict[str, 
     binding: dict[str, Json] = {
         "iat": NOW_MS // 1000,
         "aud": BANK,
-        "nonce": NONCE.hex(),
+        "nonce": BODY.nonce.hex(),
         "sd_hash": text_hash_of(text),
     }
     assert sd_jwt.claims is CLAIMS

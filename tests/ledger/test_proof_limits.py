@@ -99,7 +99,7 @@ def test_a_set_has_at_most_sixty_four_validators() -> None:
 def test_the_limits_are_those_of_the_formats_page() -> None:
     assert (PROOF_SIZE_MAX, EVIDENCE_SIZE_MAX, HANDOVERS_MAX) == (2**20, 2**20, 1_024)
     assert (TRUST_VERSION, TRUST_FILE_SIZE_MAX) == (1, 2 * 2**20)
-    assert PROOF_MAGIC == b"LUOHU-PROOF\x01"
+    assert PROOF_MAGIC == b"LUOHU-PROOF\x02"
 
 
 def test_a_proof_file_is_as_large_as_the_limit_and_no_larger() -> None:
@@ -114,12 +114,12 @@ def test_another_file_and_another_version_are_told_apart() -> None:
     with pytest.raises(LedgerError) as another:
         Proof.decode(b"LUOHU-REQUEST\x01")
     assert another.value.expected == "a file that starts with LUOHU-PROOF"
-    assert another.value.found == "b'LUOHU-REQUES'"
+    assert another.value.found == r"b'LUOHU-REQUEST\x01'"
     with pytest.raises(LedgerError, match="a file that starts with LUOHU-PROOF"):
         Proof.decode(b"LUOHU-PROOX\x01" + bytes(8))
     with pytest.raises(LedgerError) as later:
-        Proof.decode(b"LUOHU-PROOF\x02" + bytes(8))
-    assert (later.value.expected, later.value.found) == ("version 1", r"version b'\x02'")
+        Proof.decode(b"LUOHU-PROOF\x03" + bytes(8))
+    assert (later.value.expected, later.value.found) == ("version 2", r"version b'\x03'")
     with pytest.raises(LedgerError, match="version b''"):
         Proof.decode(b"LUOHU-PROOF")
 

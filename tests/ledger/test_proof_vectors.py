@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import REFUSALS, VerificationError
 from ledger.verifier import SuspendedIssuer, Verifier

@@ -14,9 +14,9 @@ import pytest
 
 from cli.exits import FINE, NO, USAGE
 from cli.program import run
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.records import to_json
 from ledger.errors import LedgerError
-from ledger.presentation import ConsentFile, Request, grant_consent
 from ledger.receipts import (
     LANGUAGES,
     ConsentReceipt,
@@ -26,6 +26,7 @@ from ledger.receipts import (
     check_receipt_of,
     parse_receipt,
 )
+from ledger.requests import Item, Request
 from ledger.rules.state import Member, find, member_key
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
@@ -71,7 +72,7 @@ REQUIRED = {
     "PIPL 39: separate consent": "separate_consent",
     "PIPL 39: overseas recipient": "crossing",
     "PIPL 16: refusal": "refusal",
-    "direction and basis": "direction",
+    "direction and basis": "basis",
 }
 
 
@@ -105,7 +106,7 @@ def compose(request: Request, texts: TextBundle, **changes: object) -> ConsentRe
     return compose_receipt(
         request,
         texts,
-        issuer=member(ISSUER),
+        issuers=(member(ISSUER),),
         recipient=member(BANK),
         consenting=Consenting(**{**consenting, **changes}),
     )
@@ -152,10 +153,12 @@ def altered(value: object) -> object:
             return replace(value, en=value.en + ".")
         case tuple():
             return (*value[:-1], altered(value[-1]))
+        case Item():
+            return replace(value, count=value.count + 1)
         case None:
             return Wording("x", "x", "x")
         case str():
-            return {"HK-CN": "HK-HK", "holder-carried": "certification", "zh-Hant": "en"}[value]
+            return {"HK": "CN", "zh-Hant": "en"}[value]
         case _:
             name = next(field.name for field in reversed(fields(value)) if field.name != "algorithm")  # type: ignore[arg-type]
             return replace(value, **{name: altered(getattr(value, name))})  # type: ignore[type-var]

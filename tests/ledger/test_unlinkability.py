@@ -16,10 +16,11 @@ from typing import Final
 import pytest
 
 from ledger.commitments import DAY_MS, Metadata, Opening
+from ledger.consents import ConsentFile
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack, unpack
-from ledger.presentation import ConsentFile, Request, RequestBody
 from ledger.proofs import EvidenceRequest, Proof
+from ledger.requests import Request
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.operations import Grant, Operation, RecordVerification, Withdraw
 from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT, Anchor, Consent, Member
@@ -37,9 +38,9 @@ from node.client.nodes import Nodes
 from node.client.recipient import fresh_nonce, record_verification
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.files.keyfiles import Passphrase
+from tests.support.asking import request_with
 from tests.support.consortium import (
     CHAIN_ID,
-    LOAN,
     REPORT,
     START_MS,
     hash_of,
@@ -138,23 +139,14 @@ def paper(name: str) -> bytes:
 
 
 def make_request(bank: str, now_ms: int) -> Request:
-    body = RequestBody(
-        chain_id=CHAIN_ID,
+    return request_with(
         nonce=fresh_nonce(),
         recipient=bank,
-        issuer=ISSUER,
-        schemas=(REPORT,),
-        purpose=LOAN,
-        category_mask=1,
-        direction="HK-CN" if bank == BANKS[0] else "HK-HK",
-        transfer_basis="holder-carried",
         flags=SEPARATE_CONSENT | (CROSS_BORDER if bank == BANKS[0] else 0),
-        notice_version=hash_of("notice"),
         until_ms=now_ms - now_ms % DAY_MS + 30 * DAY_MS,
-        uses=2,
+        answer_by_ms=now_ms + DAY_MS,
         pin=TRUST.newest_pin(now_ms),
     )
-    return Request.sign(body, member_key_of(bank))
 
 
 @dataclass(slots=True)
@@ -251,13 +243,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
 # -- what each party sees ------------------------------------------------------------------------------------
 
 TERMS: Final = [
-    "issuer",
     "recipient",
-    "schemas.0",
     "purpose",
-    "category_mask",
-    "direction",
-    "transfer_basis",
+    "sources.0",
     "flags",
     "notice_version",
     "terms_commitment",
@@ -282,7 +270,7 @@ CHAIN_SHOWS: Final = {
             "consent_key.data",
             "consent_id",
             "slot",
-            "document_tag",
+            "use_tag",
             "outcome",
         )
     ),
@@ -342,6 +330,10 @@ PROOF_OF_A_COPY: Final = {
     "opening.metadata.issued_ms",
     "batch.leaf_count",
     "batch.path.index",
+    "presentation.item",
+    "presentation.list_size",
+    "presentation.path.index",
+    "presentation.terms_salt",
     "presentation.consent_key.algorithm",
     "presentation.consent_key.data",
     "presentation.consent_id",
@@ -423,16 +415,16 @@ def test_what_two_copies_share_is_public_or_everybodys_of_that_day(town: Town) -
         "opening.metadata.holder_key.algorithm",
         "opening.metadata.issued_ms",
         "batch.leaf_count",
+        "presentation.item",
+        "presentation.list_size",
+        "presentation.path.index",
         "presentation.consent_key.algorithm",
     }
     consents = {path.split(".value.")[-1] for path in shared if path.startswith("evidence.consent.consent")}
     assert consents == {
         "consent_key.algorithm",
-        "granted.terms.issuer",
-        "granted.terms.schemas.0",
         "granted.terms.purpose",
-        "granted.terms.category_mask",
-        "granted.terms.transfer_basis",
+        "granted.terms.sources.0",
         "granted.terms.notice_version",
         "granted.terms.from_ms",
         "granted.terms.until_ms",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.presentation import ConsentFile, Request
+from ledger.consents import ConsentFile
 from ledger.proofs import Proof
+from ledger.requests import Request
 from ledger.rules.operations import CloseConsent, RecordVerification, RevokeAnchor, RevokeDocument
 from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import REFUSALS, VerificationError
@@ -127,13 +128,13 @@ def test_bytes_after_the_proof_are_malformed(told: Story) -> None:
 
 def test_another_version_of_the_proof_is_refused_as_such(told: Story) -> None:
     encoded = bytearray(told.proof.encode())
-    encoded[11] = 2
+    encoded[11] = 3
     with pytest.raises(VerificationError, match="version"):
         Verifier(told.trust).verify_anchor(told.document, bytes(encoded), now_ms=told.now_ms)
 
 
 def test_another_bank_is_refused(told: Story) -> None:
-    request = make_request(told.world, told.trust, recipient="hk-operator", direction="HK-HK", flags=0)
+    request = make_request(told.world, told.trust, recipient="hk-operator", flags=0)
     assert code_of(told, request=request) == "wrong-recipient"
 
 

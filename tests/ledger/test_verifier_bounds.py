@@ -15,7 +15,6 @@ from tests.attacks.forge import (
     DOCUMENT,
     HOLDER,
     ISSUER,
-    NONCE,
     NOW_MS,
     PLAIN,
     RECORDED,
@@ -27,6 +26,7 @@ from tests.attacks.forge import (
     make_scene,
     show,
 )
+from tests.support.asking import BODY
 from tests.support.consortium import DAY_MS, LOAN, MINUTE_MS, REPORT, START_MS, hash_of
 
 
@@ -65,7 +65,7 @@ def test_a_verdict_states_each_fact_on_its_own_axis() -> None:
     assert (verdict.consent.recipient, verdict.consent.purpose) == (BANK, LOAN)
     assert (verdict.consent.used, verdict.consent.uses) == (0, 2)
     assert verdict.consent.until_ms == START_MS + 30 * DAY_MS
-    assert (verdict.presented.nonce, verdict.presented.holder_key) == (NONCE, str(HOLDER.public))
+    assert (verdict.presented.nonce, verdict.presented.holder_key) == (BODY.nonce, str(HOLDER.public))
     assert (verdict.trust.chain_id, verdict.trust.epoch, verdict.trust.height) == (shown.chain.chain_id, 0, 0)
 
 

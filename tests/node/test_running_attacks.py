@@ -42,7 +42,6 @@ from node.network.limits import Timing
 from node.network.registry import Peer, PeerKind
 from node.network.tls import make_client_context
 from tests.support.running_network import (
-    REPORT,
     VALIDATORS,
     RunningNetwork,
     fresh_anchor,
@@ -266,13 +265,9 @@ async def check_cut_off(socket: aiohttp.ClientWebSocketResponse) -> None:
 def make_terms(**changes: int) -> ConsentTerms:
     now = now_ms()
     return ConsentTerms(
-        issuer=ISSUER,
         recipient=BANK,
-        schemas=(REPORT,),
         purpose="consumer-credit.loan",
-        category_mask=1,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
+        sources=("HK",),
         flags=SEPARATE_CONSENT | CROSS_BORDER,
         notice_version=bytes(32),
         terms_commitment=bytes(32),

@@ -160,13 +160,9 @@ CHAIN_ID = make_content().chain_id
 def make_terms(**changes: object) -> ConsentTerms:
     """Return terms on which the mainland bank may verify the Hong Kong bureau's reports twice."""
     terms = ConsentTerms(
-        issuer="hk-bureau",
         recipient="mainland-bank",
-        schemas=(REPORT,),
         purpose=LOAN,
-        category_mask=1,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
+        sources=("HK",),
         flags=SEPARATE_CONSENT | CROSS_BORDER,
         notice_version=hash_of("notice"),
         terms_commitment=hash_of("terms"),
@@ -211,7 +207,7 @@ def make_anchor(number: int = 0, *, schema: str = REPORT, expires_ms: int | None
 def make_record(grant: Grant, slot: int, outcome: str = "verified") -> RecordVerification:
     """Return the record of a verification under a slot of a grant's consent."""
     key = grant.decoded().consent_key
-    return RecordVerification(key, grant.consent_id, slot, hash_of(f"document tag {slot}"), outcome)
+    return RecordVerification(key, grant.consent_id, slot, hash_of(f"use tag {slot}"), outcome)
 
 
 def make_rotation(

@@ -12,22 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cli.times import show_time
 from ledger.chain.overlays import Overlay
 from ledger.commitments import Metadata, Opening
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.encoding.records import pack
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    ConsentFile,
-    Presentation,
-    Request,
-    RequestBody,
-    grant_consent,
-    presentation_body,
-)
+from ledger.presentation import Place
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
+from ledger.requests import Request
 from ledger.rules.operations import AnchorBatch
 from ledger.rules.state import (
     Leaf,
@@ -47,6 +42,7 @@ from node.consent.textfolder import sample_texts
 from node.files.keyfiles import Passphrase, create_key_file
 from node.home.consortium import new_network
 from node.home.home import format_genesis
+from tests.support.asking import BASIS, present_list, request_with
 from tests.support.consortium import (
     LOAN,
     REPORT,
@@ -54,7 +50,6 @@ from tests.support.consortium import (
     key_of,
     make_genesis,
     make_transaction,
-    member_key_of,
 )
 from tests.support.memory_node import MemoryNode, serve
 
@@ -159,44 +154,41 @@ def _content(path: Path) -> bytes:
     return f"{size} bytes".encode() if size > 2**24 or path.is_dir() else path.read_bytes()
 
 
-def make_request(trust: TrustedRoot, now_ms: int, **changes: object) -> Request:
+def make_request(trust: TrustedRoot, now_ms: int, **changes: Any) -> Request:  # noqa: ANN401
     """Return the bank's request, with some of its fields changed."""
-    notice = require_notice_for(sample_texts().bundle, schemas=(REPORT,), purpose=LOAN, direction="HK-CN")
-    fields: dict[str, object] = {
+    notice = require_notice_for(
+        sample_texts().bundle, schemas=(REPORT,), purpose=LOAN, sources=("HK",), destination="CN"
+    )
+    fields: dict[str, Any] = {
         "chain_id": trust.chain_id,
-        "nonce": b"request nonce 01",
-        "recipient": BANK,
-        "issuer": ISSUER,
-        "schemas": (REPORT,),
-        "purpose": LOAN,
         "category_mask": notice.category_mask,
-        "direction": "HK-CN",
-        "transfer_basis": "holder-carried",
+        "basis": replace(BASIS, retention=notice.kept),
         "flags": notice.flags,
         "notice_version": notice.version,
         "until_ms": now_ms + DAY_MS,
+        "answer_by_ms": now_ms + DAY_MS,
         "uses": 3,
         "pin": trust.newest_pin(now_ms),
+        "texts": sample_texts().hash,
     }
-    body = RequestBody(**{**fields, **changes})  # type: ignore[arg-type]
-    return Request.sign(body, member_key_of(body.recipient))
+    return request_with(**{**fields, **changes})
 
 
 def present(
     proof: Proof, request: Request, consent: ConsentFile, holder: PrivateKey, key: PrivateKey
 ) -> Proof:
-    """Return a proof presented for a request."""
-    body = request.decoded()
-    message = presentation_body(
-        chain_id=proof.chain_id,
-        commitment=proof.opening.commitment(),
-        recipient=body.recipient,
-        key=key.public,
+    """Return a proof presented alone for a request."""
+    presentation = present_list(
+        (Place(0, proof.opening.commitment(), None),),
+        0,
+        request,
+        consent_key=key,
         consent_id=consent.consent_id,
-        nonce=body.nonce,
+        terms_salt=consent.terms_salt,
+        receipt_hash=consent.receipt_hash,
+        holder=holder,
     )
-    signatures = (holder.sign(PRESENTATION_TAG, message), key.sign(PRESENTATION_TAG, message))
-    return replace(proof, presentation=Presentation(key.public, consent.consent_id, body.nonce, *signatures))
+    return replace(proof, presentation=presentation)
 
 
 @contextmanager

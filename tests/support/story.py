@@ -8,18 +8,12 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from ledger.commitments import Metadata, Opening
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.keys import PrivateKey
 from ledger.encoding.records import pack
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    ConsentFile,
-    Presentation,
-    Request,
-    RequestBody,
-    grant_consent,
-    presentation_body,
-)
+from ledger.presentation import Place
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
+from ledger.requests import Request
 from ledger.rules.operations import AnchorBatch, Operation
 from ledger.rules.state import CROSS_BORDER
 from ledger.rules.transactions import Transaction, TransactionBody
@@ -27,6 +21,7 @@ from ledger.trees.merkle import Tree, content_root
 from ledger.trust import TrustedRoot
 from node.running import RunningNode
 from node.watch import Watch
+from tests.support.asking import body_with, present_list
 from tests.support.node_world import START_MS, VALIDATORS, World, private_key
 
 ISSUER, BANK, RELAY = "hk-bureau", "mainland-bank", "hk-operator"
@@ -101,43 +96,31 @@ def make_request(world: World, trust: TrustedRoot, **changes: object) -> Request
     now_ms = START_MS + world.now_ms
     fields: dict[str, Any] = {
         "chain_id": world.genesis.content.chain_id,
-        "nonce": b"request nonce 01",
-        "recipient": BANK,
         "issuer": ISSUER,
-        "schemas": ("hk.credit-report",),
-        "purpose": "consumer-credit.loan",
-        "category_mask": 1,
-        "direction": "HK-CN",
-        "transfer_basis": "holder-carried",
         "flags": CROSS_BORDER,
         "notice_version": bytes(32),
-        "until_ms": now_ms + DAY_MS,
+        "until_ms": START_MS + DAY_MS,
+        "answer_by_ms": START_MS + 30 * DAY_MS,
         "uses": 3,
         "pin": trust.newest_pin(now_ms),
     }
-    body = RequestBody(**{**fields, **changes})
-    return Request.sign(body, private_key(f"{body.recipient} member"))
+    body = body_with(**{**fields, **changes})
+    return Request.sign(body, private_key(f"{body.decoded_asked().recipient} member"))
 
 
 def present(
     proof: Proof, request: Request, consent: ConsentFile, holder: PrivateKey, consent_key: PrivateKey
 ) -> Proof:
-    """Sign a presentation of a proof for a request."""
-    body = request.decoded()
-    message = presentation_body(
-        chain_id=proof.chain_id,
-        commitment=proof.opening.commitment(),
-        recipient=body.recipient,
-        key=consent_key.public,
+    """Sign a presentation of a proof alone for a request."""
+    presentation = present_list(
+        (Place(0, proof.opening.commitment(), None),),
+        0,
+        request,
+        consent_key=consent_key,
         consent_id=consent.consent_id,
-        nonce=body.nonce,
-    )
-    presentation = Presentation(
-        consent_key.public,
-        consent.consent_id,
-        body.nonce,
-        holder.sign(PRESENTATION_TAG, message),
-        consent_key.sign(PRESENTATION_TAG, message),
+        terms_salt=consent.terms_salt,
+        receipt_hash=consent.receipt_hash,
+        holder=holder,
     )
     return replace(proof, presentation=presentation)
 

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from ledger.audit import Audit
 from ledger.bundles import open_bundle
+from ledger.consents import ConsentFile
 from ledger.disclosure import verify_disclosure, verify_disclosure_as_of
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import parse_genesis
-from ledger.presentation import ConsentFile, Request
 from ledger.proofs import Proof
 from ledger.receipts import check_receipt, check_receipt_of, parse_receipt
+from ledger.requests import Request
 from ledger.rules.blocks import Block
 from ledger.sdjwt import decode as decode_sd_jwt
 from ledger.trees.merkle import Content, ContentHasher

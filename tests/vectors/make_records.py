@@ -10,18 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledger.commitments import Metadata, Opening
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.records import Json, pack
 from ledger.genesis import genesis_to_json
-from ledger.presentation import (
-    PRESENTATION_TAG,
-    ConsentFile,
-    Presentation,
-    Request,
-    RequestBody,
-    grant_consent,
-    presentation_body,
-)
+from ledger.presentation import Place
 from ledger.proofs import BatchPath, EvidenceRequest, Proof
+from ledger.requests import Request
 from ledger.rules.blocks import Header
 from ledger.rules.certificates import FINALIZE, NOTARIZE, NULLIFY, VOTE_TAGS, Subject, Vote
 from ledger.rules.operations import (
@@ -36,14 +30,13 @@ from ledger.rules.operations import (
     RotateTls,
 )
 from ledger.rules.proposals import AddSchema
-from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT
 from ledger.rules.tlscertificates import TlsCertificate
 from ledger.trees.merkle import Tree, content_root
 from ledger.trust import TrustedRoot, trusted_root_to_json
+from tests.support.asking import present_list, request_with
 from tests.support.consortium import (
     CHAIN_ID,
     DAY_MS,
-    LOAN,
     REPORT,
     START_MS,
     VALIDATORS,
@@ -151,24 +144,12 @@ def files() -> tuple[Request, ConsentFile, Proof, MemoryNode]:
     assert not node.extend(
         make_transaction("hk-bureau", AnchorBatch(tree.root(), 5, REPORT, START_MS + DAY_MS))
     )
-    request = Request.sign(
-        RequestBody(
-            chain_id=CHAIN_ID,
-            nonce=b"request nonce 01",
-            recipient="mainland-bank",
-            issuer="hk-bureau",
-            schemas=(REPORT,),
-            purpose=LOAN,
-            category_mask=1,
-            direction="HK-CN",
-            transfer_basis="holder-carried",
-            flags=SEPARATE_CONSENT | CROSS_BORDER,
-            notice_version=hash_of("notice"),
-            until_ms=START_MS + DAY_MS,
-            uses=3,
-            pin=TRUST.newest_pin(START_MS),
-        ),
-        member_key_of("mainland-bank"),
+    request = request_with(
+        notice_version=hash_of("notice"),
+        until_ms=START_MS + DAY_MS,
+        answer_by_ms=START_MS + DAY_MS,
+        uses=3,
+        pin=TRUST.newest_pin(START_MS),
     )
     consent = grant_consent(
         request,
@@ -182,20 +163,15 @@ def files() -> tuple[Request, ConsentFile, Proof, MemoryNode]:
     assert not node.extend(make_transaction("hk-operator", consent.grant))
     commitment = openings[2].commitment()
     asked = EvidenceRequest("hk-bureau", tree.root(), commitment, consent_key.public, consent.consent_id, 0)
-    body = presentation_body(
-        chain_id=CHAIN_ID,
-        commitment=commitment,
-        recipient="mainland-bank",
-        key=consent_key.public,
+    presentation = present_list(
+        (Place(0, commitment, None),),
+        0,
+        request,
+        consent_key=consent_key,
         consent_id=consent.consent_id,
-        nonce=b"request nonce 01",
-    )
-    presentation = Presentation(
-        consent_key.public,
-        consent.consent_id,
-        b"request nonce 01",
-        holder.sign(PRESENTATION_TAG, body),
-        consent_key.sign(PRESENTATION_TAG, body),
+        terms_salt=consent.terms_salt,
+        receipt_hash=consent.receipt_hash,
+        holder=holder,
     )
     batch = BatchPath(5, tree.path(2))
     proof = Proof(CHAIN_ID, openings[2], batch, tree.root(), node.evidence(asked), presentation)

@@ -215,13 +215,9 @@ class Load:
         issuer, recipient = self._source.sample(self._consortium.members, 2)
         crosses = jurisdiction(issuer) != jurisdiction(recipient)
         terms = ConsentTerms(
-            issuer=issuer,
             recipient=recipient,
-            schemas=(SCHEMA,),
             purpose=PURPOSE,
-            category_mask=1,
-            direction=f"{jurisdiction(issuer)}-{jurisdiction(recipient)}",
-            transfer_basis="holder-carried",
+            sources=(jurisdiction(issuer),),
             flags=SEPARATE_CONSENT | (CROSS_BORDER if crosses else 0),
             notice_version=bytes(32),
             terms_commitment=fresh,

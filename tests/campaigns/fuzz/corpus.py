@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from ledger.chain.snapshots import Description
+from ledger.consents import ConsentFile, grant_consent
 from ledger.encoding.codec import Value, encode
 from ledger.encoding.records import pack, to_json
 from ledger.genesis import genesis_to_json
-from ledger.presentation import ConsentFile, grant_consent
 from ledger.proofs import PROOF_MAGIC
 from ledger.receipts import (
     STANDARD,
@@ -88,6 +88,7 @@ from tests.attacks.forge import (
 )
 from tests.campaigns.fuzz.targets import make_core_of_nobody
 from tests.support.archives import STORED, TOOLS, UTF8, zip_of
+from tests.support.asking import BASIS, ITEM
 from tests.support.consortium import (
     CHAIN_ID,
     START_MS,
@@ -111,7 +112,7 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
     wording = Wording("样本", "樣本", "sample")
     party = ReceiptParty("issuer", "hk-bureau", "HK", wording, wording, "a@example", wording, wording)
     receipt = ConsentReceipt(
-        version=1,
+        version=2,
         standard=STANDARD,
         record_id=bytes(16),
         chain_id=shown.trust.chain_id,
@@ -125,6 +126,7 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
         notice_version=bytes(32),
         title=wording,
         purpose=ReceiptPurpose("consumer-credit.loan", wording),
+        items=(ITEM,),
         kinds=(ReceiptKind("hk.credit-report", wording),),
         categories=(ReceiptCategory(0, wording),),
         is_sensitive=1,
@@ -133,8 +135,8 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
         necessity=wording,
         retention=wording,
         third_parties=wording,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
+        sources=("HK",),
+        basis=BASIS,
         crossing=wording,
         separate_consent=wording,
         refusal=wording,

@@ -16,14 +16,15 @@ from typing import Final
 from ledger.archives import RATIO_MAX, RATIO_SLACK
 from ledger.bundles import open_bundle
 from ledger.chain.snapshots import decode_chunk
+from ledger.consents import ConsentFile
 from ledger.encoding.codec import decode, encode
 from ledger.encoding.records import from_json, pack, parse_json, to_json, unpack
 from ledger.errors import LedgerError, LuohuError
 from ledger.filenames import find_fault
 from ledger.genesis import genesis_to_json, parse_genesis
-from ledger.presentation import ConsentFile, Request
 from ledger.proofs import PROOF_MAGIC, Evidence, Proof
 from ledger.receipts import ReceiptFile, parse_receipt
+from ledger.requests import Request
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.certificates import QuorumCertificate, Validator, ValidatorSet
 from ledger.rules.state import Anchor, Consent, Member

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import Request
+from ledger.requests import Request
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import VerificationError
 from ledger.verifier import SuspendedIssuer, Verifier

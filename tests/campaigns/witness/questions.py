@@ -12,8 +12,8 @@ from typing import Any, Final
 from ledger.encoding.codec import INTEGER_MAX, Value, decode, encode
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
-from ledger.presentation import REQUEST_MAGIC
 from ledger.proofs import PROOF_MAGIC
+from ledger.requests import REQUEST_MAGIC
 from ledger.trust import trusted_root_to_json
 from tests.attacks.forge import Shown, honest
 from tests.campaigns.fuzz.random_changes import changed

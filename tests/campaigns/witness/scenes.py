@@ -22,11 +22,11 @@ from tests.attacks.forge import (
     Scene,
     Shown,
     make_consent,
-    make_request,
     make_scene,
     show,
 )
 from tests.campaigns.witness.questions import Question
+from tests.support.asking import request_with
 from tests.support.consortium import (
     DAY_MS,
     LOAN,
@@ -40,6 +40,7 @@ from tests.support.consortium import (
 
 KINDS: Final = (MAINLAND_REPORT, REPORT, NOTICE)
 PURPOSES: Final = (LOAN, "account-opening")
+SOURCES: Final = (("CN",), ("HK",), ("CN", "HK"))
 OTHER_NONCE: Final = b"request nonce 02"
 
 
@@ -49,8 +50,10 @@ def scene(chance: random.Random) -> Question:
     height, is_pinned = chance.randint(RECORDED, TIP), chance.random() < 0.4
     is_below = is_pinned and height < PINNED
     from_epoch = 2 if is_below else chance.choice((0, 2)) if is_pinned else 0
-    shown = show(drawn, height, from_epoch=from_epoch, pinned=is_pinned)
-    shown = _asked(chance, shown)
+    agreed = _asked(chance) if chance.random() < 0.5 else {}
+    shown = show(drawn, height, from_epoch=from_epoch, pinned=is_pinned, agreed=agreed)
+    if chance.random() < 0.3:
+        shown = _asked_anew(chance, shown)
     if chance.random() < 0.7:
         shown = _presented(chance, shown, drawn.consent)
     if chance.random() < 0.1:
@@ -143,15 +146,12 @@ def _consent(chance: random.Random) -> Consent:
             from_ms=time,
             until_ms=time,
             uses=lambda: chance.randint(1, 3),
-            issuer=lambda: chance.choice((ISSUER, "mainland-bureau")),
             recipient=lambda: OTHER_BANK,
-            schemas=lambda: _kinds(chance),
             purpose=lambda: chance.choice(PURPOSES),
-            category_mask=lambda: chance.randint(0, 3),
+            sources=lambda: chance.choice(SOURCES),
             flags=lambda: chance.randint(0, 7),
-            direction=lambda: "CN-HK",
-            transfer_basis=lambda: "certification",
             notice_version=lambda: hash_of("another notice"),
+            terms_commitment=lambda: hash_of("other terms"),
         ),
     )
     if consent.granted is None:
@@ -171,27 +171,37 @@ def _suspensions(chance: random.Random) -> tuple[Suspension, ...]:
     return tuple(drawn)
 
 
-def _asked(chance: random.Random, shown: Shown) -> Shown:
-    """Let the bank have asked for something else."""
-    asked = _some(
+def _asked_anew(chance: random.Random, shown: Shown) -> Shown:
+    """Let the bank ask for something else than what was agreed to."""
+    beside = _some(
         chance,
-        0.06,
+        0.2,
         chain_id=lambda: hash_of("another chain"),
         nonce=lambda: OTHER_NONCE,
         recipient=lambda: OTHER_BANK,
-        issuer=lambda: "mainland-bureau",
         schemas=lambda: _kinds(chance),
-        purpose=lambda: chance.choice(PURPOSES),
-        category_mask=lambda: chance.randint(0, 3),
-        direction=lambda: "CN-HK",
-        transfer_basis=lambda: "certification",
-        flags=lambda: chance.randint(0, 7),
-        notice_version=lambda: hash_of("another notice"),
         until_ms=lambda: _time(chance),
         uses=lambda: chance.randint(1, 3),
     )
-    schema = shown.proof.opening.decoded_metadata().schema
-    return replace(shown, request=make_request(shown.trust, **{"schemas": (schema,), **asked}))
+    return replace(shown, request=request_with(body=shown.request.decoded(), **{**_asked(chance), **beside}))
+
+
+def _asked(chance: random.Random) -> dict[str, Any]:
+    """Return what the bank asks for that is not as in the story."""
+    return _some(
+        chance,
+        0.06,
+        answer_by_ms=lambda: _time(chance),
+        issuers=lambda: chance.choice((("mainland-bureau",), (ISSUER, "mainland-bureau"))),
+        bound=lambda: chance.randint(0, 1),
+        needed=lambda: chance.randint(0, 1),
+        count=lambda: chance.choice((1, 1, 2)),
+        sources=lambda: chance.choice(SOURCES),
+        purpose=lambda: chance.choice(PURPOSES),
+        category_mask=lambda: chance.randint(0, 3),
+        flags=lambda: chance.randint(0, 7),
+        notice_version=lambda: hash_of("another notice"),
+    )
 
 
 def _presented(chance: random.Random, shown: Shown, consent: Consent) -> Shown:
@@ -201,7 +211,9 @@ def _presented(chance: random.Random, shown: Shown, consent: Consent) -> Shown:
         chance,
         0.05,
         recipient=lambda: OTHER_BANK,
-        nonce=lambda: OTHER_NONCE,
+        request_id=lambda: hash_of("another request"),
+        size=lambda: 2,
+        item=lambda: 1,
         chain_id=lambda: hash_of("another chain"),
         commitment=lambda: hash_of("another document"),
     )

@@ -266,7 +266,9 @@ OPERATIONS: dict[str, list[str]] = {
     "vote": [HASH, TEXT],
     "report_misbehaviour": [KEY, PARTS, PARTS],
 }
-TERMS = [TEXT, TEXT, "texts", TEXT, NUMBER, TEXT, TEXT, NUMBER, HASH, HASH, NUMBER, NUMBER, NUMBER]
+TERMS = [TEXT, TEXT, "texts", NUMBER, HASH, HASH, NUMBER, NUMBER, NUMBER]
+ITEM = ["texts", "texts", NUMBER, NUMBER, NUMBER, "absent"]
+ASKED = [TEXT, PARTS, "texts", TEXT, NUMBER, PARTS, NUMBER, HASH, NUMBER, NUMBER]
 SIZES = {HASH: 32, SIGNATURE: 64, NONCE: 16}
 
 
@@ -403,42 +405,52 @@ def test_a_quorum_certificate() -> None:
 
 
 def content_of(encoded: bytes, magic: bytes) -> Any:  # noqa: ANN401
-    assert encoded.startswith(magic + b"\x01")
+    assert encoded.startswith(magic + b"\x02")
     return decode(encoded[len(magic) + 1 :])
 
 
-def request_body() -> tuple[bytes, list[Any]]:
+def request_body() -> tuple[list[Any], list[Any]]:
+    """Return the decoded body of the request, and what it asks."""
     tag, body, signature = content_of(bytes.fromhex(PINNED["request"]), b"LUOHU-REQUEST")
     assert tag == "request"
     decoded = decode(body)
-    check_signature(MEMBER_KEYS[decoded[2]], "luohu/request/1", body, signature)
-    return body, decoded
+    asked = decode(decoded[0])
+    check_signature(MEMBER_KEYS[asked[0]], "luohu/request/2", body, signature)
+    return decoded, asked
+
+
+def request_id() -> bytes:
+    return h("luohu/request-id/1", bytes.fromhex(PINNED["request"])[len(b"LUOHU-REQUEST") + 1 :])
 
 
 def test_a_consent_request() -> None:
-    _, body = request_body()
-    check_shape(
-        body[:13],
-        [HASH, NONCE, TEXT, TEXT, "texts", TEXT, NUMBER, TEXT, TEXT, NUMBER, HASH, NUMBER, NUMBER],
-    )
-    check_shape(body[13], [NUMBER, NUMBER, HASH])
-    assert body[0] == CHAIN_ID and len(bytes.fromhex(PINNED["request"])) <= 1_024
+    body, asked = request_body()
+    check_shape(body, [BODY, HASH, NONCE, NUMBER, PARTS, "absent"])
+    check_shape(body[4], [NUMBER, NUMBER, HASH])
+    check_shape(asked, ASKED)
+    for item in asked[1]:
+        check_shape(item, ITEM)
+    code, reference, assessment, capacity, (starts, days) = asked[5]
+    assert (code, reference, assessment, capacity) == ("holder-carried", None, None, "self")
+    assert starts in ("end", "record", "close") and days > 0
+    assert body[1] == CHAIN_ID and len(bytes.fromhex(PINNED["request"])) <= 2_300
 
 
 def test_a_consent_file() -> None:
-    body, request = request_body()
+    body, asked = request_body()
     consent = content_of(bytes.fromhex(PINNED["consent"]["bytes"]), b"LUOHU-CONSENT")
     tag, its_request, grant, withdrawal, salt, receipt_hash = consent
     (_, grant_body, grant_signature), (_, withdrawal_body, withdrawal_signature) = grant, withdrawal
-    assert tag == "consent-file" and its_request[1] == body
+    assert tag == "consent-file" and decode(its_request[1]) == body
     _, _, _, key, terms = decode(grant_body)
     check_signature(key, "luohu/grant/1", grant_body, grant_signature)
     check_signature(key, "luohu/withdrawal/1", withdrawal_body, withdrawal_signature)
     consent_id = h("luohu/consent/1", grant_body)
     assert consent_id.hex() == PINNED["consent"]["consent_id"]
     assert decode(withdrawal_body) == [CHAIN_ID, key, consent_id]
-    assert terms[9] == k(salt, "luohu/terms/1", encode([body, receipt_hash]))
-    assert terms[:4] == [request[3], request[2], request[4], request[5]]
+    assert terms[5] == k(salt, "luohu/terms/2", encode([body[0], receipt_hash]))
+    recipient, _, sources, purpose, _, _, flags, notice, until_ms, uses = asked
+    assert [*terms[:5], *terms[7:]] == [recipient, purpose, sources, flags, notice, until_ms, uses]
 
 
 def test_a_proof_leads_from_the_document_to_the_validators_of_genesis() -> None:
@@ -479,14 +491,18 @@ def check_presentation(
     presentation: list[Any], evidence: list[Any], root: bytes, commitment: bytes, holder_key: list[Any]
 ) -> None:
     """Check consent and recipient under the state root, and both signatures of the presentation."""
-    consent_key, consent_id, nonce, holder_signature, consent_signature = presentation
+    item, shown, size, path, consent_key, consent_id, nonce, salt, receipt_hash, *signatures = presentation
+    holder_signature, consent_signature = signatures
     recipient_leaf, consent_leaf = evidence
     consent = check_leaf(root, state_key("consent", consent_key, consent_id), consent_leaf)
     tag, key, identity, (terms, _, _), ended, used = consent
     assert (tag, key, identity, ended, used) == ("consent", consent_key, consent_id, None, 0)
-    _, request = request_body()
-    assert nonce == request[1] and terms[1] == request[2]
-    check_leaf(root, state_key("member", terms[1]), recipient_leaf)
-    body = encode([CHAIN_ID, commitment, terms[1], consent_key, consent_id, nonce])
-    check_signature(holder_key, "luohu/presentation/1", body, holder_signature)
-    check_signature(consent_key, "luohu/presentation/1", body, consent_signature)
+    request, asked = request_body()
+    assert nonce == request[2] and terms[0] == asked[0]
+    assert terms[5] == k(salt, "luohu/terms/2", encode([request[0], receipt_hash]))
+    check_leaf(root, state_key("member", terms[0]), recipient_leaf)
+    index, siblings = path
+    listed = merkle_root(encode([item, commitment, shown]), index, size, siblings)
+    body = encode([CHAIN_ID, listed, size, terms[0], consent_key, consent_id, request_id()])
+    check_signature(holder_key, "luohu/presentation/2", body, holder_signature)
+    check_signature(consent_key, "luohu/presentation/2", body, consent_signature)

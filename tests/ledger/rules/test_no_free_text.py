@@ -128,11 +128,9 @@ def test_a_signed_body_has_no_room_beside_its_record() -> None:
 
 def test_the_largest_bodies_fit() -> None:
     terms = make_terms(
-        issuer="i" * 32,
         recipient="r" * 32,
-        schemas=tuple(f"{index}" * 48 for index in range(1, 9)),
         purpose="p" * 48,
-        transfer_basis="gba-standard-contract",
+        sources=("CN", "HK"),
         until_ms=2**53 - 1,
         uses=10_000,
     )

@@ -96,12 +96,12 @@ TERMS: dict[str, dict[str, object]] = {
     "later": {"from_ms": START_MS + 4 * MINUTE_MS},
     "backwards": {"until_ms": START_MS},
     "endless": {"until_ms": START_MS + 900 * DAY_MS},
-    "direction": {"direction": "CN-HK"},
+    "direction": {"sources": ("CN",)},
     "flags": {"flags": 1},
-    "issuer suspended": {"issuer": SUSPENDED, "direction": "CN-CN", "flags": 1},
-    "no issuer": {"issuer": "auditor"},
+    "both sides": {"sources": ("CN", "HK")},
+    "own side": {"sources": ("CN",), "flags": 1},
+    "no recipient": {"recipient": "auditor"},
     "nobody": {"recipient": "nobody"},
-    "schema": {"schemas": (REPORT, "xx.unknown")},
     "purpose": {"purpose": "unknown.purpose"},
 }
 
@@ -232,17 +232,11 @@ class Model:
         starts = max(now, terms.from_ms)
         if not starts < terms.until_ms <= starts + 366 * DAY_MS:
             raise No("consent-period")
-        self.require(terms.issuer, "issuer")
         self.require(terms.recipient, "recipient")
-        if not set(terms.schemas) <= set(SCHEMAS):
-            raise No("unknown-schema")
         if terms.purpose not in (LOAN, "corporate.account"):
             raise No("unknown-purpose")
-        crosses = SIDES[terms.issuer] != SIDES[terms.recipient]
-        if (
-            terms.direction != f"{SIDES[terms.issuer]}-{SIDES[terms.recipient]}"
-            or bool(terms.flags & 4) != crosses
-        ):
+        crosses = any(source != SIDES[terms.recipient] for source in terms.sources)
+        if bool(terms.flags & 4) != crosses:
             raise No("direction")
         self.consents[name] = {"granted": True, "ended": None, "used": 0}
         return True

@@ -26,11 +26,14 @@ from tests.attacks.forge import (
     Chain,
     Scene,
     Shown,
+    bound_to,
     evidence_of,
+    make_consent,
     make_request,
     make_scene,
     present,
 )
+from tests.support.asking import request_with
 from tests.support.consortium import START_MS
 
 PROOF_SIZE_GOAL: Final = 8 * 1024
@@ -115,7 +118,8 @@ def scene_of_a_large_state() -> tuple[Scene, Chain, TreePath]:
     others = tuple(
         Revocation(ISSUER, commitment, "superseded", 1, START_MS) for commitment in commitments(STATE_RECORDS)
     )
-    scene = make_scene(anchor={"root": root, "leaf_count": LEAVES_MAX}, others=others)
+    consent = bound_to(make_consent(), request_with())
+    scene = make_scene(anchor={"root": root, "leaf_count": LEAVES_MAX}, consent=consent, others=others)
     return scene, scene.chain(), path
 
 

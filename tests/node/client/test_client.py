@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ledger.presentation import Request, RequestBody
 from ledger.proofs import Proof
+from ledger.requests import Request
 from ledger.rules.state import CROSS_BORDER
 from ledger.rules.transactions import Transaction
 from ledger.trust import TrustedRoot
@@ -34,6 +34,7 @@ from node.home.consortium import Network
 from node.home.development import development_key
 from node.run import NodeProcess, load_parts
 from node.version import release
+from tests.support.asking import request_with
 from tests.support.running_network import VALIDATORS, make_network, numbered_anchor
 
 ISSUER, BANK = "hk-bureau", "mainland-bank"
@@ -44,23 +45,18 @@ def now_ms() -> int:
 
 
 def make_request(network: Network, trust: TrustedRoot) -> Request:
-    body = RequestBody(
+    return request_with(
+        development_key(BANK, "member"),
         chain_id=network.genesis.content.chain_id,
         nonce=fresh_nonce(),
-        recipient=BANK,
         issuer=ISSUER,
-        schemas=("hk.credit-report",),
-        purpose="consumer-credit.loan",
-        category_mask=1,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
+        recipient=BANK,
         flags=CROSS_BORDER,
         notice_version=bytes(32),
         until_ms=now_ms() + 86_400_000,
-        uses=2,
+        answer_by_ms=now_ms() + 86_400_000,
         pin=trust.newest_pin(now_ms()),
     )
-    return Request.sign(body, development_key(BANK, "member"))
 
 
 def url_of(network: Network, member: str) -> str:

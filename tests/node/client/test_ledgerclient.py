@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from ledger.consents import ConsentFile, grant_consent
 from ledger.errors import LedgerError
-from ledger.presentation import ConsentFile, Request, grant_consent
 from ledger.proofs import require_leaf, verify_leaf
+from ledger.requests import REQUEST_TAG, Request
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.operations import VALIDATOR_KEY, RotateKey, next_key_commitment
 from ledger.rules.state import Consent, Member, Node, consent_key, find, member_key, node_key
@@ -23,6 +24,7 @@ from node.client.holder import RequestRefused, find_consent, grant, who_asks, wh
 from node.client.ledgerclient import AHEAD_MS, FRESH_MS, LedgerClient, TwoHistories
 from node.client.nodes import Nodes
 from node.errors import BadAnswer, RefusedByNode, Unproven, Unreachable
+from tests.support.asking import body_with
 from tests.support.consortium import (
     CHAIN_ID,
     PARAMETERS,
@@ -353,9 +355,9 @@ def test_who_asks_is_known_before_anything_is_signed() -> None:
     town = make_town()
     request = town.consent.request
     who = ask(lambda ledger: who_asks(ledger, request, now_ms=START_MS), town.node)
-    assert isinstance(who.recipient, Proven) and isinstance(who.issuer, Proven)
-    assert (who.recipient.value.id, who.issuer.value.id) == (BANK, ISSUER)
-    forged = Request(request.body, key_of("a liar").sign("luohu/request/1", request.body))
+    assert isinstance(who.recipient, Proven) and all(isinstance(each, Proven) for each in who.issuers)
+    assert (who.recipient.value.id, *(each.value.id for each in who.issuers)) == (BANK, ISSUER)
+    forged = Request(request.body, key_of("a liar").sign(REQUEST_TAG, request.body))
     with pytest.raises(RequestRefused, match="forged, or older than this key"):
         ask(lambda ledger: who_asks(ledger, forged, now_ms=START_MS), town.node)
 
@@ -366,7 +368,7 @@ def test_a_request_that_asks_for_too_long_is_refused_in_dates_before_anything_is
     body = town.consent.request.decoded()
 
     def who(until_ms: int) -> None:
-        request = Request.sign(replace(body, until_ms=until_ms), member_key_of(BANK))
+        request = Request.sign(body_with(body, until_ms=until_ms), member_key_of(BANK))
         ask(lambda ledger: who_asks(ledger, request, now_ms=START_MS), town.node)
 
     who(START_MS + limit_ms)
@@ -403,7 +405,7 @@ def test_a_holder_before_a_liar_and_an_honest_node_of_a_real_network(tmp_path: P
             for process in running.processes.values():
                 await process.node.wait_for_height(1)
             root = TrustedRoot(1, running.genesis, ())
-            body = replace(
+            body = body_with(
                 make_request(ROOT, now_ms()).decoded(),
                 chain_id=root.chain_id,
                 until_ms=now_ms() + DAY_MS,

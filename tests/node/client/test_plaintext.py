@@ -21,9 +21,8 @@ from aiohttp import WSMsgType
 from aiohttp._websocket.writer import WebSocketWriter
 
 from ledger.encoding.codec import decode
-from ledger.presentation import Request, RequestBody
 from ledger.proofs import Proof
-from ledger.rules.state import CROSS_BORDER, SEPARATE_CONSENT
+from ledger.requests import Request
 from ledger.trees.merkle import CHUNK_SIZE, content_root
 from ledger.trust import TrustedRoot
 from ledger.verifier import Verifier
@@ -39,6 +38,7 @@ from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.clock import SystemClock
 from node.files.keyfiles import Passphrase
 from node.messages import WantBlock, WantFinal, WantTransactions, encode_peer_message
+from tests.support.asking import request_with
 from tests.support.running_network import REPORT, RunningNetwork, key_of, now_ms, run_network
 
 pytestmark = pytest.mark.slow
@@ -189,23 +189,15 @@ async def tapped(capture: Capture, url: str) -> AsyncIterator[str]:
 
 
 def make_request(running: RunningNetwork, trust: TrustedRoot) -> Request:
-    body = RequestBody(
+    return request_with(
+        key_of(BANK),
         chain_id=running.genesis.content.chain_id,
         nonce=fresh_nonce(),
-        recipient=BANK,
-        issuer=ISSUER,
-        schemas=(REPORT,),
-        purpose="consumer-credit.loan",
-        category_mask=1,
-        direction="HK-CN",
-        transfer_basis="holder-carried",
-        flags=SEPARATE_CONSENT | CROSS_BORDER,
         notice_version=bytes(32),
         until_ms=now_ms() + DAY_MS,
-        uses=2,
+        answer_by_ms=now_ms() + DAY_MS,
         pin=trust.newest_pin(now_ms()),
     )
-    return Request.sign(body, key_of(BANK))
 
 
 async def tell(running: RunningNetwork, capture: Capture, client: Client, document: Path) -> None:

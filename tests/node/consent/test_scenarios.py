@@ -47,7 +47,10 @@ def test_every_scenario_the_platform_serves_is_there_in_both_directions() -> Non
     scenarios = load_scenarios(scenarios_directory())
     assert tuple(scenario.name for scenario in scenarios.scenarios) == SERVED
     for scenario in scenarios.scenarios:
-        assert {notice.direction for notice in scenario.notices} == {"CN-HK", "HK-CN"}
+        assert {(notice.sources, notice.destination) for notice in scenario.notices} == {
+            (("CN",), "HK"),
+            (("HK",), "CN"),
+        }
 
 
 def test_every_text_is_there_in_three_languages() -> None:
@@ -70,6 +73,8 @@ def test_a_scenario_that_nobody_wrote_is_refused_with_a_cure() -> None:
         ("在六个月内删除报告", "在七个月内删除报告"),
         ("within six months", "within six month"),
         ("bit = 3", "bit = 4"),
+        ("kept_days = 1826", "kept_days = 1827"),
+        ('destination = "CN"', 'destination = "HK"'),
         ("sensitive = true", "sensitive = false"),
     ],
 )
@@ -105,8 +110,19 @@ def test_flags_and_categories_follow_from_the_notice() -> None:
         ),
         ("bearer = false", 'bearer = "no"', r"schema\[1\].bearer: expected true or false, found 'no'"),
         ('zh-Hans = "香港个人信贷报告"\n', "", r"schema\[1\].title.zh-Hans: expected a text, found nothing"),
-        ('direction = "HK-CN"', 'direction = "HK-US"', r"notice\[1\].direction: expected one of CN-CN"),
-        ('schemas = ["hk.credit-report"]', "schemas = []", r"notice\[1\].schemas: expected 1 to 8 codes"),
+        (
+            'destination = "CN"',
+            'destination = "cn"',
+            r"notice\[1\].destination: expected two capital letters",
+        ),
+        (
+            'sources = ["HK"]',
+            'sources = ["HK", "CN"]',
+            r"notice\[1\].sources: expected 1 to 8 codes in order",
+        ),
+        ('kept_from = "close"', 'kept_from = "never"', r"notice\[1\].kept_from: expected one of end"),
+        ("kept_days = 1826", "kept_days = 99999", r"kept_days: expected an integer from 0 to 36600"),
+        ('schemas = ["hk.credit-report"]', "schemas = []", r"notice\[1\].schemas: expected 1 to 64 codes"),
         ('schemas = ["hk.credit-report"]', 'schemas = ["no.such"]', "found 'no.such'"),
         ("bit = 1", "bit = 0", r"category: expected bits in order, each once, found \[0, 0, 2, 3\]"),
         ("bit = 3", f"bit = {CATEGORY_BIT_MAX + 1}", "bit: expected an integer from 0 to 15, found 16"),

@@ -46,7 +46,12 @@ def test_every_notice_has_a_version_of_its_own_and_is_found_by_it() -> None:
     assert len({notice.version for notice in BUNDLE.notices}) == len(BUNDLE.notices) > 6
     for notice in BUNDLE.notices:
         assert BUNDLE.find_notice_by_version(notice.version) == notice
-        found = BUNDLE.find_notice(schemas=notice.schemas, purpose=notice.purpose, direction=notice.direction)
+        found = BUNDLE.find_notice(
+            schemas=notice.schemas,
+            purpose=notice.purpose,
+            sources=notice.sources,
+            destination=notice.destination,
+        )
         assert found == notice
         assert SAMPLES.answers(notice.version)
     assert BUNDLE.find_notice_by_version(bytes(32)) is None

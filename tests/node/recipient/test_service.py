@@ -19,8 +19,8 @@ import pytest
 
 from cli.exits import FINE, USAGE
 from cli.program import run
-from ledger.presentation import REQUEST_MAGIC, REQUEST_SIZE_MAX
 from ledger.proofs import PROOF_SIZE_MAX
+from ledger.requests import REQUEST_MAGIC, REQUEST_SIZE_MAX
 from ledger.trust import TrustedRoot, trusted_root_to_json
 from ledger.verdicts import REFUSALS
 from node.files.configfile import ConfigError
@@ -549,7 +549,7 @@ def test_the_command_serves_until_it_is_told_to_stop_and_reads_its_root_on_a_han
 
 
 def test_a_request_of_another_bank_is_refused_by_the_service_too(story: Story) -> None:
-    other = make_request(story.world, story.trust, recipient="hk-operator", direction="HK-HK", flags=0)
+    other = make_request(story.world, story.trust, recipient="hk-operator", flags=0)
     thief = story.present(story.request, holder=private_key("thief"))
 
     async def scenario(session: aiohttp.ClientSession, url: str, _service: RecipientService) -> None:
