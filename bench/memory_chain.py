@@ -79,7 +79,19 @@ class MemoryChain:
         values: dict[bytes, bytes] = {}
         for _ in range(records_count):
             leaf = Anchor(
-                ISSUER, source.randbytes(32), 1, SCHEMA, 0, None, header.height + 1, self.now_ms, 1, 0, None
+                issuer=ISSUER,
+                root=source.randbytes(32),
+                leaf_count=1,
+                schema=SCHEMA,
+                bearer=0,
+                schema_version=0,
+                listed=0,
+                expires_ms=None,
+                height=header.height + 1,
+                time_ms=self.now_ms,
+                issuer_version=1,
+                key_sequence=0,
+                revoked=None,
             )
             values[leaf.state_key()] = pack(leaf)
         changes = [(key, value_hash(values[key])) for key in sorted(values)]

@@ -79,7 +79,7 @@ def genesis_of(members: Sequence[str]) -> Genesis:
             )
             for index, member in enumerate(members)
         ),
-        schemas=(GenesisSchema(SCHEMA, 0),),
+        schemas=(GenesisSchema(SCHEMA, 0, None),),
         purposes=("consumer-credit.loan",),
     )
     return sign_genesis(content, {member: key_of(f"{member} member") for member in members})

@@ -21,7 +21,7 @@ from cli.passphrases import passphrase_option
 from cli.proposing import propose
 from cli.times import now_ms, show_time
 from ledger.encoding.records import Json, to_json
-from ledger.rules.proposals import NO, YES, Proposal, named_member
+from ledger.rules.proposals import NO, YES, Proposal, named_members
 
 ID_DIGITS: Final = 64
 
@@ -179,9 +179,11 @@ def proposal_lines(proposal: Proposal, status: str) -> list[str]:
         ("proposed", f"by {proposal.proposer} in block {proposal.height}, {show_time(proposal.time_ms)}"),
         ("open until", show_time(proposal.expires_ms)),
     ]
-    named = named_member(proposal.change)
-    if named is not None:
-        rows.append(("about", f"{named}, version {proposal.expected_version}, which has no vote"))
+    named = named_members(proposal.change)
+    if proposal.expected_version is not None:
+        rows.append(("expects", f"version {proposal.expected_version}"))
+    if named:
+        rows.append(("about", f"{', '.join(sorted(named))}, without a vote on it"))
     rows += change_rows(proposal.change)
     rows += [
         ("vote", f"{each.choice} by {each.governor} in block {each.height}") for each in proposal.ballots
@@ -193,5 +195,5 @@ def proposal_lines(proposal: Proposal, status: str) -> list[str]:
 
 def _headline(proposal: Proposal) -> str:
     change = proposal.change
-    named = named_member(change) or getattr(change, "code", getattr(change, "id", ""))
+    named = next((getattr(change, name) for name in ("member", "code", "id") if hasattr(change, name)), "")
     return f"{change_title(change)} {named}".strip() + f", {len(proposal.ballots)} votes"

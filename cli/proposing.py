@@ -37,6 +37,7 @@ from ledger.rules.proposals import (
     ChangeValidators,
     NodeRegistration,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetNode,
     SetParameters,
@@ -106,15 +107,45 @@ def _options(command: F) -> F:
 @propose.command("schema")
 @click.argument("code", metavar="CODE")
 @click.option("--bearer", is_flag=True, help="Documents of it need no holder key.")
+@click.option(
+    "--issuer",
+    "issuers",
+    multiple=True,
+    metavar="MEMBER",
+    help="Who may issue it; may be repeated.  [default: any issuer]",
+)
 @_options
-def schema(how: Proposing, code: str, bearer: bool) -> None:
-    """Register a kind of document.
+def schema(how: Proposing, code: str, bearer: bool, issuers: tuple[str, ...]) -> None:
+    """Register a kind of document, for the issuers that are named or for any.
 
     \b
     Example:
       luohu governance propose schema hk.medical-record --home network/hk-operator --url http://127.0.0.1:7201
+      luohu governance propose schema hk.medical-record --issuer hk-clinic --home ... --url ...
     """
-    _propose(how, AddSchema(code, int(bearer)))
+    listed = tuple(sorted(set(issuers))) if issuers else None
+    _propose(how, AddSchema(code, int(bearer), listed))
+
+
+@propose.command("issuers")
+@click.argument("code", metavar="CODE")
+@click.option(
+    "--add", "added", multiple=True, metavar="MEMBER", help="Who may issue it too; may be repeated."
+)
+@click.option(
+    "--remove", "removed", multiple=True, metavar="MEMBER", help="Who may issue it no more; may be repeated."
+)
+@_options
+def issuers(how: Proposing, code: str, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
+    """List issuers of a kind of document, and take others off its list. None of them votes on it.
+
+    A kind that any issuer may issue gets a list by its first change.
+
+    \b
+    Example:
+      luohu governance propose issuers hk.medical-record --add hk-clinic --home ... --url ...
+    """
+    _propose(how, SetIssuers(code, tuple(sorted(set(added))), tuple(sorted(set(removed)))))
 
 
 @propose.command("purpose")

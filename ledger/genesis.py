@@ -44,11 +44,14 @@ from ledger.rules.proposals import GOVERNORS_MAX, Governance
 from ledger.rules.state import (
     GOVERNOR,
     HONG_KONG,
+    ISSUER,
     MAINLAND,
     MEMBERS_MAX,
     OBSERVER,
     VALIDATOR,
+    Bearer,
     Changes,
+    Issuers,
     Jurisdiction,
     Leaf,
     Member,
@@ -107,10 +110,11 @@ class GenesisMember:
 
 @dataclass(frozen=True, slots=True)
 class GenesisSchema:
-    """A schema that exists from the start."""
+    """A schema that exists from the start, for these issuers; for any where they are None."""
 
     code: SchemaCode
-    bearer: Annotated[int, Uint(1)]
+    bearer: Bearer
+    issuers: Issuers | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,15 @@ class GenesisContent:
         if repeated:
             raise GenesisError(where="genesis keys", expected="each key once", found=f"{repeated[0]} twice")
         _check_names(self.members)
+        issuers = {member.id for member in self.members if ISSUER in member.roles}
+        for schema in self.schemas:
+            strangers = sorted({*(schema.issuers or ())} - issuers)
+            if strangers:
+                raise GenesisError(
+                    where=f"issuers of {schema.code}",
+                    expected="members that are issuers",
+                    found=strangers[0],
+                )
         for side in (MAINLAND, HONG_KONG):
             count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
             if count < GOVERNORS_PER_SIDE_MIN:
@@ -284,7 +297,7 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
         Members(tuple(member.id for member in content.members)),
         Governance(governors, 0, None),
     ]
-    leaves += [Schema(schema.code, schema.bearer, 0) for schema in content.schemas]
+    leaves += [Schema(schema.code, schema.bearer, schema.issuers, 0) for schema in content.schemas]
     leaves += [Purpose(code, 0) for code in content.purposes]
     for member in content.members:
         leaves.append(

@@ -195,23 +195,34 @@ register(GenesisMember, read_genesis_member, write_genesis_member)
 (
     set_genesis_schema_code,
     set_genesis_schema_bearer,
+    set_genesis_schema_issuers,
 ) = setters_of(GenesisSchema)
 
 
 def read_genesis_schema(array: object) -> GenesisSchema:
-    if not (type(array) is tuple and len(array) == 2):
+    if not (type(array) is tuple and len(array) == 3):
         raise Misfit
     (
         code,
         bearer,
+        issuers,
     ) = array
     if not (type(code) is str and len(code) <= 48 and is_schema_identifier(code)):
         raise Misfit
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 256):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
     made = new(GenesisSchema)
     set_genesis_schema_code(made, code)
     set_genesis_schema_bearer(made, bearer)
+    set_genesis_schema_issuers(made, issuers)
     return made
 
 
@@ -224,7 +235,16 @@ def write_genesis_schema(record: object) -> object:
     bearer: object = record.bearer
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
-    return (code, bearer)
+    issuers: object = record.issuers
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 256):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
+    return (code, bearer, issuers)
 
 
 register(GenesisSchema, read_genesis_schema, write_genesis_schema)

@@ -29,6 +29,7 @@ from ledger.rules.proposals import (
     NodeRegistration,
     Proposal,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetNode,
     SetParameters,
@@ -462,24 +463,35 @@ register(SetNode, read_set_node, write_set_node)
 (
     set_add_schema_code,
     set_add_schema_bearer,
+    set_add_schema_issuers,
 ) = setters_of(AddSchema)
 
 
 def read_add_schema(array: object) -> AddSchema:
-    if not (type(array) is tuple and len(array) == 3 and array[0] == "add_schema"):
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "add_schema"):
         raise Misfit
     (
         _,
         code,
         bearer,
+        issuers,
     ) = array
     if not (type(code) is str and len(code) <= 48 and is_schema_identifier(code)):
         raise Misfit
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 64):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
     made = new(AddSchema)
     set_add_schema_code(made, code)
     set_add_schema_bearer(made, bearer)
+    set_add_schema_issuers(made, issuers)
     return made
 
 
@@ -492,10 +504,86 @@ def write_add_schema(record: object) -> object:
     bearer: object = record.bearer
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
-    return ("add_schema", code, bearer)
+    issuers: object = record.issuers
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 64):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
+    return ("add_schema", code, bearer, issuers)
 
 
 register(AddSchema, read_add_schema, write_add_schema)
+
+
+(
+    set_set_issuers_code,
+    set_set_issuers_added,
+    set_set_issuers_removed,
+) = setters_of(SetIssuers)
+
+
+def read_set_issuers(array: object) -> SetIssuers:
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "set_issuers"):
+        raise Misfit
+    (
+        _,
+        code,
+        added,
+        removed,
+    ) = array
+    if not (type(code) is str and len(code) <= 48 and is_schema_identifier(code)):
+        raise Misfit
+    if not (type(added) is tuple and 0 <= len(added) <= 64):
+        raise Misfit
+    for item in added:
+        if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+            raise Misfit
+    if not (is_increasing(added)):
+        raise Misfit
+    if not (type(removed) is tuple and 0 <= len(removed) <= 64):
+        raise Misfit
+    for item in removed:
+        if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+            raise Misfit
+    if not (is_increasing(removed)):
+        raise Misfit
+    made = new(SetIssuers)
+    set_set_issuers_code(made, code)
+    set_set_issuers_added(made, added)
+    set_set_issuers_removed(made, removed)
+    return made
+
+
+def write_set_issuers(record: object) -> object:
+    if type(record) is not SetIssuers:
+        raise Misfit
+    code: object = record.code
+    if not (type(code) is str and len(code) <= 48 and is_schema_identifier(code)):
+        raise Misfit
+    added: object = record.added
+    if not (type(added) is tuple and 0 <= len(added) <= 64):
+        raise Misfit
+    for item in added:
+        if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+            raise Misfit
+    if not (is_increasing(added)):
+        raise Misfit
+    removed: object = record.removed
+    if not (type(removed) is tuple and 0 <= len(removed) <= 64):
+        raise Misfit
+    for item in removed:
+        if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+            raise Misfit
+    if not (is_increasing(removed)):
+        raise Misfit
+    return ("set_issuers", code, added, removed)
+
+
+register(SetIssuers, read_set_issuers, write_set_issuers)
 
 
 (set_add_purpose_code,) = setters_of(AddPurpose)
@@ -738,6 +826,7 @@ read_proposal_change: Final = union_reader(
         "set_member_keys": read_set_member_keys,
         "set_node": read_set_node,
         "add_schema": read_add_schema,
+        "set_issuers": read_set_issuers,
         "add_purpose": read_add_purpose,
         "set_parameters": read_set_parameters,
         "change_validators": read_change_validators,
@@ -755,6 +844,7 @@ write_proposal_change: Final = union_writer(
         SetMemberKeys: write_set_member_keys,
         SetNode: write_set_node,
         AddSchema: write_add_schema,
+        SetIssuers: write_set_issuers,
         AddPurpose: write_add_purpose,
         SetParameters: write_set_parameters,
         ChangeValidators: write_change_validators,

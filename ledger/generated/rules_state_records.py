@@ -388,28 +388,39 @@ register(Node, read_node, write_node)
 (
     set_schema_code,
     set_schema_bearer,
+    set_schema_issuers,
     set_schema_version,
 ) = setters_of(Schema)
 
 
 def read_schema(array: object) -> Schema:
-    if not (type(array) is tuple and len(array) == 4 and array[0] == "schema"):
+    if not (type(array) is tuple and len(array) == 5 and array[0] == "schema"):
         raise Misfit
     (
         _,
         code,
         bearer,
+        issuers,
         version,
     ) = array
     if not (type(code) is str and len(code) <= 48 and is_schema_identifier(code)):
         raise Misfit
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 256):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
     if not (type(version) is int and 0 <= version <= 18446744073709551615):
         raise Misfit
     made = new(Schema)
     set_schema_code(made, code)
     set_schema_bearer(made, bearer)
+    set_schema_issuers(made, issuers)
     set_schema_version(made, version)
     return made
 
@@ -423,10 +434,19 @@ def write_schema(record: object) -> object:
     bearer: object = record.bearer
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
+    issuers: object = record.issuers
+    if issuers is not None:
+        if not (type(issuers) is tuple and 0 <= len(issuers) <= 256):
+            raise Misfit
+        for item in issuers:
+            if not (type(item) is str and len(item) <= 32 and is_member_identifier(item)):
+                raise Misfit
+        if not (is_increasing(issuers)):
+            raise Misfit
     version: object = record.version
     if not (type(version) is int and 0 <= version <= 18446744073709551615):
         raise Misfit
-    return ("schema", code, bearer, version)
+    return ("schema", code, bearer, issuers, version)
 
 
 register(Schema, read_schema, write_schema)
@@ -821,6 +841,8 @@ register(Revoked, read_revoked, write_revoked)
     set_anchor_leaf_count,
     set_anchor_schema,
     set_anchor_bearer,
+    set_anchor_schema_version,
+    set_anchor_listed,
     set_anchor_expires_ms,
     set_anchor_height,
     set_anchor_time_ms,
@@ -831,7 +853,7 @@ register(Revoked, read_revoked, write_revoked)
 
 
 def read_anchor(array: object) -> Anchor:
-    if not (type(array) is tuple and len(array) == 12 and array[0] == "anchor"):
+    if not (type(array) is tuple and len(array) == 14 and array[0] == "anchor"):
         raise Misfit
     (
         _,
@@ -840,6 +862,8 @@ def read_anchor(array: object) -> Anchor:
         leaf_count,
         schema,
         bearer,
+        schema_version,
+        listed,
         expires_ms,
         height,
         time_ms,
@@ -856,6 +880,10 @@ def read_anchor(array: object) -> Anchor:
     if not (type(schema) is str and len(schema) <= 48 and is_schema_identifier(schema)):
         raise Misfit
     if not (type(bearer) is int and 0 <= bearer <= 1):
+        raise Misfit
+    if not (type(schema_version) is int and 0 <= schema_version <= 18446744073709551615):
+        raise Misfit
+    if not (type(listed) is int and 0 <= listed <= 1):
         raise Misfit
     if not (expires_ms is None or (type(expires_ms) is int and 0 <= expires_ms <= 9007199254740991)):
         raise Misfit
@@ -875,6 +903,8 @@ def read_anchor(array: object) -> Anchor:
     set_anchor_leaf_count(made, leaf_count)
     set_anchor_schema(made, schema)
     set_anchor_bearer(made, bearer)
+    set_anchor_schema_version(made, schema_version)
+    set_anchor_listed(made, listed)
     set_anchor_expires_ms(made, expires_ms)
     set_anchor_height(made, height)
     set_anchor_time_ms(made, time_ms)
@@ -902,6 +932,12 @@ def write_anchor(record: object) -> object:
     bearer: object = record.bearer
     if not (type(bearer) is int and 0 <= bearer <= 1):
         raise Misfit
+    schema_version: object = record.schema_version
+    if not (type(schema_version) is int and 0 <= schema_version <= 18446744073709551615):
+        raise Misfit
+    listed: object = record.listed
+    if not (type(listed) is int and 0 <= listed <= 1):
+        raise Misfit
     expires_ms: object = record.expires_ms
     if not (expires_ms is None or (type(expires_ms) is int and 0 <= expires_ms <= 9007199254740991)):
         raise Misfit
@@ -927,6 +963,8 @@ def write_anchor(record: object) -> object:
         leaf_count,
         schema,
         bearer,
+        schema_version,
+        listed,
         expires_ms,
         height,
         time_ms,

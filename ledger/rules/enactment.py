@@ -21,6 +21,7 @@ from ledger.rules.proposals import (
     ChangeRoles,
     ChangeValidators,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetNode,
     SetParameters,
@@ -28,10 +29,12 @@ from ledger.rules.proposals import (
     require_governance,
 )
 from ledger.rules.registration import register_node
-from ledger.rules.standing import BlockContext, Refused, require_member
+from ledger.rules.standing import BlockContext, Refused, require_member, require_role
 from ledger.rules.state import (
     GOVERNOR,
     HONG_KONG,
+    ISSUER,
+    ISSUERS_MAX,
     MAINLAND,
     MEMBERS_MAX,
     Changes,
@@ -71,7 +74,10 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
             _add_member(change, version, changes)
         case AddSchema():
             _check_new(find(changes, Schema, schema_key(change.code)), f"schema {change.code}", version)
-            changes.put(Schema(change.code, change.bearer, 0))
+            _check_issuers(change.issuers or (), changes)
+            changes.put(Schema(change.code, change.bearer, change.issuers, 0))
+        case SetIssuers():
+            _set_issuers(change, version, changes)
         case AddPurpose():
             _check_new(find(changes, Purpose, purpose_key(change.code)), f"purpose {change.code}", version)
             changes.put(Purpose(change.code, 0))
@@ -243,6 +249,40 @@ def check_sides(state: StateView) -> None:
                 expected="an active governor",
                 found="none left",
             )
+
+
+def _set_issuers(change: SetIssuers, version: int | None, changes: Changes) -> None:
+    schema = find(changes, Schema, schema_key(change.code))
+    if schema is None:
+        raise Refused(
+            code="unknown-schema", where="issuers", expected="a registered schema", found=change.code
+        )
+    _check_version(f"schema {schema.code}", schema.version, version)
+    before = frozenset(schema.issuers or ())
+    repeated = [*sorted(before & {*change.added}), *sorted({*change.removed} - before)]
+    if repeated or not (change.added or change.removed):
+        raise Refused(
+            code="unchanged",
+            where=f"issuers of {schema.code}",
+            expected="members added that it does not list, and members removed that it lists",
+            found=", ".join(repeated) or "nobody",
+        )
+    _check_issuers(change.added, changes)
+    issuers = tuple(sorted((before | {*change.added}) - {*change.removed}))
+    if len(issuers) > ISSUERS_MAX:
+        raise Refused(
+            code="too-many-issuers",
+            where=f"issuers of {schema.code}",
+            expected=f"at most {ISSUERS_MAX}",
+            found=f"{len(issuers)}",
+        )
+    changes.put(replace(schema, issuers=issuers, version=schema.version + 1))
+
+
+def _check_issuers(issuers: Sequence[str], state: StateView) -> None:
+    """Check that members to be listed have the role. A suspended one may be listed: it issues once it is reinstated."""
+    for issuer in issuers:
+        require_role(require_member(state, issuer), ISSUER)
 
 
 def _set_parameters(change: SetParameters, version: int | None, changes: Changes) -> None:

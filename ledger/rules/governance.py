@@ -1,7 +1,7 @@
 """Governance: what governors decide and when it takes effect (docs/governance.md).
 
 Rule 1: a proposal passes when more than two thirds of the governors active when a yes executes have voted yes,
-at least one of each side. A member that the change names is counted in neither.
+at least one of each side. Members that the change names are counted in neither.
 Rule 2: votes are final. A proposal is rejected as soon as the governors active then can no longer pass it.
 Rule 3: what passes takes effect in the same operation. Where it cannot, the vote is refused, with the reason,
 and the proposal stays open: the same vote may be sent again.
@@ -21,7 +21,7 @@ from ledger.rules.proposals import (
     Ballot,
     Decision,
     Proposal,
-    named_member,
+    named_members,
     proposal_key,
     require_governance,
 )
@@ -112,7 +112,7 @@ def _check_may_vote(operation: CastVote, sender: str, proposal: Proposal, contex
             expected=f"one open at the block's time {context.time_ms}",
             found=found,
         )
-    if named_member(proposal.change) == sender:
+    if sender in named_members(proposal.change):
         raise Refused(
             code="named-member",
             where="vote",
@@ -127,7 +127,7 @@ def _check_may_vote(operation: CastVote, sender: str, proposal: Proposal, contex
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The votes of the governors who are active now, without the one that the change names."""
+    """The votes of the governors who are active now, without those that the change names."""
 
     governors: dict[str, str]
     yes: frozenset[str]
@@ -150,8 +150,10 @@ class Tally:
 
 def count_votes(proposal: Proposal, state: StateView) -> Tally:
     """Return the votes on a proposal that count in this state."""
-    named = named_member(proposal.change)
-    governors = {member.id: member.jurisdiction for member in active_governors(state) if member.id != named}
+    named = named_members(proposal.change)
+    governors = {
+        member.id: member.jurisdiction for member in active_governors(state) if member.id not in named
+    }
     cast = {ballot.governor: ballot.choice for ballot in proposal.ballots if ballot.governor in governors}
     yes = frozenset(governor for governor, choice in cast.items() if choice == YES)
     return Tally(governors, yes, frozenset(cast) - yes)

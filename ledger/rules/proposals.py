@@ -33,6 +33,8 @@ GOVERNORS_MAX: Final = 64
 BALLOTS_MAX: Final = 128
 """Twice the governors that there can be: governors change while a proposal is open."""
 VALIDATORS_MIN: Final = 4
+ISSUERS_NAMED_MAX: Final = 64
+"""How many issuers one change names, so that a proposal with all its ballots is no larger than a leaf may be."""
 
 YES: Final = "yes"
 NO: Final = "no"
@@ -42,6 +44,7 @@ REJECTED: Final = "rejected"
 EXPIRED: Final = "expired"
 
 Choice = Annotated[str, Code((NO, YES))]
+IssuersNamed = Annotated[tuple[MemberId, ...], Items(ISSUERS_NAMED_MAX, increasing=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,24 @@ class SetNode:
 
 @dataclass(frozen=True, slots=True)
 class AddSchema:
-    """Register a kind of document."""
+    """Register a kind of document, for these issuers; for any where they are None."""
 
     TAG: ClassVar[str] = "add_schema"
 
     code: SchemaCode
     bearer: Bearer
+    issuers: IssuersNamed | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetIssuers:
+    """List issuers of a schema, and take others off its list. One for any issuer gets a list by its first change."""
+
+    TAG: ClassVar[str] = "set_issuers"
+
+    code: SchemaCode
+    added: IssuersNamed
+    removed: IssuersNamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +201,7 @@ Change: TypeAlias = (
     | SetMemberKeys
     | SetNode
     | AddSchema
+    | SetIssuers
     | AddPurpose
     | SetParameters
     | ChangeValidators
@@ -268,9 +284,17 @@ def proposal_id(*, chain_id: bytes, proposer: str, proposed: Value) -> bytes:
     return tagged_digest(PROPOSAL_TAG, encode((chain_id, proposer, proposed)))
 
 
-def named_member(change: Change) -> str | None:
-    """Return the member that a change is about, who is not asked; None where it is about nobody."""
-    return change.member if isinstance(change, MemberChange) else None
+def named_members(change: Change) -> frozenset[str]:
+    """Return the members that a change is about, who are not asked: also those that it lists or takes off a list."""
+    match change:
+        case AddSchema():
+            return frozenset(change.issuers or ())
+        case SetIssuers():
+            return frozenset(change.added) | frozenset(change.removed)
+        case AddMember() | AddPurpose() | SetParameters() | ChangeValidators():
+            return frozenset()
+        case _:
+            return frozenset((change.member,))
 
 
 def require_governance(state: StateView) -> Governance:

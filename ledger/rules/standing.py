@@ -38,13 +38,8 @@ def require_member(state: StateView, member_id: str) -> Member:
 def require_active(state: StateView, member_id: str, role: str | None) -> Member:
     """Return the record of a member that is not suspended and has the role, if one is named. Raises Refused."""
     member = require_member(state, member_id)
-    if role is not None and role not in member.roles:
-        raise Refused(
-            code="forbidden-role",
-            where=f"member {member_id}",
-            expected=f"the role {role}",
-            found=", ".join(member.roles),
-        )
+    if role is not None:
+        require_role(member, role)
     if member.is_suspended:
         raise Refused(
             code="suspended",
@@ -53,6 +48,17 @@ def require_active(state: StateView, member_id: str, role: str | None) -> Member
             found=f"suspended at height {member.suspensions[-1].suspended_at}",
         )
     return member
+
+
+def require_role(member: Member, role: str) -> None:
+    """Check that a member has a role. Raises Refused."""
+    if role not in member.roles:
+        raise Refused(
+            code="forbidden-role",
+            where=f"member {member.id}",
+            expected=f"the role {role}",
+            found=", ".join(member.roles),
+        )
 
 
 def already_recorded(what: str, height: int) -> Refused:

@@ -54,6 +54,7 @@ Roles = Annotated[tuple[Role, ...], Items(len(ROLES), minimum=1, increasing=True
 Name = Annotated[str, Text(200)]
 NodeKind = Annotated[str, Code((VALIDATOR, OBSERVER))]
 Bearer = Annotated[int, Uint(1)]
+Listed = Annotated[int, Uint(1)]
 LeafCount = Annotated[int, Uint(1_000_000, minimum=1)]
 Uses = Annotated[int, Uint(10_000, minimum=1)]
 
@@ -66,6 +67,8 @@ CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
 MEMBERS_MAX: Final = 256
+ISSUERS_MAX: Final = MEMBERS_MAX
+Issuers = Annotated[tuple[MemberId, ...], Items(ISSUERS_MAX, increasing=True)]
 
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
@@ -164,12 +167,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A kind of document. `bearer` is 1 where a document of it needs no holder key."""
+    """A kind of document. `bearer` is 1 where a document of it needs no holder key.
+
+    Only its `issuers` anchor documents of it; where that is None, any issuer does; where it is empty, nobody.
+    """
 
     TAG: ClassVar[str] = "schema"
 
     code: SchemaCode
     bearer: Bearer
+    issuers: Issuers | None
     version: Integer
 
     def state_key(self) -> bytes:
@@ -290,7 +297,10 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The anchored root of a batch. `expires_ms` is the latest expiry of its documents, or None."""
+    """The anchored root of a batch. `expires_ms` is the latest expiry of its documents, or None.
+
+    `bearer`, `schema_version` and `listed` say what the schema said then; `listed` is 1 where it listed the issuer.
+    """
 
     TAG: ClassVar[str] = "anchor"
 
@@ -299,6 +309,8 @@ class Anchor:
     leaf_count: LeafCount
     schema: SchemaCode
     bearer: Bearer
+    schema_version: Integer
+    listed: Listed
     expires_ms: Milliseconds | None
     height: Height
     time_ms: Milliseconds

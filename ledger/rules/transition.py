@@ -7,6 +7,7 @@ Rule 3: a record is created once. A member's own operation sent again is refused
 holder's operation sent again, by whomever, changes nothing and does not fail its transaction.
 Rule 4: suspension stops a member's own operations and grants that name it, and never a withdrawal.
 Rule 5: a consent ends for good: a withdrawal that arrives before its grant blocks it.
+Rule 6: a schema that lists its issuers is theirs alone; the anchor keeps what the schema said then.
 """
 
 from dataclasses import replace
@@ -158,6 +159,13 @@ def _anchor(operation: AnchorBatch, issuer: Member, changes: Changes, context: B
     recorded = find(changes, Anchor, anchor_key(issuer.id, operation.root))
     if recorded is not None:
         raise already_recorded("anchor", recorded.height)
+    if schema.issuers is not None and issuer.id not in schema.issuers:
+        raise Refused(
+            code="issuer-not-listed",
+            where=f"schema {schema.code}",
+            expected="an issuer that it lists",
+            found=issuer.id,
+        )
     if operation.expires_ms is not None and operation.expires_ms <= context.time_ms:
         raise Refused(
             code="expired",
@@ -172,6 +180,8 @@ def _anchor(operation: AnchorBatch, issuer: Member, changes: Changes, context: B
             leaf_count=operation.leaf_count,
             schema=schema.code,
             bearer=schema.bearer,
+            schema_version=schema.version,
+            listed=int(schema.issuers is not None),
             expires_ms=operation.expires_ms,
             height=context.height,
             time_ms=context.time_ms,

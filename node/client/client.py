@@ -43,12 +43,14 @@ from ledger.rules.state import (
     Misbehaviour,
     Node,
     Parameters,
+    Schema,
     Validators,
     Verification,
     consent_key,
     decode_leaf,
     member_key,
     node_key,
+    schema_key,
     verification_key,
 )
 from ledger.rules.transactions import Transaction
@@ -272,6 +274,12 @@ class Client:
         value = await self._state_value(PARAMETERS_KEY, "parameters")
         with _decoding():
             return decode_leaf(Parameters, PARAMETERS_KEY, value)
+
+    async def schema(self, code: str) -> Schema:
+        """Return the record of a kind of document."""
+        value = await self._state_value(schema_key(code), f"schema {code}")
+        with _decoding():
+            return decode_leaf(Schema, schema_key(code), value)
 
     async def node(self, member: str) -> Node:
         """Return the registration of a member's node."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Operation, Propose
-from ledger.rules.proposals import YES, Change, Proposal, named_member
+from ledger.rules.proposals import YES, Change, MemberChange, Proposal, SetIssuers, named_members
 from node.client.client import Client, Result
 from node.client.submission import submit_operations
 from node.errors import BadAnswer
@@ -19,9 +19,12 @@ PROPOSAL_MS: Final = 14 * 86_400_000
 
 
 async def expected_version(client: Client, change: Change) -> int | None:
-    """Return what a proposal of this change expects now: the version of the member that it names, or none."""
-    member = named_member(change)
-    return None if member is None else (await client.member(member)).version
+    """Return what a proposal of this change expects now: the version of the record that it changes, or none."""
+    if isinstance(change, SetIssuers):
+        return (await client.schema(change.code)).version
+    if isinstance(change, MemberChange):
+        return (await client.member(change.member)).version
+    return None
 
 
 async def propose(
@@ -42,7 +45,7 @@ async def propose(
     operation = Propose(change, await expected_version(client, change), expires_ms)
     identity = operation.proposal_id(chain_id=chain_id, proposer=member)
     operations: tuple[Operation, ...] = (operation,)
-    if is_voting and named_member(change) != member:
+    if is_voting and member not in named_members(change):
         operations = (operation, CastVote(identity, YES))
     result = await submit_operations(
         client, *operations, chain_id=chain_id, member=member, key=key, now_ms=now_ms

@@ -36,12 +36,16 @@ _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSchema:
-    """A kind of document with its title; `fields` are the paths that a JSON report of it has."""
+    """A kind of document with its title; `fields` are the paths that a JSON report of it has.
+
+    Only its `issuers` may issue it; any issuer where they are None.
+    """
 
     code: str
     bearer: bool
     title: Wording
     fields: tuple[str, ...] = ()
+    issuers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,9 @@ class Scenarios:
     @property
     def schemas(self) -> tuple[GenesisSchema, ...]:
         """The registry's schemas, in order of code."""
-        found = [GenesisSchema(s.code, int(s.bearer)) for each in self.scenarios for s in each.schemas]
+        found = [
+            GenesisSchema(s.code, int(s.bearer), s.issuers) for each in self.scenarios for s in each.schemas
+        ]
         return tuple(sorted(found, key=lambda schema: schema.code))
 
     @property
@@ -160,12 +166,14 @@ def load_scenario(folder: Path) -> Scenario:
 def _schema(table: Table) -> ScenarioSchema:
     code, bearer, title = table.text("code"), table.flag("bearer"), wording(table.table("title"))
     fields = table.texts("fields") if "fields" in table.keys() else ()  # noqa: SIM118 - a Table is not a mapping
+    issuers = tuple(sorted(table.texts("issuers"))) if "issuers" in table.keys() else None  # noqa: SIM118 - the same
     table.finish()
     try:
-        pack(GenesisSchema(code, int(bearer)))
+        pack(GenesisSchema(code, int(bearer), issuers))
     except EncodingError as error:
-        raise table.refusal("code", error.expected, error.found, "correct it") from error
-    return ScenarioSchema(code, bearer, title, fields)
+        key = "issuers" if "issuers" in error.where else "code"
+        raise table.refusal(key, error.expected, error.found, "correct it") from error
+    return ScenarioSchema(code, bearer, title, fields, issuers)
 
 
 def _purpose(table: Table) -> ScenarioPurpose:

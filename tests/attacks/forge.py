@@ -487,6 +487,8 @@ class Scene:
             "leaf_count": tree.size,
             "schema": REPORT,
             "bearer": 0,
+            "schema_version": 0,
+            "listed": 0,
             "expires_ms": START_MS + 30 * DAY_MS,
             "height": RECORDED,
             "time_ms": START_MS + MINUTE_MS,

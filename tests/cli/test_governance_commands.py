@@ -24,6 +24,7 @@ from ledger.rules.proposals import (
     ChangeValidators,
     NodeRegistration,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetNode,
     SetParameters,
@@ -93,8 +94,16 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 
 COMMANDS: list[tuple[tuple[str, ...], Change]] = [
-    (("schema", "hk.land-record"), AddSchema("hk.land-record", 0)),
-    (("schema", "hk.notice", "--bearer"), AddSchema("hk.notice", 1)),
+    (("schema", "hk.land-record"), AddSchema("hk.land-record", 0, None)),
+    (("schema", "hk.notice", "--bearer"), AddSchema("hk.notice", 1, None)),
+    (
+        ("schema", "hk.tax-statement", "--issuer", "mainland-bureau", "--issuer", "mainland-bureau"),
+        AddSchema("hk.tax-statement", 0, ("mainland-bureau",)),
+    ),
+    (
+        ("issuers", "cn.credit-report", "--add", "hk-bureau", "--remove", "mainland-bureau"),
+        SetIssuers("cn.credit-report", ("hk-bureau",), ("mainland-bureau",)),
+    ),
     (("purpose", "medical.referral"), AddPurpose("medical.referral")),
     (("suspend", "hk-bank", "--distrust-from", "1"), SuspendMember("hk-bank", 1)),
     (("reinstate", "auditor"), ReinstateMember("auditor")),
@@ -152,6 +161,10 @@ def test_a_proposal_about_its_proposer_is_made_without_its_vote(desk: Desk) -> N
 WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("schema", "Not A Code"), USAGE, "usage"),
     (("schema", "hk.credit-report"), NO, "already-registered"),
+    (("schema", "hk.land-record", "--issuer", "hk-bank"), NO, "forbidden-role"),
+    (("issuers", "no.such-schema", "--add", "hk-bureau"), NO, "unknown"),
+    (("issuers", "cn.credit-report"), NO, "unchanged"),
+    (("issuers", "cn.credit-report", "--add", "Nobody"), USAGE, "usage"),
     (("suspend", "nobody", "--distrust-from", "1"), NO, "unknown"),
     (("suspend", "hk-bank", "--distrust-from", "-1"), USAGE, "usage"),
     (("suspend", "hk-bank", "--distrust-from", "99"), NO, "distrust-ahead"),

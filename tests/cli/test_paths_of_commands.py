@@ -135,7 +135,7 @@ WAYS: dict[str, dict[str, str]] = {
     **{
         f"governance propose {change}": {"home_path": HOME, "passphrase_file": SECRET}
         for change in (
-            *("keys", "names", "parameters", "purpose", "reinstate", "roles", "schema", "suspend"),
+            *("issuers", "keys", "names", "parameters", "purpose", "reinstate", "roles", "schema", "suspend"),
             "validators",
         )
     },
@@ -251,6 +251,7 @@ CALLS: dict[str, list[str]] = {
     "erase": ["{proof_path}", "--yes", "--wallet", "{wallet_path}"],
     "trust check": ["{trust_path}"],
     "trust export": ["--genesis", "{genesis_path}", "--out", "{out}"],
+    "governance propose issuers": ["hk.credit-report", "--add", "mainland-bureau", *PROPOSING],
     "governance propose keys": [ISSUER, "--key", "{holder}", "--next-key", "0" * 64, *PROPOSING],
     "governance propose member": [
         *("hk-clinic", "--side", "HK", "--role", "issuer", "--key", "{holder}", "--next-key", "0" * 64),

@@ -120,8 +120,8 @@ def test_block_0_holds_what_the_content_says() -> None:
         assert (found.key, found.key_sequence, found.version) == (member_key_of(name).public, 0, 0)
         assert found.suspensions == ()
         assert (find(state, Node, node_key(name)) is not None) == (name in VALIDATORS)
-    assert find(state, Schema, schema_key(REPORT)) == Schema(REPORT, 0, 0)
-    assert find(state, Schema, schema_key(NOTICE)) == Schema(NOTICE, 1, 0)
+    assert find(state, Schema, schema_key(REPORT)) == Schema(REPORT, 0, None, 0)
+    assert find(state, Schema, schema_key(NOTICE)) == Schema(NOTICE, 1, None, 0)
     assert find(state, Purpose, purpose_key(LOAN)) == Purpose(LOAN, 0)
 
 
@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[str, Callable[[], GenesisContent]]] = {
     ),
     "a member twice": ("members", lambda: replace(CONTENT, members=(*CONTENT.members, CONTENT.members[-1]))),
     "schemas out of order": ("schemas", lambda: replace(CONTENT, schemas=CONTENT.schemas[::-1])),
-    "a schema twice": ("schemas", lambda: replace(CONTENT, schemas=(GenesisSchema(REPORT, 0),) * 2)),
+    "a schema twice": ("schemas", lambda: replace(CONTENT, schemas=(GenesisSchema(REPORT, 0, None),) * 2)),
     "two members with one key": ("keys", rekeyed(member_key_of("hk-bank").public)),
     "a member's key that also votes": ("keys", rekeyed(key_of("hk-bureau validator").public)),
     "one mainland governor": (

@@ -26,7 +26,7 @@ from node.client.client import Client
 from node.consensus.messages import VoteMessage, encode_message
 from node.home.development import development_key
 from node.messages import Consensus, encode_peer_message
-from tests.support.running_network import RunningNetwork, fresh_anchor, run_network, sign
+from tests.support.running_network import MAINLAND_REPORT, RunningNetwork, fresh_anchor, run_network, sign
 
 GOVERNOR, OTHER, THIRD = "hk-operator", "mainland-bank", "sz-operator"
 Answer = dict[str, Any]
@@ -75,7 +75,9 @@ def live(
 async def anchor_something(running: RunningNetwork) -> None:
     """Have an anchor recorded, and wait until every node has its block."""
     async with Client.connect(running.url(OTHER)) as client:
-        (result,) = await client.submit([sign(running.network, "mainland-bureau", fresh_anchor())])
+        (result,) = await client.submit(
+            [sign(running.network, "mainland-bureau", fresh_anchor(MAINLAND_REPORT))]
+        )
         height = result.require_final().height
     assert height is not None
     for process in running.processes.values():
@@ -107,7 +109,7 @@ def test_a_schema_goes_from_proposal_to_registry(tmp_path: Path, capsys: pytest.
         listed = (await commands.ask("governance", "list", "--all", *commands.at(THIRD)))["proposals"]
         assert [each["status"] for each in listed] == ["passed"]
         state = running.processes[THIRD].store
-        assert find(state, Schema, schema_key("hk.land-record")) == Schema("hk.land-record", 0, 0)
+        assert find(state, Schema, schema_key("hk.land-record")) == Schema("hk.land-record", 0, None, 0)
         assert await asyncio.to_thread(run, ["governance", "show", identity, *commands.at(OTHER)]) == FINE
         assert "add schema" in capsys.readouterr().out
         refused = await commands.ask(

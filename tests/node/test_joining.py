@@ -19,7 +19,15 @@ from node.home.settings import Address, HomeSettings, NodeSettings
 from node.network.tls import make_identity, registrable
 from node.run import NodeProcess, load_parts
 from tests.support.ports import take_ports
-from tests.support.running_network import VALIDATORS, RunningNetwork, fresh_anchor, now_ms, run_network, sign
+from tests.support.running_network import (
+    MAINLAND_REPORT,
+    VALIDATORS,
+    RunningNetwork,
+    fresh_anchor,
+    now_ms,
+    run_network,
+    sign,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +123,7 @@ def test_a_newcomer_joins_follows_and_validates_in_place_of_a_founder(tmp_path: 
 async def height_after_anchor_of_bank(running: RunningNetwork) -> int:
     async with Client.connect(running.url("mainland-bank")) as client:
         (result,) = await client.submit(
-            [sign(running.network, "mainland-bureau", fresh_anchor())], wait_ms=20_000
+            [sign(running.network, "mainland-bureau", fresh_anchor(MAINLAND_REPORT))], wait_ms=20_000
         )
         height = result.require_final().height
     assert height is not None

@@ -144,7 +144,11 @@ def make_content(parameters: Parameters = PARAMETERS) -> GenesisContent:
         time_ms=START_MS,
         parameters=parameters,
         members=tuple(genesis_member(member) for member in sorted(SIDES)),
-        schemas=(GenesisSchema(MAINLAND_REPORT, 0), GenesisSchema(REPORT, 0), GenesisSchema(NOTICE, 1)),
+        schemas=(
+            GenesisSchema(MAINLAND_REPORT, 0, ("mainland-bureau",)),
+            GenesisSchema(REPORT, 0, None),
+            GenesisSchema(NOTICE, 1, None),
+        ),
         purposes=(LOAN, "corporate.account"),
     )
 

@@ -7,7 +7,15 @@ from ledger.chain.overlays import Overlay
 from ledger.encoding.records import pack
 from ledger.errors import LedgerError
 from ledger.rules.operations import CastVote, Operation, Propose, next_key_commitment
-from ledger.rules.proposals import YES, Change, ChangeValidators, Proposal, proposal_key, require_governance
+from ledger.rules.proposals import (
+    YES,
+    Change,
+    ChangeValidators,
+    Proposal,
+    named_members,
+    proposal_key,
+    require_governance,
+)
 from ledger.rules.state import Leaf, Member, Node, Suspension, find, member_key, require_validators
 from ledger.rules.transactions import Transaction
 from ledger.trees.statepages import update
@@ -135,7 +143,7 @@ def enact(ledger: Ledger, change: Change, version: int | None = None) -> bytes:
     for governor in GOVERNORS:
         if status_of(ledger, identity) == "passed":
             break
-        if governor != getattr(change, "member", None) and not member_of(ledger, governor).is_suspended:
+        if governor not in named_members(change) and not member_of(ledger, governor).is_suspended:
             vote(ledger, identity, governor)
     assert status_of(ledger, identity) == "passed", "the change did not pass"
     return identity

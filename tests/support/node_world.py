@@ -87,7 +87,7 @@ def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
         START_MS,
         parameters,
         members,
-        (GenesisSchema("hk.credit-report", 0),),
+        (GenesisSchema("hk.credit-report", 0, None),),
         ("consumer-credit.loan",),
     )
     return sign_genesis(content, {member: private_key(f"{member} member") for member in validators})

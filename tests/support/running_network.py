@@ -21,6 +21,7 @@ from tests.support.ports import take_ports
 
 VALIDATORS = ("hk-bureau", "hk-operator", "mainland-bank", "sz-operator")
 REPORT = "hk.credit-report"
+MAINLAND_REPORT = "cn.credit-report"
 
 
 def now_ms() -> int:
@@ -46,9 +47,9 @@ def sign(
     return Transaction.sign(body, key_of(sender))
 
 
-def fresh_anchor() -> AnchorBatch:
+def fresh_anchor(schema: str = REPORT) -> AnchorBatch:
     """Return the anchor of a batch that nobody anchored before."""
-    return AnchorBatch(secrets.token_bytes(32), 1, REPORT, None)
+    return AnchorBatch(secrets.token_bytes(32), 1, schema, None)
 
 
 def make_network(directory: Path) -> Network:

@@ -72,7 +72,7 @@ def operations() -> list[tuple[str, Operation]]:
         ("mainland-bank", make_record(grant, 0, "accepted")),
         ("hk-bureau", make_rotation("hk-bureau")),
         ("hk-bureau", make_tls_rotation()),
-        ("hk-operator", Propose(AddSchema("hk.tax-statement", 0), None, START_MS + DAY_MS)),
+        ("hk-operator", Propose(AddSchema("hk.tax-statement", 0, None), None, START_MS + DAY_MS)),
         ("sz-operator", CastVote(hash_of("proposal"), "yes")),
         ("sz-operator", make_report()),
     ]

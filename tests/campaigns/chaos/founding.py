@@ -111,7 +111,7 @@ def make_genesis(members: list[str], observer: str | None = None) -> Genesis:
         time_ms=DEVELOPMENT_TIME_MS,
         parameters=PARAMETERS,
         members=tuple(_member(member, votes=member != observer) for member in members),
-        schemas=(GenesisSchema(SCHEMA, 0),),
+        schemas=(GenesisSchema(SCHEMA, 0, None),),
         purposes=(PURPOSE,),
     )
     return sign_genesis(content, {member: member_key(member) for member in members})

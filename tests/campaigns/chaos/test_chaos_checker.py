@@ -32,7 +32,7 @@ LOGS = {"a": LOG, "b": LOG}
 
 def value_at(height: int) -> bytes:
     header = LOG[0].header
-    anchor = Anchor(ISSUER, hash_of("first"), 1, REPORT, 0, None, 1, header.time_ms, 0, 0, None)
+    anchor = Anchor(ISSUER, hash_of("first"), 1, REPORT, 0, 0, 0, None, 1, header.time_ms, 0, 0, None)
     if height == 3:
         anchor = replace(anchor, revoked=Revoked("error", 3, LOG[2].header.time_ms))
     return pack(anchor)

@@ -125,7 +125,7 @@ def naive_hashes(items: list[object]) -> object:
 
 
 def test_a_union_is_read_as_the_naive_way_reads_it() -> None:
-    encoded = pack(Schema("hk.credit-report", 0, 1))
+    encoded = pack(Schema("hk.credit-report", 0, None, 1))
     longer = encoded.replace(b"\x01", b"\xcc\x01")
 
     def naive(shape: object, data: bytes) -> object:
@@ -134,9 +134,9 @@ def test_a_union_is_read_as_the_naive_way_reads_it() -> None:
     for data in (encoded, longer, encoded[:-1], encoded + b"\0", encoded[:-1] + b"\xc3", b"", b"\x90"):
         assert answer(unpack_union, Schema | Member, data) == answer(naive, Schema | Member, data)
     assert answer(unpack_union, Schema | Member, longer) == "refused"
-    assert unpack_union(Schema | Member, encoded) == Schema("hk.credit-report", 0, 1)
+    assert unpack_union(Schema | Member, encoded) == Schema("hk.credit-report", 0, None, 1)
 
 
 def test_an_anchor_names_the_key_under_which_it_is_asked_for() -> None:
-    anchor = Anchor("hk-bureau", bytes(range(32)), 1, "hk.credit-report", 0, None, 1, 2, 1, 0, None)
+    anchor = Anchor("hk-bureau", bytes(range(32)), 1, "hk.credit-report", 0, 0, 0, None, 1, 2, 1, 0, None)
     assert anchor.state_key() == anchor_key("hk-bureau", bytes(range(32)))

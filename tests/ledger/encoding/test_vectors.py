@@ -205,7 +205,7 @@ def content_array(content: dict[str, Any]) -> list[Any]:
         *(content[name] for name in ("version", "suite", "network", "use", "time_ms")),
         ["parameters", *(content["parameters"][name] for name in limits)],
         members,
-        [[schema["code"], schema["bearer"]] for schema in content["schemas"]],
+        [[schema["code"], schema["bearer"], schema["issuers"]] for schema in content["schemas"]],
         content["purposes"],
     ]
 
@@ -334,7 +334,7 @@ def check_operation(tag: str, items: list[Any], sender: str) -> None:
         body = encode([CHAIN_ID, sender, "tls", sequence, key, stands_for])
         check_signature(key, "luohu/rotation/1", body, signature)
     elif tag == "propose":
-        assert items[0] == ["add_schema", "hk.tax-statement", 0]
+        assert items[0] == ["add_schema", "hk.tax-statement", 0, None]
     elif tag == "report_misbehaviour":
         key, *votes = items
         assert key == VALIDATORS[0][1] and votes[0][0][:4] == votes[1][0][:4] and votes[0][0] != votes[1][0]

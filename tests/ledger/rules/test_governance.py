@@ -23,6 +23,7 @@ from ledger.rules.proposals import (
     Decision,
     Proposal,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetParameters,
     SuspendMember,
@@ -74,7 +75,7 @@ from tests.support.governors import (
     vote_refusal,
 )
 
-SCHEMA = AddSchema("hk.medical-record", 0)
+SCHEMA = AddSchema("hk.medical-record", 0, None)
 PURPOSE = AddPurpose("medical.referral")
 BUREAU, OPERATOR, BANK, RELAY = GOVERNORS
 
@@ -171,7 +172,7 @@ def test_three_of_four_governors_pass_a_proposal_and_two_do_not(ledger: Ledger) 
     assert find(ledger.tip.state, Schema, schema_key(SCHEMA.code)) is None
     vote(ledger, identity, RELAY)
     assert status_of(ledger, identity) == "passed"
-    assert find(ledger.tip.state, Schema, schema_key(SCHEMA.code)) == Schema(SCHEMA.code, 0, 0)
+    assert find(ledger.tip.state, Schema, schema_key(SCHEMA.code)) == Schema(SCHEMA.code, 0, None, 0)
     proposal = proposal_of(ledger, identity)
     assert proposal.decision == Decision("passed", 4, START_MS + 4_000)
     assert proposal.ballots == (Ballot(OPERATOR, "yes", 2), Ballot(BANK, "yes", 3), Ballot(RELAY, "yes", 4))
@@ -478,7 +479,7 @@ def test_a_key_of_small_order_is_never_registered(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        (AddSchema("hk.credit-report", 0), "already-registered"),
+        (AddSchema("hk.credit-report", 0, None), "already-registered"),
         (AddPurpose("consumer-credit.loan"), "already-registered"),
     ],
 )
@@ -524,6 +525,8 @@ EVERY_CHANGE: tuple[Change, ...] = (
     names_of("hk-bank"),
     keys_of("hk-bank"),
     SCHEMA,
+    replace(SCHEMA, issuers=(BUREAU,)),
+    SetIssuers("hk.credit-report", (BUREAU,), ()),
     PURPOSE,
     SetParameters(PARAMETERS, PARAMETERS),
     changing(GOVERNORS),

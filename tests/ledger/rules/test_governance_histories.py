@@ -20,14 +20,24 @@ from ledger.rules.proposals import (
     NodeRegistration,
     Proposal,
     ReinstateMember,
+    SetIssuers,
     SetNode,
     SuspendMember,
     require_governance,
 )
-from ledger.rules.state import Member, StateView, find, member_key, require_members, require_validators
+from ledger.rules.state import (
+    Member,
+    Schema,
+    StateView,
+    find,
+    member_key,
+    require_members,
+    require_validators,
+    schema_key,
+)
 from tests.ledger.rules.test_registration import CERTIFICATE, adding, registration
 from tests.ledger.rules.test_rotations import rotating
-from tests.support.consortium import CHAIN_ID, Ledger, make_transaction, member_key_of
+from tests.support.consortium import CHAIN_ID, MAINLAND_REPORT, Ledger, make_transaction, member_key_of
 from tests.support.governors import EXPIRES_MS, proposal_of, register_validator
 
 SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey))
@@ -73,6 +83,12 @@ def joining(state: StateView, member: str) -> Change:
     return adding(NodeRegistration("observer", None, None, CERTIFICATE), id=f"new-{member}"[:32])
 
 
+def listing(state: StateView, member: str) -> Change:
+    """List an issuer, or take it off the list where it stands there."""
+    issuers = require_schema(state, MAINLAND_REPORT).issuers or ()
+    return SetIssuers(MAINLAND_REPORT, *(((), (member,)) if member in issuers else ((member,), ())))
+
+
 CHANGES: tuple[Callable[[StateView, str], Change], ...] = (
     suspending,
     reinstating,
@@ -83,7 +99,14 @@ CHANGES: tuple[Callable[[StateView, str], Change], ...] = (
     swapping,
     rekeying,
     joining,
+    listing,
 )
+
+
+def require_schema(state: StateView, code: str) -> Schema:
+    found = find(state, Schema, schema_key(code))
+    assert found is not None
+    return found
 
 
 def members_validating(state: StateView) -> tuple[str, ...]:
@@ -108,7 +131,7 @@ class History:
 
     ledger: Ledger
     open: list[bytes] = field(default_factory=list)
-    named: dict[bytes, str | None] = field(default_factory=dict)
+    named: dict[bytes, frozenset[str]] = field(default_factory=dict)
     votes: dict[bytes, dict[str, str]] = field(default_factory=dict)
     decided: dict[bytes, Proposal] = field(default_factory=dict)
     recorded: Counter[type[Operation]] = field(default_factory=Counter)
@@ -130,6 +153,12 @@ class History:
         state = self.ledger.tip.state
         member = getattr(change, "member", None)
         version = None if member is None else record_of(state, member).version
+        named = frozenset(() if member is None else (member,))
+        if isinstance(change, SetIssuers):
+            version, named = (
+                require_schema(state, change.code).version,
+                frozenset(change.added + change.removed),
+            )
         operation = Propose(change, version, EXPIRES_MS)
         try:
             pack(operation)
@@ -138,7 +167,7 @@ class History:
         identity = operation.proposal_id(chain_id=CHAIN_ID, proposer=sender)
         if self.send(sender, operation):
             self.open.append(identity)
-            self.named[identity] = member
+            self.named[identity] = named
             self.votes[identity] = {}
 
     def vote(self, sender: str, identity: bytes, choice: str) -> None:
@@ -146,7 +175,7 @@ class History:
         if not self.send(sender, CastVote(identity, choice)):
             return
         assert sender in before and sender not in self.votes[identity], "one vote of each active governor"
-        assert sender != self.named[identity] and identity not in self.decided
+        assert sender not in self.named[identity] and identity not in self.decided
         self.votes[identity][sender] = choice
         proposal = proposal_of(self.ledger, identity)
         assert {b.governor: b.choice for b in proposal.ballots} == self.votes[identity]
@@ -154,7 +183,7 @@ class History:
 
     def judge(self, identity: bytes, proposal: Proposal, active: dict[str, str], choice: str) -> None:
         """Compare a decision with the oracle's own count."""
-        counted = {member: side for member, side in active.items() if member != self.named[identity]}
+        counted = {member: side for member, side in active.items() if member not in self.named[identity]}
         yes = {m for m in counted if self.votes[identity].get(m) == "yes"}
         others = {m for m in counted if self.votes[identity].get(m) != "no"}
 
@@ -236,9 +265,13 @@ def test_the_histories_reach_what_they_are_about() -> None:
     """One history in which each kind of change passes, or the property would hold of nothing."""
     put_to_vote = [(kind, 3, target, True) for kind, target in ((0, 1), (1, 1), (2, 0), (3, 0), (4, 0))]
     history = play(
-        [*put_to_vote, (len(CHANGES), 2, 0, True), (5, 3, 0, True), (6, 3, 1, True), (8, 3, 1, True)]
+        [
+            *put_to_vote,
+            (len(CHANGES), 2, 0, True),
+            *((kind, 3, to, True) for kind, to in ((5, 0), (6, 1), (8, 1), (9, 2))),
+        ]
     )
     statuses = [proposal.decision.status for proposal in history.decided.values() if proposal.decision]
-    assert statuses.count("passed") >= 6
+    assert statuses.count("passed") >= 7
     assert {each for each, count in history.recorded.items() if count} == SENDS
     assert require_validators(history.ledger.tip.state).epoch >= 3

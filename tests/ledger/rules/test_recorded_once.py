@@ -114,11 +114,11 @@ def rotating_a_certificate(ledger: Ledger) -> Scene:
 
 
 def proposing_a_schema(ledger: Ledger) -> Scene:
-    return Scene(RELAY, proposing(AddSchema("hk.tax-statement", 0), by=RELAY)[0])
+    return Scene(RELAY, proposing(AddSchema("hk.tax-statement", 0, None), by=RELAY)[0])
 
 
 def voting(ledger: Ledger) -> Scene:
-    return Scene(RELAY, CastVote(propose(ledger, AddSchema("hk.tax-statement", 0)), "yes"))
+    return Scene(RELAY, CastVote(propose(ledger, AddSchema("hk.tax-statement", 0, None)), "yes"))
 
 
 def reporting(ledger: Ledger) -> Scene:
@@ -195,9 +195,9 @@ def setting_node(ledger: Ledger, member: str) -> None:
 
 def deciding(ledger: Ledger, member: str) -> None:
     """Decide each proposal that is open: it can be voted on no longer."""
-    identity = proposing(AddSchema("hk.tax-statement", 0), by=member)[1]
+    identity = proposing(AddSchema("hk.tax-statement", 0, None), by=member)[1]
     for governor in ("hk-bureau", "hk-operator", "mainland-bank"):
-        for proposal in (identity, proposing(AddSchema("hk.tax-statement", 0))[1]):
+        for proposal in (identity, proposing(AddSchema("hk.tax-statement", 0, None))[1]):
             _, refused = ledger.build(soon(ledger, governor, CastVote(proposal, "no")))
             if not refused:
                 vote(ledger, proposal, governor, choice="no")

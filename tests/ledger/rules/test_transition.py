@@ -119,6 +119,8 @@ def test_an_anchor_holds_what_its_block_knows(ledger: Ledger) -> None:
         leaf_count=3,
         schema=NOTICE,
         bearer=1,
+        schema_version=0,
+        listed=0,
         expires_ms=START_MS + DAY_MS,
         height=1,
         time_ms=START_MS + 1_000,

@@ -180,6 +180,8 @@ class Model:
                     raise No("unknown-schema")
                 if (sender, number) in self.anchors:
                     raise No("already-recorded")
+                if schema == MAINLAND_REPORT and sender != SUSPENDED:
+                    raise No("issuer-not-listed")
                 if expires and START_MS + expires * MINUTE_MS <= now:
                     raise No("expired")
                 self.anchors[sender, number] = "good"

@@ -10,16 +10,28 @@ import pytest
 
 from ledger.commitments import DAY_MS
 from ledger.proofs import Proof
+from ledger.rules.operations import CastVote
+from ledger.rules.proposals import SetIssuers
 from node.client.issuing.outbox import PROOFS_AT_ONCE
 from node.client.issuing.register import _SCHEMA, Refusal, Register, RegisterError, State
 from node.errors import Unreachable
 from node.files.durablefile import POSIX_FILES, PosixFiles
 from tests.node.client.test_issuing import ISSUER, Bureau, CrashingRegister, opened, operations_of
-from tests.support.consortium import CHAIN_ID, NOTICE, START_MS
+from tests.support.consortium import CHAIN_ID, NOTICE, REPORT, START_MS
 from tests.support.crashing_disk import PowerCut
-from tests.support.governors import suspend
+from tests.support.governors import proposing, soon, suspend
 
 SOON_MS = START_MS + DAY_MS
+
+
+def decide(bureau: Bureau, change: SetIssuers, version: int) -> None:
+    """Have the governors that a change does not name pass it, in a block of their own."""
+    node = bureau.node
+    proposed, identity = proposing(change, version)
+    voting = [
+        soon(node.ledger, member, CastVote(identity, "yes")) for member in ("mainland-bank", "sz-operator")
+    ]
+    assert not node.extend(soon(node.ledger, "hk-operator", proposed, CastVote(identity, "yes")), *voting)
 
 
 def states(register: Register) -> list[State]:
@@ -127,6 +139,21 @@ def test_a_suspended_issuer_s_documents_are_refused_and_wait_for_its_reinstateme
         settled = bureau.settle(register)
         assert settled.anchored == () and states(register) == [State.REFUSED]
         assert settled.refused[0].reference == "a"
+
+
+def test_an_issuer_taken_off_a_list_while_its_batches_queue_goes_on_with_other_kinds(tmp_path: Path) -> None:
+    bureau = Bureau(tmp_path)
+    with opened(bureau) as register:
+        register.collect([bureau.draft("a"), bureau.draft("b", schema=NOTICE)], now_ms=START_MS)
+        register.form_batches(100)
+        decide(bureau, SetIssuers(REPORT, ("mainland-bureau",), ()), 0)
+        settled = bureau.settle(register)
+        assert [each.refusal and each.refusal.code for each in settled.refused] == ["issuer-not-listed"]
+        assert states(register) == [State.REFUSED, State.ANCHORED] and register.waiting_count() == 0
+        bureau.verify(bureau.draft("b", schema=NOTICE), bureau.prove(register, "b"))
+        decide(bureau, SetIssuers(REPORT, (ISSUER,), ()), 1)
+        register.readmit([register.require("a")])
+        assert len(bureau.settle(register).anchored) == 1, "listed again, it goes on"
 
 
 def test_a_dropped_document_leaves_the_queue_and_frees_its_reference(tmp_path: Path) -> None:

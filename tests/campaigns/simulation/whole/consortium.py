@@ -21,6 +21,8 @@ from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 START_MS = 1_800_000_000_000
 MEMBERS = tuple(f"member-{letter}" for letter in "abcdefghijkl")
 SPARE = "spare"
+LISTED_SCHEMA = "hk.land-record"
+"""A kind of document that nobody anchors: its list changes."""
 GENERATIONS_MAX = 16
 PARAMETERS = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
 
@@ -65,7 +67,7 @@ class Consortium:
             START_MS - 1_000,
             PARAMETERS,
             (*(_genesis_member(member, place) for place, member in enumerate(members)), _genesis_spare()),
-            (GenesisSchema("hk.credit-report", 0),),
+            (GenesisSchema("hk.credit-report", 0, None), GenesisSchema(LISTED_SCHEMA, 0, ())),
             ("consumer-credit.loan",),
         )
         keys = {member: private_key(f"{member} member") for member in (*members, SPARE)}

@@ -36,6 +36,7 @@ from ledger.rules.proposals import (
     ChangeValidators,
     NodeRegistration,
     ReinstateMember,
+    SetIssuers,
     SetMemberKeys,
     SetNode,
     SetParameters,
@@ -47,18 +48,21 @@ from ledger.rules.state import (
     AUDITOR,
     Member,
     Node,
+    Schema,
     StateView,
     find,
     member_key,
     node_key,
     require_parameters,
     require_validators,
+    schema_key,
 )
 from ledger.rules.tlscertificates import TlsCertificate
 from ledger.rules.transactions import Transaction, TransactionBody
 from tests.campaigns.simulation.whole.certificates import make_certificate
 from tests.campaigns.simulation.whole.clients import VALID_MS
 from tests.campaigns.simulation.whole.consortium import (
+    LISTED_SCHEMA,
     SPARE,
     START_MS,
     Consortium,
@@ -82,6 +86,7 @@ GOVERNING = (
     "roles",
     "new-member",
     "schema",
+    "issuers",
     "purpose",
     "parameters",
     "outvoted",
@@ -142,6 +147,14 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
                 AddMember(name, *(name,) * 3, "CN", ("issuer",), key, next_key_commitment(next_key), None),
                 None,
             )
+        case "issuers":
+            schema = find(state, Schema, schema_key(LISTED_SCHEMA))
+            assert schema is not None, "the genesis has it"
+            # A governor, so that every such change is decided by the others alone.
+            member = require_governance(state).governors[0]
+            is_listed = member in (schema.issuers or ())
+            added, removed = ((), (member,)) if is_listed else ((member,), ())
+            return SetIssuers(LISTED_SCHEMA, added, removed), schema.version
         case "purpose":
             return AddPurpose(f"purpose-{number}"), None
         case "parameters":
@@ -152,7 +165,7 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
             changed = replace(current, block_operations_max=operations_max, block_size_max=size_max)
             return SetParameters(current, changed), None
         case _:
-            return AddSchema(f"schema-{number}", number % 2), None
+            return AddSchema(f"schema-{number}", number % 2, None), None
 
 
 def spare_key(generation: int) -> PrivateKey:
