@@ -24,6 +24,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     sign_genesis,
 )
@@ -80,7 +81,7 @@ def genesis_of(members: Sequence[str]) -> Genesis:
             for index, member in enumerate(members)
         ),
         schemas=(GenesisSchema(SCHEMA, 0, None),),
-        purposes=("consumer-credit.loan",),
+        purposes=(GenesisPurpose("consumer-credit.loan", (bytes(32),)),),
     )
     return sign_genesis(content, {member: key_of(f"{member} member") for member in members})
 

@@ -122,7 +122,7 @@ def grant(
         category_mask=1,
         basis=Basis(HOLDER_CARRIED, None, None, SELF, Retention(FROM_END, 30)),
         flags=CROSS_BORDER,
-        notice_version=bytes(32),
+        notice_version=chain.genesis.content.purposes[0].notices[0],
         until_ms=now_ms + 30 * DAY_MS,
         uses=1,
     )

@@ -150,6 +150,42 @@ def list_proposals(is_all: bool, url: str, as_json: bool) -> None:
     print_answer(as_json=as_json, value={"proposals": listed}, lines=lines)
 
 
+@governance.command("notices")
+@click.option("--purpose", metavar="CODE", help="Only those of one purpose.")
+@json_option
+def notices(purpose: str | None, as_json: bool) -> None:
+    """List the notices of the scenarios here, each with the hash that governors pass.
+
+    \b
+    Example:
+      luohu governance notices --purpose consumer-credit.loan
+    """
+    from node.consent.scenarios import load_scenarios, scenarios_directory
+
+    found = [
+        notice
+        for scenario in load_scenarios(scenarios_directory()).scenarios
+        for notice in scenario.notices
+        if purpose in (None, notice.purpose)
+    ]
+    listed: list[Json] = [
+        {
+            "notice": notice.version.hex(),
+            "purpose": notice.purpose,
+            "direction": notice.direction,
+            "schemas": [*notice.schemas],
+            "title": {
+                "zh-Hans": notice.title.zh_hans,
+                "zh-Hant": notice.title.zh_hant,
+                "en": notice.title.en,
+            },
+        }
+        for notice in found
+    ]
+    shown = [f"  {n.version.hex()}  {n.purpose}  {n.direction}  {n.title.en}" for n in found]
+    print_answer(as_json=as_json, value={"notices": listed}, lines=[f"{len(found)} notices", *shown])
+
+
 def parse_id(text: str) -> bytes:
     """Return a proposal's id. Raises CommandError: a part of one could be that of another."""
     try:

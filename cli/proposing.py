@@ -7,7 +7,7 @@ proposer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -40,6 +40,7 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
 )
@@ -150,15 +151,41 @@ def issuers(how: Proposing, code: str, added: tuple[str, ...], removed: tuple[st
 
 @propose.command("purpose")
 @click.argument("code", metavar="CODE")
+@click.option(
+    "--notice",
+    "notices",
+    multiple=True,
+    metavar="HASH",
+    help="A notice that holders are told by, as `luohu governance notices` prints it; may be repeated.",
+)
 @_options
-def purpose(how: Proposing, code: str) -> None:
-    """Register what a recipient may use a document for.
+def purpose(how: Proposing, code: str, notices: tuple[str, ...]) -> None:
+    """Register what a recipient may use a document for, and what holders are told.
 
     \b
     Example:
-      luohu governance propose purpose medical.referral --home network/hk-operator --url http://127.0.0.1:7201
+      luohu governance propose purpose medical.referral --notice 7f31... --home ... --url ...
     """
-    _propose(how, AddPurpose(code))
+    _propose(how, AddPurpose(code, _notices(notices)))
+
+
+@propose.command("notices")
+@click.argument("code", metavar="CODE")
+@click.option("--add", "added", multiple=True, metavar="HASH", help="A notice to list; may be repeated.")
+@click.option(
+    "--remove", "removed", multiple=True, metavar="HASH", help="One to take off the list; may be repeated."
+)
+@_options
+def notices(how: Proposing, code: str, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
+    """List notices of a purpose, and take others off its list. Consents that were given stand.
+
+    `luohu governance notices` prints the hashes of the notices here: read what a hash stands for before you vote.
+
+    \b
+    Example:
+      luohu governance propose notices medical.referral --add 7f31... --remove 5e0c... --home ... --url ...
+    """
+    _propose(how, SetNotices(code, _notices(added), _notices(removed)))
 
 
 @propose.command("suspend")
@@ -470,12 +497,20 @@ def _key(text: str) -> PublicKey:
 
 
 def _hash(text: str) -> bytes:
+    return _digits("next key", text, "luohu key show")
+
+
+def _notices(texts: Sequence[str]) -> tuple[bytes, ...]:
+    return tuple(sorted({_digits("notice", text, "luohu governance notices") for text in texts}))
+
+
+def _digits(where: str, text: str, command: str) -> bytes:
     try:
         found = bytes.fromhex(text)
     except ValueError:
         found = b""
     if len(found) != 32:
-        raise _wrong("next key", "64 hexadecimal digits, as `luohu key show` prints", ascii(text)[:80])
+        raise _wrong(where, f"64 hexadecimal digits, as `{command}` prints", ascii(text)[:80])
     return found
 
 

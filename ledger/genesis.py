@@ -59,6 +59,7 @@ from ledger.rules.state import (
     Name,
     Node,
     NodeKind,
+    Notices,
     Parameters,
     Purpose,
     Roles,
@@ -118,6 +119,14 @@ class GenesisSchema:
 
 
 @dataclass(frozen=True, slots=True)
+class GenesisPurpose:
+    """A purpose that exists from the start, with the hashes of its notices."""
+
+    code: PurposeCode
+    notices: Notices
+
+
+@dataclass(frozen=True, slots=True)
 class GenesisContent:
     """Everything that a chain starts from. A `development` chain runs on loopback only."""
 
@@ -131,11 +140,12 @@ class GenesisContent:
     parameters: Parameters
     members: Annotated[tuple[GenesisMember, ...], Items(MEMBERS_MAX, minimum=1)]
     schemas: Annotated[tuple[GenesisSchema, ...], Items(256)]
-    purposes: Annotated[tuple[PurposeCode, ...], Items(256, increasing=True)]
+    purposes: Annotated[tuple[GenesisPurpose, ...], Items(256)]
 
     def __post_init__(self) -> None:
         _check_order("members", [member.id for member in self.members])
         _check_order("schemas", [schema.code for schema in self.schemas])
+        _check_order("purposes", [purpose.code for purpose in self.purposes])
         for member in self.members:
             _check_member(member)
         keys = Counter(str(key) for member in self.members for key in _keys_of(member))
@@ -298,7 +308,7 @@ def _leaves(content: GenesisContent) -> list[Leaf]:
         Governance(governors, 0, None),
     ]
     leaves += [Schema(schema.code, schema.bearer, schema.issuers, 0) for schema in content.schemas]
-    leaves += [Purpose(code, 0) for code in content.purposes]
+    leaves += [Purpose(purpose.code, purpose.notices, 0) for purpose in content.purposes]
     for member in content.members:
         leaves.append(
             Member(

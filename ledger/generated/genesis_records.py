@@ -18,6 +18,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     GenesisSignature,
 )
@@ -27,9 +28,9 @@ is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 GENESIS_MEMBER_JURISDICTION_CODES: Final = frozenset(("CN", "HK"))
 GENESIS_MEMBER_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_network_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 GENESIS_CONTENT_USE_CODES: Final = frozenset(("development", "production"))
-is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
 (
@@ -250,6 +251,52 @@ def write_genesis_schema(record: object) -> object:
 register(GenesisSchema, read_genesis_schema, write_genesis_schema)
 
 
+(
+    set_genesis_purpose_code,
+    set_genesis_purpose_notices,
+) = setters_of(GenesisPurpose)
+
+
+def read_genesis_purpose(array: object) -> GenesisPurpose:
+    if not (type(array) is tuple and len(array) == 2):
+        raise Misfit
+    (
+        code,
+        notices,
+    ) = array
+    if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
+        raise Misfit
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
+        raise Misfit
+    made = new(GenesisPurpose)
+    set_genesis_purpose_code(made, code)
+    set_genesis_purpose_notices(made, notices)
+    return made
+
+
+def write_genesis_purpose(record: object) -> object:
+    if type(record) is not GenesisPurpose:
+        raise Misfit
+    code: object = record.code
+    if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
+        raise Misfit
+    notices: object = record.notices
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
+        raise Misfit
+    return (code, notices)
+
+
+register(GenesisPurpose, read_genesis_purpose, write_genesis_purpose)
+
+
 def read_genesis_content(array: object) -> GenesisContent:
     if not (type(array) is tuple and len(array) == 10 and array[0] == "luohu-genesis"):
         raise Misfit
@@ -284,11 +331,7 @@ def read_genesis_content(array: object) -> GenesisContent:
     schemas = tuple([read_genesis_schema(item) for item in schemas])
     if not (type(purposes) is tuple and 0 <= len(purposes) <= 256):
         raise Misfit
-    for item in purposes:
-        if not (type(item) is str and len(item) <= 48 and is_purpose_identifier(item)):
-            raise Misfit
-    if not (is_increasing(purposes)):
-        raise Misfit
+    purposes = tuple([read_genesis_purpose(item) for item in purposes])
     return GenesisContent(version, suite, network, use, time_ms, parameters, members, schemas, purposes)
 
 
@@ -323,11 +366,7 @@ def write_genesis_content(record: object) -> object:
     purposes: object = record.purposes
     if not (type(purposes) is tuple and 0 <= len(purposes) <= 256):
         raise Misfit
-    for item in purposes:
-        if not (type(item) is str and len(item) <= 48 and is_purpose_identifier(item)):
-            raise Misfit
-    if not (is_increasing(purposes)):
-        raise Misfit
+    purposes = tuple([write_genesis_purpose(item) for item in purposes])
     return ("luohu-genesis", version, suite, network, use, time_ms, parameters, members, schemas, purposes)
 
 

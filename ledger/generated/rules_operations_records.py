@@ -24,6 +24,7 @@ from ledger.generated.rules_proposals_records import (
     read_set_issuers,
     read_set_member_keys,
     read_set_node,
+    read_set_notices,
     read_set_parameters,
     read_suspend_member,
     write_add_member,
@@ -36,6 +37,7 @@ from ledger.generated.rules_proposals_records import (
     write_set_issuers,
     write_set_member_keys,
     write_set_node,
+    write_set_notices,
     write_set_parameters,
     write_suspend_member,
 )
@@ -68,6 +70,7 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
 )
@@ -642,6 +645,7 @@ read_propose_change: Final = union_reader(
         "add_schema": read_add_schema,
         "set_issuers": read_set_issuers,
         "add_purpose": read_add_purpose,
+        "set_notices": read_set_notices,
         "set_parameters": read_set_parameters,
         "change_validators": read_change_validators,
     }
@@ -660,6 +664,7 @@ write_propose_change: Final = union_writer(
         AddSchema: write_add_schema,
         SetIssuers: write_set_issuers,
         AddPurpose: write_add_purpose,
+        SetNotices: write_set_notices,
         SetParameters: write_set_parameters,
         ChangeValidators: write_change_validators,
     }

@@ -32,6 +32,7 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
 )
@@ -586,20 +587,31 @@ def write_set_issuers(record: object) -> object:
 register(SetIssuers, read_set_issuers, write_set_issuers)
 
 
-(set_add_purpose_code,) = setters_of(AddPurpose)
+(
+    set_add_purpose_code,
+    set_add_purpose_notices,
+) = setters_of(AddPurpose)
 
 
 def read_add_purpose(array: object) -> AddPurpose:
-    if not (type(array) is tuple and len(array) == 2 and array[0] == "add_purpose"):
+    if not (type(array) is tuple and len(array) == 3 and array[0] == "add_purpose"):
         raise Misfit
     (
         _,
         code,
+        notices,
     ) = array
     if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
         raise Misfit
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
+        raise Misfit
     made = new(AddPurpose)
     set_add_purpose_code(made, code)
+    set_add_purpose_notices(made, notices)
     return made
 
 
@@ -609,10 +621,80 @@ def write_add_purpose(record: object) -> object:
     code: object = record.code
     if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
         raise Misfit
-    return ("add_purpose", code)
+    notices: object = record.notices
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
+        raise Misfit
+    return ("add_purpose", code, notices)
 
 
 register(AddPurpose, read_add_purpose, write_add_purpose)
+
+
+(
+    set_set_notices_code,
+    set_set_notices_added,
+    set_set_notices_removed,
+) = setters_of(SetNotices)
+
+
+def read_set_notices(array: object) -> SetNotices:
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "set_notices"):
+        raise Misfit
+    (
+        _,
+        code,
+        added,
+        removed,
+    ) = array
+    if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
+        raise Misfit
+    if not (type(added) is tuple and 0 <= len(added) <= 64):
+        raise Misfit
+    if not (set(map(type, added)) <= {bytes} and set(map(len, added)) <= {32}):
+        raise Misfit
+    if not (is_increasing(added)):
+        raise Misfit
+    if not (type(removed) is tuple and 0 <= len(removed) <= 64):
+        raise Misfit
+    if not (set(map(type, removed)) <= {bytes} and set(map(len, removed)) <= {32}):
+        raise Misfit
+    if not (is_increasing(removed)):
+        raise Misfit
+    made = new(SetNotices)
+    set_set_notices_code(made, code)
+    set_set_notices_added(made, added)
+    set_set_notices_removed(made, removed)
+    return made
+
+
+def write_set_notices(record: object) -> object:
+    if type(record) is not SetNotices:
+        raise Misfit
+    code: object = record.code
+    if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
+        raise Misfit
+    added: object = record.added
+    if not (type(added) is tuple and 0 <= len(added) <= 64):
+        raise Misfit
+    if not (set(map(type, added)) <= {bytes} and set(map(len, added)) <= {32}):
+        raise Misfit
+    if not (is_increasing(added)):
+        raise Misfit
+    removed: object = record.removed
+    if not (type(removed) is tuple and 0 <= len(removed) <= 64):
+        raise Misfit
+    if not (set(map(type, removed)) <= {bytes} and set(map(len, removed)) <= {32}):
+        raise Misfit
+    if not (is_increasing(removed)):
+        raise Misfit
+    return ("set_notices", code, added, removed)
+
+
+register(SetNotices, read_set_notices, write_set_notices)
 
 
 (
@@ -828,6 +910,7 @@ read_proposal_change: Final = union_reader(
         "add_schema": read_add_schema,
         "set_issuers": read_set_issuers,
         "add_purpose": read_add_purpose,
+        "set_notices": read_set_notices,
         "set_parameters": read_set_parameters,
         "change_validators": read_change_validators,
     }
@@ -846,6 +929,7 @@ write_proposal_change: Final = union_writer(
         AddSchema: write_add_schema,
         SetIssuers: write_set_issuers,
         AddPurpose: write_add_purpose,
+        SetNotices: write_set_notices,
         SetParameters: write_set_parameters,
         ChangeValidators: write_change_validators,
     }

@@ -454,24 +454,33 @@ register(Schema, read_schema, write_schema)
 
 (
     set_purpose_code,
+    set_purpose_notices,
     set_purpose_version,
 ) = setters_of(Purpose)
 
 
 def read_purpose(array: object) -> Purpose:
-    if not (type(array) is tuple and len(array) == 3 and array[0] == "purpose"):
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "purpose"):
         raise Misfit
     (
         _,
         code,
+        notices,
         version,
     ) = array
     if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
+        raise Misfit
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
         raise Misfit
     if not (type(version) is int and 0 <= version <= 18446744073709551615):
         raise Misfit
     made = new(Purpose)
     set_purpose_code(made, code)
+    set_purpose_notices(made, notices)
     set_purpose_version(made, version)
     return made
 
@@ -482,10 +491,17 @@ def write_purpose(record: object) -> object:
     code: object = record.code
     if not (type(code) is str and len(code) <= 48 and is_purpose_identifier(code)):
         raise Misfit
+    notices: object = record.notices
+    if not (type(notices) is tuple and 0 <= len(notices) <= 64):
+        raise Misfit
+    if not (set(map(type, notices)) <= {bytes} and set(map(len, notices)) <= {32}):
+        raise Misfit
+    if not (is_increasing(notices)):
+        raise Misfit
     version: object = record.version
     if not (type(version) is int and 0 <= version <= 18446744073709551615):
         raise Misfit
-    return ("purpose", code, version)
+    return ("purpose", code, notices, version)
 
 
 register(Purpose, read_purpose, write_purpose)

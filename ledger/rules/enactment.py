@@ -24,6 +24,7 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
     require_governance,
@@ -37,6 +38,7 @@ from ledger.rules.state import (
     ISSUERS_MAX,
     MAINLAND,
     MEMBERS_MAX,
+    NOTICES_MAX,
     Changes,
     Member,
     Members,
@@ -80,7 +82,9 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
             _set_issuers(change, version, changes)
         case AddPurpose():
             _check_new(find(changes, Purpose, purpose_key(change.code)), f"purpose {change.code}", version)
-            changes.put(Purpose(change.code, 0))
+            changes.put(Purpose(change.code, change.notices, 0))
+        case SetNotices():
+            _set_notices(change, version, changes)
         case SetParameters():
             _set_parameters(change, version, changes)
         case ChangeValidators():
@@ -258,17 +262,11 @@ def _set_issuers(change: SetIssuers, version: int | None, changes: Changes) -> N
             code="unknown-schema", where="issuers", expected="a registered schema", found=change.code
         )
     _check_version(f"schema {schema.code}", schema.version, version)
-    before = frozenset(schema.issuers or ())
-    repeated = [*sorted(before & {*change.added}), *sorted({*change.removed} - before)]
-    if repeated or not (change.added or change.removed):
-        raise Refused(
-            code="unchanged",
-            where=f"issuers of {schema.code}",
-            expected="members added that it does not list, and members removed that it lists",
-            found=", ".join(repeated) or "nobody",
-        )
+    before = schema.issuers or ()
+    misplaced = sorted(({*before} & {*change.added}) | ({*change.removed} - {*before}))
+    _check_listing(f"issuers of {schema.code}", change, misplaced)
     _check_issuers(change.added, changes)
-    issuers = tuple(sorted((before | {*change.added}) - {*change.removed}))
+    issuers = tuple(sorted({*before, *change.added} - {*change.removed}))
     if len(issuers) > ISSUERS_MAX:
         raise Refused(
             code="too-many-issuers",
@@ -277,6 +275,38 @@ def _set_issuers(change: SetIssuers, version: int | None, changes: Changes) -> N
             found=f"{len(issuers)}",
         )
     changes.put(replace(schema, issuers=issuers, version=schema.version + 1))
+
+
+def _set_notices(change: SetNotices, version: int | None, changes: Changes) -> None:
+    purpose = find(changes, Purpose, purpose_key(change.code))
+    if purpose is None:
+        raise Refused(
+            code="unknown-purpose", where="notices", expected="a registered purpose", found=change.code
+        )
+    _check_version(f"purpose {purpose.code}", purpose.version, version)
+    before = purpose.notices
+    misplaced = sorted(({*before} & {*change.added}) | ({*change.removed} - {*before}))
+    _check_listing(f"notices of {purpose.code}", change, [notice.hex() for notice in misplaced])
+    notices = tuple(sorted({*before, *change.added} - {*change.removed}))
+    if len(notices) > NOTICES_MAX:
+        raise Refused(
+            code="too-many-notices",
+            where=f"notices of {purpose.code}",
+            expected=f"at most {NOTICES_MAX}",
+            found=f"{len(notices)}",
+        )
+    changes.put(replace(purpose, notices=notices, version=purpose.version + 1))
+
+
+def _check_listing(where: str, change: SetIssuers | SetNotices, misplaced: Sequence[str]) -> None:
+    """Check that a change adds what is not listed, takes off what is, and does either. Raises Refused."""
+    if misplaced or not (change.added or change.removed):
+        raise Refused(
+            code="unchanged",
+            where=where,
+            expected="added what is not listed yet, removed what is",
+            found=", ".join(misplaced) or "neither",
+        )
 
 
 def _check_issuers(issuers: Sequence[str], state: StateView) -> None:

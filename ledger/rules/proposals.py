@@ -24,7 +24,17 @@ from ledger.encoding.records import (
     SchemaCode,
 )
 from ledger.rules.certificates import VALIDATORS_MAX
-from ledger.rules.state import Bearer, Jurisdiction, Name, NodeKind, Parameters, Roles, StateView, find
+from ledger.rules.state import (
+    Bearer,
+    Jurisdiction,
+    Name,
+    NodeKind,
+    Notices,
+    Parameters,
+    Roles,
+    StateView,
+    find,
+)
 from ledger.rules.tlscertificates import TlsCertificate
 from ledger.trees.statetree import state_key
 
@@ -160,11 +170,23 @@ class SetIssuers:
 
 @dataclass(frozen=True, slots=True)
 class AddPurpose:
-    """Register what a recipient may use a document for."""
+    """Register what a recipient may use a document for, with what holders are told."""
 
     TAG: ClassVar[str] = "add_purpose"
 
     code: PurposeCode
+    notices: Notices
+
+
+@dataclass(frozen=True, slots=True)
+class SetNotices:
+    """Let holders be told by these notices of a purpose, and no more by those."""
+
+    TAG: ClassVar[str] = "set_notices"
+
+    code: PurposeCode
+    added: Notices
+    removed: Notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +225,7 @@ Change: TypeAlias = (
     | AddSchema
     | SetIssuers
     | AddPurpose
+    | SetNotices
     | SetParameters
     | ChangeValidators
 )
@@ -291,7 +314,7 @@ def named_members(change: Change) -> frozenset[str]:
             return frozenset(change.issuers or ())
         case SetIssuers():
             return frozenset(change.added) | frozenset(change.removed)
-        case AddMember() | AddPurpose() | SetParameters() | ChangeValidators():
+        case AddMember() | AddPurpose() | SetNotices() | SetParameters() | ChangeValidators():
             return frozenset()
         case _:
             return frozenset((change.member,))

@@ -68,7 +68,9 @@ ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
 MEMBERS_MAX: Final = 256
 ISSUERS_MAX: Final = MEMBERS_MAX
+NOTICES_MAX: Final = 64
 Issuers = Annotated[tuple[MemberId, ...], Items(ISSUERS_MAX, increasing=True)]
+Notices = Annotated[tuple[Hash, ...], Items(NOTICES_MAX, increasing=True)]
 
 SEPARATE_CONSENT: Final = 1
 SENSITIVE: Final = 2
@@ -185,11 +187,12 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a recipient may use a document for."""
+    """What a recipient may use a document for. A grant for it names one of its `notices`, what the holder was told."""
 
     TAG: ClassVar[str] = "purpose"
 
     code: PurposeCode
+    notices: Notices
     version: Integer
 
     def state_key(self) -> bytes:

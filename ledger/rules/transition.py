@@ -8,6 +8,7 @@ holder's operation sent again, by whomever, changes nothing and does not fail it
 Rule 4: suspension stops a member's own operations and grants that name it, and never a withdrawal.
 Rule 5: a consent ends for good: a withdrawal that arrives before its grant blocks it.
 Rule 6: a schema that lists its issuers is theirs alone; the anchor keeps what the schema said then.
+Rule 7: a grant names a notice that its purpose lists: no bank chooses what a holder is told.
 """
 
 from dataclasses import replace
@@ -260,12 +261,20 @@ def _check_grant(body: GrantBody, state: StateView, context: BlockContext) -> No
 
 
 def _check_purpose(terms: ConsentTerms, state: StateView) -> None:
-    if find(state, Purpose, purpose_key(terms.purpose)) is None:
+    purpose = find(state, Purpose, purpose_key(terms.purpose))
+    if purpose is None:
         raise Refused(
             code="unknown-purpose",
             where="grant purpose",
             expected="a registered purpose",
             found=terms.purpose,
+        )
+    if terms.notice_version not in purpose.notices:
+        raise Refused(
+            code="unknown-notice",
+            where="grant notice",
+            expected=f"a notice that governors passed for {purpose.code}",
+            found=terms.notice_version.hex(),
         )
 
 

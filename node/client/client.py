@@ -43,6 +43,7 @@ from ledger.rules.state import (
     Misbehaviour,
     Node,
     Parameters,
+    Purpose,
     Schema,
     Validators,
     Verification,
@@ -50,6 +51,7 @@ from ledger.rules.state import (
     decode_leaf,
     member_key,
     node_key,
+    purpose_key,
     schema_key,
     verification_key,
 )
@@ -280,6 +282,12 @@ class Client:
         value = await self._state_value(schema_key(code), f"schema {code}")
         with _decoding():
             return decode_leaf(Schema, schema_key(code), value)
+
+    async def purpose(self, code: str) -> Purpose:
+        """Return the record of a purpose."""
+        value = await self._state_value(purpose_key(code), f"purpose {code}")
+        with _decoding():
+            return decode_leaf(Purpose, purpose_key(code), value)
 
     async def node(self, member: str) -> Node:
         """Return the registration of a member's node."""

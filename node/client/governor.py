@@ -10,7 +10,7 @@ from typing import Final
 
 from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Operation, Propose
-from ledger.rules.proposals import YES, Change, MemberChange, Proposal, SetIssuers, named_members
+from ledger.rules.proposals import YES, Change, MemberChange, Proposal, SetIssuers, SetNotices, named_members
 from node.client.client import Client, Result
 from node.client.submission import submit_operations
 from node.errors import BadAnswer
@@ -22,6 +22,8 @@ async def expected_version(client: Client, change: Change) -> int | None:
     """Return what a proposal of this change expects now: the version of the record that it changes, or none."""
     if isinstance(change, SetIssuers):
         return (await client.schema(change.code)).version
+    if isinstance(change, SetNotices):
+        return (await client.purpose(change.code)).version
     if isinstance(change, MemberChange):
         return (await client.member(change.member)).version
     return None

@@ -15,10 +15,10 @@ from typing import Final
 
 from ledger.encoding.records import pack
 from ledger.errors import EncodingError, LedgerError
-from ledger.genesis import GenesisSchema
+from ledger.genesis import GenesisPurpose, GenesisSchema
 from ledger.receipts import ReceiptCategory, Wording
 from ledger.requests import Retention
-from ledger.rules.state import Purpose
+from ledger.rules.state import NOTICES_MAX, Purpose
 from node.consent.textbundle import Notice
 from node.files.configfile import ConfigError, Table, load_table_within, read_file
 
@@ -80,6 +80,10 @@ class Scenario:
     notices: tuple[Notice, ...]
     samples: tuple[Sample, ...]
 
+    def notices_of(self, purpose: str) -> tuple[bytes, ...]:
+        """Return the versions of a purpose's notices, in order."""
+        return tuple(sorted(notice.version for notice in self.notices if notice.purpose == purpose))
+
 
 @dataclass(frozen=True, slots=True)
 class Scenarios:
@@ -96,9 +100,12 @@ class Scenarios:
         return tuple(sorted(found, key=lambda schema: schema.code))
 
     @property
-    def purposes(self) -> tuple[str, ...]:
-        """The registry's purposes, in order."""
-        return tuple(sorted(purpose.code for each in self.scenarios for purpose in each.purposes))
+    def purposes(self) -> tuple[GenesisPurpose, ...]:
+        """The registry's purposes with their notices, in order of code."""
+        found = (
+            GenesisPurpose(p.code, each.notices_of(p.code)) for each in self.scenarios for p in each.purposes
+        )
+        return tuple(sorted(found, key=lambda purpose: purpose.code))
 
     def require(self, name: str) -> Scenario:
         """Return the scenario of that name. Raises ConfigError."""
@@ -160,7 +167,17 @@ def load_scenario(folder: Path) -> Scenario:
     table.finish()
     where = folder / SCENARIO_FILE
     _check_once(where, "notice", (notice.name for notice in notices))
-    return Scenario(name, title, schemas, purposes, notices, samples)
+    scenario = Scenario(name, title, schemas, purposes, notices, samples)
+    for purpose in purposes:
+        count = len(scenario.notices_of(purpose.code))
+        if count > NOTICES_MAX:
+            raise ConfigError(
+                where=f"{where}",
+                expected=f"at most {NOTICES_MAX} notices of {purpose.code}",
+                found=f"{count}",
+                cure="retire some, or divide the purpose",
+            )
+    return scenario
 
 
 def _schema(table: Table) -> ScenarioSchema:
@@ -180,7 +197,7 @@ def _purpose(table: Table) -> ScenarioPurpose:
     code, title = table.text("code"), wording(table.table("title"))
     table.finish()
     try:
-        pack(Purpose(code, 0))
+        pack(Purpose(code, (), 0))
     except EncodingError as error:
         raise table.refusal("code", error.expected, error.found, "correct it") from error
     return ScenarioPurpose(code, title)

@@ -27,18 +27,28 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
     require_governance,
 )
 from node.client.client import Client
 from node.client.governor import read_proposal
+from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.errors import BadAnswer
 from node.files.keyfiles import DevelopmentKey
 from node.home.home import Home, HomeKeys
 from node.home.settings import HomeSettings
 from node.network.tls import encode_certificate_pem, make_identity, registrable
-from tests.support.consortium import CHAIN_ID, PARAMETERS, VALIDATORS, key_of, make_genesis, member_key_of
+from tests.support.consortium import (
+    CHAIN_ID,
+    PARAMETERS,
+    VALIDATORS,
+    hash_of,
+    key_of,
+    make_genesis,
+    member_key_of,
+)
 from tests.support.governors import proposal_of, proposing, register_validator, soon, suspend
 from tests.support.memory_node import MemoryNode, serve
 from tests.support.terminal import Terminal
@@ -49,6 +59,7 @@ KEYS = ("--key", str(KEY), "--next-key", NEXT.hex())
 NAMES = ("--name-zh-hans", "新名", "--name-zh-hant", "新名字", "--name-en", "New name")
 IDENTITY = make_identity("hk-bank")
 CERTIFICATE = registrable(IDENTITY.certificate, "hk-bank")
+SCENARIOS = load_scenarios(scenarios_directory())
 VALIDATING = ("--validator-key", str(KEY), "--next-validator-key", NEXT.hex())
 
 
@@ -82,7 +93,12 @@ class Desk:
                 return await asyncio.to_thread(run, [*arguments, *home, "--url", url, "--json"])
 
         code = asyncio.run(served())
-        return code, json.loads(self._capsys.readouterr().out)
+        return code, self.printed()
+
+    def printed(self) -> dict[str, Any]:
+        """Return what was printed as JSON since the last look."""
+        answer: dict[str, Any] = json.loads(self._capsys.readouterr().out)
+        return answer
 
 
 @pytest.fixture
@@ -104,7 +120,15 @@ COMMANDS: list[tuple[tuple[str, ...], Change]] = [
         ("issuers", "cn.credit-report", "--add", "hk-bureau", "--remove", "mainland-bureau"),
         SetIssuers("cn.credit-report", ("hk-bureau",), ("mainland-bureau",)),
     ),
-    (("purpose", "medical.referral"), AddPurpose("medical.referral")),
+    (("purpose", "medical.referral"), AddPurpose("medical.referral", ())),
+    (
+        ("purpose", "medical.referral", "--notice", "02" * 32, "--notice", "01" * 32),
+        AddPurpose("medical.referral", (b"\1" * 32, b"\2" * 32)),
+    ),
+    (
+        ("notices", "consumer-credit.loan", "--add", "01" * 32, "--remove", hash_of("notice").hex()),
+        SetNotices("consumer-credit.loan", (b"\1" * 32,), (hash_of("notice"),)),
+    ),
     (("suspend", "hk-bank", "--distrust-from", "1"), SuspendMember("hk-bank", 1)),
     (("reinstate", "auditor"), ReinstateMember("auditor")),
     (("roles", "hk-bank", "recipient", "issuer"), ChangeRoles("hk-bank", ("issuer", "recipient"))),
@@ -164,6 +188,10 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("schema", "hk.land-record", "--issuer", "hk-bank"), NO, "forbidden-role"),
     (("issuers", "no.such-schema", "--add", "hk-bureau"), NO, "unknown"),
     (("issuers", "cn.credit-report"), NO, "unchanged"),
+    (("purpose", "medical.referral", "--notice", "01"), USAGE, "usage"),
+    (("notices", "no.such-purpose", "--add", "01" * 32), NO, "unknown"),
+    (("notices", "consumer-credit.loan", "--add", hash_of("notice").hex()), NO, "unchanged"),
+    (("notices", "consumer-credit.loan", "--remove", "zz" * 32), USAGE, "usage"),
     (("issuers", "cn.credit-report", "--add", "Nobody"), USAGE, "usage"),
     (("suspend", "nobody", "--distrust-from", "1"), NO, "unknown"),
     (("suspend", "hk-bank", "--distrust-from", "-1"), USAGE, "usage"),
@@ -238,6 +266,19 @@ def test_a_governor_is_shown_what_a_vote_changes_and_asked(
     assert len(proposal_of(desk.node.ledger, bytes.fromhex(proposed["proposal"])).ballots) == votes
 
 
+def test_the_notices_here_are_listed_with_the_hashes_that_the_genesis_lists(desk: Desk) -> None:
+    code = run(["governance", "notices", "--json"])
+    answer = desk.printed()
+    assert code == FINE and answer["notices"]
+    purposes = {purpose.code: purpose.notices for purpose in SCENARIOS.purposes}
+    assert {each["notice"] for each in answer["notices"]} == {
+        n.hex() for all in purposes.values() for n in all
+    }
+    run(["governance", "notices", "--purpose", "consumer-credit.loan", "--json"])
+    one = desk.printed()["notices"]
+    assert {each["notice"] for each in one} == {notice.hex() for notice in purposes["consumer-credit.loan"]}
+
+
 def test_a_node_that_is_away_is_said_to_be(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     home = ("--home", str(desk.home), "--url", "http://127.0.0.1:1", "--json")
     assert run(["governance", "propose", "purpose", "x.y", *home, "--yes"]) == UNREACHABLE
@@ -245,7 +286,7 @@ def test_a_node_that_is_away_is_said_to_be(desk: Desk, capsys: pytest.CaptureFix
 
 
 def test_lists_go_on_where_a_page_ends(desk: Desk) -> None:
-    operations = [proposing(AddPurpose(f"purpose-{number}.x"))[0] for number in range(40)]
+    operations = [proposing(AddPurpose(f"purpose-{number}.x", ()))[0] for number in range(40)]
     assert desk.node.extend(soon(desk.node.ledger, GOVERNOR, *operations)) == []
     code, page = desk.call("governance", "list", signs=False)
     assert code == FINE and len(page["proposals"]) == 32
@@ -255,18 +296,18 @@ def test_lists_go_on_where_a_page_ends(desk: Desk) -> None:
 
 
 def test_a_node_cannot_show_another_proposal_under_an_id(desk: Desk) -> None:
-    (operation, identity), (other, _) = proposing(AddPurpose("a.b")), proposing(AddPurpose("c.d"))
+    (operation, identity), (other, _) = proposing(AddPurpose("a.b", ())), proposing(AddPurpose("c.d", ()))
     assert desk.node.extend(soon(desk.node.ledger, GOVERNOR, operation, other)) == []
 
     async def scenario() -> None:
         async with serve(desk.node) as url, Client.connect(url) as client:
             found, status = await read_proposal(client, identity, chain_id=CHAIN_ID)
-            assert (found.change, status) == (AddPurpose("a.b"), "open")
+            assert (found.change, status) == (AddPurpose("a.b", ()), "open")
             with pytest.raises(BadAnswer, match="Do not vote"):
                 await read_proposal(client, identity, chain_id=bytes(32))
 
             async def lying(_proposal: bytes) -> object:
-                return replace(proposal_of(desk.node.ledger, identity), change=AddPurpose("c.d")), "open"
+                return replace(proposal_of(desk.node.ledger, identity), change=AddPurpose("c.d", ())), "open"
 
             client.proposal = lying  # type: ignore[method-assign, assignment]
             with pytest.raises(BadAnswer, match="Do not vote"):

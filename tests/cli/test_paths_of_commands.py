@@ -135,7 +135,18 @@ WAYS: dict[str, dict[str, str]] = {
     **{
         f"governance propose {change}": {"home_path": HOME, "passphrase_file": SECRET}
         for change in (
-            *("issuers", "keys", "names", "parameters", "purpose", "reinstate", "roles", "schema", "suspend"),
+            *(
+                "issuers",
+                "keys",
+                "names",
+                "notices",
+                "parameters",
+                "purpose",
+                "reinstate",
+                "roles",
+                "schema",
+                "suspend",
+            ),
             "validators",
         )
     },
@@ -259,6 +270,7 @@ CALLS: dict[str, list[str]] = {
     ],
     "governance propose names": [ISSUER, *NAMES, *PROPOSING],
     "governance propose node": [BANK, "--tls", "{tls}", *PROPOSING],
+    "governance propose notices": ["consumer-credit.loan", "--add", "0" * 64, *PROPOSING],
     "governance propose parameters": ["block_size_max=1048576", *PROPOSING],
     "governance propose purpose": ["some.purpose", *PROPOSING],
     "governance propose reinstate": [ISSUER, *PROPOSING],

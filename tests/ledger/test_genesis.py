@@ -46,6 +46,7 @@ from tests.support.consortium import (
     SIDES,
     START_MS,
     VALIDATORS,
+    hash_of,
     key_of,
     make_content,
     make_genesis,
@@ -122,7 +123,7 @@ def test_block_0_holds_what_the_content_says() -> None:
         assert (find(state, Node, node_key(name)) is not None) == (name in VALIDATORS)
     assert find(state, Schema, schema_key(REPORT)) == Schema(REPORT, 0, None, 0)
     assert find(state, Schema, schema_key(NOTICE)) == Schema(NOTICE, 1, None, 0)
-    assert find(state, Purpose, purpose_key(LOAN)) == Purpose(LOAN, 0)
+    assert find(state, Purpose, purpose_key(LOAN)) == Purpose(LOAN, (hash_of("notice"),), 0)
 
 
 def test_block_0_is_the_same_every_time() -> None:
@@ -254,7 +255,6 @@ def test_an_observer_needs_no_validator_key() -> None:
         {"suite": 2},
         {"use": "testing"},
         {"network": "Tests"},
-        {"purposes": CONTENT.purposes[::-1]},
         {"members": with_member("auditor", jurisdiction="US")},
         {"members": with_member("auditor", roles=())},
         {"members": with_member("hk-bureau", roles=("issuer", "governor"))},

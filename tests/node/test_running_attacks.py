@@ -41,6 +41,7 @@ from node.network.hello import Hello
 from node.network.limits import Timing
 from node.network.registry import Peer, PeerKind
 from node.network.tls import make_client_context
+from tests.support.office import loan_notice
 from tests.support.running_network import (
     VALIDATORS,
     RunningNetwork,
@@ -269,7 +270,7 @@ def make_terms(**changes: int) -> ConsentTerms:
         purpose="consumer-credit.loan",
         sources=("HK",),
         flags=SEPARATE_CONSENT | CROSS_BORDER,
-        notice_version=bytes(32),
+        notice_version=loan_notice().version,
         terms_commitment=bytes(32),
         from_ms=changes.get("from_ms", now - DAY_MS),
         until_ms=now + DAY_MS,

@@ -19,6 +19,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     genesis_tip,
     sign_genesis,
@@ -149,7 +150,10 @@ def make_content(parameters: Parameters = PARAMETERS) -> GenesisContent:
             GenesisSchema(REPORT, 0, None),
             GenesisSchema(NOTICE, 1, None),
         ),
-        purposes=(LOAN, "corporate.account"),
+        purposes=(
+            GenesisPurpose(LOAN, (hash_of("notice"),)),
+            GenesisPurpose("corporate.account", ()),
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     sign_genesis,
 )
@@ -88,7 +89,7 @@ def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
         parameters,
         members,
         (GenesisSchema("hk.credit-report", 0, None),),
-        ("consumer-credit.loan",),
+        (GenesisPurpose("consumer-credit.loan", (bytes(32),)),),
     )
     return sign_genesis(content, {member: private_key(f"{member} member") for member in validators})
 

@@ -27,6 +27,7 @@ from ledger.rules.operations import AnchorBatch
 from ledger.rules.state import (
     Leaf,
     Member,
+    Purpose,
     Suspension,
     find,
     member_key,
@@ -38,6 +39,7 @@ from ledger.trust import TrustedRoot, trusted_root_to_json
 from node.client.wallet import COST_EXPONENT_MIN, Wallet
 from node.consent.receipts import require_notice_for
 from node.consent.scenarios import load_scenarios, scenarios_directory
+from node.consent.textbundle import Notice
 from node.consent.textfolder import sample_texts
 from node.files.keyfiles import Passphrase, create_key_file
 from node.home.consortium import new_network
@@ -47,10 +49,12 @@ from tests.support.consortium import (
     LOAN,
     REPORT,
     START_MS,
+    hash_of,
     key_of,
     make_genesis,
     make_transaction,
 )
+from tests.support.governors import put
 from tests.support.memory_node import MemoryNode, serve
 
 PASSPHRASE = "correct horse"
@@ -156,9 +160,7 @@ def _content(path: Path) -> bytes:
 
 def make_request(trust: TrustedRoot, now_ms: int, **changes: Any) -> Request:  # noqa: ANN401
     """Return the bank's request, with some of its fields changed."""
-    notice = require_notice_for(
-        sample_texts().bundle, schemas=(REPORT,), purpose=LOAN, sources=("HK",), destination="CN"
-    )
+    notice = loan_notice()
     fields: dict[str, Any] = {
         "chain_id": trust.chain_id,
         "category_mask": notice.category_mask,
@@ -191,12 +193,26 @@ def present(
     return replace(proof, presentation=presentation)
 
 
+def make_node() -> MemoryNode:
+    """Return a node on whose chain governors passed the notice that requests here name."""
+    node = MemoryNode()
+    put(node.ledger, Purpose(LOAN, tuple(sorted((hash_of("notice"), loan_notice().version))), 1))
+    return node
+
+
+def loan_notice() -> Notice:
+    """Return what a holder is told whose report goes from Hong Kong to a mainland bank."""
+    return require_notice_for(
+        sample_texts().bundle, schemas=(REPORT,), purpose=LOAN, sources=("HK",), destination="CN"
+    )
+
+
 @contextmanager
 def open_office(folder: Path, *, has_homes: bool = False) -> Iterator[Office]:
     """Furnish an office in a folder, with the homes of a network where they are asked for."""
     if has_homes:
         make_homes(folder / "network")
-    node, trust = MemoryNode(), TrustedRoot(1, make_genesis(), ())
+    node, trust = make_node(), TrustedRoot(1, make_genesis(), ())
     passphrase = Passphrase.from_text(PASSPHRASE)
     with Wallet.create(folder / "wallet", passphrase, cost_exponent=COST_EXPONENT_MIN) as wallet:
         holder, public = wallet.derive_holder_key(), wallet.new_consent_key()

@@ -17,6 +17,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     sign_genesis,
 )
@@ -112,7 +113,7 @@ def make_genesis(members: list[str], observer: str | None = None) -> Genesis:
         parameters=PARAMETERS,
         members=tuple(_member(member, votes=member != observer) for member in members),
         schemas=(GenesisSchema(SCHEMA, 0, None),),
-        purposes=(PURPOSE,),
+        purposes=(GenesisPurpose(PURPOSE, (bytes(32),)),),
     )
     return sign_genesis(content, {member: member_key(member) for member in members})
 

@@ -206,7 +206,7 @@ def content_array(content: dict[str, Any]) -> list[Any]:
         ["parameters", *(content["parameters"][name] for name in limits)],
         members,
         [[schema["code"], schema["bearer"], schema["issuers"]] for schema in content["schemas"]],
-        content["purposes"],
+        [[each["code"], [*map(bytes.fromhex, each["notices"])]] for each in content["purposes"]],
     ]
 
 

@@ -25,6 +25,7 @@ from ledger.rules.proposals import (
     ReinstateMember,
     SetIssuers,
     SetMemberKeys,
+    SetNotices,
     SetParameters,
     SuspendMember,
     require_governance,
@@ -76,7 +77,7 @@ from tests.support.governors import (
 )
 
 SCHEMA = AddSchema("hk.medical-record", 0, None)
-PURPOSE = AddPurpose("medical.referral")
+PURPOSE = AddPurpose("medical.referral", ())
 BUREAU, OPERATOR, BANK, RELAY = GOVERNORS
 
 
@@ -480,7 +481,7 @@ def test_a_key_of_small_order_is_never_registered(ledger: Ledger) -> None:
     ("change", "code"),
     [
         (AddSchema("hk.credit-report", 0, None), "already-registered"),
-        (AddPurpose("consumer-credit.loan"), "already-registered"),
+        (AddPurpose("consumer-credit.loan", ()), "already-registered"),
     ],
 )
 def test_a_registered_code_is_not_registered_again(ledger: Ledger, change: Change, code: str) -> None:
@@ -496,7 +497,7 @@ def test_what_has_no_version_expects_none(ledger: Ledger, change: Change) -> Non
 
 def test_codes_and_parameters_take_effect(ledger: Ledger) -> None:
     enact(ledger, PURPOSE)
-    assert find(ledger.tip.state, Purpose, purpose_key(PURPOSE.code)) == Purpose(PURPOSE.code, 0)
+    assert find(ledger.tip.state, Purpose, purpose_key(PURPOSE.code)) == Purpose(PURPOSE.code, (), 0)
     fewer = replace(PARAMETERS, block_operations_max=2)
     enact(ledger, SetParameters(PARAMETERS, fewer))
     assert require_parameters(ledger.tip.state) == fewer
@@ -528,6 +529,8 @@ EVERY_CHANGE: tuple[Change, ...] = (
     replace(SCHEMA, issuers=(BUREAU,)),
     SetIssuers("hk.credit-report", (BUREAU,), ()),
     PURPOSE,
+    replace(PURPOSE, notices=(hash_of("notice"),)),
+    SetNotices("consumer-credit.loan", (hash_of("another notice"),), ()),
     SetParameters(PARAMETERS, PARAMETERS),
     changing(GOVERNORS),
 )

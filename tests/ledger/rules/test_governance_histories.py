@@ -22,22 +22,33 @@ from ledger.rules.proposals import (
     ReinstateMember,
     SetIssuers,
     SetNode,
+    SetNotices,
     SuspendMember,
     require_governance,
 )
 from ledger.rules.state import (
     Member,
+    Purpose,
     Schema,
     StateView,
     find,
     member_key,
+    purpose_key,
     require_members,
     require_validators,
     schema_key,
 )
 from tests.ledger.rules.test_registration import CERTIFICATE, adding, registration
 from tests.ledger.rules.test_rotations import rotating
-from tests.support.consortium import CHAIN_ID, MAINLAND_REPORT, Ledger, make_transaction, member_key_of
+from tests.support.consortium import (
+    CHAIN_ID,
+    LOAN,
+    MAINLAND_REPORT,
+    Ledger,
+    hash_of,
+    make_transaction,
+    member_key_of,
+)
 from tests.support.governors import EXPIRES_MS, proposal_of, register_validator
 
 SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey))
@@ -89,6 +100,13 @@ def listing(state: StateView, member: str) -> Change:
     return SetIssuers(MAINLAND_REPORT, *(((), (member,)) if member in issuers else ((member,), ())))
 
 
+def telling(state: StateView, member: str) -> Change:
+    """List a notice, or take it off the list where it stands there."""
+    notice = hash_of(member)
+    notices = require_purpose(state, LOAN).notices
+    return SetNotices(LOAN, *(((), (notice,)) if notice in notices else ((notice,), ())))
+
+
 CHANGES: tuple[Callable[[StateView, str], Change], ...] = (
     suspending,
     reinstating,
@@ -100,11 +118,18 @@ CHANGES: tuple[Callable[[StateView, str], Change], ...] = (
     rekeying,
     joining,
     listing,
+    telling,
 )
 
 
 def require_schema(state: StateView, code: str) -> Schema:
     found = find(state, Schema, schema_key(code))
+    assert found is not None
+    return found
+
+
+def require_purpose(state: StateView, code: str) -> Purpose:
+    found = find(state, Purpose, purpose_key(code))
     assert found is not None
     return found
 
@@ -159,6 +184,8 @@ class History:
                 require_schema(state, change.code).version,
                 frozenset(change.added + change.removed),
             )
+        if isinstance(change, SetNotices):
+            version = require_purpose(state, change.code).version
         operation = Propose(change, version, EXPIRES_MS)
         try:
             pack(operation)
@@ -268,10 +295,10 @@ def test_the_histories_reach_what_they_are_about() -> None:
         [
             *put_to_vote,
             (len(CHANGES), 2, 0, True),
-            *((kind, 3, to, True) for kind, to in ((5, 0), (6, 1), (8, 1), (9, 2))),
+            *((kind, 3, to, True) for kind, to in ((5, 0), (6, 1), (8, 1), (9, 2), (10, 2))),
         ]
     )
     statuses = [proposal.decision.status for proposal in history.decided.values() if proposal.decision]
-    assert statuses.count("passed") >= 7
+    assert statuses.count("passed") >= 8
     assert {each for each, count in history.recorded.items() if count} == SENDS
     assert require_validators(history.ledger.tip.state).epoch >= 3

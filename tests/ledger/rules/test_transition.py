@@ -298,6 +298,7 @@ def test_a_grant_is_recorded_with_its_terms(ledger: Ledger) -> None:
         (make_terms(sources=("HK", "CN")), "encoding"),
         (make_terms(sources=()), "encoding"),
         (make_terms(purpose="no.such-purpose"), "unknown-purpose"),
+        (make_terms(notice_version=hash_of("another notice")), "unknown-notice"),
         (make_terms(sources=("CN",)), "direction"),
         (make_terms(flags=1), "direction"),
         (make_terms(recipient="hk-bank"), "direction"),

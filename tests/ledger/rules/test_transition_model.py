@@ -103,6 +103,8 @@ TERMS: dict[str, dict[str, object]] = {
     "no recipient": {"recipient": "auditor"},
     "nobody": {"recipient": "nobody"},
     "purpose": {"purpose": "unknown.purpose"},
+    "notice": {"notice_version": hash_of("another notice")},
+    "purpose without notices": {"purpose": "corporate.account"},
 }
 
 Op: TypeAlias = tuple[str, *tuple[str | int, ...]]
@@ -237,6 +239,8 @@ class Model:
         self.require(terms.recipient, "recipient")
         if terms.purpose not in (LOAN, "corporate.account"):
             raise No("unknown-purpose")
+        if terms.purpose != LOAN or terms.notice_version != hash_of("notice"):
+            raise No("unknown-notice")
         crosses = any(source != SIDES[terms.recipient] for source in terms.sources)
         if bool(terms.flags & 4) != crosses:
             raise No("direction")

@@ -23,7 +23,7 @@ from tests.support.jsonschema import faults, resolve
 from tests.support.memory_node import MemoryNode, serve
 
 GRANT = make_grant()
-PROPOSED, PROPOSAL = proposing(AddPurpose("another-purpose"))
+PROPOSED, PROPOSAL = proposing(AddPurpose("another-purpose", ()))
 ANCHORING = make_transaction("hk-bureau", make_anchor())
 
 

@@ -35,6 +35,7 @@ from node.home.development import development_key
 from node.run import NodeProcess, load_parts
 from node.version import release
 from tests.support.asking import request_with
+from tests.support.office import loan_notice
 from tests.support.running_network import VALIDATORS, make_network, numbered_anchor
 
 ISSUER, BANK = "hk-bureau", "mainland-bank"
@@ -52,7 +53,7 @@ def make_request(network: Network, trust: TrustedRoot) -> Request:
         issuer=ISSUER,
         recipient=BANK,
         flags=CROSS_BORDER,
-        notice_version=bytes(32),
+        notice_version=loan_notice().version,
         until_ms=now_ms() + 86_400_000,
         answer_by_ms=now_ms() + 86_400_000,
         pin=trust.newest_pin(now_ms()),

@@ -38,7 +38,7 @@ from tests.support.consortium import (
 )
 from tests.support.lying_relay import Lie, lying, say_ended, say_unknown, throw_away
 from tests.support.memory_node import MemoryNode, serve
-from tests.support.office import BANK, DAY_MS, ISSUER, make_request
+from tests.support.office import BANK, DAY_MS, ISSUER, make_node, make_request
 from tests.support.running_network import key_of as development_key_of
 from tests.support.running_network import now_ms, run_network
 
@@ -67,7 +67,7 @@ class Town:
 
 
 def make_town() -> Town:
-    node, behind = MemoryNode(), MemoryNode()
+    node, behind = make_node(), make_node()
     town = Town(node, behind, make_consent(node.clock.now_ms))
     town.extend()
     return town

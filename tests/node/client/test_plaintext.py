@@ -39,6 +39,7 @@ from node.clock import SystemClock
 from node.files.keyfiles import Passphrase
 from node.messages import WantBlock, WantFinal, WantTransactions, encode_peer_message
 from tests.support.asking import request_with
+from tests.support.office import loan_notice
 from tests.support.running_network import REPORT, RunningNetwork, key_of, now_ms, run_network
 
 pytestmark = pytest.mark.slow
@@ -193,7 +194,7 @@ def make_request(running: RunningNetwork, trust: TrustedRoot) -> Request:
         key_of(BANK),
         chain_id=running.genesis.content.chain_id,
         nonce=fresh_nonce(),
-        notice_version=bytes(32),
+        notice_version=loan_notice().version,
         until_ms=now_ms() + DAY_MS,
         answer_by_ms=now_ms() + DAY_MS,
         pin=trust.newest_pin(now_ms()),

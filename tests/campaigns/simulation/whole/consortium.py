@@ -11,6 +11,7 @@ from ledger.genesis import (
     GenesisContent,
     GenesisMember,
     GenesisNode,
+    GenesisPurpose,
     GenesisSchema,
     sign_genesis,
 )
@@ -21,6 +22,7 @@ from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
 START_MS = 1_800_000_000_000
 MEMBERS = tuple(f"member-{letter}" for letter in "abcdefghijkl")
 SPARE = "spare"
+PURPOSE = "consumer-credit.loan"
 LISTED_SCHEMA = "hk.land-record"
 """A kind of document that nobody anchors: its list changes."""
 GENERATIONS_MAX = 16
@@ -68,7 +70,7 @@ class Consortium:
             PARAMETERS,
             (*(_genesis_member(member, place) for place, member in enumerate(members)), _genesis_spare()),
             (GenesisSchema("hk.credit-report", 0, None), GenesisSchema(LISTED_SCHEMA, 0, ())),
-            ("consumer-credit.loan",),
+            (GenesisPurpose(PURPOSE, (bytes(32),)),),
         )
         keys = {member: private_key(f"{member} member") for member in (*members, SPARE)}
         return cls(sign_genesis(content, keys), members)

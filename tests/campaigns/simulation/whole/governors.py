@@ -39,6 +39,7 @@ from ledger.rules.proposals import (
     SetIssuers,
     SetMemberKeys,
     SetNode,
+    SetNotices,
     SetParameters,
     SuspendMember,
     require_governance,
@@ -48,11 +49,13 @@ from ledger.rules.state import (
     AUDITOR,
     Member,
     Node,
+    Purpose,
     Schema,
     StateView,
     find,
     member_key,
     node_key,
+    purpose_key,
     require_parameters,
     require_validators,
     schema_key,
@@ -63,6 +66,7 @@ from tests.campaigns.simulation.whole.certificates import make_certificate
 from tests.campaigns.simulation.whole.clients import VALID_MS
 from tests.campaigns.simulation.whole.consortium import (
     LISTED_SCHEMA,
+    PURPOSE,
     SPARE,
     START_MS,
     Consortium,
@@ -88,6 +92,7 @@ GOVERNING = (
     "schema",
     "issuers",
     "purpose",
+    "notices",
     "parameters",
     "outvoted",
 )
@@ -156,7 +161,13 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
             added, removed = ((), (member,)) if is_listed else ((member,), ())
             return SetIssuers(LISTED_SCHEMA, added, removed), schema.version
         case "purpose":
-            return AddPurpose(f"purpose-{number}"), None
+            return AddPurpose(f"purpose-{number}", ()), None
+        case "notices":
+            purpose = find(state, Purpose, purpose_key(PURPOSE))
+            assert purpose is not None, "the genesis has it"
+            if len(purpose.notices) > 1:
+                return SetNotices(PURPOSE, (), purpose.notices[1:]), purpose.version
+            return SetNotices(PURPOSE, (number.to_bytes(32, "big"),), ()), purpose.version
         case "parameters":
             current = require_parameters(state)
             # No fewer than carry what live clients offer, eight a second, where each late leader costs its timeout.

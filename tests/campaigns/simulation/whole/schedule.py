@@ -26,7 +26,7 @@ CHANGES = (
     *("rotate", "replace", "replace", "remove", "add", "rotate-tls", "rotate-tls") * 2,
     *("suspend", "suspend", "suspend", "member-key", "lost-key", "names", "names", "roles", "roles"),
     "new-member",
-    *("schema", "issuers", "issuers", "purpose", "parameters", "parameters", "outvoted"),
+    *("schema", "issuers", "issuers", "purpose", "notices", "parameters", "parameters", "outvoted"),
 )
 CUTS = ("isolate", "split", "ring", "one-way")
 
