@@ -19,9 +19,12 @@ from cli.nodes import connect
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option
 from cli.proposing import propose
+from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms, show_time
 from ledger.encoding.records import Json, to_json
 from ledger.rules.proposals import NO, YES, Proposal, named_members
+from ledger.rules.state import Member
+from node.client.answers import Recorded
 
 ID_DIGITS: Final = 64
 
@@ -148,6 +151,87 @@ def list_proposals(is_all: bool, url: str, as_json: bool) -> None:
     for proposal, status in found:
         lines.append(f"  {proposal.id.hex()}  {status:<8}  {_headline(proposal)}")
     print_answer(as_json=as_json, value={"proposals": listed}, lines=lines)
+
+
+@governance.command("suspend-self")
+@click.option("--home", "home_path", type=FILE, required=True, help="The home of your member, which signs.")
+@click.option(
+    "--distrust-from",
+    type=int,
+    metavar="HEIGHT",
+    help="Your anchors from this block on never verify.  [default: those after the block that is proven now]",
+)
+@click.option("--yes", is_flag=True, help="You know what it ends: do not ask.")
+@TRUST
+@URLS
+@passphrase_option
+@json_option
+def suspend_self(
+    home_path: Path,
+    distrust_from: int | None,
+    yes: bool,
+    trust_path: Path | None,
+    urls: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Suspend your own member at once, on its own key, where that key may be in other hands.
+
+    The command ends when the ledger is shown to hold the suspension. Governors alone end that: `luohu governance
+    propose reinstate`.
+
+    \b
+    Example:
+      luohu governance suspend-self --home network/hk-bureau --distrust-from 8120 --url http://127.0.0.1:7201
+    """
+    from cli.nodes import connect_ledger
+    from node.client.governor import suspend_self as submit
+
+    member = open_member(home_path, passphrase_file)
+    root = root_of_home(trust_path, member.home.genesis)
+    since = "those to come" if distrust_from is None else f"all from block {distrust_from} on"
+    require_yes(
+        f"Suspend {member.id}? Only governors can end it.",
+        yes=yes,
+        command="luohu governance suspend-self",
+        shown=[
+            f"{member.id} anchors, records and rotates nothing more; of its anchors, {since} are distrusted"
+        ],
+    )
+
+    async def run() -> Recorded[Member]:
+        async with connect_ledger(urls, root) as ledger:
+            return await submit(
+                ledger,
+                member=member.id,
+                key=member.key,
+                chain_id=member.chain_id,
+                distrust_from=distrust_from,
+                now_ms=now_ms(),
+            )
+
+    recorded = asyncio.run(run())
+    suspension = recorded.shown.value.suspensions[-1]
+    is_new = recorded.is_new(suspension.suspended_at)
+    said = f"{member.id} is suspended since block {suspension.suspended_at}" + (
+        "" if is_new else ", as before"
+    )
+    print_answer(
+        as_json=as_json,
+        value={
+            "member": member.id,
+            "suspended_at": suspension.suspended_at,
+            "distrust_from": suspension.distrust_from,
+            "is_new": is_new,
+            **shown_json(recorded.shown),
+        },
+        lines=[
+            headline(recorded.shown, said),
+            *fields([("distrusted", f"anchors from block {suspension.distrust_from} on")]),
+            *fields(shown_rows(recorded.shown)),
+            f"  governors end it: luohu governance propose reinstate {member.id} --home HOME --url URL",
+        ],
+    )
 
 
 @governance.command("notices")

@@ -37,6 +37,7 @@ from ledger.rules.operations import (
     RevokeDocument,
     RotateKey,
     RotateTls,
+    SuspendSelf,
     Withdraw,
 )
 from ledger.rules.proposals import Proposal, proposal_key
@@ -59,6 +60,7 @@ REVOCATIONS: Final = Deed("revocations", "revocations")
 VERIFICATIONS: Final = Deed("verifications", "recorded verifications")
 RELAYS: Final = Deed("relays", "relayed for holders")
 ROTATIONS: Final = Deed("rotations", "key rotations")
+SUSPENSIONS: Final = Deed("own_suspensions", "suspensions by itself")
 
 DEEDS: Final[dict[type[Operation], Deed | None]] = {
     AnchorBatch: ANCHORS,
@@ -69,6 +71,7 @@ DEEDS: Final[dict[type[Operation], Deed | None]] = {
     Withdraw: RELAYS,
     RotateKey: ROTATIONS,
     RotateTls: ROTATIONS,
+    SuspendSelf: SUSPENSIONS,
     CloseConsent: None,
     Propose: None,
     CastVote: None,

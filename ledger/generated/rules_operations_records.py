@@ -56,6 +56,7 @@ from ledger.rules.operations import (
     RevokeDocument,
     RotateKey,
     RotateTls,
+    SuspendSelf,
     Withdraw,
     WithdrawalBody,
 )
@@ -624,6 +625,45 @@ def write_rotate_tls(record: object) -> object:
 
 
 register(RotateTls, read_rotate_tls, write_rotate_tls)
+
+
+(
+    set_suspend_self_number,
+    set_suspend_self_distrust_from,
+) = setters_of(SuspendSelf)
+
+
+def read_suspend_self(array: object) -> SuspendSelf:
+    if not (type(array) is tuple and len(array) == 3 and array[0] == "suspend_self"):
+        raise Misfit
+    (
+        _,
+        number,
+        distrust_from,
+    ) = array
+    if not (type(number) is int and 0 <= number <= 18446744073709551615):
+        raise Misfit
+    if not (type(distrust_from) is int and 0 <= distrust_from <= 9007199254740991):
+        raise Misfit
+    made = new(SuspendSelf)
+    set_suspend_self_number(made, number)
+    set_suspend_self_distrust_from(made, distrust_from)
+    return made
+
+
+def write_suspend_self(record: object) -> object:
+    if type(record) is not SuspendSelf:
+        raise Misfit
+    number: object = record.number
+    if not (type(number) is int and 0 <= number <= 18446744073709551615):
+        raise Misfit
+    distrust_from: object = record.distrust_from
+    if not (type(distrust_from) is int and 0 <= distrust_from <= 9007199254740991):
+        raise Misfit
+    return ("suspend_self", number, distrust_from)
+
+
+register(SuspendSelf, read_suspend_self, write_suspend_self)
 
 
 (

@@ -23,6 +23,7 @@ from ledger.generated.rules_operations_records import (
     read_revoke_document,
     read_rotate_key,
     read_rotate_tls,
+    read_suspend_self,
     read_withdraw,
     write_anchor_batch,
     write_cast_vote,
@@ -35,6 +36,7 @@ from ledger.generated.rules_operations_records import (
     write_revoke_document,
     write_rotate_key,
     write_rotate_tls,
+    write_suspend_self,
     write_withdraw,
 )
 from ledger.rules.operations import (
@@ -49,6 +51,7 @@ from ledger.rules.operations import (
     RevokeDocument,
     RotateKey,
     RotateTls,
+    SuspendSelf,
     Withdraw,
 )
 from ledger.rules.transactions import TransactionBody, _Envelope
@@ -75,6 +78,7 @@ read_transaction_body_operations: Final = union_reader(
         "record_verification": read_record_verification,
         "rotate_key": read_rotate_key,
         "rotate_tls": read_rotate_tls,
+        "suspend_self": read_suspend_self,
         "propose": read_propose,
         "vote": read_cast_vote,
         "report_misbehaviour": read_report_misbehaviour,
@@ -93,6 +97,7 @@ write_transaction_body_operations: Final = union_writer(
         RecordVerification: write_record_verification,
         RotateKey: write_rotate_key,
         RotateTls: write_rotate_tls,
+        SuspendSelf: write_suspend_self,
         Propose: write_propose,
         CastVote: write_cast_vote,
         ReportMisbehaviour: write_report_misbehaviour,

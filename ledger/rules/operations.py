@@ -20,6 +20,7 @@ from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import (
     Code,
     Hash,
+    Height,
     Integer,
     Milliseconds,
     Nonce,
@@ -274,6 +275,22 @@ class RotateTls:
 
 
 @dataclass(frozen=True, slots=True)
+class SuspendSelf:
+    """By any active member: suspend itself at once, as its suspension of this number, counted from 0.
+
+    Its anchors from the height `distrust_from` on never verify. Governors alone end the suspension.
+    """
+
+    TAG: ClassVar[str] = "suspend_self"
+
+    number: Integer
+    distrust_from: Height
+
+    def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Propose:
     """By a governor: propose a change of the record version that it expects, None where there is no record."""
 
@@ -331,6 +348,7 @@ Operation: TypeAlias = (
     | RecordVerification
     | RotateKey
     | RotateTls
+    | SuspendSelf
     | Propose
     | CastVote
     | ReportMisbehaviour

@@ -9,12 +9,14 @@ Rule 4: suspension stops a member's own operations and grants that name it, and 
 Rule 5: a consent ends for good: a withdrawal that arrives before its grant blocks it.
 Rule 6: a schema that lists its issuers is theirs alone; the anchor keeps what the schema said then.
 Rule 7: a grant names a notice that its purpose lists: no bank chooses what a holder is told.
+Rule 8: a member ends its own operations at once, and nobody but governors lets it begin again.
 """
 
 from dataclasses import replace
 from typing import assert_never
 
 from ledger.encoding.keys import PublicKey
+from ledger.rules.enactment import check_sides
 from ledger.rules.governance import apply_propose, apply_vote
 from ledger.rules.misbehaviour import apply_report
 from ledger.rules.operations import (
@@ -31,6 +33,7 @@ from ledger.rules.operations import (
     RevokeDocument,
     RotateKey,
     RotateTls,
+    SuspendSelf,
     Withdraw,
     check_chain,
 )
@@ -55,6 +58,7 @@ from ledger.rules.state import (
     Revoked,
     Schema,
     StateView,
+    Suspension,
     Verification,
     anchor_key,
     consent_key,
@@ -141,6 +145,8 @@ def _apply(operation: Operation, sender: str, changes: Changes, context: BlockCo
             rotate_key(operation, require_active(changes, sender, None), changes)
         case RotateTls():
             rotate_tls(operation, require_active(changes, sender, None), changes)
+        case SuspendSelf():
+            _suspend_self(operation, require_member(changes, sender), changes, context)
         case Propose():
             apply_propose(operation, sender, changes, context)
         case CastVote():
@@ -339,6 +345,24 @@ def _record_verification(
             time_ms=context.time_ms,
         )
     )
+
+
+def _suspend_self(operation: SuspendSelf, member: Member, changes: Changes, context: BlockContext) -> None:
+    before, number = member.suspensions, operation.number
+    if number < len(before) and before[number].distrust_from == operation.distrust_from:
+        raise already_recorded("suspension", before[number].suspended_at)
+    require_active(changes, member.id, None)
+    if number != len(before):
+        raise Refused(
+            code="wrong-sequence", where="suspension", expected=f"number {len(before)}", found=f"{number}"
+        )
+    if operation.distrust_from > context.height:
+        expected = f"at most the current height {context.height}"
+        found = f"{operation.distrust_from}"
+        raise Refused(code="distrust-ahead", where="distrust_from", expected=expected, found=found)
+    suspension = Suspension(operation.distrust_from, context.height, None)
+    changes.put(replace(member, suspensions=(*before, suspension)))
+    check_sides(changes)
 
 
 def _is_same(recorded: Verification, operation: RecordVerification, recipient: Member) -> bool:

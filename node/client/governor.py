@@ -1,4 +1,4 @@
-"""What a governor does: propose a change, read proposals, and vote.
+"""What a governor does: propose a change, read proposals, and vote; and what any member does: suspend itself.
 
 Rule 1: a proposal names what it expects of the record that it changes, as the node shows it just before.
 Rule 2: a vote is cast for an id, and an id is a hash of all that is proposed: what a node shows under it is
@@ -9,10 +9,13 @@ Rule 3: all of it may be repeated after any crash: what is recorded is recorded 
 from typing import Final
 
 from ledger.encoding.keys import PrivateKey
-from ledger.rules.operations import CastVote, Operation, Propose
+from ledger.rules.operations import CastVote, Operation, Propose, SuspendSelf
 from ledger.rules.proposals import YES, Change, MemberChange, Proposal, SetIssuers, SetNotices, named_members
+from ledger.rules.state import Member, member_key
+from node.client.answers import Proven, Recorded
 from node.client.client import Client, Result
-from node.client.submission import submit_operations
+from node.client.ledgerclient import LedgerClient
+from node.client.submission import sign_operations, submit_once, submit_operations
 from node.errors import BadAnswer
 
 PROPOSAL_MS: Final = 14 * 86_400_000
@@ -68,6 +71,43 @@ async def cast_vote(
     """Vote on a proposal; None where this vote was recorded before. Raises Refused or Unreachable."""
     vote = CastVote(proposal, choice)
     return await submit_operations(client, vote, chain_id=chain_id, member=member, key=key, now_ms=now_ms)
+
+
+async def suspend_self(
+    ledger: LedgerClient,
+    *,
+    member: str,
+    key: PrivateKey,
+    chain_id: bytes,
+    distrust_from: int | None,
+    now_ms: int,
+) -> Recorded[Member]:
+    """Have a member suspend itself, unless it is suspended; return what shows it.
+
+    `distrust_from` is the first height whose anchors are to be distrusted; None: from what is proven now on. Raises
+    RefusedByNode, Unproven or Unreachable.
+    """
+    found = await ledger.member(member)
+    if found.value.is_suspended:
+        return Recorded(found, frozenset())
+    number = len(found.value.suspensions)
+    if distrust_from is None:
+        # Blocks above the proven one exist, but which of their anchors are the member's own nobody here knows.
+        distrust_from = found.height + 1 if isinstance(found, Proven) else 0
+    signed = sign_operations(
+        chain_id=chain_id,
+        member=member,
+        key=key,
+        now_ms=now_ms,
+        operations=(SuspendSelf(number, distrust_from),),
+    )
+    return await ledger.act(
+        lambda client: submit_once(client, signed),
+        Member,
+        member_key(member),
+        lambda record: len(record.suspensions) > number,
+        what=f"the suspension of {member}",
+    )
 
 
 async def read_proposal(client: Client, proposal: bytes, *, chain_id: bytes) -> tuple[Proposal, str]:

@@ -10,6 +10,7 @@ import pytest
 
 import cli.governance
 import cli.proposing
+import cli.times
 from cli.exits import FINE, INTERRUPTED, NO, UNREACHABLE, USAGE
 from cli.program import run
 from ledger.encoding.records import to_json
@@ -32,6 +33,7 @@ from ledger.rules.proposals import (
     SuspendMember,
     require_governance,
 )
+from ledger.rules.state import Suspension
 from node.client.client import Client
 from node.client.governor import read_proposal
 from node.consent.scenarios import load_scenarios, scenarios_directory
@@ -49,7 +51,7 @@ from tests.support.consortium import (
     make_genesis,
     member_key_of,
 )
-from tests.support.governors import proposal_of, proposing, register_validator, soon, suspend
+from tests.support.governors import member_of, proposal_of, proposing, register_validator, soon, suspend
 from tests.support.memory_node import MemoryNode, serve
 from tests.support.terminal import Terminal
 
@@ -104,7 +106,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     made = Desk(tmp_path, capsys)
-    for module in (cli.governance, cli.proposing):
+    for module in (cli.governance, cli.proposing, cli.times):
         monkeypatch.setattr(module, "now_ms", lambda: made.node.clock.now_ms + 1_000)
     return made
 
@@ -264,6 +266,39 @@ def test_a_governor_is_shown_what_a_vote_changes_and_asked(
     shown = capsys.readouterr().err
     assert "add schema" in shown and "hk.land-record" in shown, "what it changes"
     assert len(proposal_of(desk.node.ledger, bytes.fromhex(proposed["proposal"])).ballots) == votes
+
+
+def test_a_member_suspends_itself_and_is_told_what_shows_it(desk: Desk) -> None:
+    code, answer = desk.call("governance", "suspend-self")
+    assert code == FINE, answer
+    member = member_of(desk.node.ledger, GOVERNOR)
+    assert member.suspensions == (Suspension(answer["distrust_from"], answer["suspended_at"], None),)
+    assert (answer["is_new"], answer["proven"], answer["distrust_from"]) == (
+        True,
+        True,
+        answer["suspended_at"],
+    )
+    code, again = desk.call("governance", "suspend-self")
+    assert (code, again["is_new"], again["suspended_at"]) == (FINE, False, answer["suspended_at"])
+    assert member_of(desk.node.ledger, GOVERNOR) == member, "once"
+
+
+def test_a_member_that_suspends_itself_says_from_when_on_it_is_not_to_be_trusted(desk: Desk) -> None:
+    code, answer = desk.call("governance", "suspend-self", "--distrust-from", "0")
+    assert (code, answer["distrust_from"]) == (FINE, 0)
+    assert member_of(desk.node.ledger, GOVERNOR).distrusts(0)
+
+
+def test_a_suspension_that_the_rules_refuse_is_not_made(desk: Desk) -> None:
+    code, answer = desk.call("governance", "suspend-self", "--distrust-from", "99")
+    assert (code, answer["error"]["code"]) == (NO, "distrust-ahead")
+    code, answer = desk.call("governance", "suspend-self", yes=False)
+    assert (code, answer["error"]["code"]) == (USAGE, "usage")
+    suspend(desk.node.ledger, "hk-bureau")
+    desk.node.extend()
+    code, answer = desk.call("governance", "suspend-self")
+    assert (code, answer["error"]["code"]) == (NO, "side-without-governor")
+    assert not member_of(desk.node.ledger, GOVERNOR).is_suspended
 
 
 def test_the_notices_here_are_listed_with_the_hashes_that_the_genesis_lists(desk: Desk) -> None:

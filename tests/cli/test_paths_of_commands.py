@@ -150,6 +150,7 @@ WAYS: dict[str, dict[str, str]] = {
             "validators",
         )
     },
+    "governance suspend-self": {"home_path": HOME, "passphrase_file": SECRET},
     "governance vote": {"home_path": HOME, "passphrase_file": SECRET},
     "audit": {"home": HOME, "genesis_path": READS},
 }
@@ -166,7 +167,7 @@ for _command in (
         "erase",
     ),
     *("issued correct", "issued proof", "issued retry", "key rotate", "proof refresh", "record", "revoke"),
-    "wallet new",
+    *("governance suspend-self", "wallet new"),
 ):
     WAYS[_command]["trust_path"] = READS
 for _command in ("consent show", "consent withdraw", "proof refresh"):
@@ -278,6 +279,7 @@ CALLS: dict[str, list[str]] = {
     "governance propose schema": ["some.schema", *PROPOSING],
     "governance propose suspend": [ISSUER, "--distrust-from", "1", *PROPOSING],
     "governance propose validators": ["hk-bank", "hk-operator", "mainland-bank", "sz-operator", *PROPOSING],
+    "governance suspend-self": [*PROPOSING],
     "governance vote": ["0" * 64, "yes", *PROPOSING],
     "audit": ["--genesis", "{genesis_path}", "--home", "{home}"],
 }

@@ -28,6 +28,7 @@ from ledger.rules.operations import (
     RevokeAnchor,
     RevokeDocument,
     RotateTls,
+    SuspendSelf,
 )
 from ledger.rules.proposals import AddSchema
 from ledger.rules.tlscertificates import TlsCertificate
@@ -72,6 +73,7 @@ def operations() -> list[tuple[str, Operation]]:
         ("mainland-bank", make_record(grant, 0, "accepted")),
         ("hk-bureau", make_rotation("hk-bureau")),
         ("hk-bureau", make_tls_rotation()),
+        ("hk-bank", SuspendSelf(0, 1)),
         ("hk-operator", Propose(AddSchema("hk.tax-statement", 0, None), None, START_MS + DAY_MS)),
         ("sz-operator", CastVote(hash_of("proposal"), "yes")),
         ("sz-operator", make_report()),

@@ -262,6 +262,7 @@ OPERATIONS: dict[str, list[str]] = {
     "record_verification": [KEY, HASH, NUMBER, HASH, TEXT],
     "rotate_key": [TEXT, NUMBER, KEY, HASH, SIGNATURE],
     "rotate_tls": [NUMBER, PARTS, KEY, SIGNATURE],
+    "suspend_self": [NUMBER, NUMBER],
     "propose": [PARTS, "absent", NUMBER],
     "vote": [HASH, TEXT],
     "report_misbehaviour": [KEY, PARTS, PARTS],

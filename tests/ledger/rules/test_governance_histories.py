@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.encoding.records import pack
 from ledger.errors import EncodingError
-from ledger.rules.operations import CastVote, Operation, Propose, RotateKey
+from ledger.rules.operations import CastVote, Operation, Propose, RotateKey, SuspendSelf
 from ledger.rules.proposals import (
     Change,
     ChangeRoles,
@@ -51,7 +51,7 @@ from tests.support.consortium import (
 )
 from tests.support.governors import EXPIRES_MS, proposal_of, register_validator
 
-SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey))
+SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey, SuspendSelf))
 PEOPLE = ("auditor", "hk-bank", "hk-bureau", "hk-operator", "mainland-bank", "mainland-bureau", "sz-operator")
 
 
@@ -252,7 +252,7 @@ class History:
 
 
 def play(steps: list[tuple[int, int, int, bool]]) -> History:
-    """Play a history: each step is a proposal, a vote, or a validator's own rotation."""
+    """Play a history: each step is a proposal, a vote, a rotation, or a member's own suspension."""
     ledger = Ledger.start()
     for member in ("auditor", "hk-bank", "mainland-bureau"):
         register_validator(ledger, member)
@@ -272,12 +272,15 @@ def play(steps: list[tuple[int, int, int, bool]]) -> History:
             operation: RotateKey = rotating(sender, sequence)
             if history.send(sender, operation):
                 rotations[sender] = sequence
+        elif kind == len(CHANGES) + 1:
+            number = len(record_of(ledger.tip.state, sender).suspensions)
+            history.send(sender, SuspendSelf(number, 0))
         elif history.open:
             history.vote(sender, history.open[target % len(history.open)], "yes" if flag else "no")
     return history
 
 
-STEP = st.tuples(st.integers(0, len(CHANGES) + 4), st.integers(0, 6), st.integers(0, 20), st.booleans())
+STEP = st.tuples(st.integers(0, len(CHANGES) + 5), st.integers(0, 6), st.integers(0, 20), st.booleans())
 
 
 @settings(max_examples=100, deadline=None)
@@ -294,6 +297,7 @@ def test_the_histories_reach_what_they_are_about() -> None:
     history = play(
         [
             *put_to_vote,
+            (len(CHANGES) + 1, 5, 0, True),
             (len(CHANGES), 2, 0, True),
             *((kind, 3, to, True) for kind, to in ((5, 0), (6, 1), (8, 1), (9, 2), (10, 2))),
         ]

@@ -18,6 +18,7 @@ from ledger.rules.operations import (
     ReportMisbehaviour,
     RevokeAnchor,
     RevokeDocument,
+    SuspendSelf,
     next_key_commitment,
 )
 from ledger.rules.proposals import (
@@ -113,6 +114,10 @@ def rotating_a_certificate(ledger: Ledger) -> Scene:
     return Scene(RELAY, rotating_tls(RELAY))
 
 
+def suspending_itself(ledger: Ledger) -> Scene:
+    return Scene("hk-bank", SuspendSelf(0, 1))
+
+
 def proposing_a_schema(ledger: Ledger) -> Scene:
     return Scene(RELAY, proposing(AddSchema("hk.tax-statement", 0, None), by=RELAY)[0])
 
@@ -137,6 +142,7 @@ SCENES: tuple[Callable[[Ledger], Scene], ...] = (
     rotating_a_member_key,
     rotating_a_validator_key,
     rotating_a_certificate,
+    suspending_itself,
     proposing_a_schema,
     voting,
     reporting,
