@@ -59,6 +59,7 @@ def genesis_of(members: Sequence[str]) -> Genesis:
         suite=1,
         network="bench",
         use=DEVELOPMENT,
+        jurisdictions=("CN", "HK"),
         time_ms=START_MS,
         parameters=PARAMETERS,
         members=tuple(

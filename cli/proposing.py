@@ -44,7 +44,7 @@ from ledger.rules.proposals import (
     SetParameters,
     SuspendMember,
 )
-from ledger.rules.state import HONG_KONG, MAINLAND, OBSERVER, ROLES, VALIDATOR, Parameters
+from ledger.rules.state import OBSERVER, ROLES, VALIDATOR, Parameters
 
 CERTIFICATE_SIZE_MAX: Final = 16 * 1024
 
@@ -323,9 +323,7 @@ def node(
 
 @propose.command("member")
 @click.argument("member", metavar="MEMBER")
-@click.option(
-    "--side", required=True, type=click.Choice((MAINLAND, HONG_KONG)), help="CN for the mainland, HK."
-)
+@click.option("--side", required=True, metavar="CODE", help="Its jurisdiction, one of the network's: CN, HK…")
 @click.option(
     "--role", "roles", required=True, multiple=True, type=click.Choice(ROLES), help="May be repeated."
 )

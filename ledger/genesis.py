@@ -2,8 +2,8 @@
 
 Rule 1: the chain id is the SHA-256 of the canonical genesis content; the governors' signatures stand outside.
 Rule 2: every governor of the genesis signs the chain id.
-Rule 3: each side of the border has at least two governors, all together at most GOVERNORS_MAX; at least one
-member validates.
+Rule 3: at least two sides have governors, each of them at least two, all together at most GOVERNORS_MAX; at least
+one member validates.
 Rule 4: block 0 follows from the content alone.
 """
 
@@ -19,9 +19,7 @@ from ledger.encoding.digests import digest
 from ledger.encoding.keys import SUITE, PrivateKey, PublicKey
 from ledger.encoding.lookalikes import skeleton
 from ledger.encoding.records import (
-    Code,
     Hash,
-    Identifier,
     Items,
     Json,
     MemberId,
@@ -41,11 +39,10 @@ from ledger.rules.blocks import HEADER_VERSION, NO_HASH, Block, EncodedHeader, H
 from ledger.rules.certificates import VALIDATORS_MAX, Validator, ValidatorSet
 from ledger.rules.names import find_unseen
 from ledger.rules.proposals import GOVERNORS_MAX, Governance
+from ledger.rules.state import DEVELOPMENT as DEVELOPMENT
 from ledger.rules.state import (
     GOVERNOR,
-    HONG_KONG,
     ISSUER,
-    MAINLAND,
     MEMBERS_MAX,
     OBSERVER,
     VALIDATOR,
@@ -53,10 +50,13 @@ from ledger.rules.state import (
     Changes,
     Issuers,
     Jurisdiction,
+    Jurisdictions,
     Leaf,
     Member,
     Members,
     Name,
+    Network,
+    NetworkName,
     Node,
     NodeKind,
     Notices,
@@ -64,8 +64,10 @@ from ledger.rules.state import (
     Purpose,
     Roles,
     Schema,
+    Use,
     Validators,
 )
+from ledger.rules.state import PRODUCTION as PRODUCTION
 from ledger.trees.merkle import Frontier
 from ledger.trees.statepages import update
 from ledger.trees.statetree import EMPTY, value_hash
@@ -73,9 +75,8 @@ from ledger.trees.statetree import EMPTY, value_hash
 GENESIS_VERSION: Final = 1
 GENESIS_TAG: Final = "luohu/genesis/1"
 GENESIS_FILE_SIZE_MAX: Final = 1024 * 1024
-DEVELOPMENT: Final = "development"
-PRODUCTION: Final = "production"
 GOVERNORS_PER_SIDE_MIN: Final = 2
+SIDES_MIN: Final = 2
 
 
 class GenesisError(LedgerError):
@@ -134,8 +135,9 @@ class GenesisContent:
 
     version: Annotated[int, Uint(GENESIS_VERSION, minimum=GENESIS_VERSION)]
     suite: Annotated[int, Uint(SUITE, minimum=SUITE)]
-    network: Annotated[str, Identifier("network", 32)]
-    use: Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
+    network: NetworkName
+    use: Use
+    jurisdictions: Jurisdictions
     time_ms: Milliseconds
     parameters: Parameters
     members: Annotated[tuple[GenesisMember, ...], Items(MEMBERS_MAX, minimum=1)]
@@ -162,8 +164,21 @@ class GenesisContent:
                     expected="members that are issuers",
                     found=strangers[0],
                 )
-        for side in (MAINLAND, HONG_KONG):
-            count = sum(member.jurisdiction == side and GOVERNOR in member.roles for member in self.members)
+        for member in self.members:
+            if member.jurisdiction not in self.jurisdictions:
+                raise GenesisError(
+                    where=f"jurisdiction of {member.id}",
+                    expected=f"one of {', '.join(self.jurisdictions)}",
+                    found=member.jurisdiction,
+                )
+        sides = Counter(member.jurisdiction for member in self.members if GOVERNOR in member.roles)
+        if len(sides) < SIDES_MIN:
+            raise GenesisError(
+                where="genesis governors",
+                expected=f"governors of at least {SIDES_MIN} sides",
+                found=", ".join(sides) or "none",
+            )
+        for side, count in sides.items():
             if count < GOVERNORS_PER_SIDE_MIN:
                 raise GenesisError(
                     where=f"governors of {side}",
@@ -302,6 +317,7 @@ def genesis_tip(content: GenesisContent) -> Tip:
 def _leaves(content: GenesisContent) -> list[Leaf]:
     governors = tuple(member.id for member in content.members if GOVERNOR in member.roles)
     leaves: list[Leaf] = [
+        Network(content.network, content.use, content.jurisdictions),
         content.parameters,
         Validators(0, content.validators, None),
         Members(tuple(member.id for member in content.members)),

@@ -25,7 +25,7 @@ from ledger.genesis import (
 
 GENESIS_NODE_KIND_CODES: Final = frozenset(("validator", "observer"))
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-GENESIS_MEMBER_JURISDICTION_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 GENESIS_MEMBER_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -126,7 +126,9 @@ def read_genesis_member(array: object) -> GenesisMember:
         raise Misfit
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
-    if not (type(jurisdiction) is str and jurisdiction in GENESIS_MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):
         raise Misfit
@@ -169,7 +171,9 @@ def write_genesis_member(record: object) -> object:
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
     jurisdiction: object = record.jurisdiction
-    if not (type(jurisdiction) is str and jurisdiction in GENESIS_MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     roles: object = record.roles
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):
@@ -298,7 +302,7 @@ register(GenesisPurpose, read_genesis_purpose, write_genesis_purpose)
 
 
 def read_genesis_content(array: object) -> GenesisContent:
-    if not (type(array) is tuple and len(array) == 10 and array[0] == "luohu-genesis"):
+    if not (type(array) is tuple and len(array) == 11 and array[0] == "luohu-genesis"):
         raise Misfit
     (
         _,
@@ -306,6 +310,7 @@ def read_genesis_content(array: object) -> GenesisContent:
         suite,
         network,
         use,
+        jurisdictions,
         time_ms,
         parameters,
         members,
@@ -320,6 +325,13 @@ def read_genesis_content(array: object) -> GenesisContent:
         raise Misfit
     if not (type(use) is str and use in GENESIS_CONTENT_USE_CODES):
         raise Misfit
+    if not (type(jurisdictions) is tuple and 2 <= len(jurisdictions) <= 8):
+        raise Misfit
+    for item in jurisdictions:
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
+            raise Misfit
+    if not (is_increasing(jurisdictions)):
+        raise Misfit
     if not (type(time_ms) is int and 0 <= time_ms <= 9007199254740991):
         raise Misfit
     parameters = read_parameters(parameters)
@@ -332,7 +344,18 @@ def read_genesis_content(array: object) -> GenesisContent:
     if not (type(purposes) is tuple and 0 <= len(purposes) <= 256):
         raise Misfit
     purposes = tuple([read_genesis_purpose(item) for item in purposes])
-    return GenesisContent(version, suite, network, use, time_ms, parameters, members, schemas, purposes)
+    return GenesisContent(
+        version,
+        suite,
+        network,
+        use,
+        jurisdictions,
+        time_ms,
+        parameters,
+        members,
+        schemas,
+        purposes,
+    )
 
 
 def write_genesis_content(record: object) -> object:
@@ -349,6 +372,14 @@ def write_genesis_content(record: object) -> object:
         raise Misfit
     use: object = record.use
     if not (type(use) is str and use in GENESIS_CONTENT_USE_CODES):
+        raise Misfit
+    jurisdictions: object = record.jurisdictions
+    if not (type(jurisdictions) is tuple and 2 <= len(jurisdictions) <= 8):
+        raise Misfit
+    for item in jurisdictions:
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
+            raise Misfit
+    if not (is_increasing(jurisdictions)):
         raise Misfit
     time_ms: object = record.time_ms
     if not (type(time_ms) is int and 0 <= time_ms <= 9007199254740991):
@@ -367,7 +398,19 @@ def write_genesis_content(record: object) -> object:
     if not (type(purposes) is tuple and 0 <= len(purposes) <= 256):
         raise Misfit
     purposes = tuple([write_genesis_purpose(item) for item in purposes])
-    return ("luohu-genesis", version, suite, network, use, time_ms, parameters, members, schemas, purposes)
+    return (
+        "luohu-genesis",
+        version,
+        suite,
+        network,
+        use,
+        jurisdictions,
+        time_ms,
+        parameters,
+        members,
+        schemas,
+        purposes,
+    )
 
 
 register(GenesisContent, read_genesis_content, write_genesis_content)

@@ -39,7 +39,7 @@ from ledger.rules.proposals import (
 
 NODE_REGISTRATION_KIND_CODES: Final = frozenset(("validator", "observer"))
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-ADD_MEMBER_JURISDICTION_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 ADD_MEMBER_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
 CHANGE_ROLES_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -140,7 +140,9 @@ def read_add_member(array: object) -> AddMember:
         raise Misfit
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
-    if not (type(jurisdiction) is str and jurisdiction in ADD_MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):
         raise Misfit
@@ -183,7 +185,9 @@ def write_add_member(record: object) -> object:
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
     jurisdiction: object = record.jurisdiction
-    if not (type(jurisdiction) is str and jurisdiction in ADD_MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     roles: object = record.roles
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):

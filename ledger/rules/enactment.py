@@ -2,7 +2,7 @@
 
 Rule 1: a change takes effect on the record version that it expects, or not at all.
 Rule 2: each change of a member adds one to its version; no change that leaves it as it is applies.
-Rule 3: no change leaves a side of the border without an active governor.
+Rule 3: no change leaves a side that has governors without an active one.
 Rule 4: a suspension is only ever widened, and what was distrusted stays so after reinstatement.
 """
 
@@ -33,10 +33,8 @@ from ledger.rules.registration import register_node
 from ledger.rules.standing import BlockContext, Refused, require_member, require_role
 from ledger.rules.state import (
     GOVERNOR,
-    HONG_KONG,
     ISSUER,
     ISSUERS_MAX,
-    MAINLAND,
     MEMBERS_MAX,
     NOTICES_MAX,
     Changes,
@@ -50,6 +48,7 @@ from ledger.rules.state import (
     member_key,
     purpose_key,
     require_members,
+    require_network,
     require_parameters,
     require_validators,
     schema_key,
@@ -64,10 +63,11 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
     match change:
         case SuspendMember() | ReinstateMember() | ChangeRoles() | ChangeNames() | SetMemberKeys():
             member = _require_version(change.member, version, changes)
+            sides = governing_sides(changes)
             changed = _changed_member(change, member, context, changes)
             changes.put(replace(changed, version=member.version + 1))
             _list_governor(changed, changes)
-            check_sides(changes)
+            check_sides(sides, changes)
         case SetNode():
             member = _require_version(change.member, version, changes)
             changes.put(replace(member, version=member.version + 1))
@@ -102,6 +102,14 @@ def active_governors(state: StateView) -> list[Member]:
 
 def _add_member(change: AddMember, version: int | None, changes: Changes) -> None:
     _check_new(find(changes, Member, member_key(change.id)), f"member {change.id}", version)
+    jurisdictions = require_network(changes).jurisdictions
+    if change.jurisdiction not in jurisdictions:
+        raise Refused(
+            code="unknown-jurisdiction",
+            where=f"jurisdiction of {change.id}",
+            expected=f"one of {', '.join(jurisdictions)}",
+            found=change.jurisdiction,
+        )
     change.key.check_prime_order()
     member = Member(
         id=change.id,
@@ -242,17 +250,21 @@ def _list_governor(member: Member, changes: Changes) -> None:
         changes.put(replace(governance, governors=governors))
 
 
-def check_sides(state: StateView) -> None:
-    """Check that each side has an active governor, after whatever may have taken one away. Raises Refused."""
-    sides = {member.jurisdiction for member in active_governors(state)}
-    for side in (MAINLAND, HONG_KONG):
-        if side not in sides:
-            raise Refused(
-                code="side-without-governor",
-                where=f"side {side}",
-                expected="an active governor",
-                found="none left",
-            )
+def governing_sides(state: StateView) -> frozenset[str]:
+    """Return the sides that have an active governor: each of them is asked before anything passes."""
+    return frozenset(member.jurisdiction for member in active_governors(state))
+
+
+def check_sides(before: frozenset[str], state: StateView) -> None:
+    """Check that each side that had an active governor before has one still. Raises Refused."""
+    lost = before - governing_sides(state)
+    if lost:
+        raise Refused(
+            code="side-without-governor",
+            where=f"side {', '.join(sorted(lost))}",
+            expected="an active governor",
+            found="none left",
+        )
 
 
 def _set_issuers(change: SetIssuers, version: int | None, changes: Changes) -> None:

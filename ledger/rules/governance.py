@@ -1,7 +1,7 @@
 """Governance: what governors decide and when it takes effect (docs/governance.md).
 
 Rule 1: a proposal passes when more than two thirds of the governors active when a yes executes have voted yes,
-at least one of each side. Members that the change names are counted in neither.
+at least one of each side that has active governors. Members that the change names are counted in neither.
 Rule 2: votes are final. A proposal is rejected as soon as the governors active then can no longer pass it.
 Rule 3: what passes takes effect in the same operation. Where it cannot, the vote is refused, with the reason,
 and the proposal stays open: the same vote may be sent again.
@@ -26,7 +26,7 @@ from ledger.rules.proposals import (
     require_governance,
 )
 from ledger.rules.standing import BlockContext, Refused, already_recorded, require_active
-from ledger.rules.state import GOVERNOR, HONG_KONG, MAINLAND, Changes, StateView, find
+from ledger.rules.state import GOVERNOR, Changes, StateView, find
 
 PROPOSAL_DURATION_MAX_MS: Final = 90 * 86_400_000
 
@@ -127,9 +127,13 @@ def _check_may_vote(operation: CastVote, sender: str, proposal: Proposal, contex
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The votes of the governors who are active now, without those that the change names."""
+    """The votes of the governors who are active now, without those that the change names.
+
+    `sides` are those of all active governors. Where the change names all of one, that side is not heard, and it fails.
+    """
 
     governors: dict[str, str]
+    sides: frozenset[str]
     yes: frozenset[str]
     no: frozenset[str]
 
@@ -145,15 +149,15 @@ class Tally:
 
     def _would_pass(self, supporters: frozenset[str] | set[str]) -> bool:
         sides = {self.governors[governor] for governor in supporters}
-        return 3 * len(supporters) > 2 * len(self.governors) and sides == {MAINLAND, HONG_KONG}
+        return 3 * len(supporters) > 2 * len(self.governors) and sides == self.sides
 
 
 def count_votes(proposal: Proposal, state: StateView) -> Tally:
     """Return the votes on a proposal that count in this state."""
     named = named_members(proposal.change)
-    governors = {
-        member.id: member.jurisdiction for member in active_governors(state) if member.id not in named
-    }
+    active = active_governors(state)
+    governors = {member.id: member.jurisdiction for member in active if member.id not in named}
+    sides = frozenset(member.jurisdiction for member in active)
     cast = {ballot.governor: ballot.choice for ballot in proposal.ballots if ballot.governor in governors}
     yes = frozenset(governor for governor, choice in cast.items() if choice == YES)
-    return Tally(governors, yes, frozenset(cast) - yes)
+    return Tally(governors, sides, yes, frozenset(cast) - yes)

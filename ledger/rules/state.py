@@ -19,6 +19,7 @@ from ledger.encoding.records import (
     Code,
     Hash,
     Height,
+    Identifier,
     Integer,
     Items,
     MemberId,
@@ -42,13 +43,18 @@ RECIPIENT: Final = "recipient"
 AUDITOR: Final = "auditor"
 ROLES: Final = (AUDITOR, GOVERNOR, ISSUER, RECIPIENT)
 
-MAINLAND: Final = "CN"
-HONG_KONG: Final = "HK"
-
 VALIDATOR: Final = "validator"
 OBSERVER: Final = "observer"
 
-Jurisdiction = Annotated[str, Code((MAINLAND, HONG_KONG))]
+DEVELOPMENT: Final = "development"
+PRODUCTION: Final = "production"
+
+JURISDICTIONS_MAX: Final = 8
+
+Jurisdiction = Annotated[str, Identifier("jurisdiction", 2, r"[A-Z]{2}")]
+Jurisdictions = Annotated[tuple[Jurisdiction, ...], Items(JURISDICTIONS_MAX, minimum=2, increasing=True)]
+NetworkName = Annotated[str, Identifier("network", 32)]
+Use = Annotated[str, Code((DEVELOPMENT, PRODUCTION))]
 Role = Annotated[str, Code(ROLES)]
 Roles = Annotated[tuple[Role, ...], Items(len(ROLES), minimum=1, increasing=True)]
 Name = Annotated[str, Text(200)]
@@ -62,7 +68,7 @@ RevocationReason = Annotated[
     str, Code(("error", "superseded", "expired", "withdrawn", "holder-request", "fraud", "other"))
 ]
 Outcome = Annotated[str, Code(("verified", "accepted", "declined", "refused"))]
-Jurisdictions = Annotated[tuple[Jurisdiction, ...], Items(8, minimum=1, increasing=True)]
+Sources = Annotated[tuple[Jurisdiction, ...], Items(8, minimum=1, increasing=True)]
 CategoryMask = Annotated[int, Uint(2**16 - 1)]
 ConsentFlags = Annotated[int, Uint(2**8 - 1)]
 
@@ -197,6 +203,20 @@ class Purpose:
 
     def state_key(self) -> bytes:
         return purpose_key(self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the network is called, what it is for, and which sides there may be. Genesis says it, for good."""
+
+    TAG: ClassVar[str] = "network"
+
+    name: NetworkName
+    use: Use
+    jurisdictions: Jurisdictions
+
+    def state_key(self) -> bytes:
+        return NETWORK_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +371,7 @@ class ConsentTerms:
 
     recipient: MemberId
     purpose: PurposeCode
-    sources: Jurisdictions
+    sources: Sources
     flags: ConsentFlags
     notice_version: Hash
     terms_commitment: Hash
@@ -470,6 +490,7 @@ def _key_value(key: PublicKey) -> Value:
 
 
 MEMBERS_KEY: Final = state_key(encode((Members.TAG,)))
+NETWORK_KEY: Final = state_key(encode((Network.TAG,)))
 PARAMETERS_KEY: Final = state_key(encode((Parameters.TAG,)))
 LATEST_MISBEHAVIOUR_KEY: Final = state_key(encode((LatestMisbehaviour.TAG,)))
 FORMER_VALIDATORS_KEY: Final = state_key(encode((FormerValidators.TAG,)))
@@ -521,6 +542,13 @@ def require_members(state: StateView) -> Members:
     members = find(state, Members, MEMBERS_KEY)
     assert members is not None, "a state without members"
     return members
+
+
+def require_network(state: StateView) -> Network:
+    """Return what the network is, which every state from genesis on holds."""
+    network = find(state, Network, NETWORK_KEY)
+    assert network is not None, "a state without a network"
+    return network
 
 
 def require_parameters(state: StateView) -> Parameters:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ledger.encoding.keys import PublicKey
-from ledger.rules.enactment import check_sides
+from ledger.rules.enactment import check_sides, governing_sides
 from ledger.rules.governance import apply_propose, apply_vote
 from ledger.rules.misbehaviour import apply_report
 from ledger.rules.operations import (
@@ -360,9 +360,10 @@ def _suspend_self(operation: SuspendSelf, member: Member, changes: Changes, cont
         expected = f"at most the current height {context.height}"
         found = f"{operation.distrust_from}"
         raise Refused(code="distrust-ahead", where="distrust_from", expected=expected, found=found)
+    sides = governing_sides(changes)
     suspension = Suspension(operation.distrust_from, context.height, None)
     changes.put(replace(member, suspensions=(*before, suspension)))
-    check_sides(changes)
+    check_sides(sides, changes)
 
 
 def _is_same(recorded: Verification, operation: RecordVerification, recipient: Member) -> bool:

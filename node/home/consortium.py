@@ -29,9 +29,7 @@ from ledger.rules.operations import next_key_commitment
 from ledger.rules.state import (
     AUDITOR,
     GOVERNOR,
-    HONG_KONG,
     ISSUER,
-    MAINLAND,
     OBSERVER,
     RECIPIENT,
     VALIDATOR,
@@ -56,6 +54,8 @@ NETWORK_PRODUCTION: Final = "luohu"
 DEVELOPMENT_TIME_MS: Final = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
 
+MAINLAND: Final = "CN"
+HONG_KONG: Final = "HK"
 PARAMETERS: Final = Parameters(
     block_size_max=2 * 1024 * 1024,
     block_operations_max=10_000,
@@ -197,6 +197,7 @@ def found(
         suite=SUITE,
         network=network,
         use=use,
+        jurisdictions=(MAINLAND, HONG_KONG),
         time_ms=time_ms,
         parameters=PARAMETERS,
         members=tuple(_member(founder, keys[founder.id]) for founder in FOUNDERS),

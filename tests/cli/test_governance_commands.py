@@ -149,6 +149,10 @@ COMMANDS: list[tuple[tuple[str, ...], Change]] = [
         AddMember("hk-clinic", "新名", "新名字", "New name", "HK", ("issuer",), KEY, NEXT, None),
     ),
     (
+        ("member", "cn-clinic", "--side", "CN", "--role", "issuer", *KEYS, *NAMES),
+        AddMember("cn-clinic", "新名", "新名字", "New name", "CN", ("issuer",), KEY, NEXT, None),
+    ),
+    (
         ("validators", "sz-operator", "hk-bank", "hk-operator", "mainland-bank"),
         ChangeValidators(VALIDATORS, ("hk-bank", "hk-operator", "mainland-bank", "sz-operator")),
     ),
@@ -202,6 +206,8 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("keys", "hk-bank", "--key", "rsa:00", "--next-key", NEXT.hex()), USAGE, "usage"),
     (("keys", "hk-bank", "--key", str(KEY), "--next-key", "00"), USAGE, "usage"),
     (("node", "hk-operator", "--tls", "CERTIFICATE"), USAGE, "usage"),
+    (("member", "mo-bank", "--side", "MO", "--role", "issuer", *KEYS, *NAMES), NO, "unknown-jurisdiction"),
+    (("member", "mo-bank", "--side", "Macao", "--role", "issuer", *KEYS, *NAMES), USAGE, "usage"),
     (("validators", *VALIDATORS[:3]), USAGE, "usage"),
     (("validators", *VALIDATORS), NO, "unchanged"),
     (("parameters", "block_size_max=many"), USAGE, "usage"),

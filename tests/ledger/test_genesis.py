@@ -25,6 +25,7 @@ from ledger.genesis import (
 from ledger.rules.certificates import VALIDATORS_MAX
 from ledger.rules.state import (
     Member,
+    Network,
     Node,
     Parameters,
     Purpose,
@@ -33,6 +34,7 @@ from ledger.rules.state import (
     member_key,
     node_key,
     purpose_key,
+    require_network,
     require_parameters,
     require_validators,
     schema_key,
@@ -92,6 +94,7 @@ def test_every_field_of_the_content_is_in_the_chain_id() -> None:
     others: dict[str, object] = {
         "network": "another",
         "use": "production",
+        "jurisdictions": ("CN", "HK", "MO"),
         "time_ms": START_MS + 1,
         "parameters": replace(PARAMETERS, block_size_max=1024),
         "members": with_member("auditor", name_en="Another"),
@@ -112,6 +115,7 @@ def test_block_0_holds_what_the_content_says() -> None:
     assert header.validators_hash == CONTENT.validators.digest()
     assert executed.history.root() == tree_root([executed.block.hash])
     assert require_parameters(state) == PARAMETERS
+    assert require_network(state) == Network("tests", "development", ("CN", "HK"))
     validators = require_validators(state)
     assert (validators.epoch, validators.pending) == (0, None)
     assert [validator.member for validator in validators.current.validators] == list(VALIDATORS)
@@ -190,6 +194,29 @@ REFUSED: dict[str, tuple[str, Callable[[], GenesisContent]]] = {
         "governors of HK",
         lambda: replace(CONTENT, members=with_member("hk-operator", roles=("auditor",))),
     ),
+    "a member of no side": (
+        "jurisdiction of auditor",
+        lambda: replace(CONTENT, members=with_member("auditor", jurisdiction="US")),
+    ),
+    "governors of one side": (
+        "governors",
+        lambda: replace(
+            CONTENT,
+            schemas=(),
+            members=tuple(
+                replace(other, roles=("auditor",)) if other.jurisdiction == "CN" else other
+                for other in CONTENT.members
+            ),
+        ),
+    ),
+    "one governor of a third side": (
+        "governors of MO",
+        lambda: replace(
+            CONTENT,
+            jurisdictions=("CN", "HK", "MO"),
+            members=with_member("auditor", jurisdiction="MO", roles=("governor",)),
+        ),
+    ),
     "no validator": (
         "validators",
         lambda: replace(CONTENT, members=tuple(replace(other, node=None) for other in CONTENT.members)),
@@ -255,7 +282,9 @@ def test_an_observer_needs_no_validator_key() -> None:
         {"suite": 2},
         {"use": "testing"},
         {"network": "Tests"},
-        {"members": with_member("auditor", jurisdiction="US")},
+        {"jurisdictions": ("HK", "CN")},
+        {"jurisdictions": ("CN", "HK", "hk")},
+        {"jurisdictions": tuple(sorted(("CN", "HK", *(f"X{letter}" for letter in "ABCDEFG"))))},
         {"members": with_member("auditor", roles=())},
         {"members": with_member("hk-bureau", roles=("issuer", "governor"))},
         {"members": with_member("auditor", name_en="e\u0301")},

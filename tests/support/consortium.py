@@ -142,6 +142,7 @@ def make_content(parameters: Parameters = PARAMETERS) -> GenesisContent:
         suite=1,
         network="tests",
         use=DEVELOPMENT,
+        jurisdictions=("CN", "HK"),
         time_ms=START_MS,
         parameters=parameters,
         members=tuple(genesis_member(member) for member in sorted(SIDES)),

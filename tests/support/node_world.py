@@ -85,6 +85,7 @@ def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
         1,
         "test",
         DEVELOPMENT,
+        ("CN", "HK"),
         START_MS,
         parameters,
         members,

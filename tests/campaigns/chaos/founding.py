@@ -22,11 +22,11 @@ from ledger.genesis import (
     sign_genesis,
 )
 from ledger.rules.operations import next_key_commitment
-from ledger.rules.state import GOVERNOR, HONG_KONG, ISSUER, MAINLAND, OBSERVER, RECIPIENT, VALIDATOR
+from ledger.rules.state import GOVERNOR, ISSUER, OBSERVER, RECIPIENT, VALIDATOR
 from node.consensus.config import Config
 from node.files.keyfiles import DevelopmentKey
 from node.home import development as published
-from node.home.consortium import DEVELOPMENT_TIME_MS, PARAMETERS
+from node.home.consortium import DEVELOPMENT_TIME_MS, HONG_KONG, MAINLAND, PARAMETERS
 from node.home.development import development_identity, development_key
 from node.home.home import Home, HomeKeys
 from node.home.settings import Address, HomeSettings, NodeSettings
@@ -109,6 +109,7 @@ def make_genesis(members: list[str], observer: str | None = None) -> Genesis:
         suite=SUITE,
         network="luohu-chaos",
         use=DEVELOPMENT,
+        jurisdictions=("CN", "HK"),
         time_ms=DEVELOPMENT_TIME_MS,
         parameters=PARAMETERS,
         members=tuple(_member(member, votes=member != observer) for member in members),

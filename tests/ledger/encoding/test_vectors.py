@@ -202,7 +202,7 @@ def content_array(content: dict[str, Any]) -> list[Any]:
     )
     return [
         "luohu-genesis",
-        *(content[name] for name in ("version", "suite", "network", "use", "time_ms")),
+        *(content[name] for name in ("version", "suite", "network", "use", "jurisdictions", "time_ms")),
         ["parameters", *(content["parameters"][name] for name in limits)],
         members,
         [[schema["code"], schema["bearer"], schema["issuers"]] for schema in content["schemas"]],

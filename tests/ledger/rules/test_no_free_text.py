@@ -26,7 +26,7 @@ from ledger.rules.transactions import TransactionBody
 from tests.support.consortium import make_grant, make_terms, make_withdrawal
 
 # Identifiers of things that the registry holds: who sends one that is not registered is refused.
-REGISTERED = {"member", "schema", "purpose"}
+REGISTERED = {"member", "schema", "purpose", "jurisdiction", "direction"}
 # The only bytes of variable size are bodies that holders sign, which are records themselves and walked too.
 BODIES: dict[tuple[type, str], type] = {(Grant, "body"): GrantBody, (Withdraw, "body"): WithdrawalBody}
 

@@ -9,7 +9,7 @@ import pytest
 from ledger.encoding.keys import PublicKey
 from ledger.genesis import DEVELOPMENT, PRODUCTION, genesis_block, parse_genesis
 from ledger.rules.operations import next_key_commitment
-from ledger.rules.state import GOVERNOR, HONG_KONG, MAINLAND, VALIDATOR
+from ledger.rules.state import GOVERNOR, VALIDATOR
 from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.consent.textfolder import load_texts, sample_texts
 from node.files.configfile import ConfigError
@@ -17,6 +17,8 @@ from node.files.keyfiles import DevelopmentKey, KeyFileError, Passphrase
 from node.home.consortium import (
     BASE_PORT_MIN,
     FOUNDERS,
+    HONG_KONG,
+    MAINLAND,
     NODES_COUNT,
     PARAMETERS,
     Network,

@@ -66,6 +66,7 @@ class Consortium:
             1,
             "simulation",
             DEVELOPMENT,
+            ("CN", "HK"),
             START_MS - 1_000,
             PARAMETERS,
             (*(_genesis_member(member, place) for place, member in enumerate(members)), _genesis_spare()),
