@@ -75,7 +75,7 @@ def within(name: str, error: EncodingError) -> EncodingError:
     where = (
         name if not error.where else name + error.where if error.where[0] == "[" else f"{name}.{error.where}"
     )
-    return EncodingError(where=where, expected=error.expected, found=error.found)
+    return EncodingError(where=where, expected=error.expected, found=error.found, code=error.code)
 
 
 def walk_items(rule: Items, values: object, convert: Callable[[object], object]) -> list[object]:

@@ -6,6 +6,8 @@ This acceptance set is pinned by public vectors, since two nodes that disagree o
 Rule 3: members' and validators' keys are of prime order, checked once, at registration.
 Rule 4: what is signed is a tag, then a body whose first field is the chain id (docs/formats.md, Signatures). The one
 exception are JSON Web Signatures, which begin with `eyJ`: the length of a tag is never that large, so none is both.
+Rule 5: the numbers of algorithms to come are reserved, each with the size of its keys. A key of one of these is not
+malformed but of an algorithm that this release does not have: `unsupported-algorithm`, wherever it is met.
 """
 
 import re
@@ -24,6 +26,12 @@ from ledger.errors import EncodingError, SignatureError
 KEY_LIBRARY: Final = f"PyNaCl {nacl.__version__}"
 SUITE: Final = 1
 ED25519: Final = 1
+P256: Final = 2
+SM2: Final = 3
+WEBAUTHN: Final = 4
+KEY_SIZES: Final = {ED25519: 32, P256: 33, SM2: 33, WEBAUTHN: 33}
+ALGORITHM_NAMES: Final = {ED25519: "Ed25519", P256: "P-256", SM2: "SM2", WEBAUTHN: "WebAuthn"}
+UNSUPPORTED_ALGORITHM: Final = "unsupported-algorithm"
 SEED_SIZE: Final = 32
 # `{"` in base64url: how the signing input of every JSON Web Signature begins.
 JWS_START: Final = b"eyJ"
@@ -44,10 +52,25 @@ def is_accepted(key: bytes, message: bytes, signature: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key with its algorithm: 1 is Ed25519, 32 bytes."""
+    """A public key with its algorithm: 1 is Ed25519, 32 bytes. Raises EncodingError for any other (rule 5)."""
 
-    algorithm: Annotated[int, Uint(maximum=ED25519, minimum=ED25519)]
-    data: Annotated[bytes, Octets(32, 32)]
+    algorithm: Annotated[int, Uint(maximum=WEBAUTHN, minimum=ED25519)]
+    data: Annotated[bytes, Octets(32, 33)]
+
+    def __post_init__(self) -> None:
+        if self.algorithm == ED25519 and len(self.data) == KEY_SIZES[ED25519]:
+            return
+        size = KEY_SIZES.get(self.algorithm)
+        if size is None or len(self.data) != size:
+            expected = "a known algorithm, and as many bytes as its keys have"
+            found = f"{len(self.data)} bytes of algorithm {self.algorithm}"
+            raise EncodingError(where="", expected=expected, found=found)
+        raise EncodingError(
+            code=UNSUPPORTED_ALGORITHM,
+            where="",
+            expected="a key of an algorithm that this release has, which is Ed25519",
+            found=f"one of {ALGORITHM_NAMES[self.algorithm]}",
+        )
 
     def __str__(self) -> str:
         return _PREFIXES[self.algorithm] + self.data.hex()

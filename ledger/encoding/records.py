@@ -30,6 +30,8 @@ from ledger.errors import EncodingError
 
 Hash = Annotated[bytes, Octets(32, 32)]
 SignatureBytes = Annotated[bytes, Octets(64, 64)]
+# By a holder or a consent key, of whichever algorithm: 64 bytes by Ed25519, more by what is reserved.
+HolderSignatureBytes = Annotated[bytes, Octets(64, 1_024)]
 Nonce = Annotated[bytes, Octets(16, 16)]
 Integer = Annotated[int, Uint()]
 Height = Annotated[int, Uint(2**53 - 1)]

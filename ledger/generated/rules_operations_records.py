@@ -311,7 +311,7 @@ def read_grant(array: object) -> Grant:
     ) = array
     if not (type(body) is bytes and 1 <= len(body) <= 1024):
         raise Misfit
-    if not (type(signature) is bytes and len(signature) == 64):
+    if not (type(signature) is bytes and 64 <= len(signature) <= 1024):
         raise Misfit
     made = new(Grant)
     set_grant_body(made, body)
@@ -326,7 +326,7 @@ def write_grant(record: object) -> object:
     if not (type(body) is bytes and 1 <= len(body) <= 1024):
         raise Misfit
     signature: object = record.signature
-    if not (type(signature) is bytes and len(signature) == 64):
+    if not (type(signature) is bytes and 64 <= len(signature) <= 1024):
         raise Misfit
     return ("grant", body, signature)
 
@@ -394,7 +394,7 @@ def read_withdraw(array: object) -> Withdraw:
     ) = array
     if not (type(body) is bytes and 1 <= len(body) <= 128):
         raise Misfit
-    if not (type(signature) is bytes and len(signature) == 64):
+    if not (type(signature) is bytes and 64 <= len(signature) <= 1024):
         raise Misfit
     made = new(Withdraw)
     set_withdraw_body(made, body)
@@ -409,7 +409,7 @@ def write_withdraw(record: object) -> object:
     if not (type(body) is bytes and 1 <= len(body) <= 128):
         raise Misfit
     signature: object = record.signature
-    if not (type(signature) is bytes and len(signature) == 64):
+    if not (type(signature) is bytes and 64 <= len(signature) <= 1024):
         raise Misfit
     return ("withdraw", body, signature)
 

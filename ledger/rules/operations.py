@@ -1,8 +1,9 @@
 """Operations: everything that can change the ledger (docs/formats.md, Operations).
 
 Rule 1: an operation holds fixed-size bytes, integers, identifiers of registered things and codes, and nothing
-else: there is no field in which personal data could land. The one exception are members' names, which appear
-in proposals and take effect by the governors' votes.
+else: there is no field in which personal data could land. Keys and holders' signatures have the one size that their
+algorithm gives them. The one exception are members' names, which appear in proposals and take effect by the governors'
+votes.
 Rule 2: a holder's grant and withdrawal are bodies signed by the consent key itself and carried by any member.
 Rule 3: a consent's id is the hash of the signed grant body, which holds chain id, nonce and deadline.
 Rule 4: an operation answers for every signature that it carries: by which key, over what. What it does not answer
@@ -21,6 +22,7 @@ from ledger.encoding.records import (
     Code,
     Hash,
     Height,
+    HolderSignatureBytes,
     Integer,
     Milliseconds,
     Nonce,
@@ -126,7 +128,7 @@ class Grant:
     TAG: ClassVar[str] = "grant"
 
     body: Annotated[bytes, Octets(1, GRANT_BODY_SIZE_MAX)]
-    signature: SignatureBytes
+    signature: HolderSignatureBytes
 
     def decoded(self) -> GrantBody:
         """Return the decoded body. Raises EncodingError."""
@@ -164,7 +166,7 @@ class Withdraw:
     TAG: ClassVar[str] = "withdraw"
 
     body: Annotated[bytes, Octets(1, WITHDRAWAL_BODY_SIZE_MAX)]
-    signature: SignatureBytes
+    signature: HolderSignatureBytes
 
     def decoded(self) -> WithdrawalBody:
         """Return the decoded body. Raises EncodingError."""

@@ -1,16 +1,19 @@
 """Keys: the set of accepted signatures is pinned, because two nodes that disagree on one are a fork."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import nacl.bindings
 import pytest
 from nacl.exceptions import BadSignatureError
 
+from ledger.encoding.codec import encode
 from ledger.encoding.digests import tagged
-from ledger.encoding.keys import ED25519, PrivateKey, PublicKey
-from ledger.encoding.records import pack, unpack
+from ledger.encoding.keys import ALGORITHM_NAMES, ED25519, P256, SM2, WEBAUTHN, PrivateKey, PublicKey
+from ledger.encoding.records import from_json, pack, unpack
 from ledger.errors import EncodingError, SignatureError
+from ledger.rules.operations import WithdrawalBody
 from tests.support.consortium import key_of
 from tests.support.sources import ROOT
 
@@ -161,9 +164,36 @@ def test_a_public_key_has_one_text() -> None:
 def test_a_public_key_names_a_known_algorithm() -> None:
     key = key_of("a").public
     assert unpack(PublicKey, pack(key)) == key
-    for other in (PublicKey(0, key.data), PublicKey(2, key.data), PublicKey(1, key.data[1:])):
-        with pytest.raises(EncodingError):
-            pack(other)
+    for algorithm, data in (
+        (0, key.data),
+        (5, key.data),
+        (1, key.data[1:]),
+        (1, key.data + b"\0"),
+        (2, key.data),
+    ):
+        with pytest.raises(EncodingError) as malformed:
+            PublicKey(algorithm, data)
+        assert malformed.value.code == "encoding"
+        with pytest.raises(EncodingError) as malformed:
+            unpack(PublicKey, encode((algorithm, data)))
+        assert malformed.value.code == "encoding"
+
+
+@pytest.mark.parametrize("algorithm", [P256, SM2, WEBAUTHN])
+def test_a_key_of_an_algorithm_to_come_is_unsupported_and_not_malformed(algorithm: int) -> None:
+    """Alone, inside a record, and in its JSON form."""
+    data = b"\x02" + bytes(32)
+    inner = encode((bytes(32), (algorithm, data), bytes(32)))
+    asks: list[Callable[[], object]] = [
+        lambda: PublicKey(algorithm, data),
+        lambda: unpack(PublicKey, encode((algorithm, data))),
+        lambda: unpack(WithdrawalBody, inner),
+        lambda: from_json(PublicKey, {"algorithm": algorithm, "data": data.hex()}),
+    ]
+    for ask in asks:
+        with pytest.raises(EncodingError, match=ALGORITHM_NAMES[algorithm]) as refused:
+            ask()
+        assert refused.value.code == "unsupported-algorithm"
 
 
 def test_a_seed_has_32_bytes_and_is_never_shown() -> None:

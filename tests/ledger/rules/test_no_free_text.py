@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Union, get_args, get_origin
 
 import pytest
 
+from ledger.encoding.keys import ED25519, PublicKey
 from ledger.encoding.records import Code, Hash, Identifier, Items, Octets, Text, Uint, pack
 from ledger.encoding.shapes import hints_of
+from ledger.errors import EncodingError, SignatureError
 from ledger.rules import proposals
 from ledger.rules.operations import (
     GRANT_BODY_SIZE_MAX,
@@ -23,12 +25,18 @@ from ledger.rules.operations import (
 )
 from ledger.rules.state import ROLES, Name
 from ledger.rules.transactions import TransactionBody
-from tests.support.consortium import make_grant, make_terms, make_withdrawal
+from tests.support.consortium import CHAIN_ID, make_grant, make_terms, make_withdrawal
 
 # Identifiers of things that the registry holds: who sends one that is not registered is refused.
 REGISTERED = {"member", "schema", "purpose", "jurisdiction", "direction"}
-# The only bytes of variable size are bodies that holders sign, which are records themselves and walked too.
+# The only bytes of variable size are bodies that holders sign, which are records themselves and walked too, and what
+# has one size by its key's algorithm: keys, and the signatures of holders, which are verified before they are recorded.
 BODIES: dict[tuple[type, str], type] = {(Grant, "body"): GrantBody, (Withdraw, "body"): WithdrawalBody}
+SIZED_BY_ALGORITHM: set[tuple[type, str]] = {
+    (PublicKey, "data"),
+    (Grant, "signature"),
+    (Withdraw, "signature"),
+}
 
 
 def find_free_text(record_class: type, path: str = "") -> Iterator[str]:
@@ -38,7 +46,7 @@ def find_free_text(record_class: type, path: str = "") -> Iterator[str]:
         body = BODIES.get((record_class, name))
         if body is not None:
             yield from find_free_text(body, f"{place}: ")
-        else:
+        elif (record_class, name) not in SIZED_BY_ALGORITHM:
             yield from _walk(hint, place)
 
 
@@ -116,7 +124,18 @@ def test_the_signed_bodies_are_the_only_bytes_of_variable_size() -> None:
         for rule in get_args(hint)[1:]
         if isinstance(rule, Octets) and rule.minimum != rule.maximum
     }
-    assert variable == set(BODIES)
+    assert variable == {*BODIES, *SIZED_BY_ALGORITHM} - {(PublicKey, "data")}
+
+
+def test_what_is_sized_by_an_algorithm_has_one_size_by_the_algorithm_that_there_is() -> None:
+    for size in (33, 64):
+        with pytest.raises(EncodingError):
+            PublicKey(ED25519, bytes(size))
+    for operation in (make_grant(), make_withdrawal(make_grant())):
+        longer = dataclasses.replace(operation, signature=operation.signature + b"name")
+        for message in longer.signed_messages(chain_id=CHAIN_ID, sender="hk-bureau"):
+            with pytest.raises(SignatureError, match="64 bytes"):
+                message.verify()
 
 
 def test_a_signed_body_has_no_room_beside_its_record() -> None:
