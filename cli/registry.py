@@ -19,7 +19,7 @@ from node.errors import RefusedByNode
 
 async def require_schema(ledger: LedgerClient, code: str, *, where: str) -> None:
     """Check that a kind of document is registered. Raises CommandError, and ClientError where no node shows it."""
-    _check_code(Schema(code, 0, 0), where, code)
+    _check_code(Schema(code, 0, None, 0), where, code)
     if ledger.root is not None and code in schemas_of_genesis(ledger.root):
         return
     answer = await ledger.schema(code)
@@ -31,7 +31,7 @@ async def require_schema(ledger: LedgerClient, code: str, *, where: str) -> None
 
 async def require_purpose(ledger: LedgerClient, code: str, *, where: str) -> None:
     """Check that a purpose is registered. Raises CommandError, and ClientError where no node shows it."""
-    _check_code(Purpose(code, 0), where, code)
+    _check_code(Purpose(code, (), 0), where, code)
     if ledger.root is not None and code in purposes_of_genesis(ledger.root):
         return
     answer = await ledger.purpose(code)
@@ -80,7 +80,7 @@ def schemas_of_genesis(root: TrustedRoot) -> list[str]:
 
 def purposes_of_genesis(root: TrustedRoot) -> list[str]:
     """Return the purposes that the chain began with."""
-    return [*root.genesis.content.purposes]
+    return [each.code for each in root.genesis.content.purposes]
 
 
 def unregistered(what: str, given: str, *, where: str, said: str, code: str) -> CommandError:

@@ -35,7 +35,7 @@ from ledger.rules.state import (
     SEPARATE_CONSENT,
     ConsentTerms,
     Jurisdiction,
-    Jurisdictions,
+    Sources,
     Uses,
 )
 
@@ -139,7 +139,7 @@ class ConsentReceipt:
     necessity: Wording
     retention: Wording
     third_parties: Wording
-    sources: Jurisdictions
+    sources: Sources
     basis: Basis
     crossing: Wording | None
     separate_consent: Wording

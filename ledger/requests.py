@@ -33,7 +33,7 @@ from ledger.encoding.records import (
 )
 from ledger.errors import EncodingError, LedgerError
 from ledger.magics import without_magic
-from ledger.rules.state import CategoryMask, ConsentFlags, Jurisdictions, Uses
+from ledger.rules.state import CategoryMask, ConsentFlags, Sources, Uses
 
 REQUEST_TAG: Final = "luohu/request/2"
 REQUEST_ID_TAG: Final = "luohu/request-id/1"
@@ -119,7 +119,7 @@ class Asked:
 
     recipient: MemberId
     items: Annotated[tuple[Item, ...], Items(ITEMS_MAX, minimum=1)]
-    sources: Jurisdictions
+    sources: Sources
     purpose: PurposeCode
     category_mask: CategoryMask
     basis: Basis

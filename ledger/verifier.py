@@ -491,6 +491,9 @@ def _check_item(item: Item, facts: _Facts) -> None:
     metadata = facts.metadata
     if item.issuers and metadata.issuer not in item.issuers:
         raise _mismatch("document issuer", ", ".join(item.issuers), metadata.issuer)
+    if not item.issuers and not facts.anchor.listed:
+        found = f"{metadata.issuer}, when the schema named no issuers"
+        raise _mismatch("document issuer", "one that the schema listed when it anchored", found)
     if metadata.schema not in item.schemas:
         raise _mismatch("document schema", ", ".join(item.schemas), metadata.schema)
     if item.bound and metadata.holder_key is None:

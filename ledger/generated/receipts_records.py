@@ -25,12 +25,11 @@ from ledger.receipts import (
 
 RECEIPT_PARTY_ROLE_CODES: Final = frozenset(("issuer", "recipient"))
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-RECEIPT_PARTY_JURISDICTION_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 CONSENT_RECEIPT_STANDARD_CODES: Final = frozenset(("ISO/IEC TS 27560:2023",))
 CONSENT_RECEIPT_LANGUAGE_CODES: Final = frozenset(("zh-Hans", "zh-Hant", "en"))
-CONSENT_RECEIPT_SOURCES_CODES: Final = frozenset(("CN", "HK"))
 
 
 (
@@ -108,7 +107,9 @@ def read_receipt_party(array: object) -> ReceiptParty:
         raise Misfit
     if not (type(member) is str and len(member) <= 32 and is_member_identifier(member)):
         raise Misfit
-    if not (type(jurisdiction) is str and jurisdiction in RECEIPT_PARTY_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     name = read_wording(name)
     address = read_wording(address)
@@ -138,7 +139,9 @@ def write_receipt_party(record: object) -> object:
     if not (type(member) is str and len(member) <= 32 and is_member_identifier(member)):
         raise Misfit
     jurisdiction: object = record.jurisdiction
-    if not (type(jurisdiction) is str and jurisdiction in RECEIPT_PARTY_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     name: object = record.name
     name = write_wording(name)
@@ -381,7 +384,7 @@ def read_consent_receipt(array: object) -> ConsentReceipt:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in CONSENT_RECEIPT_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit
@@ -499,7 +502,7 @@ def write_consent_receipt(record: object) -> object:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in CONSENT_RECEIPT_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit

@@ -19,7 +19,7 @@ BASIS_CODE_CODES: Final = frozenset(
 )
 is_reference_identifier: Final = identifier_check(r"[A-Za-z0-9](?:[A-Za-z0-9./-]*[A-Za-z0-9])?")
 BASIS_CAPACITY_CODES: Final = frozenset(("self", "guardian", "company"))
-ASKED_SOURCES_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
@@ -298,7 +298,7 @@ def read_asked(array: object) -> Asked:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in ASKED_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit
@@ -343,7 +343,7 @@ def write_asked(record: object) -> object:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in ASKED_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit

@@ -30,6 +30,7 @@ from ledger.rules.state import (
     Members,
     Misbehaviour,
     MisbehaviourPlace,
+    Network,
     Node,
     Parameters,
     Purpose,
@@ -42,11 +43,13 @@ from ledger.rules.state import (
 )
 
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-MEMBER_JURISDICTION_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 MEMBER_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
 NODE_KIND_CODES: Final = frozenset(("validator", "observer"))
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+is_network_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+NETWORK_USE_CODES: Final = frozenset(("development", "production"))
 REVOKED_REASON_CODES: Final = frozenset(
     (
         "error",
@@ -69,7 +72,6 @@ REVOCATION_REASON_CODES: Final = frozenset(
         "other",
     )
 )
-CONSENT_TERMS_SOURCES_CODES: Final = frozenset(("CN", "HK"))
 ENDED_BY_CODES: Final = frozenset(("holder", "recipient"))
 VERIFICATION_OUTCOME_CODES: Final = frozenset(("verified", "accepted", "declined", "refused"))
 
@@ -160,7 +162,9 @@ def read_member(array: object) -> Member:
         raise Misfit
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
-    if not (type(jurisdiction) is str and jurisdiction in MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):
         raise Misfit
@@ -210,7 +214,9 @@ def write_member(record: object) -> object:
     if not (type(name_en) is str and is_text(name_en, 200)):
         raise Misfit
     jurisdiction: object = record.jurisdiction
-    if not (type(jurisdiction) is str and jurisdiction in MEMBER_JURISDICTION_CODES):
+    if not (
+        type(jurisdiction) is str and len(jurisdiction) <= 2 and is_jurisdiction_identifier(jurisdiction)
+    ):
         raise Misfit
     roles: object = record.roles
     if not (type(roles) is tuple and 1 <= len(roles) <= 4):
@@ -505,6 +511,63 @@ def write_purpose(record: object) -> object:
 
 
 register(Purpose, read_purpose, write_purpose)
+
+
+(
+    set_network_name,
+    set_network_use,
+    set_network_jurisdictions,
+) = setters_of(Network)
+
+
+def read_network(array: object) -> Network:
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "network"):
+        raise Misfit
+    (
+        _,
+        name,
+        use,
+        jurisdictions,
+    ) = array
+    if not (type(name) is str and len(name) <= 32 and is_network_identifier(name)):
+        raise Misfit
+    if not (type(use) is str and use in NETWORK_USE_CODES):
+        raise Misfit
+    if not (type(jurisdictions) is tuple and 2 <= len(jurisdictions) <= 8):
+        raise Misfit
+    for item in jurisdictions:
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
+            raise Misfit
+    if not (is_increasing(jurisdictions)):
+        raise Misfit
+    made = new(Network)
+    set_network_name(made, name)
+    set_network_use(made, use)
+    set_network_jurisdictions(made, jurisdictions)
+    return made
+
+
+def write_network(record: object) -> object:
+    if type(record) is not Network:
+        raise Misfit
+    name: object = record.name
+    if not (type(name) is str and len(name) <= 32 and is_network_identifier(name)):
+        raise Misfit
+    use: object = record.use
+    if not (type(use) is str and use in NETWORK_USE_CODES):
+        raise Misfit
+    jurisdictions: object = record.jurisdictions
+    if not (type(jurisdictions) is tuple and 2 <= len(jurisdictions) <= 8):
+        raise Misfit
+    for item in jurisdictions:
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
+            raise Misfit
+    if not (is_increasing(jurisdictions)):
+        raise Misfit
+    return ("network", name, use, jurisdictions)
+
+
+register(Network, read_network, write_network)
 
 
 (
@@ -1090,7 +1153,7 @@ def read_consent_terms(array: object) -> ConsentTerms:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in CONSENT_TERMS_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit
@@ -1132,7 +1195,7 @@ def write_consent_terms(record: object) -> object:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in CONSENT_TERMS_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit

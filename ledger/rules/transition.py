@@ -45,6 +45,7 @@ from ledger.rules.state import (
     BY_RECIPIENT,
     CROSS_BORDER,
     ISSUER,
+    NETWORK_KEY,
     RECIPIENT,
     Anchor,
     Changes,
@@ -53,6 +54,7 @@ from ledger.rules.state import (
     Ended,
     Granted,
     Member,
+    Network,
     Purpose,
     Revocation,
     Revoked,
@@ -259,6 +261,12 @@ def _check_grant(body: GrantBody, state: StateView, context: BlockContext) -> No
         )
     recipient = require_active(state, terms.recipient, RECIPIENT)
     _check_purpose(terms, state)
+    network = find(state, Network, NETWORK_KEY)
+    assert network is not None, "genesis says what the network is"
+    unknown = sorted(set(terms.sources) - set(network.jurisdictions))
+    if unknown:
+        expected = f"of {', '.join(network.jurisdictions)}"
+        raise Refused(code="direction", where="grant sources", expected=expected, found=", ".join(unknown))
     crosses = terms.sources != (recipient.jurisdiction,)
     if bool(terms.flags & CROSS_BORDER) != crosses:
         direction = f"from {', '.join(terms.sources)} to {recipient.jurisdiction}"

@@ -34,7 +34,7 @@ from ledger.encoding.shapes import hints_of
 from ledger.errors import LedgerError
 from ledger.receipts import LongText, ReceiptCategory, Wording
 from ledger.requests import Retention
-from ledger.rules.state import CROSS_BORDER, SENSITIVE, SEPARATE_CONSENT, Jurisdiction, Jurisdictions
+from ledger.rules.state import CROSS_BORDER, SENSITIVE, SEPARATE_CONSENT, Jurisdiction, Sources
 
 TEXTS_MAGIC: Final = b"LUOHU-TEXTS\x01"
 TEXTS_SIZE_MAX: Final = 1024 * 1024
@@ -78,7 +78,7 @@ class Notice:
     Documents come from `sources` and go to `destination`, where what is shown is `kept` no longer than that.
     """
 
-    sources: Jurisdictions
+    sources: Sources
     destination: Jurisdiction
     kept: Retention
     schemas: Annotated[tuple[SchemaCode, ...], Items(64, minimum=1, increasing=True)]

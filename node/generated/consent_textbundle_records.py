@@ -22,8 +22,7 @@ from node.consent.textbundle import CommonTexts, Notice, PartyTexts, PurposeText
 
 is_schema_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_purpose_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-NOTICE_SOURCES_CODES: Final = frozenset(("CN", "HK"))
-NOTICE_DESTINATION_CODES: Final = frozenset(("CN", "HK"))
+is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
 
@@ -133,11 +132,11 @@ def read_notice(array: object) -> Notice:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in NOTICE_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit
-    if not (type(destination) is str and destination in NOTICE_DESTINATION_CODES):
+    if not (type(destination) is str and len(destination) <= 2 and is_jurisdiction_identifier(destination)):
         raise Misfit
     kept = read_retention(kept)
     if not (type(schemas) is tuple and 1 <= len(schemas) <= 64):
@@ -182,12 +181,12 @@ def write_notice(record: object) -> object:
     if not (type(sources) is tuple and 1 <= len(sources) <= 8):
         raise Misfit
     for item in sources:
-        if not (type(item) is str and item in NOTICE_SOURCES_CODES):
+        if not (type(item) is str and len(item) <= 2 and is_jurisdiction_identifier(item)):
             raise Misfit
     if not (is_increasing(sources)):
         raise Misfit
     destination: object = record.destination
-    if not (type(destination) is str and destination in NOTICE_DESTINATION_CODES):
+    if not (type(destination) is str and len(destination) <= 2 and is_jurisdiction_identifier(destination)):
         raise Misfit
     kept: object = record.kept
     kept = write_retention(kept)

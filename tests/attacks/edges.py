@@ -130,6 +130,11 @@ def a_consent_for_three_kinds() -> Shown:
     return show(make_scene(), agreed={"schemas": tuple(sorted((MAINLAND_REPORT, REPORT, NOTICE)))})
 
 
+def any_issuer_that_the_schema_lists() -> Shown:
+    """A request that names no issuer, answered by one that the schema listed when it anchored."""
+    return show(make_scene(anchor={"listed": 1}), agreed={"issuers": ()})
+
+
 def a_later_request_for_the_same() -> Shown:
     """A later request of the bank that asks for the same, byte for byte, with a nonce and a time of its own."""
     shown = honest()
@@ -312,6 +317,7 @@ EDGES: tuple[Callable[[], Shown], ...] = (
     withdrawn_since,
     granted_now,
     a_consent_for_three_kinds,
+    any_issuer_that_the_schema_lists,
     a_later_request_for_the_same,
     an_item_that_need_not_be_answered,
     consent_for_fewer_uses,

@@ -133,7 +133,7 @@ def test_documents_of_a_kind_that_governors_added_are_anchored(counter: Counter)
     error = error_of(counter.anchor("hk.land-record"))
     assert (error["code"], error["where"]) == ("unknown-schema", "--schema")
     assert "'hk.land-record': none as of block" in error["found"]
-    counter.office.put(Schema("hk.land-record", 0, 0))
+    counter.office.put(Schema("hk.land-record", 0, None, 0))
     assert counter.anchor("hk.land-record")[0] == FINE
     proof = Proof.decode(counter.office.path("hk.land-record.pdf.proof").read_bytes())
     assert proof.opening.decoded_metadata().schema == "hk.land-record"
@@ -153,7 +153,7 @@ def test_a_member_that_governors_added_anchors(counter: Counter) -> None:
 
 
 def test_a_liars_kind_is_not_believed(counter: Counter) -> None:
-    with lying(counter.office.url, invent_leaves(Schema("hk.land-record", 0, 0))) as url:
+    with lying(counter.office.url, invent_leaves(Schema("hk.land-record", 0, None, 0))) as url:
         error_of(counter.anchor("hk.land-record", url=url), UNREACHABLE)
         assert error_of(counter.anchor("hk.land-record", "--url", counter.office.url, url=url))["code"] == (
             "unknown-schema"
@@ -196,8 +196,8 @@ def test_a_kind_and_a_purpose_that_governors_added_are_asked_for(counter: Counte
         error = error_of(counter.request(**texts))
         assert (error["code"], error["where"]) == ("not-in-genesis", "--schema")
         assert error_of(counter.request(*counter.asking, **texts))["where"] == missing
-        counter.office.put(Schema(RECORD, 0, 0))
-    counter.office.put(Purpose(REFERRAL, 0))
+        counter.office.put(Schema(RECORD, 0, None, 0))
+    counter.office.put(Purpose(REFERRAL, (), 0))
     assert counter.request(*counter.asking, **texts)[0] == FINE
     assert asked_for(counter).decoded().decoded_asked().purpose == REFERRAL
 

@@ -144,7 +144,7 @@ def test_checking_names_what_the_ledger_does_not_know(office: Office, call: Call
         each for each in missing if each[0] == "party"
     ]
     for kind, name in missing:
-        office.put(Schema(name, 0, 0) if kind == "schema" else Purpose(name, 0))
+        office.put(Schema(name, 0, None, 0) if kind == "schema" else Purpose(name, (), 0))
     code, answer = call(*asking)
     assert (code, answer["proven"], answer["unregistered"]) == (FINE, False, [])
     office.path("clinic.texts").write_bytes(with_party(SAMPLES, CLINIC).encoded)

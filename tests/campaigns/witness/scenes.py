@@ -192,7 +192,7 @@ def _asked(chance: random.Random) -> dict[str, Any]:
         chance,
         0.06,
         answer_by_ms=lambda: _time(chance),
-        issuers=lambda: chance.choice((("mainland-bureau",), (ISSUER, "mainland-bureau"))),
+        issuers=lambda: chance.choice(((), ("mainland-bureau",), (ISSUER, "mainland-bureau"))),
         bound=lambda: chance.randint(0, 1),
         needed=lambda: chance.randint(0, 1),
         count=lambda: chance.choice((1, 1, 2)),
