@@ -28,8 +28,8 @@ from ledger.disclosure import DisclosureVerdict
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
-from ledger.sdjwt import JWT_SIZE_MAX, SDJWT_SIZE_MAX, decode, open_fields
-from ledger.verdictjson import disclosure_to_json
+from ledger.sdjwt import JWT_SIZE_MAX, SDJWT_SIZE_MAX, ArrayShown, decode, open_fields
+from ledger.verdictjson import arrays_to_json, disclosure_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
 from node.recipient.question import TimeAsked, ask_disclosure
@@ -174,6 +174,7 @@ def show(file: Path, as_json: bool) -> None:
         ("bound to a bank", bound),
         ("closed", f"{shown.closed_count} digests, decoys among them"),
         *((path, _shown(value)) for path, value in shown.values.items()),
+        *((f"array {path}", _elements(array)) for path, array in shown.arrays.items()),
     ]
     answer: dict[str, Json] = {
         "issuer": decoded.claims.issuer,
@@ -182,6 +183,7 @@ def show(file: Path, as_json: bool) -> None:
         "is_bound": bool(decoded.binding),
         "fields": shown.fields,
         "closed_count": shown.closed_count,
+        "arrays": arrays_to_json(shown.arrays),
     }
     print_answer(as_json=as_json, value=answer, lines=[f"{file}", *fields(rows)])
 
@@ -249,11 +251,18 @@ def _print_verdict(verdict: DisclosureVerdict, time: TimeAsked, *, as_json: bool
         ("consent", f"{document.consent.recipient} for {document.consent.purpose}"),
         ("chosen", f"by the holder, {show_time(verdict.bound_ms)}"),
         *((f"shows {path}", _shown(value)) for path, value in verdict.shown.items()),
+        *((f"array {path}", _elements(array)) for path, array in verdict.arrays.items()),
         *((f"withholds {each}", "") for each in verdict.withheld),
         ("withheld", f"{verdict.withheld_count} digests stay closed, decoys among them"),
     ]
     value = disclosure_to_json(verdict, at_ms=time.at_ms)
     print_answer(as_json=as_json, value=value, lines=["VERIFIED, with chosen fields", *fields(rows)])
+
+
+def _elements(array: ArrayShown) -> str:
+    """Say whether an array is whole: what is withheld of one leaves no gap in what is shown."""
+    of = f"{array.shown_count} of {array.elements_count} elements shown"
+    return f"whole: {of}" if array.is_whole else f"NOT WHOLE: {of}"
 
 
 def _shown(value: Json) -> str:

@@ -6,7 +6,8 @@ Rule 2: what the JWT says of issuer, kind, holder and time agrees with the metad
 the issuer's registered key, or, where that was rotated since, by the key that the anchored bytes name.
 Rule 3: the key binding is by that holder, to this recipient, for this request's nonce, not older than the
 proof may be, and at most CLOCK_SKEW_MS later than the time asked about. Whose clock is wrong then, nobody can tell.
-Rule 4: what is withheld is counted, and named where the kind of document names its fields.
+Rule 4: what is withheld is counted, and named where the kind of document names its fields. Of each array it is said
+how many of how many elements are shown, by the issuer's word: a cut one never looks whole.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from ledger.errors import LedgerError
 from ledger.proofs import Proof
 from ledger.requests import Request, RequestBody
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Member
-from ledger.sdjwt import Binding, SdJwt, Shown, decode, open_fields, verify_binding
+from ledger.sdjwt import ArrayShown, Binding, SdJwt, Shown, decode, open_fields, verify_binding
 from ledger.verdicts import Refusal, Sentence, Verdict, VerificationError
 from ledger.verifier import CLOCK_SKEW_MS, MAX_AGE_MS, Verifier
 
@@ -103,7 +104,8 @@ class DisclosureVerdict:
 
     `shown` has each value by its path in the report. `bound_ms` is when the holder says to have chosen.
     `withheld_count` counts closed digests, decoys among them: no fewer fields than none, no more than that.
-    `withheld` are the named fields of this kind of document of which nothing is shown.
+    `withheld` are the named fields of this kind of document of which nothing is shown. `arrays` says of each array
+    that is shown, by its path, how many of its elements are. `shown_hash` names this choice of fields.
     """
 
     document: Verdict
@@ -112,6 +114,8 @@ class DisclosureVerdict:
     withheld_count: int
     withheld: tuple[str, ...]
     bound_ms: int
+    arrays: dict[str, ArrayShown]
+    shown_hash: bytes
 
 
 def verify_disclosure(
@@ -194,6 +198,8 @@ def _verify_fields(
         withheld_count=opened.closed_count,
         withheld=_withheld(opened, handed.named_fields),
         bound_ms=verify_binding(sd_jwt).issued_s * 1000,
+        arrays=opened.arrays,
+        shown_hash=sd_jwt.shown_hash,
     )
 
 

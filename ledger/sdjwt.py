@@ -5,6 +5,8 @@ payload members. Ed25519 (`EdDSA`) and SHA-256 are the only algorithms.
 Rule 2: every digest stands once; every disclosure is referenced once, from the place that its kind fits.
 Rule 3: no disclosed member is named `_sd`, `_sd_alg` or `...`, or as another one beside it.
 Rule 4: sizes, counts and depths are limited before anything is built.
+Rule 5: an array has a digest for each of its elements and no decoy, so whoever is shown it knows its length, by the
+issuer's word. A cut array never looks like a whole one.
 """
 
 import json
@@ -19,6 +21,7 @@ from ledger.encoding.digests import digest
 from ledger.encoding.keys import ED25519, PrivateKey, PublicKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import EncodingError
+from ledger.shown import shown_hash
 
 SDJWT_SIZE_MAX: Final = 4 * 1024 * 1024
 JWT_SIZE_MAX: Final = 1024 * 1024
@@ -81,6 +84,11 @@ class SdJwt:
     binding: str
 
     @property
+    def shown_hash(self) -> bytes:
+        """The 32-byte hash of what is shown: one for each choice of fields (ledger/shown.py)."""
+        return shown_hash(digest(each.text.encode("ascii")) for each in self.disclosures)
+
+    @property
     def bound_text(self) -> str:
         """What the key binding covers: JWT and disclosures."""
         return "~".join((self.jwt, *(each.text for each in self.disclosures), ""))
@@ -97,15 +105,30 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrayShown:
+    """How many elements of an array are shown, in part at least, and how many its issuer put there."""
+
+    shown_count: int
+    elements_count: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether every element is shown."""
+        return self.shown_count == self.elements_count
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """The fields that are shown, each value by its path in the report, and how many digests stay closed.
 
-    Withheld elements are missing from an array in `fields`, as RFC 9901 has it; a path counts them.
+    Withheld elements are missing from an array in `fields`, as RFC 9901 has it; a path counts them. `arrays` says of
+    each shown array, by its path, how many of its elements are shown.
     """
 
     fields: dict[str, Json]
     values: dict[str, Json]
     closed_count: int
+    arrays: dict[str, "ArrayShown"]
 
 
 def issue(fields: Mapping[str, Json], claims: Claims, key: PrivateKey, random: Random) -> str:
@@ -256,7 +279,8 @@ def open_fields(sd_jwt: SdJwt) -> Shown:
             found=f"{len(opening.left)} that are not",
         )
     # In order of path: the order of digests says nothing.
-    return Shown(fields, dict(sorted(opening.values.items())), opening.closed_count)
+    values, arrays = dict(sorted(opening.values.items())), dict(sorted(opening.arrays.items()))
+    return Shown(fields, values, opening.closed_count, arrays)
 
 
 class _Opening:
@@ -267,6 +291,7 @@ class _Opening:
         if len(self.left) != len(disclosures):
             raise EncodingError(where="disclosures", expected="each once", found="one twice")
         self.values: dict[str, Json] = {}
+        self.arrays: dict[str, ArrayShown] = {}
         self.closed_count = 0
         self._seen: set[str] = set()
 
@@ -320,6 +345,7 @@ class _Opening:
                     where=f"disclosure in {place[:80]}", expected="an element's", found="a member's"
                 )
             opened.append(self.open_value(disclosure.value, place, depth=depth + 1))
+        self.arrays[path] = ArrayShown(len(opened), len(value))
         return opened
 
     def _take(self, each: str) -> Disclosure | None:
@@ -351,12 +377,11 @@ def _conceal(value: Json, disclosures: list[str], random: Random, depth: int) ->
     if isinstance(value, dict):
         return {_SD: [*_conceal_object(value, disclosures, random, depth + 1)]}
     if isinstance(value, list):
-        hidden: list[Json] = [
+        # No decoys (rule 5): they would make a whole array look like a cut one.
+        return [
             {_ELEMENT: _disclose([_conceal(item, disclosures, random, depth + 1)], disclosures, random)}
             for item in value
         ]
-        # Decoys stand last; which elements are genuine cannot be told, so neither can how many there are.
-        return hidden + [{_ELEMENT: _decoy(random)} for _ in range(-len(hidden) % DECOYS_UP_TO)]
     if isinstance(value, float):
         raise EncodingError(
             where="report", expected="whole numbers; amounts with fractions as text", found=f"{value}"

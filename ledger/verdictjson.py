@@ -5,8 +5,11 @@ Rule 2: `checked` names the steps that were checked, so that whoever asked for l
 they end with the one that refused.
 """
 
+from collections.abc import Mapping
+
 from ledger.disclosure import STEP_DISCLOSURE, DisclosureVerdict
 from ledger.encoding.records import Json
+from ledger.sdjwt import ArrayShown
 from ledger.verdicts import (
     STEP_AGE,
     STEP_ANCHOR,
@@ -53,7 +56,21 @@ def disclosure_to_json(verdict: DisclosureVerdict, *, at_ms: int) -> dict[str, J
             "withheld": [*verdict.withheld],
             "withheld_count": verdict.withheld_count,
             "bound_ms": verdict.bound_ms,
+            "arrays": arrays_to_json(verdict.arrays),
+            "shown_hash": verdict.shown_hash.hex(),
         },
+    }
+
+
+def arrays_to_json(arrays: Mapping[str, ArrayShown]) -> Json:
+    """Return the JSON form of how much is shown of each array, by its path."""
+    return {
+        path: {
+            "shown_count": array.shown_count,
+            "elements_count": array.elements_count,
+            "is_whole": array.is_whole,
+        }
+        for path, array in arrays.items()
     }
 
 

@@ -456,6 +456,11 @@ _SCHEMAS: Final[dict[str, Json]] = {
                 withheld=_STEPS,
                 withheld_count=_WHOLE,
                 bound_ms=_WHOLE,
+                arrays={
+                    "type": "object",
+                    "additionalProperties": _shape(shown_count=_WHOLE, elements_count=_WHOLE, is_whole=_FLAG),
+                },
+                shown_hash=_TEXT,
             )
         },
     },

@@ -1,5 +1,6 @@
 """Chosen fields of a report: what a bank learns, what stays closed, and every forgery of it refused."""
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from ledger.disclosure import (
     verify_disclosure,
     verify_disclosure_as_of,
 )
+from ledger.encoding.digests import digest
 from ledger.encoding.keys import JWS_START, PrivateKey
 from ledger.encoding.records import Json, parse_json
 from ledger.errors import LedgerError
@@ -43,6 +45,7 @@ from ledger.sdjwt import (
     select,
     text_hash,
 )
+from ledger.verdictjson import disclosure_to_json
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
 from node.client.disclosing import issue_report
@@ -152,6 +155,70 @@ def test_counts_of_digests_say_little_of_counts_of_fields() -> None:
         report = made({f"field{number}": number for number in range(count)})
         assert len(report.digests) % DECOYS_UP_TO == 0
         assert list(report.digests) == sorted(report.digests), "their order says nothing"
+
+
+MONTHS: dict[str, Json] = {
+    "late": [],
+    "loans": [{"amount": 1}, {"amount": 2}, {"amount": 3}],
+    "years": [[2024, 2025], []],
+}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "arrays"),
+    [
+        (("late",), {"late": (0, 0)}),
+        (("loans",), {"loans": (3, 3)}),
+        (("loans[1]",), {"loans": (1, 3)}),
+        (("loans[0].amount", "loans[2].amount"), {"loans": (2, 3)}),
+        (("years",), {"years": (2, 2), "years[0]": (2, 2), "years[1]": (0, 0)}),
+        (("years[0][1]",), {"years": (1, 2), "years[0]": (1, 2)}),
+        ((), {}),
+    ],
+)
+def test_an_array_is_whole_or_says_how_much_of_it_is_shown(
+    chosen: tuple[str, ...], arrays: dict[str, tuple[int, int]]
+) -> None:
+    verdict = verified(bound(select(made(MONTHS), chosen)))
+    found = {path: (each.shown_count, each.elements_count) for path, each in verdict.arrays.items()}
+    assert found == arrays
+    assert {path: each.is_whole for path, each in verdict.arrays.items()} == {
+        path: shown == count for path, (shown, count) in arrays.items()
+    }
+
+
+def test_an_array_of_which_all_is_withheld_never_looks_like_an_empty_one() -> None:
+    """The holder takes the elements away by hand, and signs for what is left: what is said of the two differs."""
+    whole = made(MONTHS)
+    opened = next(each for each in whole.disclosures if each.name == "loans")
+    cut = replace(whole, disclosures=(opened,))
+    empty = replace(whole, disclosures=tuple(each for each in whole.disclosures if each.name == "late"))
+    cut_verdict, empty_verdict = verified(bound(cut)), verified(bound(empty))
+    assert cut_verdict.fields == {"loans": []} and empty_verdict.fields == {"late": []}
+    assert not cut_verdict.arrays["loans"].is_whole and empty_verdict.arrays["late"].is_whole
+    told = disclosure_to_json(cut_verdict, at_ms=0)["disclosed"]
+    assert isinstance(told, dict)
+    assert told["arrays"] == {"loans": {"shown_count": 0, "elements_count": 3, "is_whole": False}}
+
+
+def test_an_issuers_decoys_never_make_a_cut_array_whole() -> None:
+    """A report of another hand, with decoys in an array: it is never whole, which errs on the safe side."""
+    decoy = digest_of([SALT, "decoy"])
+    listed: Json = [SALT, "list", [{"...": digest_of(ELEMENT)}, {"...": decoy}]]
+    verdict = verified(forged(payload_of([digest_of(listed)]), [listed, ELEMENT]))
+    assert verdict.fields == {"list": ["value"]}
+    assert (verdict.arrays["list"].shown_count, verdict.arrays["list"].elements_count) == (1, 2)
+
+
+def test_one_choice_of_fields_has_one_hash() -> None:
+    whole = made()
+    assert select(whole, CHOSEN).shown_hash == select(whole, CHOSEN[::-1]).shown_hash
+    shuffled = replace(whole, disclosures=whole.disclosures[::-1])
+    assert shuffled.shown_hash == whole.shown_hash != select(whole, CHOSEN).shown_hash
+    first, second = (verified(bound(select(whole, CHOSEN), issued_s=NOW_MS // 1000 - at)) for at in (0, 1))
+    assert first.shown_hash == second.shown_hash == select(whole, CHOSEN).shown_hash
+    digests = [digest(each.text.encode()) for each in select(whole, CHOSEN).disclosures]
+    assert first.shown_hash == hashlib.sha256(b"\x0dluohu/shown/1" + b"".join(sorted(digests))).digest()
 
 
 def test_two_copies_of_one_report_share_no_digest_and_no_key() -> None:
@@ -288,8 +355,6 @@ def forged(payload: dict[str, Json], disclosures: list[Json], header: dict[str, 
 
 
 def text_hash_of(text: str) -> str:
-    from ledger.encoding.digests import digest
-
     return _encode64(digest(text.encode()))
 
 
@@ -629,6 +694,7 @@ def test_the_commands_issue_choose_and_verify(
         said.startswith("VERIFIED, with chosen fields")
         and "withholds enquiries" in said
         and "accounts[1].kind" in said
+        and "NOT WHOLE: 1 of 2 elements shown" in said
     )
     assert run(["disclose", "show", str(out)]) == run(["disclose", "show", str(whole)]) == FINE
     unbound = out.read_bytes().rpartition(b"~")[0] + b"~"
