@@ -28,6 +28,7 @@ from cli.passphrases import passphrase_option
 from cli.registers import NEW_REGISTER, WAIT, Counter, left_behind, left_rows, name_of, tell_waiting
 from cli.registry import require_schema
 from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
+from cli.setdraft import draft_of_folder
 from cli.times import now_ms, show_time, to_moment
 from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
@@ -37,10 +38,16 @@ from ledger.rules.operations import RevokeAnchor, RevokeDocument
 from ledger.rules.state import Anchor, Revocation, anchor_key, revocation_key
 from ledger.trust import TrustedRoot
 from node.client.answers import Answer
-from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
+from node.client.issuing.draft import (
+    Draft,
+    draft_of_file,
+    proof_path_of,
+    refuse_reserved,
+)
 from node.client.issuing.outbox import Settled
 from node.client.issuing.place import is_missing, register_of_home
 from node.client.issuing.register import Issued, Register, State
+from node.client.issuing.setfolder import manifest_path_of, set_path_of
 from node.client.ledgerclient import LedgerClient
 from node.client.submission import sign_operations, submit_once
 from node.clock import SystemClock
@@ -60,11 +67,32 @@ class _Ended:
     is_new: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """As what documents are anchored: their kind, their media type where it was named, the folder that is one set."""
+
+    schema: str
+    media_type: str | None
+    set_folder: Path | None
+
+
 @click.command("anchor")
 @click.argument("files", metavar="FILE...", nargs=-1, type=FILE)
 @click.option("--holder", metavar="KEY", help="The holder key, as `luohu wallet derive` shows it.")
 @click.option(
     "--manifest", type=FILE, metavar="CSV", help="Rows of file, holder key, expiry; instead of FILEs."
+)
+@click.option(
+    "--set",
+    "set_folder",
+    type=FILE,
+    metavar="DIR",
+    help="Anchor all files of a folder as one set, instead of FILEs.",
+)
+@click.option(
+    "--media-type",
+    metavar="TYPE",
+    help="The media type of each file, like application/dicom.  [default: by its name; DICOM by its content]",
 )
 @click.option("--schema", required=True, metavar="S", help="The kind of document, like hk.credit-report.")
 @click.option(
@@ -84,6 +112,8 @@ def anchor(
     files: tuple[Path, ...],
     holder: str | None,
     manifest: Path | None,
+    set_folder: Path | None,
+    media_type: str | None,
     schema: str,
     expires: int | None,
     home_path: Path,
@@ -100,17 +130,23 @@ def anchor(
     Thousands of documents share one anchor. The ledger learns nothing of them but a root. May be repeated
     after any crash: what was begun is finished, and what is anchored is not anchored again.
 
+    With --set, the files of a folder are one document, of which the resident can show all or some. Hand the resident
+    DIR.set, which opens every file, the proof DIR.set.manifest.proof, and the files.
+
     \b
     Example:
       luohu anchor report.pdf --holder ed25519:... --schema hk.credit-report --expires 2026-12-31 \\
         --home network/hk-bureau --url http://127.0.0.1:7201
       luohu anchor --manifest today.csv --schema hk.credit-report --home ... --url ...
+      luohu anchor --set pictures --holder ed25519:... --schema hk.credit-report --home ... --url ...
     """
-    rows = _documents(files, holder, manifest, expires)
+    asked = _Asked(schema, media_type, set_folder)
+    _check_media_type(media_type)
+    rows = _documents(files, holder, manifest, set_folder, expires)
     member = open_member(home_path, passphrase_file)
     root = root_of_home(trust_path, member.home.genesis)
     _check_expiries(rows)
-    drafts = _drafts(rows, schema)
+    drafts = _drafts(rows, asked)
     settled, waiting_count = asyncio.run(
         _anchor(rows, drafts, schema, member, root, urls, again=again, wait_ms=wait_ms, is_new=new_register)
     )
@@ -136,6 +172,12 @@ def anchor(
         for batch in settled.anchored
     ]
     shown += [("proof", str(path)) for path in proofs]
+    if set_folder is not None:
+        holder_file = set_path_of(set_folder)
+        value["set"] = {"holder_file": str(holder_file), "document": str(rows[0].file)}
+        shown.append(
+            ("holder's file", f"{holder_file}, which opens every file; {rows[0].file} is the document")
+        )
     headline = f"{len(proofs)} documents are anchored"
     if skipped_count:
         headline += f", {skipped_count} of them before: their proofs lie beside them"
@@ -233,14 +275,19 @@ def _still_stands(issued: Issued) -> tuple[str, str]:
 
 
 def _documents(
-    files: tuple[Path, ...], holder: str | None, manifest: Path | None, expires_ms: int | None
+    files: tuple[Path, ...],
+    holder: str | None,
+    manifest: Path | None,
+    set_folder: Path | None,
+    expires_ms: int | None,
 ) -> tuple[ManifestRow, ...]:
-    if bool(files) == (manifest is not None) or (manifest is not None and holder is not None):
+    ways_count = bool(files) + (manifest is not None) + (set_folder is not None)
+    if ways_count != 1 or (manifest is not None and holder is not None):
         raise wrong_usage(
             "luohu anchor",
-            expected="either FILE... with --holder KEY, or --manifest CSV",
-            found="neither" if not files and manifest is None else "both",
-            cure="Name files or a manifest.",
+            expected="either FILE... or --set DIR with --holder KEY, or --manifest CSV",
+            found="none of them" if ways_count == 0 else "several of them",
+            cure="Name files, a folder that is one set, or a manifest.",
         )
     if manifest is not None:
         return read_manifest(manifest, expires_ms=expires_ms)
@@ -253,7 +300,23 @@ def _documents(
             found=error.found,
             cure="Use the key that `luohu wallet derive` shows.",
         ) from error
-    return tuple(ManifestRow(path, key, expires_ms) for path in dict.fromkeys(files))
+    documents = files if set_folder is None else (manifest_path_of(set_path_of(set_folder)),)
+    return tuple(ManifestRow(path, key, expires_ms) for path in dict.fromkeys(documents))
+
+
+def _check_media_type(media_type: str | None) -> None:
+    if media_type is None:
+        return
+    try:
+        refuse_reserved(media_type)
+    except LedgerError as error:
+        raise wrong_usage(
+            "--media-type",
+            expected=error.expected,
+            found=error.found,
+            cure=error.cure or "Write it in small letters, like application/dicom.",
+            code=error.code,
+        ) from error
 
 
 def _root(text: str) -> bytes:
@@ -434,18 +497,21 @@ async def _revoke_anchor(
     return _Ended(recorded.shown, record.height, record.reason, is_new=recorded.is_new(record.height))
 
 
-def _drafts(rows: tuple[ManifestRow, ...], schema: str) -> list[Draft]:
+def _drafts(rows: tuple[ManifestRow, ...], asked: _Asked) -> list[Draft]:
     """Return a draft of each document. Raises CommandError where one cannot be read."""
+    if asked.set_folder is not None:
+        return [draft_of_folder(asked.set_folder, rows[0], schema=asked.schema, media_type=asked.media_type)]
     progress = Progress("reading", len(rows))
     drafts: list[Draft] = []
     for row in rows:
         try:
             draft = draft_of_file(
                 row.file,
-                schema=schema,
+                schema=asked.schema,
                 holder_key=row.holder_key,
                 expires_ms=row.expires_ms,
                 folder=row.folder,
+                media_type=asked.media_type,
             )
         except OSError as error:
             raise unreadable(str(row.file), error) from error

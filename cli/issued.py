@@ -31,6 +31,7 @@ from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.proofs import Proof
+from ledger.sets import SET_MEDIA_TYPE
 from node.client.issuing.draft import Draft, draft_of_file, proof_path_of
 from node.client.issuing.outbox import Settled
 from node.client.issuing.place import missing, register_of_home
@@ -223,6 +224,13 @@ def correct(
             expected="a document that is on the ledger and stands",
             found="one that was erased" if old.opening is None else f"one that is {old.state}",
             cure="Drop what was never anchored (`luohu issued drop`), and anchor the right document.",
+        )
+    if old.opening.media_type == SET_MEDIA_TYPE:
+        raise wrong_usage(
+            name_of(old),
+            expected="a document that is one file",
+            found="a set of files",
+            cure="Anchor the corrected folder with `luohu anchor --set DIR`, then revoke the old set: `luohu revoke`.",
         )
     metadata = old.opening.decoded_metadata()
     draft = replace(

@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "proof": Entry("cli.proof", "proof", "Refresh, present and show proof files."),
     "verify": Entry("cli.verify", "verify", "Recipient: verify a document offline."),
     "disclose": Entry("cli.disclose", "disclose", "Show chosen fields of a report, and verify them."),
+    "set": Entry("cli.sets", "sets", "Show chosen files of a set that has one anchor."),
     "record": Entry("cli.record", "record", "Recipient: record on the ledger that it verified."),
     "erase": Entry("cli.erase", "erase", "Destroy salt, receipt and keys of a document."),
     "trust": Entry("cli.trust", "trust", "Make and check the trusted root, trust.json."),

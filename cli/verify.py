@@ -24,6 +24,7 @@ from ledger.bundles import is_bundle_name
 from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.requests import Request
+from ledger.sets import SET_MEDIA_TYPE
 from ledger.verdictjson import ANCHOR_VERIFIED, VERIFIED, refusal_to_json, verdict_to_json
 from ledger.verdicts import AnchorVerdict, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier
@@ -57,6 +58,13 @@ class _VerifyCommand(click.Command):
 @click.option("--proof", "proof_path", type=FILE, help="The proof file.  [default: FILE.proof]")
 @click.option("--bundle", "as_bundle", is_flag=True, help="FILE is a ZIP: verify the document inside.")
 @click.option("--extract", type=FILE, metavar="PATH", help="Write out the document inside, once verified.")
+@click.option(
+    "--set",
+    "set_folder",
+    type=FILE,
+    metavar="DIR",
+    help="FILE shows files of a set: verify those that lie in DIR.",
+)
 @click.option("--trust", "trust_path", type=FILE, required=True, help="The trusted root, trust.json.")
 @click.option("--request", "request_path", type=FILE, help="Your own consent request, as you made it.")
 @click.option("--anchor-only", is_flag=True, help="Check neither consent nor presentation.")
@@ -95,6 +103,7 @@ def verify(
     proof_path: Path | None,
     as_bundle: bool,
     extract: Path | None,
+    set_folder: Path | None,
     trust_path: Path,
     request_path: Path | None,
     anchor_only: bool,
@@ -114,6 +123,9 @@ def verify(
     A ZIP of document and proof is a bundle with --bundle, or where its name ends in .zip and no FILE.proof stands
     beside it. Then the verdict is about the document inside, which --extract writes out.
 
+    With --set, FILE is what the resident chose of a set, and DIR holds exactly the files that it shows. They are told
+    by their content, whatever their names.
+
     With --manifest, thousands of documents, an answer for each in --out. `luohu verify serve` offers the same on
     loopback to systems in other languages.
 
@@ -122,11 +134,19 @@ def verify(
       luohu verify report.pdf --trust trust.json --request request.luohu
       luohu verify both.zip --extract report.pdf --trust trust.json --request request.luohu
       luohu verify report.pdf --trust trust.json --anchor-only
+      luohu verify pictures.shown --set pictures --proof pictures.proof --trust trust.json --request request.luohu
       luohu verify --manifest today.csv --out answers.csv --trust trust.json
     """
     _check_call(document, proof_path, request_path, anchor_only, manifest, out, jobs, is_for_excel=excel)
     time = time_asked(at, max_age)
     _check_bundle_call(document, proof_path, extract, as_bundle=as_bundle)
+    if set_folder is not None:
+        from cli.sets import check_set_call, verify_shown
+
+        shown_path, proof = check_set_call(document, proof_path, is_bundle=as_bundle or extract is not None)
+        return verify_shown(
+            shown_path, proof, set_folder, read_trusted_root(trust_path), request_path, time, as_json=as_json
+        )
     trust = read_trusted_root(trust_path)
     if manifest is not None and out is not None:
         settings = BulkSettings(trust, at, None if request_path is None else str(request_path))
@@ -368,9 +388,9 @@ def _print_verdict(
         first, notes = "ANCHOR VERIFIED ONLY", [*notes, UNCHECKED]
     else:
         first = "VERIFIED"
-    rows = [*file.rows(), *past_rows(time), *_anchor_rows(verdict)]
-    if isinstance(verdict, Verdict):
-        rows += _consent_rows(verdict)
+    rows = [*file.rows(), *past_rows(time), *verdict_rows(verdict)]
+    if verdict.integrity.media_type == SET_MEDIA_TYPE:
+        rows.append(("set", "the list of a set alone: none of its files was verified; see --set"))
     value = verdict_to_json(verdict, at_ms=time.at_ms) | file.to_json()
     line = f"{first}: {'; '.join(notes)}" if notes else first
     print_answer(as_json=as_json, value=value, lines=[line, *fields(rows)])
@@ -379,6 +399,11 @@ def _print_verdict(
 def past_rows(time: TimeAsked) -> list[tuple[str, str]]:
     """Return the row that says that a past time was asked about, where one was."""
     return [] if time.past_ms is None else [("asked about", f"{show_time(time.at_ms)}, not the present")]
+
+
+def verdict_rows(verdict: AnchorVerdict | Verdict) -> list[tuple[str, str]]:
+    """Return what people read of a verdict: a row for each axis that was checked."""
+    return [*_anchor_rows(verdict), *(_consent_rows(verdict) if isinstance(verdict, Verdict) else [])]
 
 
 def _anchor_rows(verdict: AnchorVerdict | Verdict) -> list[tuple[str, str]]:

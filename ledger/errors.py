@@ -31,6 +31,8 @@ refusals tells a holder that a document was refused.
           BundleError           an archive that is not exactly a document and its proof
           FilesExchanged        a document and a proof that look as if each were named as the other
           DisclosureError       shown fields, or their binding, that are refused
+          SetError              a set that is shown, or its files, that are refused
+        UnfitSet                files that make no set, or bytes that are none
         ReceiptError            a receipt that is not the one of this consent
         TextsError              a text bundle that is none, or that lacks a text
         RequestRefused          a request that no consent can answer

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ledger.disclosure import STEP_DISCLOSURE, DisclosureVerdict
 from ledger.encoding.records import Json
+from ledger.presentedsets import STEP_SET, SetVerdict
 from ledger.sdjwt import ArrayShown
 from ledger.verdicts import (
     STEP_AGE,
@@ -74,6 +75,28 @@ def arrays_to_json(arrays: Mapping[str, ArrayShown]) -> Json:
     }
 
 
+def set_to_json(verdict: SetVerdict, *, at_ms: int) -> dict[str, Json]:
+    """Return the JSON form of what holds of a set of which all or some files are shown."""
+    return {
+        **verdict_to_json(verdict.document, at_ms=at_ms),
+        "set": {
+            "files": [
+                {
+                    "name": file.name,
+                    "media_type": file.media_type,
+                    "size": file.size,
+                    "found_as": [*file.found_as],
+                }
+                for file in verdict.files
+            ],
+            "shown_count": len(verdict.files),
+            "files_count": verdict.files_count,
+            "is_whole": verdict.is_whole,
+            "shown_hash": verdict.shown_hash.hex(),
+        },
+    }
+
+
 def refusal_to_json(error: VerificationError, *, is_anchor_only: bool) -> dict[str, Json]:
     """Return the JSON form of why a document was refused."""
     return {
@@ -100,8 +123,8 @@ def checked_until(step: str, *, is_anchor_only: bool) -> list[Json]:
     taken = [each for each in _STEPS_TAKEN if each in checked_steps(is_anchor_only=is_anchor_only)]
     if step in taken:
         return [*taken[: taken.index(step) + 1]]
-    # Chosen fields are looked at once the document was verified; files before anything is.
-    return [*taken] if step == STEP_DISCLOSURE else []
+    # Chosen fields and files of a set are looked at once the document was verified; files before anything is.
+    return [*taken] if step in (STEP_DISCLOSURE, STEP_SET) else []
 
 
 def _sentence_to_json(sentence: Sentence) -> dict[str, Json]:

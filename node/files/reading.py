@@ -152,6 +152,29 @@ def open_listed(path: Path, *, folder: Path, size_max: int | None = None) -> Bin
     return open_within(path.parent, path.name, size_max=size_max)
 
 
+def list_files(folder: Path, *, count_max: int) -> list[str]:
+    """Return the names of the files in a folder, in order; where there are more than `count_max`, one more than that.
+
+    All that lies there is a regular file: a folder, link, pipe or device is refused, and so nothing is passed over in
+    silence. The folder itself is the user's: links to it are followed. Raises OSError, UnfitFile among them.
+    """
+    with _about(folder), os.scandir(folder) as found:
+        names: list[str] = []
+        for each in found:
+            kind = stat.S_IFMT(each.stat(follow_symlinks=False).st_mode)
+            if kind != stat.S_IFREG:
+                raise UnfitFile(
+                    where=folder / each.name,
+                    expected="regular files alone in the folder",
+                    found=_KINDS.get(kind, "something else"),
+                    cure="move it out of the folder",
+                )
+            names.append(each.name)
+            if len(names) > count_max:
+                break
+    return sorted(names)
+
+
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
     """Let errors name the whole path, and a name that no file can have be such an error."""

@@ -7,6 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.disclosure import DisclosureVerdict, verify_disclosure, verify_disclosure_as_of
+from ledger.presentedsets import (
+    Files,
+    SetVerdict,
+    verify_set,
+    verify_set_anchor,
+    verify_set_anchor_as_of,
+    verify_set_as_of,
+)
 from ledger.requests import Request
 from ledger.verdicts import AnchorVerdict, Verdict
 from ledger.verifier import Document, Verifier
@@ -73,4 +81,25 @@ def ask_disclosure(
         at_ms=time.past_ms,
         max_age_ms=time.max_age_ms,
         named_fields=named_fields,
+    )
+
+
+def ask_set(
+    verifier: Verifier, shown: bytes, proof: bytes, files: Files, request: Request | None, time: TimeAsked
+) -> SetVerdict:
+    """Return the verdict on a set of which files are shown; without a request, on its anchor alone.
+
+    Raises VerificationError, and what reading the files raises.
+    """
+    now_ms, past_ms, max_age_ms = time.now_ms, time.past_ms, time.max_age_ms
+    if request is None and past_ms is None:
+        return verify_set_anchor(verifier, shown, proof, files, now_ms=now_ms, max_age_ms=max_age_ms)
+    if request is None:
+        return verify_set_anchor_as_of(verifier, shown, proof, files, at_ms=time.at_ms, max_age_ms=max_age_ms)
+    if past_ms is None:
+        return verify_set(
+            verifier, shown, proof, files, request=request, now_ms=now_ms, max_age_ms=max_age_ms
+        )
+    return verify_set_as_of(
+        verifier, shown, proof, files, request=request, at_ms=past_ms, max_age_ms=max_age_ms
     )

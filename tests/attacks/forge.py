@@ -471,11 +471,13 @@ class Scene:
     others: tuple[Leaf, ...] = ()
     later: tuple[Leaf, ...] = ()
     batch: tuple[bytes, ...] = BATCH
+    media_type: str = "application/pdf"
 
     @property
     def openings(self) -> list[Opening]:
         """The openings of the batch, the document's first."""
-        return [make_opening(document, **self.metadata) for document in self.batch]
+        made = [make_opening(document, **self.metadata) for document in self.batch]
+        return [replace(opening, media_type=self.media_type) for opening in made]
 
     def chain(self) -> Chain:
         """Return the chain of this scene: three epochs, seven blocks after genesis."""

@@ -44,6 +44,7 @@ CONTRACT = {
     "proof": {"refresh", "present", "show"},
     "verify": None,
     "disclose": {"issue", "select", "show", "verify"},
+    "set": {"select", "show"},
     "record": None,
     "erase": None,
     "trust": {"export", "check"},

@@ -158,10 +158,12 @@ def test_documents_are_read_before_the_register_is_taken_from_others(
         holder_key: PublicKey | None,
         expires_ms: int | None,
         folder: Path | None,
+        media_type: str | None,
     ) -> Draft:
         POSIX_FILES.lock(counter.folder / "register.lock").release()
         read.append(path)
-        return draft_of_file(path, schema=schema, holder_key=holder_key, expires_ms=expires_ms, folder=folder)
+        assert folder is None and media_type is None
+        return draft_of_file(path, schema=schema, holder_key=holder_key, expires_ms=expires_ms)
 
     counter.file("register.lock").unlink()
     counter.folder.joinpath("register.lock").hardlink_to(counter.folder / "issued" / f"{REGISTER}.lock")

@@ -26,6 +26,7 @@ from cli.serve import serve
 from cli.times import now_ms, show_time
 from node.consent.scenarios import scenarios_directory
 from node.network.tls import encode_certificate_pem, make_identity
+from tests.attacks.shownsets import whole
 from tests.ledger.test_bundles import archive
 from tests.support.command_runner import Ended, run_all
 from tests.support.consortium import REPORT
@@ -54,7 +55,13 @@ WAYS: dict[str, dict[str, str]] = {
     "wallet derive": {"path": READS, "passphrase_file": SECRET},
     "wallet show": {"path": READS, "passphrase_file": SECRET},
     "wallet new": {"out": NEW, "passphrase_file": SECRET},
-    "anchor": {"files": READS, "manifest": READS, "home_path": HOME, "passphrase_file": SECRET},
+    "anchor": {
+        "files": READS,
+        "manifest": READS,
+        "set_folder": FOLDER,
+        "home_path": HOME,
+        "passphrase_file": SECRET,
+    },
     "revoke": {"proof_path": READS, "home_path": HOME, "passphrase_file": SECRET},
     "issued list": {"home_path": HOME},
     "issued show": {"home_path": HOME},
@@ -97,11 +104,14 @@ WAYS: dict[str, dict[str, str]] = {
         "manifest": READS,
         "out": NEW,
         "extract": NEW,
+        "set_folder": FOLDER,
     },
     "verify serve": {"trust_path": READS, "requests": FOLDER, "texts_path": READS},
     "texts pack": {"directory": FOLDER, "out": NEW},
     "texts show": {"texts_path": READS},
     "texts check": {"texts_path": READS, "trust_path": READS},
+    "set select": {"holder_path": READS, "out": NEW},
+    "set show": {"file": READS},
     "disclose issue": {"report_path": READS, "home_path": HOME, "out": NEW, "passphrase_file": SECRET},
     "disclose select": {
         "holder_path": READS,
@@ -236,6 +246,8 @@ CALLS: dict[str, list[str]] = {
     "texts pack": ["{directory}", "--out", "{out}"],
     "texts show": ["{texts_path}"],
     "texts check": ["{texts_path}", *URL],
+    "set select": ["{holder_path}", "--all", "--out", "{out}"],
+    "set show": ["{file}"],
     "disclose issue": [
         *("{report_path}", "--holder", "{holder}", "--schema", REPORT, "--home", "{home_path}"),
         *("--out", "{out}"),
@@ -286,6 +298,11 @@ CALLS: dict[str, list[str]] = {
 # Paths for which a call looks otherwise.
 OTHER_CALLS: dict[tuple[str, str], list[str]] = {
     ("anchor", "manifest"): ["--manifest", "{manifest}", "--schema", REPORT, *SIGNING],
+    ("anchor", "set_folder"): ["--set", "{set_folder}", "--schema", REPORT, *SIGNING],
+    ("verify", "set_folder"): [
+        *("{shown_set}", "--set", "{set_folder}", "--proof", "{proof_path}", "--trust", "{trust_path}"),
+        *("--request", "{request_path}", "--at", "{at}"),
+    ],
     ("consent receipt check", "request_path"): ["{receipt_path}", "--request", "{request_path}", *URL],
     ("consent receipt check", "trust_path"): [
         *("{receipt_path}", "--request", "{request_path}", "--trust", "{trust_path}", *URL)
@@ -338,6 +355,8 @@ GOOD: dict[str, str] = {
     "holder_path": "report.sdjwt",
     "file": "report.sdjwt",
     "shown_path": "report.shown",
+    "shown_set": "pictures.set",
+    "set_folder": "pictures",
     "requests": "requests",
     "passphrase_file": "passphrase",
     "texts_path": "samples.texts",
@@ -348,6 +367,8 @@ OTHER_GOOD: dict[tuple[str, str], str] = {
     ("wallet show", "path"): "wallet",
     ("network new", "directory"): "fresh",
     ("texts pack", "directory"): "texts",
+    ("set select", "holder_path"): "pictures.set",
+    ("set show", "file"): "pictures.set",
     ("disclose issue", "home_path"): f"network/{ISSUER}",
     ("anchor", "home_path"): f"network/{ISSUER}",
     ("verify", "manifest"): "asked.csv",
@@ -476,6 +497,7 @@ def furnish(office: Office) -> None:
     (folder / "requests").mkdir()
     inside = [(name, office.path(name).read_bytes()) for name in ("report.pdf", "report.pdf.proof")]
     (folder / "both.zip").write_bytes(archive(*inside))
+    (folder / "pictures.set").write_bytes(whole().encode())
     (folder / "tls.crt").write_bytes(encode_certificate_pem(make_identity(BANK)))
     (folder / "asked.csv").write_text("report.pdf\n")
     shutil.copytree(scenarios_directory(), folder / "texts")

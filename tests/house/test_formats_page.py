@@ -43,6 +43,7 @@ MODULES = (
     "trust",
     "proofs",
     "snapshots",
+    "sets",
 )
 # Results and wrappers that are never encoded.
 UNWRITTEN = {
@@ -54,6 +55,7 @@ UNWRITTEN = {
     "TrustedHeader",
     "Pins",
     "Rebuilding",
+    "SetFile",
 }
 
 
@@ -130,6 +132,13 @@ def test_the_examples_follow_from_one_another() -> None:
     assert found["anchor key"] == sha("24", "anchor tuple")
     assert found["consent key"] == sha("24", "consent tuple")
     assert found["tagged header"] == tagged("luohu/block/1", "header")
+    assert found["entry digest"] == hmac.digest(
+        found["entry salt"], tagged("luohu/set-entry/1", "described file"), "sha256"
+    )
+    digests = [found["manifest"][at : at + 32] for at in range(10, len(found["manifest"]), 32)]
+    assert digests == sorted(digests) and found["entry digest"] in digests
+    assert found["digests shown"] == found["entry digest"]
+    assert found["shown hash"] == hashlib.sha256(tagged("luohu/shown/1", "digests shown")).digest()
     assert found["block hash"] == sha("", "tagged header")
     assert found["signed bytes"] == tagged("luohu/vote/finalize/1", "vote body")
     nacl.signing.VerifyKey(found["public key"]).verify(found["signed bytes"], found["signature"])

@@ -468,7 +468,15 @@ def test_the_search_for_calls_would_notice() -> None:
 # -- other systems --------------------------------------------------------------------------------------
 
 # What a bank's counter and a resident run, which have Windows. A node runs on POSIX.
-AT_COUNTERS: Final = ("cli.verify", "cli.proof", "cli.wallet", "cli.consent", "cli.disclose", "cli.trust")
+AT_COUNTERS: Final = (
+    "cli.verify",
+    "cli.proof",
+    "cli.wallet",
+    "cli.consent",
+    "cli.disclose",
+    "cli.sets",
+    "cli.trust",
+)
 OF_POSIX: Final = frozenset(("fcntl", "grp", "posix", "pty", "pwd", "resource", "termios", "tty"))
 OF_POSIX_IN_OS: Final = frozenset(
     (

@@ -20,16 +20,24 @@ from ledger.consents import ConsentFile
 from ledger.disclosure import verify_disclosure, verify_disclosure_as_of
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import parse_genesis
+from ledger.presentedsets import (
+    verify_set,
+    verify_set_anchor,
+    verify_set_anchor_as_of,
+    verify_set_as_of,
+)
 from ledger.proofs import Proof
 from ledger.receipts import check_receipt, check_receipt_of, parse_receipt
 from ledger.requests import Request
 from ledger.rules.blocks import Block
 from ledger.sdjwt import decode as decode_sd_jwt
+from ledger.sets import ShownSet
 from ledger.trees.merkle import Content, ContentHasher
 from ledger.trust import TrustedRoot, check_replaces, parse_trusted_root, trusted_root_to_json
 from ledger.verifier import SuspendedIssuer, Verifier
 from node.client.issuing import draft_of_bytes
 from tests.attacks.forge import DOCUMENT, HOLDER, NOW_MS, honest, honest_from_checkpoint
+from tests.attacks.shownsets import ALL, anchored, whole
 from tests.support.consortium import REPORT
 from tests.support.forging import with_fields
 from tests.support.sources import ROOT
@@ -224,6 +232,14 @@ def calls() -> dict[str, Call]:
         "terms": consent.grant.decoded().terms,
         "consent_id": bytes(32),
     }
+    shown_set = anchored(whole().manifest)
+    of_set: dict[str, Any] = {
+        "verifier": shown_set.verifier,
+        "shown": whole().encode(),
+        "proof": shown_set.proof_bytes,
+        "files": [*ALL],
+        "max_age_ms": 86_400_000,
+    }
     draft: dict[str, Any] = {
         "document": DOCUMENT,
         "media_type": "application/pdf",
@@ -240,6 +256,11 @@ def calls() -> dict[str, Call]:
         "verify_anchor_as_of": Call(verifier.verify_anchor_as_of, {**asked, "at_ms": NOW_MS}),
         "verify_disclosure": Call(verify_disclosure, {**of_report, "now_ms": NOW_MS}),
         "verify_disclosure_as_of": Call(verify_disclosure_as_of, {**of_report, "at_ms": NOW_MS}),
+        "verify_set": Call(verify_set, {**of_set, "request": shown_set.request, "now_ms": NOW_MS}),
+        "verify_set_as_of": Call(verify_set_as_of, {**of_set, "request": shown_set.request, "at_ms": NOW_MS}),
+        "verify_set_anchor": Call(verify_set_anchor, {**of_set, "now_ms": NOW_MS}),
+        "verify_set_anchor_as_of": Call(verify_set_anchor_as_of, {**of_set, "at_ms": NOW_MS}),
+        "ShownSet.decode": Call(ShownSet.decode, {"data": whole().encode()}),
         "parse_trusted_root": Call(parse_trusted_root, {"text": json_text}),
         "trusted_root_to_json": Call(trusted_root_to_json, {"root": trust}),
         "check_replaces": Call(
@@ -303,6 +324,7 @@ _FITTING: Final = {
     "request": _REQUESTS,
     "expires_ms": {*_WHOLE, "none"},
     "named_fields": {"a list", "a list of texts"},
+    "files": {"a list"},
     "suspended_issuer": {"a mode"},
     "verifier": {"a verifier"},
     "file": {"a binary file"},

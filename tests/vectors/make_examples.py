@@ -17,8 +17,11 @@ from ledger.encoding.digests import tagged, tagged_digest
 from ledger.rules.blocks import BLOCK_TAG, Header
 from ledger.rules.certificates import FINALIZE, VOTE_TAGS
 from ledger.rules.state import anchor_key
+from ledger.sets import ENTRY_TAG, select_files
+from ledger.shown import SHOWN_TAG
 from ledger.trees.merkle import leaf_hash
 from ledger.trees.statetree import state_key
+from tests.attacks.shownsets import whole
 from tests.support.consortium import CHAIN_ID, VALIDATORS, key_of
 from tests.vectors.make_records import DOCUMENT, files, votes
 
@@ -41,6 +44,10 @@ def text() -> str:
     committed = encode((opening.media_type, opening.size, opening.content_root, metadata_hash))
     anchor_tuple = encode(("anchor", "hk-bureau", proof.anchor_root))
     consent_tuple = encode(("consent", (key.algorithm, key.data), consent.consent_id))
+    entries = whole()
+    shown = select_files(entries, ("slice-1.dcm",))
+    (entry,) = shown.entries
+    described = encode((entry.name, entry.media_type, entry.size, entry.content_root))
     examples = {
         "a commitment": [
             _bytes("document", DOCUMENT, "the whole document, one chunk"),
@@ -51,6 +58,14 @@ def text() -> str:
             _bytes("salt", opening.salt),
             _bytes("tagged committed", tagged(COMMITMENT_TAG, committed)),
             _bytes("commitment", opening.commitment(), "HMAC-SHA-256(salt, tagged committed)"),
+        ],
+        "a set": [
+            _items("described file", described, ["name", "media_type", "size", "content_root"]),
+            _bytes("entry salt", entry.salt),
+            _bytes("entry digest", entry.digest(), f'HMAC-SHA-256(entry salt, tagged("{ENTRY_TAG}"))'),
+            _bytes("manifest", entries.manifest, "LUOHU-SET, 01, three digests"),
+            _bytes("digests shown", entry.digest(), "this file alone"),
+            _bytes("shown hash", shown.shown_hash, f'H("{SHOWN_TAG}", digests shown)'),
         ],
         "a state key": [
             _items("anchor tuple", anchor_tuple, ["tag", "issuer", "root"]),

@@ -30,6 +30,7 @@ from ledger.receipts import (
 )
 from ledger.rules.certificates import FINALIZE, NULLIFY, Subject, Vote
 from ledger.sdjwt import Binding, Claims, bind, decode, issue
+from ledger.sets import select_files
 from ledger.trust import TrustPath, trusted_root_to_json
 from node.consensus.events import (
     BlockAvailable,
@@ -86,6 +87,7 @@ from tests.attacks.forge import (
     honest_from_checkpoint,
     honest_under_history,
 )
+from tests.attacks.shownsets import CHOSEN, whole
 from tests.campaigns.fuzz.targets import make_core_of_nobody
 from tests.support.archives import STORED, TOOLS, UTF8, zip_of
 from tests.support.asking import BASIS, ITEM
@@ -155,6 +157,10 @@ def bank_entries(shown: Shown, consent: ConsentFile) -> Iterator[tuple[str, str,
         "bound",
         bind(decode(report.encode()), Binding("bank", "00", 1, ""), key_of("holder")).encode(),
     )
+    shown_set = select_files(whole(), CHOSEN)
+    yield "shown-set", "whole", whole().encode()
+    yield "shown-set", "chosen", shown_set.encode()
+    yield "manifest-of-a-set", "three", shown_set.manifest
     for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
         written = io.BytesIO()
         with zipfile.ZipFile(written, "w", method) as archive:

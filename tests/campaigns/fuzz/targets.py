@@ -31,6 +31,7 @@ from ledger.rules.state import Anchor, Consent, Member
 from ledger.rules.transactions import Transaction
 from ledger.sdjwt import decode as decode_sd_jwt
 from ledger.sdjwt import open_fields
+from ledger.sets import MANIFEST_MAGIC, ShownSet, decode_manifest
 from ledger.trust import parse_trusted_root, trusted_root_to_json
 from ledger.verdicts import VerificationError
 from node.consensus.config import Config
@@ -131,6 +132,18 @@ def _pair(data: bytes) -> None:
         return
     assert size == bundle.size <= RATIO_MAX * len(data) + RATIO_SLACK
     assert find_fault(bundle.name) is None
+
+
+def _shown_set(data: bytes) -> None:
+    """A set as it is shown: what fits together has one form, and names that nobody takes for another's."""
+    try:
+        shown = ShownSet.decode(data)
+        count = shown.check()
+    except LedgerError:
+        return
+    assert shown.encode() == data and len(shown.entries) <= count
+    names = [entry.name.decode() for entry in shown.entries]
+    assert not any(find_fault(name) for name in names) and len({*names}) == len(names)
 
 
 class _Bytes:
@@ -315,6 +328,8 @@ TARGETS: Final[dict[str, Target]] = {
     "journal-record": _canonical(lambda data: encode_record(decode_record(data))),
     "receipt-json": _receipt,
     "sd-jwt": _sd_jwt,
+    "shown-set": _shown_set,
+    "manifest-of-a-set": _canonical(lambda data: MANIFEST_MAGIC + b"".join(decode_manifest(data))),
     "bundle": _pair,
     "form": _form,
     "snapshot-chunk": _chunk,

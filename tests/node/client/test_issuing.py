@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,6 +22,7 @@ from ledger.errors import LedgerError
 from ledger.proofs import Evidence, EvidenceRequest, Proof
 from ledger.rules.operations import RevokeDocument
 from ledger.rules.transactions import Transaction
+from ledger.sets import UnfitSet
 from ledger.trust import TrustedRoot
 from ledger.verdicts import VerificationError
 from ledger.verifier import Verifier
@@ -828,6 +829,26 @@ def test_media_types_are_the_same_on_every_machine_and_fit_a_commitment(tmp_path
     assert media_type_of(Path("a")) == media_type_of(Path("a.unheard-of")) == "application/octet-stream"
     for media_type in draft._MEDIA_TYPES.types_map[True].values():
         Bureau(tmp_path).draft("a", media_type=media_type).opened(ISSUER, now_ms=START_MS).commitment()
+
+
+def test_dicom_is_told_by_its_bytes_where_a_name_says_nothing() -> None:
+    magic = bytes(128) + b"DICM"
+    for name in ("scan", "scan.dcm", "1.2.840.113619", "scan.bin"):
+        assert media_type_of(Path(name), magic) == "application/dicom"
+        assert media_type_of(Path(name), magic[:-1]) == "application/octet-stream"
+        assert media_type_of(Path(name), b"\0" + magic[:-1]) == "application/octet-stream"
+    assert media_type_of(Path("scan.pdf"), magic) == "application/pdf"
+
+
+def test_the_media_type_of_a_set_is_given_to_no_other_document(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"LUOHU-SET\x01" + bytes(32))
+    named: Any = {"media_type": "application/vnd.luohu.set", "schema": REPORT, "holder_key": None}
+    with pytest.raises(UnfitSet) as of_bytes:
+        draft_of_bytes(path.read_bytes(), **named)
+    with pytest.raises(UnfitSet) as of_file:
+        draft_of_file(path, **named)
+    assert of_bytes.value.code == of_file.value.code == "reserved-media-type"
 
 
 def test_a_client_can_be_used_by_several_documents_at_once(tmp_path: Path) -> None:
