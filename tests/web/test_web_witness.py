@@ -13,8 +13,11 @@ import nacl.bindings
 import pytest
 from nacl.exceptions import BadSignatureError
 
+from ledger.encoding.lookalikes import ALIKE
 from ledger.errors import LedgerError
+from ledger.filenames import find_fault
 from ledger.genesis import genesis_block, parse_genesis
+from ledger.presentedsets import SET_REFUSALS
 from ledger.trust import parse_trusted_root
 from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, OLDER_EPOCH, REFUSALS
 from node.recipient.presented import FILES_REFUSALS
@@ -26,6 +29,7 @@ from tests.campaigns.witness.questions import pinned, question_of
 from tests.support.browser import find_browser
 from tests.support.consortium import MINUTE_MS, START_MS, key_of
 from tests.support.strangers import BACKWARDS, FORGED_LINE, MARKUP, TEXTS, forged_in, raw_in_output
+from tests.vectors import make_sets
 from tests.vectors.pinned import PRESENT_VECTORS, VECTORS
 
 HTML = PAGE.read_text(encoding="utf-8")
@@ -419,6 +423,103 @@ def test_the_page_shows_texts_of_strangers_as_the_command_does(witness: Page) ->
     assert raw_in_output(told) == [] and MARKUP in told and forged_in(told.split("\n")) == []
 
 
+SETS = json.loads(make_sets.PATH.read_bytes())
+SETS_ASKED = """
+(async () => {
+  const vectors = %s;
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const more = (count) => {
+    const digests = new Uint8Array(32 * count).fill(255), view = new DataView(digests.buffer);
+    for (let at = 0; at < count; at++) view.setUint32(32 * at + 28, 2 ** 32 - count + at);
+    return digests;
+  };
+  const trust = await luohu.openTrust(new TextEncoder().encode(JSON.stringify(vectors.trust)));
+  const request = luohu.openRequest(bytes(vectors.request)), answers = {};
+  for (const { name, proof, shown, files, is_anchor_only: alone } of vectors.cases) {
+    const parts = [bytes(shown.start), more(shown.more), bytes(shown.end)];
+    try {
+      const facts = await luohu.verifySet({
+        trust, shown: new Uint8Array(await new Blob(parts).arrayBuffer()), proof: bytes(vectors.proofs[proof]),
+        files: files.map((file) => [file.name, new Blob([bytes(file.content)])]), request: alone ? null : request,
+        atMs: vectors.at_ms, maxAgeMs: vectors.max_age_ms,
+      });
+      answers[name] = facts.set;
+    } catch (error) {
+      const { step, code } = error;
+      answers[name] = error instanceof luohu.Refused ? { step, code } : { crashed: `${error.stack}` };
+    }
+  }
+  return answers;
+})()
+"""
+
+
+@needs_browser
+def test_the_page_answers_every_vector_of_sets_as_the_library_does(witness: Page) -> None:
+    answers = witness.run(SETS_ASKED % json.dumps(SETS))
+    expected = {case["name"]: case.get("set") or case["refused"] for case in SETS["cases"]}
+    assert len(expected) > 50
+    assert {name: found for name, found in answers.items() if found != expected[name]} == {}
+    assert answers.keys() == expected.keys()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_reads_names_of_files_as_the_library_does(witness: Page) -> None:
+    names = [
+        f"{before}{chr(number)}{after}"
+        for number in range(0x10000)
+        for before, after in (("", "a"), ("a", ""))
+    ]
+    names = [name for name in names if not 0xD800 <= max(map(ord, name)) < 0xE000]
+    names += [
+        f"{name}{rest}"
+        for name in ("con", "ＣＯＭ１", "LPT0", "Clock$", "nul ")
+        for rest in ("", ".txt", "x")
+    ]
+    names += ["", "a" * 255, "a" * 256, "黑" * 85, "黑" * 86, "C：a", "𠀀a", "a\U0002a6df", "a\U0002a6e0"]
+    told = witness.run(f"{json.dumps(names)}.map((name) => nameFault(name) !== null)")
+    assert [
+        name for name, fault in zip(names, told, strict=True) if fault is not bool(find_fault(name))
+    ] == []
+    table = witness.run("ALIKE")
+    assert [(shown, alike) for shown, alike in table] == [*ALIKE]
+
+
+@needs_browser
+def test_the_form_takes_the_files_of_a_set(witness: Page, tmp_path: Path) -> None:
+    case = next(case for case in SETS["cases"] if case["name"] == "set_shown_in_part")
+    contents = {
+        "document": base64.b64decode(case["shown"]["start"]),
+        "proof": base64.b64decode(SETS["proofs"][case["proof"]]),
+        "trust": json.dumps(SETS["trust"]).encode(),
+        "request": base64.b64decode(SETS["request"]),
+    }
+    for element, content in contents.items():
+        (tmp_path / element).write_bytes(content)
+        witness.choose_file(element, tmp_path / element)
+    listed = [
+        f"new File([Uint8Array.from(atob({json.dumps(file['content'])}), (c) => c.charCodeAt(0))], {json.dumps(name)})"
+        for file, name in zip(case["files"], (MARKUP, "two"), strict=True)
+    ]
+    chosen = f"""(() => {{
+      const transfer = new DataTransfer();
+      for (const file of [{", ".join(listed)}]) transfer.items.add(file);
+      element("files").files = transfer.files;
+    }})()"""
+    witness.click("[data-language=en]")
+    witness.run(chosen)
+    set_clock(witness, SETS["at_ms"])
+    told = ask_about(witness, SETS["at_ms"])
+    assert "Verified" in told and "2 / 3" in told and "is the issuer's word" in told
+    assert "slice-1.dcm" in told and MARKUP in told
+    witness.click("[data-language=zh-Hant]")
+    assert "以簽發機構所述為準" in witness.text_of_verdict()
+    witness.run(chosen.replace(listed[0], "new File(['other'], 'other')"))
+    told = ask_about(witness, SETS["at_ms"])
+    assert "set-file-unknown" in told and SET_REFUSALS["set-file-unknown"].meaning.zh_hant in told
+
+
 def test_the_policy_allows_this_script_and_nothing_else() -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', HTML)
     script, style = (re.search(rf"<{name}>(.*?)</{name}>", HTML, re.DOTALL) for name in ("script", "style"))
@@ -441,7 +542,7 @@ def test_the_page_has_a_sentence_in_three_languages_for_every_code() -> None:
             r"^  (\w+): (\{.*\}),$", HTML.partition("const NEXT_STEPS = {")[2].partition("};")[0], re.M
         )
     )
-    told_by_the_page = REFUSALS | FILES_REFUSALS | CAUSES
+    told_by_the_page = REFUSALS | FILES_REFUSALS | CAUSES | SET_REFUSALS
     for code, refusal in told_by_the_page.items():
         (entry,) = re.findall(rf'^  "{code}": \[(\{{.*\}}), NEXT_STEPS\.(\w+)\],$', listed, re.MULTILINE)
         for told, sentence in ((entry[0], refusal.meaning), (steps[entry[1]], refusal.next_step)):
