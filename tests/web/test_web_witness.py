@@ -7,6 +7,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nacl.bindings
@@ -14,15 +15,19 @@ import pytest
 from nacl.exceptions import BadSignatureError
 
 from ledger.encoding.lookalikes import ALIKE
+from ledger.encoding.records import Json
 from ledger.errors import LedgerError
 from ledger.filenames import find_fault
 from ledger.genesis import genesis_block, parse_genesis
 from ledger.presentedsets import SET_REFUSALS
 from ledger.trust import parse_trusted_root
-from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, OLDER_EPOCH, REFUSALS
+from ledger.verdictjson import set_to_json
+from ledger.verdicts import CAUSES, LINE_ENDS, LONGER, OLDER_EPOCH, REFUSALS, VerificationError
 from node.recipient.presented import FILES_REFUSALS
 from node.visibletext import visible
 from tests.attacks.combining import DEFECTS, combined
+from tests.attacks.shownsets import ALL, AskedSet, anchored, asked_sets, entry_of, issued, whole
+from tests.campaigns.fuzz.random_changes import changed
 from tests.campaigns.witness.answers import PAGE, Page, open_page
 from tests.campaigns.witness.comparing import compare
 from tests.campaigns.witness.questions import pinned, question_of
@@ -461,6 +466,70 @@ def test_the_page_answers_every_vector_of_sets_as_the_library_does(witness: Page
     assert len(expected) > 50
     assert {name: found for name, found in answers.items() if found != expected[name]} == {}
     assert answers.keys() == expected.keys()
+
+
+def altered_case(chance: random.Random) -> AskedSet:
+    """Return a small set with its file, one of its files or a name changed at random."""
+    asked = chance.choice([each for each in asked_sets() if len(each.shown) < 10_000])
+    shown, files = asked.shown, list(asked.files)
+    match chance.randrange(4):
+        case 0:
+            shown = changed(chance, [asked.shown, whole().encode()])
+        case 1 if files:
+            at = chance.randrange(len(files))
+            files[at] = (files[at][0], changed(chance, [files[at][1]]))
+        case 2:
+            files = [each for each in (*files, *ALL) if chance.random() < 0.6]
+        case _:
+            letters = "aAbB1lIi0oO.-_ :/\uff21\uff0e\u00e9e\u0301\u9ed1\u9ed2\U00020000\u202e\x00"
+            names = [
+                "".join(chance.choices(letters, k=chance.randint(1, 3))) for _ in range(chance.randint(1, 3))
+            ]
+            entries = [entry_of(name.encode(), b"%d" % at, at) for at, name in enumerate(names)]
+            made = issued(*entries)
+            shown, files = made.encode(), [(f"{at}", b"%d" % at) for at in range(len(names))]
+            return replace(asked, shown=shown, files=tuple(files), anchored=anchored(made.manifest))
+    return replace(asked, shown=shown, files=tuple(files))
+
+
+def answer_of_library(asked: AskedSet) -> Json:
+    try:
+        return set_to_json(make_sets.ask(asked), at_ms=0)["set"]
+    except VerificationError as refused:
+        return {"step": refused.step, "code": refused.code}
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_answers_sets_that_were_altered_at_random_as_the_library_does(witness: Page) -> None:
+    chance = random.Random("altered sets")
+    asked = [replace(altered_case(chance), name=f"{number}") for number in range(400)]
+    proofs = [*dict.fromkeys(each.anchored.proof_bytes for each in asked)]
+    cases = [
+        {
+            "name": each.name,
+            "proof": proofs.index(each.anchored.proof_bytes),
+            "shown": {"start": base64.b64encode(each.shown).decode(), "more": 0, "end": ""},
+            "files": [
+                {"name": name, "content": base64.b64encode(content).decode()} for name, content in each.files
+            ],
+            "is_anchor_only": int(each.is_anchor_only),
+        }
+        for each in asked
+    ]
+    texts = [base64.b64encode(proof).decode() for proof in proofs]
+    answers = witness.run(SETS_ASKED % json.dumps({**SETS, "proofs": texts, "cases": cases}))
+    expected = {each.name: answer_of_library(each) for each in asked}
+    assert {name: (found, expected[name]) for name, found in answers.items() if found != expected[name]} == {}
+    told = {each.get("code", "verified") for each in expected.values() if isinstance(each, dict)}
+    assert {
+        "verified",
+        "set-unfit",
+        "set-malformed",
+        "set-file-unknown",
+        "set-name",
+        "set-names-alike",
+    } <= told
 
 
 @pytest.mark.slow

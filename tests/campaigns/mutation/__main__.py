@@ -36,8 +36,8 @@ from tests.campaigns.mutation.results import (
 )
 from tests.support.sources import ROOT, module_of
 
-# Others can be named: archives, bundles, filenames, disclosure and sdjwt have their tests here too, and survivors
-# without an argument.
+# Others can be named: archives, bundles, filenames, disclosure, sdjwt, sets and presentedsets have their tests here
+# too, and survivors without an argument.
 MODULES = ("verifier", "proofs", "certificates", "statetree", "merkle", "trust")
 TESTS = (
     "tests/campaigns/mutation/test_forgeries_together.py",
@@ -52,6 +52,7 @@ TESTS = (
     "tests/ledger/test_bundles.py",
     "tests/ledger/test_filenames.py",
     "tests/ledger/test_disclosure.py",
+    "tests/ledger/test_sets.py",
 )
 # The tests that are likeliest to kill a module's mutants run first.
 FIRST = {
@@ -65,6 +66,8 @@ FIRST = {
     "filenames": "tests/ledger/test_filenames.py",
     "disclosure": "tests/ledger/test_disclosure.py",
     "sdjwt": "tests/ledger/test_disclosure.py",
+    "sets": "tests/ledger/test_sets.py",
+    "presentedsets": "tests/ledger/test_sets.py",
 }
 # The tools were loaded before pytest could rewrite them, which it says in a warning.
 FLAGS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
