@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 from ledger.documents import Document, content_of, open_document
 from ledger.encoding.arguments import describe, find_view, require_bytes, require_instance
 from ledger.errors import LedgerError, WrongCall
-from ledger.presentation import Request
 from ledger.proofs import Proof
+from ledger.requests import Request
 from ledger.sets import SET_MEDIA_TYPE, SetEntry, ShownSet
 from ledger.verdicts import STEP_FILES, AnchorVerdict, Refusal, Sentence, Verdict, VerificationError
 from ledger.verifier import MAX_AGE_MS, Verifier

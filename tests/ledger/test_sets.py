@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from ledger.errors import EncodingError, LedgerError, WrongCall
 from ledger.filenames import find_fault, is_alike
-from ledger.presentation import Request
 from ledger.presentedsets import (
     SET_REFUSALS,
     SetVerdict,
@@ -23,6 +22,7 @@ from ledger.presentedsets import (
     verify_set_anchor_as_of,
     verify_set_as_of,
 )
+from ledger.requests import Request
 from ledger.sets import (
     FILES_MAX,
     MANIFEST_MAGIC,
