@@ -134,9 +134,9 @@ def named_keys(page: str) -> dict[str, set[str]]:
     table = section(page, "The command").partition("| command | keys |\n")[2].partition("\n\n")[0]
     rows = [line.split("|")[1:3] for line in table.splitlines()[1:]]
     return {
-        typed: set(re.findall(r"`(\w+)`", keys))
+        typed: set(re.findall(r"`([\w-]+)`", keys))
         for names, keys in rows
-        for typed in re.findall(r"`(luohu [a-z ]+)`", names)
+        for typed in re.findall(r"`(luohu [a-z -]+)`", names)
     }
 
 

@@ -171,7 +171,6 @@ def make_request(trust: TrustedRoot, now_ms: int, **changes: Any) -> Request:  #
         "answer_by_ms": now_ms + DAY_MS,
         "uses": 3,
         "pin": trust.newest_pin(now_ms),
-        "texts": sample_texts().hash,
     }
     return request_with(**{**fields, **changes})
 
