@@ -20,6 +20,7 @@ refusals tells a holder that a document was refused.
         BeyondLimits            a transaction that no block of this chain can hold
         StateError              a state value that is not what its key or its kind demands
         StatePageError          a stored page of the state tree that is not what the tree needs there
+        UnknownProtocol         a block whose rules this release does not know
         BlockError              a block that does not follow from its parent
           Divergence            a block whose header does not state what executing it gives
         CertificateError        a quorum certificate that does not prove what it claims
@@ -58,6 +59,7 @@ refusals tells a holder that a document was refused.
             UnknownWalletKey    a key that this wallet does not hold
           RegisterError         a register that cannot be used, or does not hold what is asked for
             ReferenceTaken      a reference that names another document
+          RulesUnknown          the network follows rules that this release does not know
           StoreError            the stored chain cannot be used
             StoreDamaged        the disk holds something else than the node wrote
             StoreRefused        the disk or the system refuses; no damage is meant

@@ -45,6 +45,7 @@ from ledger.rules.state import (
     ISSUER,
     MEMBERS_MAX,
     OBSERVER,
+    PROTOCOL,
     VALIDATOR,
     Bearer,
     Changes,
@@ -154,6 +155,10 @@ class GenesisContent:
         repeated = [key for key, count in keys.items() if count > 1]
         if repeated:
             raise GenesisError(where="genesis keys", expected="each key once", found=f"{repeated[0]} twice")
+        if not self.parameters.knows(0):
+            raise GenesisError(
+                where="genesis protocol", expected=f"{PROTOCOL}", found=f"{self.parameters.protocol}"
+            )
         _check_names(self.members)
         issuers = {member.id for member in self.members if ISSUER in member.roles}
         for schema in self.schemas:

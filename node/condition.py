@@ -20,6 +20,7 @@ NO_FINALITY: Final = "no-finality"
 FIRST_BLOCK: Final = "first-block"
 BEHIND: Final = "behind"
 SYNC_STALLED: Final = "sync-stalled"
+RULES_UNKNOWN: Final = "rules-unknown"
 KEY_MISUSED: Final = "key-misused"
 CLOCKS_DISAGREE: Final = "clocks-disagree"
 KEY_MISSING: Final = "key-missing"
@@ -37,6 +38,7 @@ CODES: Final = (
     FIRST_BLOCK,
     BEHIND,
     SYNC_STALLED,
+    RULES_UNKNOWN,
     KEY_MISUSED,
     CLOCKS_DISAGREE,
     KEY_MISSING,
@@ -115,6 +117,10 @@ class Observations:
     """How often that was seen, in this run of the node."""
     misbehaviour_count: int = 0
     """How many validators were seen misbehaving, in this run of the node."""
+    unknown_protocol: int | None = None
+    """Rules that governors announced and this release does not know; None where it knows them."""
+    protocol_height: int = 0
+    """The first height of these rules."""
     swallowing: Sequence[str] = ()
     """Peers to whom small packets pass and large ones do not."""
 
@@ -322,6 +328,18 @@ def _key_misused(seen: Observations) -> Trouble | None:
     )
 
 
+def _rules_unknown(seen: Observations) -> Trouble | None:
+    if seen.unknown_protocol is None:
+        return None
+    return Trouble(
+        RULES_UNKNOWN,
+        f"from block {seen.protocol_height} on the network follows rules {seen.unknown_protocol}, which this release "
+        f"does not know: the node stops before it, {seen.protocol_height - seen.height - 1} blocks from here",
+        "Install the release that knows these rules, and start the node again, before that block.",
+        is_error=True,
+    )
+
+
 def _key_missing(seen: Observations) -> Trouble | None:
     if seen.lacks is None or not seen.lacks_key:
         return None
@@ -433,6 +451,7 @@ _JUDGES: Final = (
     _first_block,
     _behind,
     _sync_stalled,
+    _rules_unknown,
     _key_misused,
     _clocks_disagree,
     _key_missing,

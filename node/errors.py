@@ -29,6 +29,12 @@ class SetupError(NodeError):
         super().__init__(where=f"{where}", expected=expected, found=found, cure=cure, code=code)
 
 
+class RulesUnknown(SetupError):
+    """The network follows rules that this release does not know: the node stops before their first block."""
+
+    code = "unknown-protocol"
+
+
 class StoreError(SetupError):
     """The stored chain cannot be used."""
 

@@ -17,9 +17,11 @@ from typing import Final, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
+from ledger.chain.execution import UnknownProtocol, check_protocol
 from ledger.chain.overlays import Executed
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import Genesis
+from ledger.rules.state import require_parameters
 from ledger.selftest import require_fit
 from ledger.trees.statepages import StatePageError
 from ledger.trust import TRUST_VERSION, Pins, TrustedRoot
@@ -27,7 +29,7 @@ from node.chain.chain import Chain
 from node.clock import Clock, SystemClock
 from node.consensus.journal import JournalRecord
 from node.consent.textfolder import HeldTexts, hold_texts
-from node.errors import SetupError, StoreError
+from node.errors import RulesUnknown, SetupError, StoreError
 from node.files.configfile import ConfigError
 from node.files.durablefile import FileLock, FileLocked
 from node.files.keyfiles import KeyFileError, Protection
@@ -321,7 +323,13 @@ class NodeProcess:
 
     def _open_store(self) -> Store:
         try:
-            return Store.open(self._parts.data / CHAIN, self._parts.genesis)
+            self.store = Store.open(self._parts.data / CHAIN, self._parts.genesis)
+            try:
+                self._check_rules()
+            except RulesUnknown:
+                self.store.close()
+                raise
+            return self.store
         except BaseException:
             self._lock.release()
             raise
@@ -358,11 +366,13 @@ class NodeProcess:
             self._update_peers()
         self._reached.note(self.store.tip().header.height)
         self.node.became_final(path)
+        self._check_rules()
 
     def _was_installed(self) -> None:
         self._update_peers()
         self._reached.note(self.store.tip().header.height)
         self.node.became_final([])
+        self._check_rules()
 
     def _update_peers(self) -> None:
         """Pin what the state registers now, and show what it registers for this node."""
@@ -487,15 +497,32 @@ class NodeProcess:
     def _signatures_checked(self) -> None:
         self._guarded(self.driver.tick)
 
+    def _check_rules(self) -> None:
+        """Stop where this release does not know the rules of the next block. Raises RulesUnknown."""
+        try:
+            check_protocol(require_parameters(self.store), self.store.tip().header.height + 1)
+        except UnknownProtocol as error:
+            raise _rules_unknown(error) from error
+
     def _fail(self, error: BaseException) -> None:
         if self.failed.done():
             return
+        if isinstance(error, UnknownProtocol):
+            # A block above what is final here was about to be built or executed.
+            error = _rules_unknown(error)
         if isinstance(error, StatePageError):
             error = StoreError(expected=f"an intact {error.where}", found=error.found, cure=REPAIR)
         logger.critical("node.failed error=%r", error)
         if isinstance(error, StoreError) and error.cure == REPAIR:
             logger.critical("node.damaged cure=%s", f"luohu node repair --home {self._parts.data.parent}")
         self.failed.set_result(error)
+
+
+def _rules_unknown(error: UnknownProtocol) -> RulesUnknown:
+    cure = (
+        "Install the release that knows these rules, and start again: nothing here is lost or to be repaired."
+    )
+    return RulesUnknown(where=error.where, expected=error.expected, found=error.found, cure=cure)
 
 
 async def run_node(

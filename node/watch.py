@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from ledger.rules.state import require_parameters
 from node.clock import Clock
 from node.condition import (
     AMNESIA,
@@ -137,6 +138,8 @@ class Watch:
         is_observing = engine.me is not None and standing is Participation.OBSERVING
         amnesia = core.amnesia
         progress = driver.sync.progress(now_ms)
+        parameters = require_parameters(driver.chain.tip.state)
+        is_announced = not parameters.knows(parameters.protocol_height)
         return Observations(
             member=self._member,
             now_ms=now_ms,
@@ -169,6 +172,8 @@ class Watch:
             key_misused_how=self._key_misused_how(),
             key_misused_count=driver.own_key.misused_count,
             misbehaviour_count=driver.misbehaviour_count,
+            unknown_protocol=parameters.protocol if is_announced else None,
+            protocol_height=parameters.protocol_height,
             swallowing=self._swallowing(),
         )
 

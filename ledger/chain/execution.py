@@ -6,6 +6,7 @@ Rule 3: building and checking run the same code; a header is right exactly when 
 Rule 4: nothing is written here. The result is the block's overlay: changed leaves and changed tree pages.
 Rule 5: the block on a state with a pending validator set is the epoch's seal: it holds no transactions, names
 that set and makes it current. Its child opens the next epoch (docs/epochs.md).
+Rule 6: a block whose rules this release does not know is neither built nor executed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +25,24 @@ from ledger.rules.blocks import (
     transactions_root,
 )
 from ledger.rules.leaders import leader_index
-from ledger.rules.state import Changes, Parameters, StateView, require_parameters, require_validators
+from ledger.rules.state import (
+    PROTOCOL,
+    Changes,
+    Parameters,
+    StateView,
+    require_parameters,
+    require_validators,
+)
 from ledger.rules.transactions import Transaction, VerifiedTransactions
 from ledger.rules.transition import BlockContext, apply_transaction, verify_transaction
 from ledger.trees.statepages import update
 from ledger.trees.statetree import value_hash
+
+
+class UnknownProtocol(LedgerError):
+    """Blocks from a height on follow rules that this release does not know. The block may be right."""
+
+    code = "unknown-protocol"
 
 
 class Divergence(BlockError):
@@ -78,7 +92,8 @@ def build_block(
 def execute_block(parent: Tip, block: Block, *, verified: VerifiedTransactions) -> Executed:
     """Execute a block on its parent and check every field of its header.
 
-    Raises BlockError where it breaks a rule, Divergence where its header states another result.
+    Raises BlockError where it breaks a rule, Divergence where its header states another result, UnknownProtocol where
+    this release cannot say.
     """
     header = block.header
     check_lineage(parent.encoded_header, header)
@@ -144,8 +159,19 @@ def _require_leader(state: StateView, header: Header) -> str:
     return validators.validators[index].member
 
 
+def check_protocol(parameters: Parameters, height: int) -> None:
+    """Check that this release knows the rules of the block at a height. Raises UnknownProtocol."""
+    if not parameters.knows(height):
+        raise UnknownProtocol(
+            where=f"block {height}",
+            expected=f"rules {PROTOCOL}, which this release knows",
+            found=f"rules {parameters.protocol} from block {parameters.protocol_height} on",
+        )
+
+
 def _context(parent: Tip, time_ms: int) -> BlockContext:
     parameters = require_parameters(parent.state)
+    check_protocol(parameters, parent.header.height + 1)
     return BlockContext(parent.header.chain_id, parent.header.height + 1, time_ms, parameters)
 
 

@@ -576,11 +576,13 @@ register(Network, read_network, write_network)
     set_parameters_block_signatures_max,
     set_parameters_transaction_horizon_ms,
     set_parameters_consent_duration_max_ms,
+    set_parameters_protocol,
+    set_parameters_protocol_height,
 ) = setters_of(Parameters)
 
 
 def read_parameters(array: object) -> Parameters:
-    if not (type(array) is tuple and len(array) == 6 and array[0] == "parameters"):
+    if not (type(array) is tuple and len(array) == 8 and array[0] == "parameters"):
         raise Misfit
     (
         _,
@@ -589,6 +591,8 @@ def read_parameters(array: object) -> Parameters:
         block_signatures_max,
         transaction_horizon_ms,
         consent_duration_max_ms,
+        protocol,
+        protocol_height,
     ) = array
     if not (type(block_size_max) is int and 1024 <= block_size_max <= 4194304):
         raise Misfit
@@ -600,12 +604,18 @@ def read_parameters(array: object) -> Parameters:
         raise Misfit
     if not (type(consent_duration_max_ms) is int and 1000 <= consent_duration_max_ms <= 316224000000):
         raise Misfit
+    if not (type(protocol) is int and 1 <= protocol <= 65535):
+        raise Misfit
+    if not (type(protocol_height) is int and 0 <= protocol_height <= 9007199254740991):
+        raise Misfit
     made = new(Parameters)
     set_parameters_block_size_max(made, block_size_max)
     set_parameters_block_operations_max(made, block_operations_max)
     set_parameters_block_signatures_max(made, block_signatures_max)
     set_parameters_transaction_horizon_ms(made, transaction_horizon_ms)
     set_parameters_consent_duration_max_ms(made, consent_duration_max_ms)
+    set_parameters_protocol(made, protocol)
+    set_parameters_protocol_height(made, protocol_height)
     return made
 
 
@@ -627,6 +637,12 @@ def write_parameters(record: object) -> object:
     consent_duration_max_ms: object = record.consent_duration_max_ms
     if not (type(consent_duration_max_ms) is int and 1000 <= consent_duration_max_ms <= 316224000000):
         raise Misfit
+    protocol: object = record.protocol
+    if not (type(protocol) is int and 1 <= protocol <= 65535):
+        raise Misfit
+    protocol_height: object = record.protocol_height
+    if not (type(protocol_height) is int and 0 <= protocol_height <= 9007199254740991):
+        raise Misfit
     return (
         "parameters",
         block_size_max,
@@ -634,6 +650,8 @@ def write_parameters(record: object) -> object:
         block_signatures_max,
         transaction_horizon_ms,
         consent_duration_max_ms,
+        protocol,
+        protocol_height,
     )
 
 

@@ -86,7 +86,7 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
         case SetNotices():
             _set_notices(change, version, changes)
         case SetParameters():
-            _set_parameters(change, version, changes)
+            _set_parameters(change, version, changes, context)
         case ChangeValidators():
             _check_validators(change, version, changes)
             change_validators(change.members, changes)
@@ -327,7 +327,9 @@ def _check_issuers(issuers: Sequence[str], state: StateView) -> None:
         require_role(require_member(state, issuer), ISSUER)
 
 
-def _set_parameters(change: SetParameters, version: int | None, changes: Changes) -> None:
+def _set_parameters(
+    change: SetParameters, version: int | None, changes: Changes, context: BlockContext
+) -> None:
     if version is not None or require_parameters(changes) != change.current:
         raise Refused(
             code="stale-version",
@@ -337,7 +339,37 @@ def _set_parameters(change: SetParameters, version: int | None, changes: Changes
         )
     if change.parameters == change.current:
         raise _unchanged("parameters")
+    _check_protocol(change, context)
     changes.put(change.parameters)
+
+
+def _check_protocol(change: SetParameters, context: BlockContext) -> None:
+    """Check that rules which are announced come later, and never go back. Raises Refused."""
+    before, after = change.current, change.parameters
+    if (before.protocol, before.protocol_height) == (after.protocol, after.protocol_height):
+        return
+    if after.protocol < before.protocol:
+        raise Refused(
+            code="protocol-falls",
+            where="parameters protocol",
+            expected=f"at least {before.protocol}",
+            found=f"{after.protocol}",
+        )
+    is_in_force = context.height >= before.protocol_height
+    if after.protocol == before.protocol and is_in_force:
+        raise Refused(
+            code="protocol-in-force",
+            where="parameters protocol_height",
+            expected=f"{before.protocol_height}, since these rules are in force",
+            found=f"{after.protocol_height}",
+        )
+    if after.protocol_height <= context.height:
+        raise Refused(
+            code="protocol-too-soon",
+            where="parameters protocol_height",
+            expected=f"a height to come, above {context.height}",
+            found=f"{after.protocol_height}",
+        )
 
 
 def _check_validators(change: ChangeValidators, version: int | None, state: StateView) -> None:

@@ -51,6 +51,10 @@ PRODUCTION: Final = "production"
 
 JURISDICTIONS_MAX: Final = 8
 
+PROTOCOL: Final = 1
+"""The rules that this release knows."""
+PROTOCOL_MAX: Final = 65_535
+
 Jurisdiction = Annotated[str, Identifier("jurisdiction", 2, r"[A-Z]{2}")]
 Jurisdictions = Annotated[tuple[Jurisdiction, ...], Items(JURISDICTIONS_MAX, minimum=2, increasing=True)]
 NetworkName = Annotated[str, Identifier("network", 32)]
@@ -221,7 +225,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Limits that bind every block. Sizes in bytes, horizons in milliseconds."""
+    """What binds every block. Sizes in bytes, horizons in milliseconds.
+
+    From the height `protocol_height` on blocks follow the rules of the number `protocol`; below it, those before.
+    """
 
     TAG: ClassVar[str] = "parameters"
 
@@ -230,6 +237,12 @@ class Parameters:
     block_signatures_max: Annotated[int, Uint(100_000, minimum=1)]
     transaction_horizon_ms: Annotated[int, Uint(7 * 86_400_000, minimum=1_000)]
     consent_duration_max_ms: Annotated[int, Uint(10 * 366 * 86_400_000, minimum=1_000)]
+    protocol: Annotated[int, Uint(PROTOCOL_MAX, minimum=1)]
+    protocol_height: Height
+
+    def knows(self, height: int) -> bool:
+        """Say whether this release knows the rules of the block at a height."""
+        return self.protocol == PROTOCOL or height < self.protocol_height
 
     def state_key(self) -> bytes:
         return PARAMETERS_KEY

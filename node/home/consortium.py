@@ -31,6 +31,7 @@ from ledger.rules.state import (
     GOVERNOR,
     ISSUER,
     OBSERVER,
+    PROTOCOL,
     RECIPIENT,
     VALIDATOR,
     Parameters,
@@ -62,6 +63,8 @@ PARAMETERS: Final = Parameters(
     block_signatures_max=4_000,
     transaction_horizon_ms=3_600_000,
     consent_duration_max_ms=366 * 86_400_000,
+    protocol=PROTOCOL,
+    protocol_height=0,
 )
 
 

@@ -217,6 +217,10 @@ REFUSED: dict[str, tuple[str, Callable[[], GenesisContent]]] = {
             members=with_member("auditor", jurisdiction="MO", roles=("governor",)),
         ),
     ),
+    "rules that nobody knows": (
+        "protocol",
+        lambda: replace(CONTENT, parameters=replace(PARAMETERS, protocol=2)),
+    ),
     "no validator": (
         "validators",
         lambda: replace(CONTENT, members=tuple(replace(other, node=None) for other in CONTENT.members)),
@@ -299,8 +303,10 @@ def test_a_field_that_does_not_fit_is_refused(changes: dict[str, object]) -> Non
 
 
 def test_parameters_hold_at_their_bounds_and_not_one_past_them() -> None:
-    largest = Parameters(4 * 1024 * 1024, 100_000, 100_000, 7 * 86_400_000, 10 * 366 * 86_400_000)
-    smallest = Parameters(1024, 1, 1, 1_000, 1_000)
+    largest = Parameters(
+        4 * 1024 * 1024, 100_000, 100_000, 7 * 86_400_000, 10 * 366 * 86_400_000, 65_535, 2**53 - 1
+    )
+    smallest = Parameters(1024, 1, 1, 1_000, 1_000, 1, 0)
     for field in fields(Parameters):
         for parameters, step in ((largest, 1), (smallest, -1)):
             pack(parameters)

@@ -28,6 +28,7 @@ from node.condition import (
     NO_FINALITY,
     NO_QUORUM,
     QUORUM_PATIENCE_MS,
+    RULES_UNKNOWN,
     STALLED_PATIENCE_MS,
     SYNC_STALLED,
     WELL,
@@ -167,6 +168,11 @@ SITUATIONS: dict[str, tuple[Observations, tuple[str, ...], str | None]] = {
     "blocks of later epochs": (
         replace(GOOD, is_validator=False, lacks="blocks", lack_cure="Wait."),
         (CHAIN_MISSING,),
+        None,
+    ),
+    "rules are announced that it does not know": (
+        replace(GOOD, unknown_protocol=2, protocol_height=900, height=898),
+        (RULES_UNKNOWN,),
         None,
     ),
     "large packets are lost": (replace(GOOD, swallowing=("b",)), (LARGE_PACKETS_LOST,), None),

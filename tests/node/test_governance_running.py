@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from ledger.rules.state import (
     schema_key,
 )
 from node.client.client import Client
+from node.condition import RULES_UNKNOWN
 from node.consensus.messages import VoteMessage, encode_message
+from node.errors import ClientError, RulesUnknown
 from node.home.development import development_key
 from node.messages import Consensus, encode_peer_message
 from tests.support.running_network import MAINLAND_REPORT, RunningNetwork, fresh_anchor, run_network, sign
@@ -82,6 +85,40 @@ async def anchor_something(running: RunningNetwork) -> None:
     assert height is not None
     for process in running.processes.values():
         await process.node.wait_for_height(height)
+
+
+def test_a_node_stops_below_the_height_of_rules_that_it_does_not_know_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(running: RunningNetwork, commands: Commands) -> None:
+        await anchor_something(running)
+        first = max(process.store.tip().header.height for process in running.processes.values()) + 12
+        changed = ("protocol=2", f"protocol_height={first}")
+        proposed = await commands.ask("governance", "propose", "parameters", *changed, *commands.of(GOVERNOR))
+        for member in (OTHER, THIRD):
+            await commands.ask("governance", "vote", proposed["proposal"], "yes", *commands.of(member))
+        await anchor_something(running)
+        condition = running.processes[OTHER].node.status().condition
+        trouble = condition.find(RULES_UNKNOWN)
+        assert trouble is not None and f"from block {first} on" in trouble.found
+        assert condition.obstacle is None, "it serves until then"
+        failures = [process.failed for process in running.processes.values()]
+        with suppress(ClientError):
+            for _ in range(20):
+                await anchor_something(running)
+        for failure in await asyncio.wait_for(asyncio.gather(*failures), 20):
+            assert isinstance(failure, RulesUnknown) and failure.code == "unknown-protocol"
+            assert failure.where == f"block {first}"
+        heights = {member: process.store.tip().header.height for member, process in running.processes.items()}
+        assert max(heights.values()) == first - 1, "nothing at the height was executed by anybody"
+        for member in tuple(running.processes):
+            await running.stop(member)
+        stopped = max(heights, key=lambda member: heights[member])
+        with pytest.raises(RulesUnknown, match="Install the release"):
+            await running.start(stopped)
+        assert "node.failed error=RulesUnknown" in caplog.text
+
+    live(tmp_path, capsys, scenario)
 
 
 def test_a_schema_goes_from_proposal_to_registry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

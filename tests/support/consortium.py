@@ -99,6 +99,8 @@ PARAMETERS = Parameters(
     block_signatures_max=4_000,
     transaction_horizon_ms=60 * MINUTE_MS,
     consent_duration_max_ms=366 * DAY_MS,
+    protocol=1,
+    protocol_height=0,
 )
 
 

@@ -79,7 +79,7 @@ def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
         )
         for member in validators
     )
-    parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
+    parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000, 1, 0)
     content = GenesisContent(
         1,
         1,

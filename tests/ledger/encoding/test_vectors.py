@@ -199,6 +199,8 @@ def content_array(content: dict[str, Any]) -> list[Any]:
         "block_signatures_max",
         "transaction_horizon_ms",
         "consent_duration_max_ms",
+        "protocol",
+        "protocol_height",
     )
     return [
         "luohu-genesis",

@@ -34,7 +34,7 @@ from tests.support.governors import enact, proposing
 
 LATEST = 2**53 - 1
 KEY = PublicKey(1, bytes([255]) * 32)
-LEAST = Parameters(1_024, 1, 1, 1_000, 1_000)
+LEAST = Parameters(1_024, 1, 1, 1_000, 1_000, 1, 0)
 CERTIFICATE = TlsCertificate(bytes([255]) * 20, bytes(16), bytes([255]) * 64, bytes([255]) * 64)
 
 
@@ -90,7 +90,11 @@ def test_the_other_largest_leaves_fit() -> None:
 
 def test_the_least_parameters_still_hold_what_raises_them() -> None:
     raising = Propose(
-        SetParameters(LEAST, Parameters(2**22, 100_000, 100_000, 604_800_000, 316_224_000_000)), None, LATEST
+        SetParameters(
+            LEAST, Parameters(2**22, 100_000, 100_000, 604_800_000, 316_224_000_000, 65_535, LATEST)
+        ),
+        None,
+        LATEST,
     )
     sent = [
         make_transaction("mainland-bank", operation, valid_until_ms=LATEST)
@@ -104,7 +108,7 @@ def test_a_chain_at_the_least_parameters_is_raised_again() -> None:
     ledger = Ledger.start()
     enact(ledger, SetParameters(PARAMETERS, LEAST))
     # Within the shortest horizon, a transaction is valid for a second.
-    operation, identity = proposing(SetParameters(LEAST, Parameters(4_096, 10, 10, 60_000, 60_000)))
+    operation, identity = proposing(SetParameters(LEAST, Parameters(4_096, 10, 10, 60_000, 60_000, 1, 0)))
     send_soon(ledger, "hk-operator", operation)
     for governor in ("hk-operator", "mainland-bank", "sz-operator"):
         send_soon(ledger, governor, CastVote(identity, "yes"))

@@ -41,6 +41,7 @@ HAPPENS: dict[str, Observations] = {
         WELL, is_validator=False, lacks="its key", lack_cure="Put it back.", lacks_key=True
     ),
     "LuohuChainMissing": replace(WELL, is_validator=False, lacks="blocks", lack_cure="Wait."),
+    "LuohuRulesUnknown": replace(WELL, unknown_protocol=2, protocol_height=900),
     "LuohuClocksDisagree": replace(WELL, clock_offsets_ms={"b": -9_000}),
     "LuohuLargePacketsLost": replace(WELL, swallowing=("b",)),
     "LuohuSyncStalled": replace(WELL, stalled_ms=40_000),

@@ -180,7 +180,7 @@ def test_what_no_block_can_hold_is_refused_at_admission(world: World) -> None:
     world.run(1_000)
     node = world.nodes["sz-operator"]
     now_ms = START_MS + world.now_ms
-    parameters = Parameters(4_096, 3, 4_000, 3_600_000, 366 * 86_400_000)
+    parameters = Parameters(4_096, 3, 4_000, 3_600_000, 366 * 86_400_000, 1, 0)
     put_parameters(node, parameters)
     anchors = tuple(AnchorBatch(bytes([n]) * 32, 1, "hk.credit-report", None) for n in range(4))
     assert node.driver.admit(sign(world.genesis, "hk-bureau", now_ms, *anchors[:3]))

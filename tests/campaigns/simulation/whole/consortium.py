@@ -26,7 +26,7 @@ PURPOSE = "consumer-credit.loan"
 LISTED_SCHEMA = "hk.land-record"
 """A kind of document that nobody anchors: its list changes."""
 GENERATIONS_MAX = 16
-PARAMETERS = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000)
+PARAMETERS = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000, 1, 0)
 
 
 @lru_cache(256)
