@@ -55,7 +55,7 @@ def key_of(name: str) -> PrivateKey:
 def genesis_of(members: Sequence[str]) -> Genesis:
     """Return a genesis of these validators, on both sides of the border; every one of them governs and issues."""
     content = GenesisContent(
-        version=1,
+        version=2,
         suite=1,
         network="bench",
         use=DEVELOPMENT,

@@ -1,7 +1,7 @@
 """Genesis: the first block, and the file that founds a chain (docs/formats.md, Genesis).
 
-Rule 1: the chain id is the SHA-256 of the canonical genesis content; the governors' signatures stand outside.
-Rule 2: every governor of the genesis signs the chain id.
+Rule 1: the chain id is the SHA-256 of the canonical genesis content; the members' signatures stand outside.
+Rule 2: every member signs the chain id, governor or not: nobody is founded under keys that others put there.
 Rule 3: at least two sides have governors, each of them at least two, all together at most GOVERNORS_MAX; at least
 one member validates.
 Rule 4: block 0 follows from the content alone.
@@ -73,7 +73,7 @@ from ledger.trees.merkle import Frontier
 from ledger.trees.statepages import update
 from ledger.trees.statetree import EMPTY, value_hash
 
-GENESIS_VERSION: Final = 1
+GENESIS_VERSION: Final = 2
 GENESIS_TAG: Final = "luohu/genesis/1"
 GENESIS_FILE_SIZE_MAX: Final = 1024 * 1024
 GOVERNORS_PER_SIDE_MIN: Final = 2
@@ -220,7 +220,7 @@ class GenesisContent:
 
 @dataclass(frozen=True, slots=True)
 class GenesisSignature:
-    """A governor's signature over the chain id."""
+    """A member's signature over the chain id."""
 
     member: MemberId
     signature: SignatureBytes
@@ -228,33 +228,35 @@ class GenesisSignature:
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """The content and the signatures of its governors."""
+    """The content and the signatures of its members."""
 
     content: GenesisContent
     signatures: Annotated[tuple[GenesisSignature, ...], Items(256)]
 
     def verify(self) -> None:
-        """Check that every governor signed. Raises GenesisError or SignatureError."""
-        governors = {m.id: m.key for m in self.content.members if GOVERNOR in m.roles}
+        """Check that every member signed. Raises GenesisError or SignatureError."""
+        members = [member.id for member in self.content.members]
         signers = [signature.member for signature in self.signatures]
-        if signers != sorted(governors):
+        if signers != members:
             raise GenesisError(
                 where="genesis signatures",
-                expected=f"exactly those of {sorted(governors)}",
+                expected=f"exactly those of {members}",
                 found=f"{signers}",
             )
         chain_id = self.content.chain_id
-        for signature in self.signatures:
-            governors[signature.member].verify(GENESIS_TAG, chain_id, signature.signature)
+        for member, signature in zip(self.content.members, self.signatures, strict=True):
+            member.key.verify(GENESIS_TAG, chain_id, signature.signature)
 
 
 def sign_genesis(content: GenesisContent, keys: dict[str, PrivateKey]) -> Genesis:
-    """Return the content with the signatures of its governors, whose keys are given by member id."""
-    governors = sorted(member.id for member in content.members if GOVERNOR in member.roles)
+    """Return the content with the signatures of its members, whose keys are given by member id."""
     chain_id = content.chain_id
     return Genesis(
         content,
-        tuple(GenesisSignature(member, keys[member].sign(GENESIS_TAG, chain_id)) for member in governors),
+        tuple(
+            GenesisSignature(member.id, keys[member.id].sign(GENESIS_TAG, chain_id))
+            for member in content.members
+        ),
     )
 
 

@@ -317,7 +317,7 @@ def read_genesis_content(array: object) -> GenesisContent:
         schemas,
         purposes,
     ) = array
-    if not (type(version) is int and 1 <= version <= 1):
+    if not (type(version) is int and 2 <= version <= 2):
         raise Misfit
     if not (type(suite) is int and 1 <= suite <= 1):
         raise Misfit
@@ -362,7 +362,7 @@ def write_genesis_content(record: object) -> object:
     if type(record) is not GenesisContent:
         raise Misfit
     version: object = record.version
-    if not (type(version) is int and 1 <= version <= 1):
+    if not (type(version) is int and 2 <= version <= 2):
         raise Misfit
     suite: object = record.suite
     if not (type(suite) is int and 1 <= suite <= 1):

@@ -194,7 +194,7 @@ def development_genesis(scenarios: Scenarios) -> Genesis:
 def found(
     keys: dict[str, HomeKeys], scenarios: Scenarios, *, network: str, use: str, time_ms: int
 ) -> Genesis:
-    """Return the consortium's genesis with these keys, signed by its governors."""
+    """Return the consortium's genesis with these keys, signed by all members."""
     content = GenesisContent(
         version=GENESIS_VERSION,
         suite=SUITE,

@@ -402,7 +402,7 @@ def load_genesis(path: Path) -> Genesis:
     try:
         return parse_genesis(content)
     except LedgerError as error:
-        cure = "use the genesis.json that the governors signed"
+        cure = "use the genesis.json that all members signed"
         raise ConfigError(
             where=f"{path}: {error.where}", expected=error.expected, found=error.found, cure=cure
         ) from error

@@ -21,6 +21,7 @@ from ledger.genesis import (
     genesis_from_json,
     genesis_to_json,
     parse_genesis,
+    sign_genesis,
 )
 from ledger.rules.certificates import VALIDATORS_MAX
 from ledger.rules.state import (
@@ -140,28 +141,38 @@ def test_block_0_is_the_same_every_time() -> None:
 # Signatures
 
 
-def test_every_governor_signs_and_nobody_else() -> None:
+def test_every_member_signs_and_nobody_else() -> None:
     GENESIS.verify()
-    assert tuple(signature.member for signature in GENESIS.signatures) == GOVERNORS
-    first, second, third, fourth = GENESIS.signatures
-    extra = replace(fourth, member="auditor")
-    for signatures in (
+    signatures = GENESIS.signatures
+    assert [signature.member for signature in signatures] == sorted(SIDES)
+    stranger = replace(signatures[0], member="a-stranger")
+    governors = tuple(each for each in signatures if each.member in GOVERNORS)
+    for wrong in (
         (),
-        (first, second, third),
-        (second, first, third, fourth),
-        (first, first, second, third, fourth),
-        (extra, first, second, third, fourth),
+        governors,
+        signatures[:-1],
+        signatures[1:],
+        (signatures[1], signatures[0], *signatures[2:]),
+        (signatures[0], *signatures),
+        (stranger, *signatures),
     ):
         with pytest.raises(GenesisError, match="signatures"):
-            Genesis(CONTENT, signatures).verify()
+            Genesis(CONTENT, wrong).verify()
 
 
-@pytest.mark.parametrize("index", range(4))
-def test_a_governors_false_signature_is_refused(index: int) -> None:
+@pytest.mark.parametrize("index", range(len(SIDES)))
+def test_a_members_false_signature_is_refused(index: int) -> None:
     signatures = list(GENESIS.signatures)
     signatures[index] = replace(signatures[index], signature=signatures[index - 1].signature)
     with pytest.raises(SignatureError):
         Genesis(CONTENT, tuple(signatures)).verify()
+
+
+def test_a_bank_that_governs_nothing_is_not_founded_under_the_keys_of_whoever_drafted() -> None:
+    """The drafter puts keys of its own under the bank's id: the bank's own signature is not theirs."""
+    forged = replace(CONTENT, members=with_member("hk-bank", key=key_of("the drafter's").public))
+    with pytest.raises(SignatureError):
+        sign_genesis(forged, {name: member_key_of(name) for name in SIDES}).verify()
 
 
 def test_signatures_do_not_carry_over_to_another_content() -> None:
@@ -282,7 +293,8 @@ def test_an_observer_needs_no_validator_key() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": 1},
+        {"version": 3},
         {"suite": 2},
         {"use": "testing"},
         {"network": "Tests"},
@@ -331,7 +343,7 @@ def altered(change: Callable[[dict[str, Json]], None]) -> dict[str, Json]:
         lambda value: value["content"].update(extra=1),
         lambda value: value["content"].pop("type"),
         lambda value: value["content"].update(type="luohu-trust"),
-        lambda value: value["content"].update(version=2),
+        lambda value: value["content"].update(version=1),
         lambda value: value["content"].update(time_ms=1.5),
         lambda value: value["content"].update(time_ms=str(START_MS)),
         lambda value: value["content"].update(time_ms=START_MS + 1),

@@ -15,6 +15,7 @@ from ledger.encoding.records import pack
 from ledger.errors import LedgerError
 from ledger.genesis import (
     DEVELOPMENT,
+    GENESIS_VERSION,
     Genesis,
     GenesisContent,
     GenesisMember,
@@ -140,7 +141,7 @@ def genesis_member(member: str) -> GenesisMember:
 def make_content(parameters: Parameters = PARAMETERS) -> GenesisContent:
     """Return the genesis content of the consortium."""
     return GenesisContent(
-        version=1,
+        version=GENESIS_VERSION,
         suite=1,
         network="tests",
         use=DEVELOPMENT,
@@ -161,7 +162,7 @@ def make_content(parameters: Parameters = PARAMETERS) -> GenesisContent:
 
 
 def make_genesis(content: GenesisContent | None = None) -> Genesis:
-    """Return the content, the consortium's own unless another is given, signed by its governors."""
+    """Return the content, the consortium's own unless another is given, signed by its members."""
     return sign_genesis(content or make_content(), {member: member_key_of(member) for member in SIDES})
 
 

@@ -12,6 +12,7 @@ from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.errors import LedgerError
 from ledger.genesis import (
     DEVELOPMENT,
+    GENESIS_VERSION,
     Genesis,
     GenesisContent,
     GenesisMember,
@@ -81,7 +82,7 @@ def make_genesis(validators: Sequence[str] = VALIDATORS) -> Genesis:
     )
     parameters = Parameters(2**21, 10_000, 4_000, 3_600_000, 366 * 86_400_000, 1, 0)
     content = GenesisContent(
-        1,
+        GENESIS_VERSION,
         1,
         "test",
         DEVELOPMENT,

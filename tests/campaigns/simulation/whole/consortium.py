@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.genesis import (
     DEVELOPMENT,
+    GENESIS_VERSION,
     Genesis,
     GenesisContent,
     GenesisMember,
@@ -62,7 +63,7 @@ class Consortium:
         """Return the consortium of `count` validators."""
         members = MEMBERS[:count]
         content = GenesisContent(
-            1,
+            GENESIS_VERSION,
             1,
             "simulation",
             DEVELOPMENT,
