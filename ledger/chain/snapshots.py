@@ -26,6 +26,7 @@ from ledger.rules.state import (
     Member,
     Members,
     Misbehaviour,
+    Network,
     Node,
     Parameters,
     Purpose,
@@ -51,6 +52,7 @@ AnyLeaf: TypeAlias = (
     | Node
     | Schema
     | Purpose
+    | Network
     | Parameters
     | Validators
     | Anchor
