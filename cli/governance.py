@@ -18,6 +18,7 @@ from cli.homes import SigningMember, open_member
 from cli.nodes import connect
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_option
+from cli.possessing import possess
 from cli.proposing import propose
 from cli.roots import TRUST, URLS, headline, root_of_home, shown_json, shown_rows
 from cli.times import now_ms, show_time
@@ -35,6 +36,7 @@ def governance() -> None:
 
 
 governance.add_command(propose)
+governance.add_command(possess)
 
 
 @governance.command("vote")

@@ -36,6 +36,7 @@ from ledger.rules.proposals import (
     ChangeRoles,
     ChangeValidators,
     NodeRegistration,
+    Possession,
     ReinstateMember,
     SetIssuers,
     SetMemberKeys,
@@ -45,8 +46,11 @@ from ledger.rules.proposals import (
     SuspendMember,
 )
 from ledger.rules.state import OBSERVER, ROLES, VALIDATOR, Parameters
+from node.home.home import Home
 
 CERTIFICATE_SIZE_MAX: Final = 16 * 1024
+HASH_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -264,6 +268,20 @@ def names(how: Proposing, member: str, name_zh_hans: str, name_zh_hant: str, nam
     _propose(how, ChangeNames(member, name_zh_hans, name_zh_hant, name_en))
 
 
+def _possession(command: F) -> F:
+    result = command
+    for option in (
+        click.option(
+            "--validator-signature",
+            metavar="HEX",
+            help="By the validator key, from `luohu governance possess`.",
+        ),
+        click.option("--key-signature", metavar="HEX", help="By the key, from `luohu governance possess`."),
+    ):
+        result = option(result)
+    return result
+
+
 def _keys(command: F) -> F:
     next_key = click.option(
         "--next-key", required=True, metavar="HASH", help="The commitment, as `luohu key show` prints it."
@@ -277,15 +295,24 @@ def _keys(command: F) -> F:
 @propose.command("keys")
 @click.argument("member", metavar="MEMBER")
 @_keys
+@_possession
 @_options
-def keys(how: Proposing, member: str, key: str, next_key: str) -> None:
+def keys(
+    how: Proposing,
+    member: str,
+    key: str,
+    next_key: str,
+    key_signature: str | None,
+    validator_signature: str | None,
+) -> None:
     """Replace the keys of a member that lost its key or its next one.
 
     \b
     Example:
       luohu governance propose keys hk-bureau --key ed25519:... --next-key 7f31... --home ... --url ...
     """
-    _propose(how, SetMemberKeys(member, _key(key), _hash(next_key)))
+    shown = _shown(how, key_signature, validator_signature)
+    _propose(how, SetMemberKeys(member, _key(key), hash_of_text(next_key), shown))
 
 
 def _node(command: F) -> F:
@@ -306,9 +333,16 @@ def _node(command: F) -> F:
     "--tls", type=FILE, required=True, metavar="tls.crt", help="Its TLS certificate, as its home has it."
 )
 @_node
+@_possession
 @_options
 def node(
-    how: Proposing, member: str, tls: Path, validator_key: str | None, next_validator_key: str | None
+    how: Proposing,
+    member: str,
+    tls: Path,
+    validator_key: str | None,
+    next_validator_key: str | None,
+    key_signature: str | None,
+    validator_signature: str | None,
 ) -> None:
     """Register a member's node, or replace its certificate and keys.
 
@@ -318,7 +352,8 @@ def node(
       luohu governance propose node hk-bank --tls tls.crt --validator-key ed25519:... \\
         --next-validator-key 7f31... --home ... --url ...
     """
-    _propose(how, SetNode(member, _registration(member, tls, validator_key, next_validator_key)))
+    registration = registration_of(member, tls, validator_key, next_validator_key)
+    _propose(how, SetNode(member, registration, _shown(how, key_signature, validator_signature)))
 
 
 @propose.command("member")
@@ -330,6 +365,7 @@ def node(
 @click.option("--tls", type=FILE, metavar="tls.crt", help="Its node's TLS certificate; none without a node.")
 @_node
 @_keys
+@_possession
 @_names
 @_options
 def member(
@@ -342,6 +378,8 @@ def member(
     next_validator_key: str | None,
     key: str,
     next_key: str,
+    key_signature: str | None,
+    validator_signature: str | None,
     name_zh_hans: str,
     name_zh_hant: str,
     name_en: str,
@@ -353,7 +391,7 @@ def member(
       luohu governance propose member hk-clinic --side HK --role issuer --key ed25519:... \\
         --next-key 7f31... --name-zh-hans ... --name-zh-hant ... --name-en "A clinic" --home ... --url ...
     """
-    registration = None if tls is None else _registration(member, tls, validator_key, next_validator_key)
+    registration = None if tls is None else registration_of(member, tls, validator_key, next_validator_key)
     _propose(
         how,
         AddMember(
@@ -364,8 +402,9 @@ def member(
             jurisdiction=side,
             roles=tuple(sorted(set(roles))),
             key=_key(key),
-            next_key=_hash(next_key),
+            next_key=hash_of_text(next_key),
             node=registration,
+            possession=_shown(how, key_signature, validator_signature),
         ),
     )
 
@@ -414,6 +453,16 @@ def parameters(how: Proposing, values: tuple[str, ...]) -> None:
         changed[name] = int(number)
     before = asyncio.run(current())
     _propose(how, SetParameters(before, replace(before, **changed)))
+
+
+def _shown(how: Proposing, key_signature: str | None, validator_signature: str | None) -> Possession:
+    """Return the signatures that were handed over, for the network of the governor's home."""
+    content = Home.open(how.home).genesis.content
+    signatures = (
+        None if each is None else _digits("signature", each, "luohu governance possess", SIGNATURE_SIZE)
+        for each in (key_signature, validator_signature)
+    )
+    return Possession(content.network, content.use, *signatures)
 
 
 def _propose(how: Proposing, change: Change) -> None:
@@ -467,9 +516,10 @@ def _propose(how: Proposing, change: Change) -> None:
     )
 
 
-def _registration(
+def registration_of(
     member: str, tls: Path, validator_key: str | None, next_validator_key: str | None
 ) -> NodeRegistration:
+    """Return what is registered of a node, from its certificate's file and its keys. Raises CommandError."""
     from node.network.tls import decode_certificate_pem, registrable
 
     try:
@@ -482,7 +532,7 @@ def _registration(
     return NodeRegistration(
         kind=OBSERVER if validator_key is None else VALIDATOR,
         validator_key=None if validator_key is None else _key(validator_key),
-        next_validator_key=None if next_validator_key is None else _hash(next_validator_key),
+        next_validator_key=None if next_validator_key is None else hash_of_text(next_validator_key),
         certificate=certificate,
     )
 
@@ -494,7 +544,8 @@ def _key(text: str) -> PublicKey:
         raise _wrong("key", error.expected, error.found) from error
 
 
-def _hash(text: str) -> bytes:
+def hash_of_text(text: str) -> bytes:
+    """Return the commitment to a next key. Raises CommandError."""
     return _digits("next key", text, "luohu key show")
 
 
@@ -502,13 +553,13 @@ def _notices(texts: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(sorted({_digits("notice", text, "luohu governance notices") for text in texts}))
 
 
-def _digits(where: str, text: str, command: str) -> bytes:
+def _digits(where: str, text: str, command: str, size: int = HASH_SIZE) -> bytes:
     try:
         found = bytes.fromhex(text)
     except ValueError:
         found = b""
-    if len(found) != 32:
-        raise _wrong(where, f"64 hexadecimal digits, as `{command}` prints", ascii(text)[:80])
+    if len(found) != size:
+        raise _wrong(where, f"{2 * size} hexadecimal digits, as `{command}` prints", ascii(text)[:80])
     return found
 
 

@@ -27,6 +27,7 @@ from ledger.rules.proposals import (
     Decision,
     Governance,
     NodeRegistration,
+    Possession,
     Proposal,
     ReinstateMember,
     SetIssuers,
@@ -38,6 +39,8 @@ from ledger.rules.proposals import (
 )
 
 NODE_REGISTRATION_KIND_CODES: Final = frozenset(("validator", "observer"))
+is_network_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+POSSESSION_USE_CODES: Final = frozenset(("development", "production"))
 is_member_identifier: Final = identifier_check(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 is_jurisdiction_identifier: Final = identifier_check(r"[A-Z]{2}")
 ADD_MEMBER_ROLES_CODES: Final = frozenset(("auditor", "governor", "issuer", "recipient"))
@@ -105,6 +108,66 @@ register(NodeRegistration, read_node_registration, write_node_registration)
 
 
 (
+    set_possession_network,
+    set_possession_use,
+    set_possession_key_signature,
+    set_possession_validator_key_signature,
+) = setters_of(Possession)
+
+
+def read_possession(array: object) -> Possession:
+    if not (type(array) is tuple and len(array) == 4):
+        raise Misfit
+    (
+        network,
+        use,
+        key_signature,
+        validator_key_signature,
+    ) = array
+    if not (type(network) is str and len(network) <= 32 and is_network_identifier(network)):
+        raise Misfit
+    if not (type(use) is str and use in POSSESSION_USE_CODES):
+        raise Misfit
+    if not (key_signature is None or (type(key_signature) is bytes and len(key_signature) == 64)):
+        raise Misfit
+    if not (
+        validator_key_signature is None
+        or (type(validator_key_signature) is bytes and len(validator_key_signature) == 64)
+    ):
+        raise Misfit
+    made = new(Possession)
+    set_possession_network(made, network)
+    set_possession_use(made, use)
+    set_possession_key_signature(made, key_signature)
+    set_possession_validator_key_signature(made, validator_key_signature)
+    return made
+
+
+def write_possession(record: object) -> object:
+    if type(record) is not Possession:
+        raise Misfit
+    network: object = record.network
+    if not (type(network) is str and len(network) <= 32 and is_network_identifier(network)):
+        raise Misfit
+    use: object = record.use
+    if not (type(use) is str and use in POSSESSION_USE_CODES):
+        raise Misfit
+    key_signature: object = record.key_signature
+    if not (key_signature is None or (type(key_signature) is bytes and len(key_signature) == 64)):
+        raise Misfit
+    validator_key_signature: object = record.validator_key_signature
+    if not (
+        validator_key_signature is None
+        or (type(validator_key_signature) is bytes and len(validator_key_signature) == 64)
+    ):
+        raise Misfit
+    return (network, use, key_signature, validator_key_signature)
+
+
+register(Possession, read_possession, write_possession)
+
+
+(
     set_add_member_id,
     set_add_member_name_zh_hans,
     set_add_member_name_zh_hant,
@@ -114,11 +177,12 @@ register(NodeRegistration, read_node_registration, write_node_registration)
     set_add_member_key,
     set_add_member_next_key,
     set_add_member_node,
+    set_add_member_possession,
 ) = setters_of(AddMember)
 
 
 def read_add_member(array: object) -> AddMember:
-    if not (type(array) is tuple and len(array) == 10 and array[0] == "add_member"):
+    if not (type(array) is tuple and len(array) == 11 and array[0] == "add_member"):
         raise Misfit
     (
         _,
@@ -131,6 +195,7 @@ def read_add_member(array: object) -> AddMember:
         key,
         next_key,
         node,
+        possession,
     ) = array
     if not (type(id) is str and len(id) <= 32 and is_member_identifier(id)):
         raise Misfit
@@ -156,6 +221,7 @@ def read_add_member(array: object) -> AddMember:
         raise Misfit
     if node is not None:
         node = read_node_registration(node)
+    possession = read_possession(possession)
     made = new(AddMember)
     set_add_member_id(made, id)
     set_add_member_name_zh_hans(made, name_zh_hans)
@@ -166,6 +232,7 @@ def read_add_member(array: object) -> AddMember:
     set_add_member_key(made, key)
     set_add_member_next_key(made, next_key)
     set_add_member_node(made, node)
+    set_add_member_possession(made, possession)
     return made
 
 
@@ -205,7 +272,21 @@ def write_add_member(record: object) -> object:
     node: object = record.node
     if node is not None:
         node = write_node_registration(node)
-    return ("add_member", id, name_zh_hans, name_zh_hant, name_en, jurisdiction, roles, key, next_key, node)
+    possession: object = record.possession
+    possession = write_possession(possession)
+    return (
+        "add_member",
+        id,
+        name_zh_hans,
+        name_zh_hant,
+        name_en,
+        jurisdiction,
+        roles,
+        key,
+        next_key,
+        node,
+        possession,
+    )
 
 
 register(AddMember, read_add_member, write_add_member)
@@ -387,27 +468,31 @@ register(ChangeNames, read_change_names, write_change_names)
     set_set_member_keys_member,
     set_set_member_keys_key,
     set_set_member_keys_next_key,
+    set_set_member_keys_possession,
 ) = setters_of(SetMemberKeys)
 
 
 def read_set_member_keys(array: object) -> SetMemberKeys:
-    if not (type(array) is tuple and len(array) == 4 and array[0] == "set_member_keys"):
+    if not (type(array) is tuple and len(array) == 5 and array[0] == "set_member_keys"):
         raise Misfit
     (
         _,
         member,
         key,
         next_key,
+        possession,
     ) = array
     if not (type(member) is str and len(member) <= 32 and is_member_identifier(member)):
         raise Misfit
     key = read_public_key(key)
     if not (type(next_key) is bytes and len(next_key) == 32):
         raise Misfit
+    possession = read_possession(possession)
     made = new(SetMemberKeys)
     set_set_member_keys_member(made, member)
     set_set_member_keys_key(made, key)
     set_set_member_keys_next_key(made, next_key)
+    set_set_member_keys_possession(made, possession)
     return made
 
 
@@ -422,7 +507,9 @@ def write_set_member_keys(record: object) -> object:
     next_key: object = record.next_key
     if not (type(next_key) is bytes and len(next_key) == 32):
         raise Misfit
-    return ("set_member_keys", member, key, next_key)
+    possession: object = record.possession
+    possession = write_possession(possession)
+    return ("set_member_keys", member, key, next_key, possession)
 
 
 register(SetMemberKeys, read_set_member_keys, write_set_member_keys)
@@ -431,23 +518,27 @@ register(SetMemberKeys, read_set_member_keys, write_set_member_keys)
 (
     set_set_node_member,
     set_set_node_node,
+    set_set_node_possession,
 ) = setters_of(SetNode)
 
 
 def read_set_node(array: object) -> SetNode:
-    if not (type(array) is tuple and len(array) == 3 and array[0] == "set_node"):
+    if not (type(array) is tuple and len(array) == 4 and array[0] == "set_node"):
         raise Misfit
     (
         _,
         member,
         node,
+        possession,
     ) = array
     if not (type(member) is str and len(member) <= 32 and is_member_identifier(member)):
         raise Misfit
     node = read_node_registration(node)
+    possession = read_possession(possession)
     made = new(SetNode)
     set_set_node_member(made, member)
     set_set_node_node(made, node)
+    set_set_node_possession(made, possession)
     return made
 
 
@@ -459,7 +550,9 @@ def write_set_node(record: object) -> object:
         raise Misfit
     node: object = record.node
     node = write_node_registration(node)
-    return ("set_node", member, node)
+    possession: object = record.possession
+    possession = write_possession(possession)
+    return ("set_node", member, node, possession)
 
 
 register(SetNode, read_set_node, write_set_node)

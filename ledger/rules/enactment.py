@@ -4,6 +4,7 @@ Rule 1: a change takes effect on the record version that it expects, or not at a
 Rule 2: each change of a member adds one to its version; no change that leaves it as it is applies.
 Rule 3: no change leaves a side that has governors without an active one.
 Rule 4: a suspension is only ever widened, and what was distrusted stays so after reinstatement.
+Rule 5: keys that a change registers show that somebody has them, for this network and this member.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from ledger.rules.proposals import (
     ChangeNames,
     ChangeRoles,
     ChangeValidators,
+    Registering,
     ReinstateMember,
     SetIssuers,
     SetMemberKeys,
@@ -28,6 +30,7 @@ from ledger.rules.proposals import (
     SetParameters,
     SuspendMember,
     require_governance,
+    shown_keys,
 )
 from ledger.rules.registration import register_node
 from ledger.rules.standing import BlockContext, Refused, require_member, require_role
@@ -60,6 +63,8 @@ SUSPENSIONS_MAX: Final = 64
 
 def enact(change: Change, version: int | None, changes: Changes, context: BlockContext) -> None:
     """Do what a change asks, on the record version that it expects. Raises Refused."""
+    if isinstance(change, Registering):
+        _check_possession(change, changes)
     match change:
         case SuspendMember() | ReinstateMember() | ChangeRoles() | ChangeNames() | SetMemberKeys():
             member = _require_version(change.member, version, changes)
@@ -92,6 +97,26 @@ def enact(change: Change, version: int | None, changes: Changes, context: BlockC
             change_validators(change.members, changes)
         case _:
             assert_never(change)
+
+
+def _check_possession(change: Registering, state: StateView) -> None:
+    """Check that each key shows itself, for this network. The signatures were verified with the transaction."""
+    network, shown = require_network(state), change.possession
+    if (shown.network, shown.use) != (network.name, network.use):
+        raise Refused(
+            code="wrong-network",
+            where="possession",
+            expected=f"{network.name}, {network.use}",
+            found=f"{shown.network}, {shown.use}",
+        )
+    for what, (key, signature) in zip(("key", "validator key"), shown_keys(change), strict=True):
+        if (key is None) != (signature is None):
+            raise Refused(
+                code="possession",
+                where=f"{what} of {change.id if isinstance(change, AddMember) else change.member}",
+                expected="a signature by the key, exactly where there is one",
+                found="none" if signature is None else "one without a key",
+            )
 
 
 def active_governors(state: StateView) -> list[Member]:

@@ -36,7 +36,15 @@ from ledger.encoding.records import (
 )
 from ledger.errors import LedgerError
 from ledger.rules.certificates import VOTE_TAGS, Vote
-from ledger.rules.proposals import Change, Choice, proposal_id
+from ledger.rules.proposals import (
+    POSSESSION_TAG,
+    Change,
+    Choice,
+    Registering,
+    possession_body,
+    proposal_id,
+    shown_keys,
+)
 from ledger.rules.state import ConsentTerms, LeafCount, Outcome, RevocationReason
 from ledger.rules.tlscertificates import TlsCertificate
 
@@ -307,7 +315,15 @@ class Propose:
         return proposal_id(chain_id=chain_id, proposer=proposer, proposed=to_value(self))
 
     def signed_messages(self, *, chain_id: bytes, sender: str) -> tuple[SignedMessage, ...]:
-        return ()
+        change = self.change
+        if not isinstance(change, Registering):
+            return ()
+        body = possession_body(change)
+        return tuple(
+            SignedMessage(key, POSSESSION_TAG, body, signature)
+            for key, signature in shown_keys(change)
+            if key is not None and signature is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)

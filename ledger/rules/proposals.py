@@ -6,7 +6,7 @@ count for anything else.
 Rule 3: each proposal names the one before, so that nobody can leave one out of a list unnoticed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from ledger.encoding.codec import Value, encode
@@ -22,23 +22,28 @@ from ledger.encoding.records import (
     Milliseconds,
     PurposeCode,
     SchemaCode,
+    SignatureBytes,
+    pack,
 )
 from ledger.rules.certificates import VALIDATORS_MAX
 from ledger.rules.state import (
     Bearer,
     Jurisdiction,
     Name,
+    NetworkName,
     NodeKind,
     Notices,
     Parameters,
     Roles,
     StateView,
+    Use,
     find,
 )
 from ledger.rules.tlscertificates import TlsCertificate
 from ledger.trees.statetree import state_key
 
 PROPOSAL_TAG: Final = "luohu/proposal/1"
+POSSESSION_TAG: Final = "luohu/possession/1"
 GOVERNORS_MAX: Final = 64
 BALLOTS_MAX: Final = 128
 """Twice the governors that there can be: governors change while a proposal is open."""
@@ -68,6 +73,19 @@ class NodeRegistration:
 
 
 @dataclass(frozen=True, slots=True)
+class Possession:
+    """What shows that whoever registers keys has them: a signature by each, over the whole change, for one network.
+
+    A next key shows nothing: it is known by its hash alone.
+    """
+
+    network: NetworkName
+    use: Use
+    key_signature: SignatureBytes | None
+    validator_key_signature: SignatureBytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class AddMember:
     """Register a member, with a node or without one."""
 
@@ -82,6 +100,7 @@ class AddMember:
     key: PublicKey
     next_key: Hash
     node: NodeRegistration | None
+    possession: Possession
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,7 @@ class SetMemberKeys:
     member: MemberId
     key: PublicKey
     next_key: Hash
+    possession: Possession
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,7 @@ class SetNode:
 
     member: MemberId
     node: NodeRegistration
+    possession: Possession
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +234,9 @@ MemberChange: TypeAlias = (
     SuspendMember | ReinstateMember | ChangeRoles | ChangeNames | SetMemberKeys | SetNode
 )
 """A change that names one member, who is not asked."""
+
+Registering: TypeAlias = AddMember | SetMemberKeys | SetNode
+"""A change that registers keys."""
 
 Change: TypeAlias = (
     AddMember
@@ -305,6 +329,26 @@ GOVERNANCE_KEY: Final = state_key(encode((Governance.TAG,)))
 def proposal_id(*, chain_id: bytes, proposer: str, proposed: Value) -> bytes:
     """Return the 32-byte id of what `proposer` proposes, given the array form of the operation."""
     return tagged_digest(PROPOSAL_TAG, encode((chain_id, proposer, proposed)))
+
+
+def possession_body(change: Registering) -> bytes:
+    """Return what each key that a change registers signs: the change, with the network and without signatures."""
+    unsigned = replace(change.possession, key_signature=None, validator_key_signature=None)
+    return pack(replace(change, possession=unsigned))
+
+
+def shown_keys(change: Change) -> tuple[tuple[PublicKey | None, bytes | None], ...]:
+    """Return the keys that a change registers, of the member and of its validator, each with its signature."""
+    match change:
+        case AddMember() | SetNode():
+            key = change.key if isinstance(change, AddMember) else None
+            validator_key = None if change.node is None else change.node.validator_key
+        case SetMemberKeys():
+            key, validator_key = change.key, None
+        case _:
+            return ()
+    shown = change.possession
+    return (key, shown.key_signature), (validator_key, shown.validator_key_signature)
 
 
 def named_members(change: Change) -> frozenset[str]:

@@ -24,6 +24,7 @@ from ledger.rules.proposals import (
     ChangeRoles,
     ChangeValidators,
     NodeRegistration,
+    Registering,
     ReinstateMember,
     SetIssuers,
     SetMemberKeys,
@@ -38,8 +39,8 @@ from node.client.client import Client
 from node.client.governor import read_proposal
 from node.consent.scenarios import load_scenarios, scenarios_directory
 from node.errors import BadAnswer
-from node.files.keyfiles import DevelopmentKey
-from node.home.home import Home, HomeKeys
+from node.files.keyfiles import DevelopmentKey, create_key_file
+from node.home.home import Home, HomeKeys, format_genesis
 from node.home.settings import HomeSettings
 from node.network.tls import encode_certificate_pem, make_identity, registrable
 from tests.support.consortium import (
@@ -51,13 +52,23 @@ from tests.support.consortium import (
     make_genesis,
     member_key_of,
 )
-from tests.support.governors import member_of, proposal_of, proposing, register_validator, soon, suspend
+from tests.support.governors import (
+    UNSHOWN,
+    member_of,
+    possessing,
+    proposal_of,
+    proposing,
+    register_validator,
+    soon,
+    suspend,
+)
 from tests.support.memory_node import MemoryNode, serve
 from tests.support.terminal import Terminal
 
 GOVERNOR = "hk-operator"
 KEY, NEXT = key_of("some key").public, next_key_commitment(key_of("some next key").public)
-KEYS = ("--key", str(KEY), "--next-key", NEXT.hex())
+NEXT_KEY = ("--next-key", NEXT.hex())
+KEYS = ("--key", str(KEY), *NEXT_KEY)
 NAMES = ("--name-zh-hans", "新名", "--name-zh-hant", "新名字", "--name-en", "New name")
 IDENTITY = make_identity("hk-bank")
 CERTIFICATE = registrable(IDENTITY.certificate, "hk-bank")
@@ -111,6 +122,18 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return made
 
 
+def signatures_of(change: Change) -> list[str]:
+    """Return the options that hand over what shows that somebody has the keys."""
+    if not isinstance(change, Registering):
+        return []
+    shown = change.possession
+    named = (
+        ("--key-signature", shown.key_signature),
+        ("--validator-signature", shown.validator_key_signature),
+    )
+    return [word for name, signature in named if signature for word in (name, signature.hex())]
+
+
 COMMANDS: list[tuple[tuple[str, ...], Change]] = [
     (("schema", "hk.land-record"), AddSchema("hk.land-record", 0, None)),
     (("schema", "hk.notice", "--bearer"), AddSchema("hk.notice", 1, None)),
@@ -135,22 +158,26 @@ COMMANDS: list[tuple[tuple[str, ...], Change]] = [
     (("reinstate", "auditor"), ReinstateMember("auditor")),
     (("roles", "hk-bank", "recipient", "issuer"), ChangeRoles("hk-bank", ("issuer", "recipient"))),
     (("names", "hk-bank", *NAMES), ChangeNames("hk-bank", "新名", "新名字", "New name")),
-    (("keys", "hk-bank", *KEYS), SetMemberKeys("hk-bank", KEY, NEXT)),
+    (("keys", "hk-bank", *KEYS), possessing(SetMemberKeys("hk-bank", KEY, NEXT, UNSHOWN))),
     (
         ("node", "hk-bank", "--tls", "CERTIFICATE"),
-        SetNode("hk-bank", NodeRegistration("observer", None, None, CERTIFICATE)),
+        SetNode("hk-bank", NodeRegistration("observer", None, None, CERTIFICATE), UNSHOWN),
     ),
     (
         ("node", "hk-bank", "--tls", "CERTIFICATE", *VALIDATING),
-        SetNode("hk-bank", NodeRegistration("validator", KEY, NEXT, CERTIFICATE)),
+        possessing(SetNode("hk-bank", NodeRegistration("validator", KEY, NEXT, CERTIFICATE), UNSHOWN)),
     ),
     (
         ("member", "hk-clinic", "--side", "HK", "--role", "issuer", *KEYS, *NAMES),
-        AddMember("hk-clinic", "新名", "新名字", "New name", "HK", ("issuer",), KEY, NEXT, None),
+        possessing(
+            AddMember("hk-clinic", "新名", "新名字", "New name", "HK", ("issuer",), KEY, NEXT, None, UNSHOWN)
+        ),
     ),
     (
         ("member", "cn-clinic", "--side", "CN", "--role", "issuer", *KEYS, *NAMES),
-        AddMember("cn-clinic", "新名", "新名字", "New name", "CN", ("issuer",), KEY, NEXT, None),
+        possessing(
+            AddMember("cn-clinic", "新名", "新名字", "New name", "CN", ("issuer",), KEY, NEXT, None, UNSHOWN)
+        ),
     ),
     (
         ("validators", "sz-operator", "hk-bank", "hk-operator", "mainland-bank"),
@@ -166,12 +193,47 @@ def test_a_command_proposes_its_change_and_votes_for_it(
     suspend(desk.node.ledger, "auditor")
     desk.node.extend()
     words = [str(desk.certificate) if word == "CERTIFICATE" else word for word in arguments]
-    code, answer = desk.call("governance", "propose", *words)
+    code, answer = desk.call("governance", "propose", *words, *signatures_of(change))
     assert code == FINE, answer
     assert answer["change"] == to_json(change)
     proposal = proposal_of(desk.node.ledger, bytes.fromhex(answer["proposal"]))
     assert proposal.change == change
     assert [ballot.governor for ballot in proposal.ballots] == [GOVERNOR]
+
+
+POSSESSED: list[tuple[tuple[str, ...], Registering]] = [
+    (
+        ("keys", "hk-bank", "--key", "KEY", *NEXT_KEY),
+        possessing(SetMemberKeys("hk-bank", KEY, NEXT, UNSHOWN)),
+    ),
+    (
+        ("node", "hk-bank", "--tls", "CERTIFICATE", "--validator", "KEY", "--next-validator-key", NEXT.hex()),
+        possessing(SetNode("hk-bank", NodeRegistration("validator", KEY, NEXT, CERTIFICATE), UNSHOWN)),
+    ),
+    (
+        ("member", "hk-clinic", "--side", "HK", "--role", "issuer", "--key", "KEY", *NEXT_KEY, *NAMES),
+        possessing(
+            AddMember("hk-clinic", "新名", "新名字", "New name", "HK", ("issuer",), KEY, NEXT, None, UNSHOWN)
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "change"), POSSESSED)
+def test_a_newcomer_s_command_makes_the_signatures_that_the_governor_hands_in(
+    desk: Desk, tmp_path: Path, arguments: tuple[str, ...], change: Registering
+) -> None:
+    create_key_file(tmp_path / "key.pem", key_of("some key"), DevelopmentKey())
+    (tmp_path / "genesis.json").write_bytes(format_genesis(make_genesis()))
+    files = {"CERTIFICATE": desk.certificate, "KEY": tmp_path / "key.pem"}
+    words = [str(files.get(word, word)) for word in arguments]
+    code = run(["governance", "possess", *words, "--genesis", str(tmp_path / "genesis.json"), "--json"])
+    answer = desk.printed()
+    assert code == FINE, answer
+    made = [answer["key_signature"], answer["validator_signature"]]
+    shown = change.possession
+    assert made == [each and each.hex() for each in (shown.key_signature, shown.validator_key_signature)]
+    assert (answer["network"], answer["use"]) == ("tests", "development")
 
 
 def test_limits_are_changed_by_name(desk: Desk) -> None:
@@ -206,10 +268,14 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("keys", "hk-bank", "--key", "rsa:00", "--next-key", NEXT.hex()), USAGE, "usage"),
     (("keys", "hk-bank", "--key", str(KEY), "--next-key", "00"), USAGE, "usage"),
     (("node", "hk-operator", "--tls", "CERTIFICATE"), USAGE, "usage"),
-    (("member", "mo-bank", "--side", "MO", "--role", "issuer", *KEYS, *NAMES), NO, "unknown-jurisdiction"),
     (("member", "mo-bank", "--side", "Macao", "--role", "issuer", *KEYS, *NAMES), USAGE, "usage"),
     (("validators", *VALIDATORS[:3]), USAGE, "usage"),
     (("validators", *VALIDATORS), NO, "unchanged"),
+    (("keys", "hk-bank", *KEYS), NO, "possession"),
+    (("keys", "hk-bank", *KEYS, "--key-signature", "00"), USAGE, "usage"),
+    (("keys", "hk-bank", *KEYS, "--key-signature", "00" * 64), NO, "signature"),
+    (("node", "hk-bank", "--tls", "CERTIFICATE", *VALIDATING), NO, "possession"),
+    (("node", "hk-bank", "--tls", "CERTIFICATE", "--validator-signature", "00" * 64), NO, "possession"),
     (("parameters", "block_size_max=many"), USAGE, "usage"),
     (("parameters", "no_such=1"), USAGE, "usage"),
     (("schema", "hk.land-record", "--expires", "2039-01-01"), NO, "proposal-period"),

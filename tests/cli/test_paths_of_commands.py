@@ -142,6 +142,20 @@ WAYS: dict[str, dict[str, str]] = {
     "trust export": {"genesis_path": READS, "out": REPLACES},
     "governance propose member": {"tls": READS, "home_path": HOME, "passphrase_file": SECRET},
     "governance propose node": {"tls": READS, "home_path": HOME, "passphrase_file": SECRET},
+    "governance possess keys": {"genesis_path": READS, "key_path": READS, "passphrase_file": SECRET},
+    "governance possess member": {
+        "genesis_path": READS,
+        "key_path": READS,
+        "validator_path": READS,
+        "tls": READS,
+        "passphrase_file": SECRET,
+    },
+    "governance possess node": {
+        "genesis_path": READS,
+        "validator_path": READS,
+        "tls": READS,
+        "passphrase_file": SECRET,
+    },
     **{
         f"governance propose {change}": {"home_path": HOME, "passphrase_file": SECRET}
         for change in (
@@ -275,6 +289,14 @@ CALLS: dict[str, list[str]] = {
     "erase": ["{proof_path}", "--yes", "--wallet", "{wallet_path}"],
     "trust check": ["{trust_path}"],
     "trust export": ["--genesis", "{genesis_path}", "--out", "{out}"],
+    "governance possess keys": [
+        *(ISSUER, "--key", "{key_path}", "--next-key", "0" * 64, "--genesis", "{genesis_path}")
+    ],
+    "governance possess member": [
+        *("hk-clinic", "--side", "HK", "--role", "issuer", "--key", "{key_path}", "--next-key", "0" * 64),
+        *("--genesis", "{genesis_path}", *NAMES),
+    ],
+    "governance possess node": [BANK, "--tls", "{tls}", "--genesis", "{genesis_path}"],
     "governance propose issuers": ["hk.credit-report", "--add", "mainland-bureau", *PROPOSING],
     "governance propose keys": [ISSUER, "--key", "{holder}", "--next-key", "0" * 64, *PROPOSING],
     "governance propose member": [

@@ -2,13 +2,22 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger.encoding.keys import PrivateKey
 from ledger.rules.operations import CastVote, Propose, next_key_commitment
-from ledger.rules.proposals import AddMember, Change, ChangeValidators, NodeRegistration
+from ledger.rules.proposals import (
+    POSSESSION_TAG,
+    AddMember,
+    Change,
+    ChangeValidators,
+    NodeRegistration,
+    Possession,
+    possession_body,
+)
 from ledger.rules.state import require_validators
 from node.api.server import Api
 from node.client.client import Client
@@ -63,7 +72,7 @@ def registration(keys: HomeKeys) -> AddMember:
         next_key_commitment(keys.validator_next.public),
         registrable(keys.tls.certificate, NEW),
     )
-    return AddMember(
+    change = AddMember(
         id=NEW,
         name_zh_hans="第二银行",
         name_zh_hant="第二銀行",
@@ -73,7 +82,11 @@ def registration(keys: HomeKeys) -> AddMember:
         key=keys.member.public,
         next_key=next_key_commitment(keys.member_next.public),
         node=node,
+        possession=Possession("luohu-development", "development", None, None),
     )
+    body = possession_body(change)
+    signatures = (key.sign(POSSESSION_TAG, body) for key in (keys.member, keys.validator))
+    return replace(change, possession=Possession("luohu-development", "development", *signatures))
 
 
 async def decide(running: RunningNetwork, change: Change) -> None:

@@ -78,10 +78,16 @@ ROLES = {
 }
 
 
+KEYS_MADE: dict[bytes, PrivateKey] = {}
+"""Every key that `key_of` made, by its public half."""
+
+
 @cache
 def key_of(name: str) -> PrivateKey:
     """Return the key of a name: the same in every run."""
-    return PrivateKey.from_seed(sha256(b"tests: " + name.encode()).digest())
+    key = PrivateKey.from_seed(sha256(b"tests: " + name.encode()).digest())
+    KEYS_MADE[key.public.data] = key
+    return key
 
 
 def member_key_of(member: str, sequence: int = 0) -> PrivateKey:

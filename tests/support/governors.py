@@ -2,19 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ledger.chain.overlays import Overlay
+from ledger.encoding.keys import PublicKey
 from ledger.encoding.records import pack
 from ledger.errors import LedgerError
 from ledger.rules.operations import CastVote, Operation, Propose, next_key_commitment
 from ledger.rules.proposals import (
+    POSSESSION_TAG,
     YES,
     Change,
     ChangeValidators,
+    Possession,
     Proposal,
+    Registering,
     named_members,
+    possession_body,
     proposal_key,
     require_governance,
+    shown_keys,
 )
 from ledger.rules.state import Leaf, Member, Node, Suspension, find, member_key, require_validators
 from ledger.rules.transactions import Transaction
@@ -23,6 +30,7 @@ from ledger.trees.statetree import value_hash
 from tests.support.consortium import (
     CHAIN_ID,
     DAY_MS,
+    KEYS_MADE,
     START_MS,
     VALIDATORS,
     Ledger,
@@ -81,11 +89,41 @@ def changing(members: Sequence[str], current: Sequence[str] = VALIDATORS) -> Cha
     return ChangeValidators(tuple(current), tuple(members))
 
 
+UNSHOWN = Possession("tests", "development", None, None)
+"""What a test leaves to `possessing`, which signs by the keys that tests have."""
+
+R = TypeVar("R", bound=Registering)
+
+
+def possessing(change: R) -> R:
+    """Return a change with a signature by each key that it registers, where tests have it."""
+    (key, _), (validator_key, _) = shown_keys(change)
+    body = possession_body(change)
+    shown = replace(
+        change.possession,
+        key_signature=_signed_by(key, body),
+        validator_key_signature=_signed_by(validator_key, body),
+    )
+    return replace(change, possession=shown)
+
+
+def _signed_by(key: PublicKey | None, body: bytes) -> bytes | None:
+    private = None if key is None else KEYS_MADE.get(key.data)
+    return None if private is None else private.sign(POSSESSION_TAG, body)
+
+
+def shown(change: Change) -> Change:
+    """Return a change as it is proposed: where a test left its possession open, with what shows it."""
+    if isinstance(change, Registering) and change.possession == UNSHOWN:
+        return possessing(change)
+    return change
+
+
 def proposing(
     change: Change, version: int | None = None, *, expires_ms: int = EXPIRES_MS, by: str = "hk-operator"
 ) -> tuple[Propose, bytes]:
     """Return the operation that proposes a change, and the proposal's id."""
-    operation = Propose(change, version, expires_ms)
+    operation = Propose(shown(change), version, expires_ms)
     return operation, operation.proposal_id(chain_id=CHAIN_ID, proposer=by)
 
 

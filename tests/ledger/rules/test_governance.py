@@ -60,6 +60,7 @@ from tests.support.consortium import (
 from tests.support.governors import (
     EXPIRES_MS,
     GOVERNORS,
+    UNSHOWN,
     changing,
     enact,
     make_governors,
@@ -95,6 +96,7 @@ def keys_of(member: str) -> SetMemberKeys:
         member,
         key_of(f"{member} replaced").public,
         next_key_commitment(key_of(f"{member} replaced next").public),
+        UNSHOWN,
     )
 
 
@@ -470,7 +472,8 @@ def test_lost_keys_are_replaced_by_governance(ledger: Ledger) -> None:
 
 
 def test_a_key_of_small_order_is_never_registered(ledger: Ledger) -> None:
-    small = replace(keys_of("hk-bank"), key=replace(key_of("x").public, data=bytes(32)))
+    shown = replace(UNSHOWN, key_signature=bytes(64))
+    small = replace(keys_of("hk-bank"), key=replace(key_of("x").public, data=bytes(32)), possession=shown)
     assert refusal(ledger, small, 0) == "signature"
 
 

@@ -16,6 +16,7 @@ from ledger.rules.proposals import (
     Decision,
     Governance,
     NodeRegistration,
+    Possession,
     Proposal,
     SetParameters,
 )
@@ -54,6 +55,7 @@ LARGEST_MEMBER = AddMember(
     KEY,
     bytes(32),
     NodeRegistration("validator", KEY, bytes(32), CERTIFICATE),
+    Possession("n" * 32, "development", bytes(64), bytes(64)),
 )
 
 

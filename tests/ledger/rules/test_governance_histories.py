@@ -49,7 +49,7 @@ from tests.support.consortium import (
     make_transaction,
     member_key_of,
 )
-from tests.support.governors import EXPIRES_MS, proposal_of, register_validator
+from tests.support.governors import EXPIRES_MS, UNSHOWN, proposal_of, register_validator, shown
 
 SENDS: frozenset[type[Operation]] = frozenset((Propose, CastVote, RotateKey, SuspendSelf))
 PEOPLE = ("auditor", "hk-bank", "hk-bureau", "hk-operator", "mainland-bank", "mainland-bureau", "sz-operator")
@@ -87,7 +87,7 @@ def swapping(state: StateView, member: str) -> Change:
 
 
 def rekeying(state: StateView, member: str) -> Change:
-    return SetNode(member, registration(member, "replaced"))
+    return SetNode(member, registration(member, "replaced"), UNSHOWN)
 
 
 def joining(state: StateView, member: str) -> Change:
@@ -186,7 +186,7 @@ class History:
             )
         if isinstance(change, SetNotices):
             version = require_purpose(state, change.code).version
-        operation = Propose(change, version, EXPIRES_MS)
+        operation = Propose(shown(change), version, EXPIRES_MS)
         try:
             pack(operation)
         except EncodingError:

@@ -28,7 +28,7 @@ from ledger.rules.transactions import TransactionBody
 from tests.support.consortium import CHAIN_ID, make_grant, make_terms, make_withdrawal
 
 # Identifiers of things that the registry holds: who sends one that is not registered is refused.
-REGISTERED = {"member", "schema", "purpose", "jurisdiction", "direction"}
+REGISTERED = {"member", "schema", "purpose", "jurisdiction", "direction", "network"}
 # The only bytes of variable size are bodies that holders sign, which are records themselves and walked too, and what
 # has one size by its key's algorithm: keys, and the signatures of holders, which are verified before they are recorded.
 BODIES: dict[tuple[type, str], type] = {(Grant, "body"): GrantBody, (Withdraw, "body"): WithdrawalBody}

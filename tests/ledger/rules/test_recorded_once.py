@@ -47,7 +47,7 @@ from tests.support.consortium import (
     make_withdrawal,
     member_key_of,
 )
-from tests.support.governors import enact, member_of, propose, proposing, soon, vote
+from tests.support.governors import UNSHOWN, enact, member_of, propose, proposing, soon, vote
 from tests.vectors.make_records import make_report
 
 ISSUER, RECIPIENT, RELAY, OTHER_RELAY = "hk-bureau", "mainland-bank", "sz-operator", "hk-bureau"
@@ -182,8 +182,8 @@ def setting_keys(ledger: Ledger, member: str) -> None:
     """Set other keys, and then those that stood there before."""
     before = member_of(ledger, member)
     other = key_of(f"{member} member replaced").public
-    decide(ledger, SetMemberKeys(member, other, next_key_commitment(other)))
-    decide(ledger, SetMemberKeys(member, before.key, before.next_key))
+    decide(ledger, SetMemberKeys(member, other, next_key_commitment(other), UNSHOWN))
+    decide(ledger, SetMemberKeys(member, before.key, before.next_key, UNSHOWN))
 
 
 def setting_node(ledger: Ledger, member: str) -> None:
@@ -194,9 +194,9 @@ def setting_node(ledger: Ledger, member: str) -> None:
     rotated = certificate_of(1)
     certificate = rotated if before.tls_certificate == rotated.der(member) else CERTIFICATE
     other = replace(registration(member, "replaced"), certificate=certificate_of(9))
-    decide(ledger, SetNode(member, other))
+    decide(ledger, SetNode(member, other, UNSHOWN))
     again = NodeRegistration("validator", before.validator_key, before.next_validator_key, certificate)
-    decide(ledger, SetNode(member, again))
+    decide(ledger, SetNode(member, again, UNSHOWN))
 
 
 def deciding(ledger: Ledger, member: str) -> None:

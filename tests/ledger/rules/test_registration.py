@@ -33,8 +33,10 @@ from tests.support.consortium import (
 from tests.support.governors import (
     EXPIRES_MS,
     GOVERNORS,
+    UNSHOWN,
     enact,
     member_of,
+    possessing,
     propose,
     proposing,
     put,
@@ -74,8 +76,15 @@ def adding(node: NodeRegistration | None = None, **changes: object) -> AddMember
         key=member_key_of(NEW).public,
         next_key=next_key_commitment(member_key_of(NEW, 1).public),
         node=node,
+        possession=UNSHOWN,
     )
     return replace(change, **changes)  # type: ignore[arg-type]
+
+
+def with_validator_signature(change: AddMember) -> AddMember:
+    """Return a change whose member key signed, with 64 bytes for a validator key that nobody can sign with."""
+    whole = possessing(change)
+    return replace(whole, possession=replace(whole.possession, validator_key_signature=bytes(64)))
 
 
 def node_of(ledger: Ledger, member: str) -> Node:
@@ -118,12 +127,20 @@ def test_a_new_governor_counts_from_then_on(ledger: Ledger) -> None:
     ("change", "code"),
     [
         (adding(id="hk-bank"), "already-registered"),
-        (adding(key=replace(key_of("x").public, data=bytes(32))), "signature"),
+        (
+            adding(
+                key=replace(key_of("x").public, data=bytes(32)),
+                possession=replace(UNSHOWN, key_signature=bytes(64)),
+            ),
+            "signature",
+        ),
         (adding(replace(OBSERVER, kind="validator")), "node-kind"),
         (adding(replace(registration(NEW), kind="observer")), "node-kind"),
         (adding(replace(registration(NEW), next_validator_key=None)), "node-kind"),
         (
-            adding(replace(registration(NEW), validator_key=replace(key_of("x").public, data=bytes(32)))),
+            with_validator_signature(
+                adding(replace(registration(NEW), validator_key=replace(key_of("x").public, data=bytes(32))))
+            ),
             "signature",
         ),
     ],
@@ -208,19 +225,19 @@ def test_a_member_keeps_what_looks_like_its_own_name(ledger: Ledger) -> None:
 
 
 def test_a_node_is_registered_and_replaced(ledger: Ledger) -> None:
-    enact(ledger, SetNode("hk-bank", OBSERVER), 0)
+    enact(ledger, SetNode("hk-bank", OBSERVER, UNSHOWN), 0)
     assert node_of(ledger, "hk-bank").kind == "observer"
-    enact(ledger, SetNode("hk-bank", registration("hk-bank")), 1)
+    enact(ledger, SetNode("hk-bank", registration("hk-bank"), UNSHOWN), 1)
     node = node_of(ledger, "hk-bank")
     assert (node.kind, node.validator_key_sequence, node.tls_sequence) == ("validator", 1, 0)
     assert member_of(ledger, "hk-bank").version == 2
-    assert refusal(ledger, SetNode("hk-bank", registration("hk-bank")), 2) == "unchanged"
-    enact(ledger, SetNode("hk-bank", OBSERVER), 2)
+    assert refusal(ledger, SetNode("hk-bank", registration("hk-bank"), UNSHOWN), 2) == "unchanged"
+    enact(ledger, SetNode("hk-bank", OBSERVER, UNSHOWN), 2)
     assert node_of(ledger, "hk-bank").validator_key is None
 
 
 def test_a_lost_validator_key_is_replaced_through_the_pending_set(ledger: Ledger) -> None:
-    change = SetNode("sz-operator", registration("sz-operator", "found"))
+    change = SetNode("sz-operator", registration("sz-operator", "found"), UNSHOWN)
     identity = propose(ledger, change, 0)
     # The member is not asked, and its side still has a governor.
     vote(ledger, identity, "hk-bureau", "hk-operator", "mainland-bank")
@@ -233,7 +250,9 @@ def test_a_lost_validator_key_is_replaced_through_the_pending_set(ledger: Ledger
 
 
 def test_two_lost_validator_keys_are_replaced_one_after_the_other(ledger: Ledger) -> None:
-    changes = [SetNode(member, registration(member, "found")) for member in ("hk-bureau", "sz-operator")]
+    changes = [
+        SetNode(member, registration(member, "found"), UNSHOWN) for member in ("hk-bureau", "sz-operator")
+    ]
     first, second = (propose(ledger, change, 0) for change in changes)
     vote(ledger, first, "hk-operator", "mainland-bank")
     vote(ledger, second, "hk-operator", "mainland-bank")
@@ -252,18 +271,21 @@ def test_two_lost_validator_keys_are_replaced_one_after_the_other(ledger: Ledger
 
 
 def test_a_node_that_validates_is_not_made_an_observer(ledger: Ledger) -> None:
-    assert refusal(ledger, SetNode("sz-operator", OBSERVER), 0) == "validating"
+    assert refusal(ledger, SetNode("sz-operator", OBSERVER, UNSHOWN), 0) == "validating"
 
 
 def test_a_suspended_members_voting_key_is_not_replaced(ledger: Ledger) -> None:
     suspend(ledger, "sz-operator")
-    assert refusal(ledger, SetNode("sz-operator", registration("sz-operator", "found")), 0) == "suspended"
+    assert (
+        refusal(ledger, SetNode("sz-operator", registration("sz-operator", "found"), UNSHOWN), 0)
+        == "suspended"
+    )
 
 
 def test_a_certificate_alone_changes_no_set(ledger: Ledger) -> None:
     node = node_of(ledger, "sz-operator")
     same_key = NodeRegistration("validator", node.validator_key, node.next_validator_key, CERTIFICATE)
-    enact(ledger, SetNode("sz-operator", same_key), 0)
+    enact(ledger, SetNode("sz-operator", same_key, UNSHOWN), 0)
     assert require_validators(ledger.tip.state).pending is None
     assert (node_of(ledger, "sz-operator").tls_sequence, node.tls_sequence) == (1, 0)
     assert node_of(ledger, "sz-operator").validator_key_sequence == 0
@@ -271,10 +293,13 @@ def test_a_certificate_alone_changes_no_set(ledger: Ledger) -> None:
 
 def test_no_key_is_registered_under_a_pending_set(ledger: Ledger) -> None:
     register_validator(ledger, "hk-bank")
-    identity = propose(ledger, SetNode("sz-operator", registration("sz-operator", "found")), 0)
+    identity = propose(ledger, SetNode("sz-operator", registration("sz-operator", "found"), UNSHOWN), 0)
     vote(ledger, identity, "hk-bureau", "hk-operator")
     last = soon(ledger, "mainland-bank", CastVote(identity, "yes"))
-    for change in (SetNode("hk-bank", registration("hk-bank", "found")), SetNode("hk-bank", OBSERVER)):
+    for change in (
+        SetNode("hk-bank", registration("hk-bank", "found"), UNSHOWN),
+        SetNode("hk-bank", OBSERVER, UNSHOWN),
+    ):
         operation, _ = proposing(change, 0)
         _, refused = ledger.build(last, soon(ledger, "hk-operator", operation))
         assert [error.code for _, error in refused] in (["pending-set"], ["validating"])
@@ -318,7 +343,7 @@ def test_a_certificate_has_room_for_nothing_else() -> None:
         assert parts.der("hk-bank") == changed, "every byte that may differ is one of the parts"
 
 
-@pytest.mark.parametrize("change", [adding(registration(NEW)), SetNode("hk-bank", OBSERVER)])
+@pytest.mark.parametrize("change", [adding(registration(NEW)), SetNode("hk-bank", OBSERVER, UNSHOWN)])
 def test_a_registration_is_one_record_in_bytes_and_in_json(change: AddMember | SetNode) -> None:
     operation = Propose(change, None, EXPIRES_MS)
     assert from_value(Propose, to_value(operation)) == operation

@@ -18,6 +18,7 @@ from ledger.rules.state import NETWORK_KEY, Network, find, require_network
 from tests.support.consortium import MAINLAND_REPORT, Ledger, make_content, member_key_of
 from tests.support.governors import (
     GOVERNORS,
+    UNSHOWN,
     make_governors,
     member_of,
     propose,
@@ -50,7 +51,7 @@ def ledger() -> Ledger:
 
 def joining(side: str, roles: tuple[str, ...] = ("issuer",)) -> AddMember:
     keys = member_key_of("newcomer").public, next_key_commitment(member_key_of("newcomer", 1).public)
-    return AddMember("newcomer", "新", "新", "Newcomer", side, roles, *keys, None)
+    return AddMember("newcomer", "新", "新", "Newcomer", side, roles, *keys, None, UNSHOWN)
 
 
 def test_the_state_holds_what_the_network_is() -> None:

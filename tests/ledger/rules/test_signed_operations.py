@@ -16,15 +16,19 @@ from ledger.encoding.records import Hash, Items, Octets, SignatureBytes
 from ledger.encoding.shapes import hints_of
 from ledger.errors import SignatureError
 from ledger.rules.certificates import Vote
-from ledger.rules.operations import OPERATION_CLASSES, Operation, SignedMessage
+from ledger.rules.operations import OPERATION_CLASSES, Operation, Propose, SignedMessage
 from ledger.rules.tlscertificates import TlsCertificate
 from tests.ledger.rules.test_no_free_text import BODIES
+from tests.ledger.rules.test_registration import adding, registration
 from tests.support.consortium import CHAIN_ID, key_of, make_transaction, member_key_of
+from tests.support.governors import proposing
 from tests.vectors.make_records import make_report, operations
 
 SAMPLES: dict[type[Operation], tuple[str, Operation]] = {
     type(operation): (sender, operation) for sender, operation in operations()
 }
+# Of all changes, one that registers a member with a validator holds the most signatures.
+SAMPLES[Propose] = ("hk-operator", proposing(adding(registration("hk-registry")))[0])
 # A certificate is a pin (docs/formats.md, TLS certificates): no rule verifies what stands in it.
 PINNED = {(TlsCertificate, "point"), (TlsCertificate, "signature")}
 

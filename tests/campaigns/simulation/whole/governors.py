@@ -9,6 +9,7 @@ that was replaced since is refused, and clients of the others expect what they s
 
 from dataclasses import replace
 from functools import cache
+from typing import TypeVar
 
 from ledger.encoding.keys import PrivateKey, PublicKey
 from ledger.rules.certificates import ValidatorSet
@@ -26,6 +27,7 @@ from ledger.rules.operations import (
 )
 from ledger.rules.proposals import (
     NO,
+    POSSESSION_TAG,
     YES,
     AddMember,
     AddPurpose,
@@ -35,6 +37,8 @@ from ledger.rules.proposals import (
     ChangeRoles,
     ChangeValidators,
     NodeRegistration,
+    Possession,
+    Registering,
     ReinstateMember,
     SetIssuers,
     SetMemberKeys,
@@ -42,7 +46,9 @@ from ledger.rules.proposals import (
     SetNotices,
     SetParameters,
     SuspendMember,
+    possession_body,
     require_governance,
+    shown_keys,
 )
 from ledger.rules.standing import require_member
 from ledger.rules.state import (
@@ -139,7 +145,7 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
         case "lost-key":
             generation = spare.key_sequence + 2
             keys = spare_key(generation).public, next_key_commitment(spare_key(generation + 1).public)
-            return SetMemberKeys(SPARE, *keys), spare.version
+            return _possessing(SetMemberKeys(SPARE, *keys, UNSHOWN), spare_key(generation)), spare.version
         case "names":
             return ChangeNames(SPARE, *(f"{SPARE} {number}",) * 3), spare.version
         case "roles":
@@ -149,7 +155,19 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
             name = f"newcomer-{number}"
             key, next_key = private_key(f"{name} member").public, private_key(f"{name} next").public
             return (
-                AddMember(name, *(name,) * 3, "CN", ("issuer",), key, next_key_commitment(next_key), None),
+                _possessing(
+                    AddMember(
+                        name,
+                        *(name,) * 3,
+                        "CN",
+                        ("issuer",),
+                        key,
+                        next_key_commitment(next_key),
+                        None,
+                        UNSHOWN,
+                    ),
+                    private_key(f"{name} member"),
+                ),
                 None,
             )
         case "issuers":
@@ -177,6 +195,18 @@ def _change(state: StateView, kind: str) -> tuple[Change, int | None]:
             return SetParameters(current, changed), None
         case _:
             return AddSchema(f"schema-{number}", number % 2, None), None
+
+
+UNSHOWN = Possession("simulation", "development", None, None)
+R = TypeVar("R", bound=Registering)
+
+
+def _possessing(change: R, key: PrivateKey) -> R:
+    """Return a change that registers one key, signed by it."""
+    signature = key.sign(POSSESSION_TAG, possession_body(change))
+    (shown, _), _ = shown_keys(change)
+    own, validators = (None, signature) if shown is None else (signature, None)
+    return replace(change, possession=replace(UNSHOWN, key_signature=own, validator_key_signature=validators))
 
 
 def spare_key(generation: int) -> PrivateKey:
@@ -246,7 +276,8 @@ def _register_spare(consortium: Consortium, state: StateView) -> list[Transactio
         next_key_commitment(validator_key(SPARE, 1).public),
         TlsCertificate(b"\x01" * 20, b"\x02" * 16, b"\x03" * 64, b"\x04" * 64),
     )
-    return _propose(consortium, SetNode(SPARE, registration), member.version)
+    change = _possessing(SetNode(SPARE, registration, UNSHOWN), validator_key(SPARE, 0))
+    return _propose(consortium, change, member.version)
 
 
 def _rotate(
