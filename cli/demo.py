@@ -363,7 +363,8 @@ def refuse_cheats(stage: Stage, wallet: Wallet, story: Story) -> None:
     damaged = proof[:middle] + bytes([proof[middle] ^ 1]) + proof[middle + 1 :]
     other_bank = make_request(stage, replace(story.case, bank="hk-bank"))
     other_purpose = make_request(stage, story.case, purpose="corporate-account.opening")
-    again = make_request(stage, story.case)
+    # The same terms once more, with a nonce of its own: what the consent was given to.
+    again = Request.sign(replace(story.request.decoded(), nonce=fresh_nonce()), stage.key(story.case.bank))
     thief = PrivateKey.from_seed(secrets.token_bytes(32))
     consent_key = wallet.signer_for(story.consent.consent_key)
     stolen = sign_presentation(story.proof, again, story.consent, thief, consent_key, item=0)

@@ -48,6 +48,7 @@ class Origin(Enum):
 
     NAMED = "named"
     BY_HASH = "hash"
+    BY_REQUEST = "request"
     NODES = "nodes"
     SAMPLES = "samples"
 
@@ -64,6 +65,11 @@ _TOLD: Final[dict[Origin, tuple[str, str, str]]] = {
         "您指定哈希值的文本 {hash}",
         "您指定雜湊值的文本 {hash}",
         "those of the hash that you named, {hash}",
+    ),
+    Origin.BY_REQUEST: (
+        "银行签署的请求所指明的文本，哈希值 {hash}",
+        "銀行簽署的請求所指明的文本，雜湊值 {hash}",
+        "those that the bank's signed request names, hash {hash}",
     ),
     Origin.NODES: (
         "告知内容与银行签署的请求一致；机构的地址、联系方式等其余文字只是节点的说法。哈希值 {hash}",
@@ -144,16 +150,31 @@ async def texts_of_request(
     Raises CommandError, ConfigError, or ClientError where no node sends them.
     """
     body = request.decoded()
-    # What the bank signed names its texts; whoever got the hash by another way may insist on it.
-    wanted = body.texts if texts_hash is None else parse_hash(texts_hash, "--texts-hash")
+    wanted = None if texts_hash is None else parse_hash(texts_hash, "--texts-hash")
     version = body.decoded_asked().notice_version
     if texts_path is not None:
-        return SourcedTexts(_find_named(load_texts(texts_path), texts_path, wanted or version), Origin.NAMED)
+        named = wanted or body.texts or version
+        return SourcedTexts(_find_named(load_texts(texts_path), texts_path, named), Origin.NAMED)
     if wanted is not None:
         from node.client.texts import fetch_texts
 
         return SourcedTexts(await fetch_texts(ledger.nodes, wanted), Origin.BY_HASH)
+    if body.texts is not None:
+        return await _texts_of_request(ledger.nodes, ledger.root, body.texts)
     return await _texts_of_notice(ledger.nodes, ledger.root, version)
+
+
+async def _texts_of_request(nodes: "Nodes", root: TrustedRoot | None, named: bytes) -> SourcedTexts:
+    """Return the texts that the bank's signed request names. Raises ClientError where no node sends them."""
+    from node.client.texts import fetch_texts
+
+    try:
+        return SourcedTexts(await fetch_texts(nodes, named), Origin.BY_REQUEST)
+    except ClientError:
+        # Rule 2.
+        if (root is None or root.genesis.content.use == DEVELOPMENT) and sample_texts().hash == named:
+            return SourcedTexts(sample_texts(), Origin.SAMPLES)
+        raise
 
 
 def _find_named(texts: HeldTexts, path: Path, wanted: bytes) -> PackedTexts:

@@ -6,9 +6,11 @@ Rule 2: every process of a run collects the same tests in the same order.
 Rule 3: how slow the machine is fails no test: what Hypothesis draws has no deadline.
 Rule 4: what was collected lives until the end, so nobody looks in it for garbage again; in all else, seldom.
 Rule 5: key files are made so that they open quickly. What guessing a passphrase must cost is tested where it is stated.
+Rule 6: what whoever started the run ignores (a shell's `&`, `nohup`), the processes of the tests do not.
 """
 
 import gc
+import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -27,6 +29,11 @@ _SENT: Final = "summaries"
 
 # Garbage is looked for after 20,000 new objects: tests parse many sources, and little of it is garbage.
 gc.set_threshold(20_000, 20, 20)
+
+# Rule 6
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -350,6 +350,17 @@ OTHER_CALLS: dict[tuple[str, str], list[str]] = {
     ("audit", "home"): ["--genesis", "{genesis_path}", "--home", "{home}"],
     ("audit", "genesis_path"): ["--genesis", "{genesis_path}", *URL],
     ("governance propose member", "tls"): [*CALLS["governance propose member"], "--tls", "{tls}"],
+    **{
+        ("governance possess member", name): [
+            *CALLS["governance possess member"],
+            *("--validator", "{validator_path}", "--next-validator-key", "0" * 64, "--tls", "{tls}"),
+        ]
+        for name in ("validator_path", "tls")
+    },
+    ("governance possess node", "validator_path"): [
+        *CALLS["governance possess node"],
+        *("--validator", "{validator_path}", "--next-validator-key", "0" * 64),
+    ],
 }
 
 GOOD: dict[str, str] = {
@@ -372,6 +383,8 @@ GOOD: dict[str, str] = {
     "receipt_path": "given.receipt.json",
     "trust_path": "trust.json",
     "genesis_path": "genesis.json",
+    "key_path": "key.pem",
+    "validator_path": "key.pem",
     "tls": "tls.crt",
     "report_path": "report.json",
     "holder_path": "report.sdjwt",

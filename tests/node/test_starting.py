@@ -290,24 +290,22 @@ def test_a_validator_whose_keys_are_all_gone_votes_with_those_that_governors_set
             await made(
                 "key", "tls", "--member", LOSER, "--home", str(home), "--out", str(home / "keys" / "tls.pem")
             )
+            genesis = ("--genesis", str(home / "genesis.json"))
+            own = (LOSER, "--next-key", keys["member-next"]["next_key_commitment"])
+            committed = ("--next-validator-key", keys["validator-next"]["next_key_commitment"])
+            of_node = (LOSER, "--tls", str(home / "keys" / "tls.crt"), *committed)
+            member = str(home / "keys" / "member.pem")
+            shown = await made("governance", "possess", "keys", *own, "--key", member, *genesis)
+            validator = ("--validator", str(home / "keys" / "validator.pem"))
+            shown_of_node = await made("governance", "possess", "node", *of_node, *validator, *genesis)
             for change in (
                 (
-                    "keys",
-                    LOSER,
-                    "--key",
-                    keys["member"]["public_key"],
-                    "--next-key",
-                    keys["member-next"]["next_key_commitment"],
+                    *("keys", *own, "--key", keys["member"]["public_key"]),
+                    *("--key-signature", shown["key_signature"]),
                 ),
                 (
-                    "node",
-                    LOSER,
-                    "--tls",
-                    str(home / "keys" / "tls.crt"),
-                    "--validator-key",
-                    keys["validator"]["public_key"],
-                    "--next-validator-key",
-                    keys["validator-next"]["next_key_commitment"],
+                    *("node", *of_node, "--validator-key", keys["validator"]["public_key"]),
+                    *("--validator-signature", shown_of_node["validator_signature"]),
                 ),
             ):
                 by = ("--home", str(network.homes["hk-operator"].path), "--url", running.url("hk-operator"))

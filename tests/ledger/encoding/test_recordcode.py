@@ -57,7 +57,7 @@ def plain(base: Hashable, rule: object) -> st.SearchStrategy[object]:
             sizes = st.sampled_from((rule.minimum, min(rule.maximum, rule.minimum + 1)))
             return st.builds(lambda size, byte: bytes([byte]) * size, sizes, st.integers(0, 255))
         case Identifier():
-            found = ("a", "hk-bureau", "application/json", "zh-Hant", "x" * rule.size_max)
+            found = ("a", "hk-bureau", "application/json", "zh-Hant", "HK", "x" * rule.size_max)
             return st.sampled_from([text for text in found if re.fullmatch(rule.pattern, text)])
         case Code():
             return st.sampled_from(rule.allowed)
