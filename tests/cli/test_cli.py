@@ -48,7 +48,7 @@ CONTRACT = {
     "record": None,
     "erase": None,
     "trust": {"export", "check"},
-    "governance": {"propose", "vote", "show", "list"},
+    "governance": {"propose", "vote", "show", "list", "notices", "possess", "suspend-self"},
     "audit": None,
 }
 
