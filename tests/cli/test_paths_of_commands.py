@@ -357,10 +357,13 @@ OTHER_CALLS: dict[tuple[str, str], list[str]] = {
         ]
         for name in ("validator_path", "tls")
     },
-    ("governance possess node", "validator_path"): [
-        *CALLS["governance possess node"],
-        *("--validator", "{validator_path}", "--next-validator-key", "0" * 64),
-    ],
+    **{
+        ("governance possess node", name): [
+            *CALLS["governance possess node"],
+            *("--validator", "{validator_path}", "--next-validator-key", "0" * 64),
+        ]
+        for name in ("validator_path", "passphrase_file")
+    },
 }
 
 GOOD: dict[str, str] = {
