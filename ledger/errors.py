@@ -31,6 +31,8 @@ refusals tells a holder that a document was refused.
         VerificationError       a document, its proof or its use that is refused
           BundleError           an archive that is not exactly a document and its proof
           FilesExchanged        a document and a proof that look as if each were named as the other
+          ListError             documents that were not presented together, or not all of them
+          ListRefused           a list of documents that was refused
           DisclosureError       shown fields, or their binding, that are refused
           SetError              a set that is shown, or its files, that are refused
         UnfitSet                files that make no set, or bytes that are none

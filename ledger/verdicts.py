@@ -90,7 +90,7 @@ _PRESENT: Final = Sentence(
     "请持有人使用领取文件的钱包，针对本次请求重新出示。",
     "請持有人使用領取文件的錢包，針對本次請求重新出示。",
 )
-_TOGETHER: Final = Sentence(
+TOGETHER: Final = Sentence(
     "Verify all documents that were presented for this request together.",
     "请将针对本次请求出示的全部文件一并验证。",
     "請將針對本次請求出示的全部文件一併驗證。",
@@ -378,7 +378,7 @@ REFUSALS: Final[dict[str, Refusal]] = {
             "该文件是与其他文件一并出示的，而其他文件未在此提供。",
             "該文件是與其他文件一併出示的，而其他文件未在此提供。",
         ),
-        _TOGETHER,
+        TOGETHER,
     ),
     "item-missing": Refusal(
         STEP_PRESENTATION,

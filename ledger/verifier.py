@@ -18,7 +18,7 @@ Rule 6: a call with an argument of another kind raises WrongCall before anything
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -28,9 +28,16 @@ from ledger.commitments import Metadata
 from ledger.consents import terms_commitment
 from ledger.documents import Document as Document
 from ledger.documents import content_of, open_document
-from ledger.encoding.arguments import require_bytes, require_duration, require_instance, require_time
-from ledger.errors import LedgerError
-from ledger.presentation import ListToSign, Presentation
+from ledger.encoding.arguments import (
+    describe,
+    require_bytes,
+    require_duration,
+    require_instance,
+    require_time,
+)
+from ledger.errors import LedgerError, WrongCall
+from ledger.lists import Listed, ListRefused, ListVerdict, check_items, check_list, gravest
+from ledger.presentation import LIST_SIZE_MAX, ListToSign, Presentation
 from ledger.proofs import Evidence, Proof, ProvenLeaf
 from ledger.requests import Asked, Item, Request, RequestBody
 from ledger.rules.certificates import QuorumCertificate
@@ -171,7 +178,7 @@ class Verifier:
         whose key may have rotated since.
         """
         when = _When(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
-        return self._verify(_take(document, proof), _question_of(request), when)
+        return self._verify_alone(_take(document, proof), _question_of(request), when)
 
     def verify_as_of(
         self,
@@ -189,7 +196,35 @@ class Verifier:
         has a clock refuses a time to come before it asks, as `luohu verify --at` does.
         """
         when = _When(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
-        return self._verify(_take(document, proof), _question_of(request), when)
+        return self._verify_alone(_take(document, proof), _question_of(request), when)
+
+    def verify_list(
+        self,
+        documents: Iterable[tuple[Document, bytes]],
+        *,
+        request: Request,
+        now_ms: int,
+        max_age_ms: int = MAX_AGE_MS,
+    ) -> ListVerdict:
+        """Return what holds now of documents that were presented together, each given with its proof.
+
+        At most 1,024, in any order, each read once, one after the other. A document alone is a list of one: `verify`.
+        Raises ListRefused where one of them, or the list, is refused; otherwise what `verify` raises.
+        """
+        when = _When(require_time("now_ms", now_ms), True, require_duration("max_age_ms", max_age_ms))
+        return self._verify_list(documents, _question_of(request), when)
+
+    def verify_list_as_of(
+        self,
+        documents: Iterable[tuple[Document, bytes]],
+        *,
+        request: Request,
+        at_ms: int,
+        max_age_ms: int = MAX_AGE_MS,
+    ) -> ListVerdict:
+        """Return what held of documents that were presented together at a past time, as `verify_as_of` does."""
+        when = _When(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
+        return self._verify_list(documents, _question_of(request), when)
 
     def verify_anchor(
         self, document: Document, proof: bytes, *, now_ms: int, max_age_ms: int = MAX_AGE_MS
@@ -208,15 +243,43 @@ class Verifier:
         when = _When(require_time("at_ms", at_ms), False, require_duration("max_age_ms", max_age_ms))
         return self._verify_anchor_alone(_take(document, proof), when)
 
-    def _verify(self, handed: _Handed, question: _Question, when: _When) -> Verdict:
+    def _verify_alone(self, handed: _Handed, question: _Question, when: _When) -> Verdict:
+        return self._verify_listed(handed, question, when, is_alone=True).verdict
+
+    def _verify_list(
+        self, documents: Iterable[tuple[Document, bytes]], question: _Question, when: _When
+    ) -> ListVerdict:
+        outcomes: list[Listed | VerificationError] = []
+        for document, proof in _take_list(documents):
+            try:
+                handed = _take(document, proof)
+                outcomes.append(self._verify_listed(handed, question, when, is_alone=False))
+            except VerificationError as error:
+                outcomes.append(error)
+        shown = [each.verdict if isinstance(each, Listed) else each for each in outcomes]
+        found = gravest(outcomes)
+        if found is not None:
+            number, reason = found
+            raise ListRefused(reason=reason, outcomes=shown, number=number) from reason
+        listed = [each for each in outcomes if isinstance(each, Listed)]
+        try:
+            check_list(listed)
+            answered = check_items(listed, question.asked)
+        except VerificationError as error:
+            raise ListRefused(reason=error, outcomes=shown, number=None) from error
+        return ListVerdict(tuple(each.verdict for each in listed), answered)
+
+    def _verify_listed(self, handed: _Handed, question: _Question, when: _When, *, is_alone: bool) -> Listed:
+        """Return what holds of a document that was presented alone, or with others, before they are compared."""
         decoded = _decode_proof(handed.proof)
         facts = self._verify_anchor(handed.document, decoded, when)
         presentation = _require_presentation(decoded, facts, question)
         consent = _verify_consent(decoded.evidence, facts, question, presentation)
         presented = _verify_presentation(facts, question, presentation)
-        _check_single(presented, question.asked)
+        if is_alone:
+            _check_single(presented, question.asked)
         anchored = self._anchor_verdict(decoded, facts, when.max_age_ms)
-        return Verdict(
+        verdict = Verdict(
             integrity=anchored.integrity,
             issuer=anchored.issuer,
             anchored=anchored.anchored,
@@ -224,6 +287,14 @@ class Verifier:
             consent=consent,
             presented=presented,
             trust=anchored.trust,
+        )
+        opening = decoded.opening
+        return Listed(
+            verdict,
+            presentation.path.index,
+            opening.size,
+            opening.content_root,
+            presentation.consent_signature,
         )
 
     def _verify_anchor_alone(self, handed: _Handed, when: _When) -> AnchorVerdict:
@@ -325,6 +396,24 @@ class Verifier:
 def _take(document: object, proof: object) -> _Handed:
     cure = "Give the content of the proof file: Path(path).read_bytes(), or proof.encode()."
     return _Handed(open_document(document), require_bytes("proof", proof, cure=cure))
+
+
+def _take_list(documents: object) -> Iterator[tuple[object, object]]:
+    """Yield the documents of a list with their proofs. Raises WrongCall for what is no list of at least one."""
+    expected, cure = "documents, each with its proof", "Give [(Path(path).read_bytes(), proof), ...]."
+    if isinstance(documents, str | Mapping | type) or not isinstance(documents, Iterable):
+        raise WrongCall(where="documents", expected=expected, found=describe(documents), cure=cure)
+    count = 0
+    for each in documents:
+        if not (isinstance(each, tuple) and len(each) == 2):
+            raise WrongCall(where="documents", expected=expected, found=describe(each), cure=cure)
+        count += 1
+        if count > LIST_SIZE_MAX:
+            expected = f"at most {LIST_SIZE_MAX}, as many as a list has"
+            raise WrongCall(where="documents", expected=expected, found="more", cure=cure)
+        yield each
+    if not count:
+        raise WrongCall(where="documents", expected="at least one", found="none", cure=cure)
 
 
 def _question_of(request: object) -> _Question:

@@ -215,6 +215,7 @@ def calls() -> dict[str, Call]:
     shown = honest()
     verifier, trust = Verifier(shown.trust), shown.trust
     asked: dict[str, Any] = {"document": DOCUMENT, "proof": shown.proof_bytes, "max_age_ms": 2**53 - 1}
+    of_list: dict[str, Any] = {"documents": [(DOCUMENT, shown.proof_bytes)], "max_age_ms": 86_400_000}
     of_report: dict[str, Any] = {
         "verifier": verifier,
         "shown": b"a~b",
@@ -252,6 +253,10 @@ def calls() -> dict[str, Call]:
         "Verifier": Call(Verifier, {"trust": trust, "suspended_issuer": SuspendedIssuer.REFUSE}),
         "verify": Call(verifier.verify, {**asked, "request": shown.request, "now_ms": NOW_MS}),
         "verify_as_of": Call(verifier.verify_as_of, {**asked, "request": shown.request, "at_ms": NOW_MS}),
+        "verify_list": Call(verifier.verify_list, {**of_list, "request": shown.request, "now_ms": NOW_MS}),
+        "verify_list_as_of": Call(
+            verifier.verify_list_as_of, {**of_list, "request": shown.request, "at_ms": NOW_MS}
+        ),
         "verify_anchor": Call(verifier.verify_anchor, {**asked, "now_ms": NOW_MS}),
         "verify_anchor_as_of": Call(verifier.verify_anchor_as_of, {**asked, "at_ms": NOW_MS}),
         "verify_disclosure": Call(verify_disclosure, {**of_report, "now_ms": NOW_MS}),
