@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from cli.files import FILE, read_consent, read_proof, read_request, write_file
+from cli.files import FILE, read_consent, read_file, read_proof, read_request, write_file
 from cli.output import fields, json_option, print_answer
 from cli.passphrases import passphrase_for, passphrase_option
 from cli.roots import ROOT_OF_WALLET, TRUST, URLS, headline, kept_root, shown_json, shown_rows
@@ -20,6 +20,7 @@ from ledger.proofs import Proof, ProvenLeaf
 from ledger.requests import ITEMS_MAX
 from ledger.rules.blocks import EncodedHeader
 from ledger.rules.state import LEAF_SIZE_MAX, Anchor, Consent, Member
+from ledger.sets import SHOWN_FILE_SIZE_MAX, ShownSet
 from ledger.trust import TrustedRoot
 from node.client.answers import Answer
 
@@ -105,6 +106,12 @@ def refresh(
     type=click.IntRange(0, ITEMS_MAX - 1),
     help="Which item of the request it answers, counted from 0; found where one item fits.",
 )
+@click.option(
+    "--shown",
+    "shown_path",
+    type=FILE,
+    help="What you show of it: the file that `luohu set select` wrote. Sign with it, or nobody believes the choice.",
+)
 @passphrase_option
 @json_option
 def present(
@@ -113,6 +120,7 @@ def present(
     consent_path: Path,
     wallet_path: Path,
     item: int | None,
+    shown_path: Path | None,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -129,8 +137,13 @@ def present(
 
     decoded = Proof.decode(read_proof(proof_path))
     request, consent = read_request(request_path), read_consent(consent_path)
+    shown = (
+        None
+        if shown_path is None
+        else ShownSet.decode(read_file(shown_path, size_max=SHOWN_FILE_SIZE_MAX)).shown_hash
+    )
     with Wallet.load(wallet_path, passphrase_for(f"the wallet {wallet_path}", passphrase_file)) as wallet:
-        presented = holder.present(decoded, request, consent, wallet, item=item)
+        presented = holder.present(decoded, request, consent, wallet, item=item, shown=shown)
     write_file(proof_path, presented.encode())
     recipient = request.decoded().decoded_asked().recipient
     print_answer(

@@ -121,6 +121,15 @@ SET_REFUSALS: Final[dict[str, Refusal]] = {
         ),
         _ISSUER,
     ),
+    "set-choice": Refusal(
+        STEP_SET,
+        Sentence(
+            "The files that are shown are not those that the holder chose and signed.",
+            "所出示的文件并非持有人选定并签署的文件。",
+            "所出示的檔案並非持有人選定並簽署的檔案。",
+        ),
+        _AGAIN,
+    ),
     "set-file-unknown": Refusal(
         STEP_SET,
         Sentence(
@@ -293,6 +302,8 @@ def _verify_files(handed: _Handed, verdict: Verdict | AnchorVerdict) -> SetVerdi
         raise SetError(
             code=error.code, where=error.where, expected=error.expected, found=error.found
         ) from error
+    if isinstance(verdict, Verdict):
+        _check_choice(shown, files_count, verdict.presented.shown)
     names = _match(shown.entries, handed.files)
     ordered = sorted(shown.entries, key=lambda entry: entry.name)
     return SetVerdict(
@@ -310,6 +321,18 @@ def _verify_files(handed: _Handed, verdict: Verdict | AnchorVerdict) -> SetVerdi
         files_count=files_count,
         shown_hash=shown.shown_hash,
     )
+
+
+def _check_choice(shown: ShownSet, files_count: int, signed: bytes | None) -> None:
+    """Check that these files are those that the holder signed; without a choice that is every file."""
+    is_whole = len(shown.entries) == files_count
+    if signed != shown.shown_hash and not (signed is None and is_whole):
+        raise SetError(
+            code="set-choice",
+            where="presentation",
+            expected="every file of the set" if signed is None else f"the choice {signed.hex()}",
+            found=f"{len(shown.entries)} of {files_count} files, the choice {shown.shown_hash.hex()}",
+        )
 
 
 def _match(entries: Iterable[SetEntry], files: Files) -> dict[_Content, list[str]]:

@@ -180,6 +180,7 @@ def _consent_to_json(verdict: Verdict) -> dict[str, Json]:
             "nonce": presented.nonce.hex(),
             "holder_key": presented.holder_key,
             "item": presented.item,
+            "shown": None if presented.shown is None else presented.shown.hex(),
             "list_size": presented.list_size,
             "list_root": presented.list_root.hex(),
         },

@@ -495,12 +495,14 @@ class ConsentStanding:
 class Presented:
     """Presented by the holder for this request: which item it answers, as one of how many documents.
 
-    `list_root` is the 32-byte root of the list that was signed. A bearer document has no holder key.
+    `list_root` is the 32-byte root of the list that was signed; `shown` the hash of what is shown of the document, as
+    the holder signed it, or None where it is shown whole. A bearer document has no holder key.
     """
 
     nonce: bytes
     holder_key: str | None
     item: int
+    shown: bytes | None
     list_size: int
     list_root: bytes
 

@@ -733,6 +733,7 @@ def _verify_presentation(facts: _Facts, question: _Question, presentation: Prese
         nonce=presentation.nonce,
         holder_key=None if holder_key is None else str(holder_key),
         item=presentation.item,
+        shown=presentation.shown,
         list_size=presentation.list_size,
         list_root=signed.root,
     )

@@ -338,9 +338,17 @@ async def refresh(ledger: LedgerClient, proof: Proof, consent: ConsentFile | Non
 
 
 def present(
-    proof: Proof, request: Request, consent: ConsentFile, wallet: Wallet, *, item: int | None = None
+    proof: Proof,
+    request: Request,
+    consent: ConsentFile,
+    wallet: Wallet,
+    *,
+    item: int | None = None,
+    shown: bytes | None = None,
 ) -> Proof:
     """Return the proof presented alone for an item of a request, counted from 0: the one that it answers.
+
+    `shown` is the 32-byte hash of what is shown of the document; None: it is shown whole.
 
     Raises PresentationRefused or WalletError.
     """
@@ -353,7 +361,7 @@ def present(
     holder_key = proof.opening.decoded_metadata().holder_key
     holder = None if holder_key is None else wallet.signer_for(holder_key)
     return sign_presentation(
-        proof, request, consent, holder, wallet.signer_for(consent.consent_key), item=answered
+        proof, request, consent, holder, wallet.signer_for(consent.consent_key), item=answered, shown=shown
     )
 
 
@@ -395,10 +403,11 @@ def sign_presentation(
     consent_key: PrivateKey,
     *,
     item: int,
+    shown: bytes | None = None,
 ) -> Proof:
     """Return the proof with a presentation by these keys, as a list of one."""
     body = request.decoded()
-    tree = list_tree([Place(item, proof.opening.commitment(), None)])
+    tree = list_tree([Place(item, proof.opening.commitment(), shown)])
     signed = ListToSign(
         chain_id=proof.chain_id,
         root=tree.root(),
@@ -410,7 +419,7 @@ def sign_presentation(
     )
     presentation = Presentation(
         item=item,
-        shown=None,
+        shown=shown,
         list_size=tree.size,
         path=tree.path(0),
         consent_key=consent_key.public,

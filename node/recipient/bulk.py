@@ -52,7 +52,7 @@ _AXES: Final = (
     ("anchored", ("root", "schema", "height", "time_ms", "issued_ms", "expires_ms")),
     ("status", ("height", "time_ms", "age_ms")),
     ("consent", ("consent_id", "recipient", "purpose", "until_ms", "used", "uses")),
-    ("presented", ("nonce", "holder_key", "item", "list_size", "list_root")),
+    ("presented", ("nonce", "holder_key", "item", "shown", "list_size", "list_root")),
     ("trust", ("epoch", "height")),
 )
 _REFUSAL: Final = ("step", "code", "where", "expected", "found")

@@ -436,6 +436,7 @@ _CONSENT_SHAPES: Final[dict[str, Json]] = {
         nonce=_TEXT,
         holder_key={"type": ["string", "null"]},
         item=_WHOLE,
+        shown={"type": ["string", "null"]},
         list_size=_WHOLE,
         list_root=_TEXT,
     ),

@@ -382,8 +382,8 @@ def present(
     """Return the presentation of a proof for a request. `changes` alter what is signed, not what is shown."""
     shown_id = consent_id or hash_of("consent id")
     commitment = changes.pop("commitment", proof.opening.commitment())
-    item = changes.pop("item", 0)
-    tree = list_tree([Place(item, commitment, None)])
+    item, part = changes.pop("item", 0), changes.pop("shown", None)
+    tree = list_tree([Place(item, commitment, part)])
     fields: dict[str, Any] = {
         "chain_id": proof.chain_id,
         "root": tree.root(),
@@ -396,7 +396,7 @@ def present(
     signed = ListToSign(**{**fields, **changes})
     return Presentation(
         item=item,
-        shown=None,
+        shown=part,
         list_size=tree.size,
         path=tree.path(0),
         consent_key=consent.public,

@@ -77,9 +77,13 @@ ALL: Final = named(*FILES)
 
 
 @cache
-def anchored(manifest: bytes, media_type: str = SET_MEDIA_TYPE) -> Shown:
-    """Return the proof of a document that an issuer anchored as a set, or as something else."""
-    return show(make_scene(batch=(manifest, b"another document"), media_type=media_type))
+def anchored(manifest: bytes, media_type: str = SET_MEDIA_TYPE, *, signed: bytes | None = None) -> Shown:
+    """Return the proof of a document that an issuer anchored as a set, or as something else.
+
+    `signed` is the hash of what its holder chose to show of it.
+    """
+    shown = show(make_scene(batch=(manifest, b"another document"), media_type=media_type))
+    return shown if signed is None else shown.present(shown=signed)
 
 
 def entry_of(name: bytes, content: bytes = b"SAMPLE", salt: int = 0) -> SetEntry:
@@ -108,7 +112,8 @@ def padded(count: int) -> ShownSet:
 def _of(name: str, shown: ShownSet, files: Named, code: str | None = None, step: str = "set") -> AskedSet:
     """Return the question about a set whose manifest its issuer anchored."""
     refused = None if code is None else (step, code)
-    return AskedSet(name, shown.encode(), files, anchored(shown.manifest), refused)
+    signed = anchored(shown.manifest, signed=shown.shown_hash)
+    return AskedSet(name, shown.encode(), files, signed, refused)
 
 
 def _named_badly(name: str, code: str, *names: str | bytes) -> AskedSet:
@@ -148,6 +153,7 @@ def honest_sets() -> list[AskedSet]:
         _of("set_of_twins_shown_by_one", twins, (("a.dcm", b"SAMPLE"),)),
         _of("set_with_a_file_given_twice", chosen, (*named(*CHOSEN), ("again", FILES[CHOSEN[0]]))),
         _of("set_of_most_files", padded(FILES_MAX), named(*CHOSEN)),
+        replace(_of("set_shown_whole_and_signed_whole", whole(), ALL), anchored=anchored(whole().manifest)),
         replace(_of("set_without_consent", whole(), ALL), is_anchor_only=True),
     ]
 
@@ -167,6 +173,23 @@ def forged_files() -> list[AskedSet]:
         _of("set_file_left_out", chosen, (first,), missing),
         _of("set_without_its_files", chosen, (), missing),
         _of("set_file_of_a_size_that_none_has", issued(_of_size(2**64 - 1)), (), missing),
+    ]
+
+
+def forged_choices() -> list[AskedSet]:
+    """Return sets of which other files are shown than their holder signed."""
+    one, both = select_files(whole(), CHOSEN[:1]), select_files(whole(), CHOSEN)
+    signed = anchored(whole().manifest, signed=both.shown_hash)
+    unsigned = anchored(whole().manifest)
+
+    def of(name: str, shown: ShownSet, files: Named, presented: Shown) -> AskedSet:
+        return AskedSet(name, shown.encode(), files, presented, ("set", "set-choice"))
+
+    return [
+        of("set_cut_by_whoever_passes_it_on", one, named(*CHOSEN[:1]), signed),
+        of("set_completed_by_whoever_passes_it_on", whole(), ALL, signed),
+        of("set_of_which_nothing_is_left", select_files(whole(), ()), (), signed),
+        of("set_choice_that_nobody_signed", both, named(*CHOSEN), unsigned),
     ]
 
 
@@ -273,5 +296,13 @@ def _short(entries: Value) -> Value:
 @cache
 def asked_sets() -> tuple[AskedSet, ...]:
     """Return every set, honest ones first."""
-    made = (honest_sets, forged_files, forged_entries, forged_manifests, forged_names, forged_forms)
+    made = (
+        honest_sets,
+        forged_files,
+        forged_choices,
+        forged_entries,
+        forged_manifests,
+        forged_names,
+        forged_forms,
+    )
     return tuple(each for make in made for each in make())

@@ -92,6 +92,7 @@ WAYS: dict[str, dict[str, str]] = {
         "request_path": READS,
         "consent_path": READS,
         "wallet_path": READS,
+        "shown_path": READS,
         "passphrase_file": SECRET,
     },
     "proof refresh": {"proof_path": READS, "consent_path": READS},
@@ -342,6 +343,7 @@ OTHER_CALLS: dict[tuple[str, str], list[str]] = {
         *("{bundle}", "--bundle", "--extract", "{extract}", "--trust", "{trust_path}"),
         *("--request", "{request_path}", "--at", "{at}"),
     ],
+    ("proof present", "shown_path"): [*CALLS["proof present"], "--shown", "{shown_path}"],
     ("network new", "passphrase_file"): ["{directory}", "--fresh-keys"],
     ("erase", "document"): ["{proof_path}", "--yes", "--home", "{home_path}", "--document", "{document}"],
     ("erase", "also"): ["{proof_path}", "--yes", "--home", "{home_path}", "--also", "{also}"],
@@ -401,6 +403,7 @@ GOOD: dict[str, str] = {
 }
 OTHER_GOOD: dict[tuple[str, str], str] = {
     ("key show", "path"): "key.pem",
+    ("proof present", "shown_path"): "pictures.set",
     ("wallet derive", "path"): "wallet",
     ("wallet show", "path"): "wallet",
     ("network new", "directory"): "fresh",

@@ -70,7 +70,7 @@ VECTORS: dict[str, Any] = json.loads(make_sets.PATH.read_bytes())
 
 def ask_now(shown: ShownSet, files: object, **changes: object) -> SetVerdict:
     """Ask about the present, as a bank does."""
-    honest = anchored(whole().manifest)
+    honest = anchored(whole().manifest, signed=shown.shown_hash)
     arguments: dict[str, Any] = {"request": honest.request, "now_ms": honest.at_ms}
     return verify_set(
         honest.verifier, shown.encode(), honest.proof_bytes, cast(Any, files), **{**arguments, **changes}
@@ -140,7 +140,7 @@ def test_no_file_is_read_before_the_document_is_verified() -> None:
 
 
 def test_a_set_is_asked_about_now_as_of_a_past_time_or_without_consent() -> None:
-    honest, shown = anchored(whole().manifest), whole().encode()
+    honest, shown = anchored(whole().manifest, signed=whole().shown_hash), whole().encode()
     assert verify_set_as_of(
         honest.verifier, shown, honest.proof_bytes, ALL, request=honest.request, at_ms=honest.at_ms
     ) == ask_now(whole(), ALL)
