@@ -18,7 +18,7 @@ Rule 6: a call with an argument of another kind raises WrongCall before anything
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -200,7 +200,7 @@ class Verifier:
 
     def verify_list(
         self,
-        documents: Iterable[tuple[Document, bytes]],
+        documents: Sequence[tuple[Document, bytes]],
         *,
         request: Request,
         now_ms: int,
@@ -216,7 +216,7 @@ class Verifier:
 
     def verify_list_as_of(
         self,
-        documents: Iterable[tuple[Document, bytes]],
+        documents: Sequence[tuple[Document, bytes]],
         *,
         request: Request,
         at_ms: int,
@@ -247,7 +247,7 @@ class Verifier:
         return self._verify_listed(handed, question, when, is_alone=True).verdict
 
     def _verify_list(
-        self, documents: Iterable[tuple[Document, bytes]], question: _Question, when: _When
+        self, documents: Sequence[tuple[Document, bytes]], question: _Question, when: _When
     ) -> ListVerdict:
         outcomes: list[Listed | VerificationError] = []
         for document, proof in _take_list(documents):
@@ -401,7 +401,8 @@ def _take(document: object, proof: object) -> _Handed:
 def _take_list(documents: object) -> Iterator[tuple[object, object]]:
     """Yield the documents of a list with their proofs. Raises WrongCall for what is no list of at least one."""
     expected, cure = "documents, each with its proof", "Give [(Path(path).read_bytes(), proof), ...]."
-    if isinstance(documents, str | Mapping | type) or not isinstance(documents, Iterable):
+    # What else can be gone through may fail on the way, by another error than ours.
+    if not isinstance(documents, list | tuple):
         raise WrongCall(where="documents", expected=expected, found=describe(documents), cure=cure)
     count = 0
     for each in documents:
