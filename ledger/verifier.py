@@ -586,6 +586,10 @@ def _check_item(item: Item, facts: _Facts) -> None:
         raise _mismatch("document issuer", "one that the schema listed when it anchored", found)
     if metadata.schema not in item.schemas:
         raise _mismatch("document schema", ", ".join(item.schemas), metadata.schema)
+    if item.covers is not None:
+        # No document names its days yet: what nothing shows is not taken for answered.
+        days = f"days {item.covers.first} to {item.covers.last}"
+        raise _mismatch("document days", days, "none: documents name no days")
     if item.bound and metadata.holder_key is None:
         raise _mismatch("document holder", "one: the request asks for documents that name a holder", "none")
 

@@ -1,27 +1,22 @@
-"""An item number changed after the list was signed."""
+"""An item number changed after the list was signed, to one that asks for another issuer."""
 
 from dataclasses import replace
 
-from ledger.requests import Days
 from tests.attacks.forge import Forgery, Shown, make_scene, show
 from tests.support.asking import ITEM
-from tests.support.consortium import DAY_MS, START_MS
 
 
 def two_items() -> Shown:
-    """Return a proof presented for the first of two items that ask for one kind, in two years."""
-    first, second = (
-        replace(ITEM, needed=0, covers=Days(year, year + 364))
-        for year in (START_MS // DAY_MS, START_MS // DAY_MS + 400)
-    )
-    return show(make_scene(), agreed={"items": (first, second)})
+    """Return a proof presented for the first of two items that ask for one kind, by two issuers."""
+    other = replace(ITEM, issuers=("mainland-bureau",), needed=0)
+    return show(make_scene(), agreed={"items": (ITEM, other)})
 
 
 def forge(shown: Shown) -> Shown:
     return shown.presentation_with(item=1)
 
 
-FORGERY = Forgery(two_items, forge, step="presentation", code="consent-signature")
+FORGERY = Forgery(two_items, forge, step="consent", code="request-mismatch")
 
 
 def test_item_rewritten_is_refused() -> None:
