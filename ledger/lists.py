@@ -160,14 +160,17 @@ def check_list(listed: Sequence[Listed]) -> None:
         )
 
 
-def check_items(listed: Iterable[Listed], asked: Asked) -> tuple[ItemAnswered, ...]:
-    """Return how each item was answered (rule 2). Raises VerificationError where one that is needed was not."""
+def count_contents(listed: Iterable[Listed], asked: Asked) -> list[int]:
+    """Return how many distinct contents were presented for each item (rule 2)."""
     contents: list[set[tuple[int, bytes]]] = [set() for _ in asked.items]
     for each in listed:
         contents[each.verdict.presented.item].add((each.size, each.content_root))
-    answered = tuple(
-        ItemAnswered(item, len(found)) for item, found in zip(asked.items, contents, strict=True)
-    )
+    return [len(found) for found in contents]
+
+
+def check_items(counts: Sequence[int], asked: Asked) -> tuple[ItemAnswered, ...]:
+    """Return how each item was answered. Raises VerificationError where one that is needed was not."""
+    answered = tuple(ItemAnswered(item, count) for item, count in zip(asked.items, counts, strict=True))
     for number, standing in enumerate(answered):
         if standing.item.needed and not standing.is_answered:
             raise VerificationError(

@@ -36,7 +36,7 @@ from ledger.encoding.arguments import (
     require_time,
 )
 from ledger.errors import LedgerError, WrongCall
-from ledger.lists import Listed, ListRefused, ListVerdict, check_items, check_list, gravest
+from ledger.lists import Listed, ListRefused, ListVerdict, check_items, check_list, count_contents, gravest
 from ledger.presentation import LIST_SIZE_MAX, ListToSign, Presentation
 from ledger.proofs import Evidence, Proof, ProvenLeaf
 from ledger.requests import Asked, Item, Request, RequestBody
@@ -264,7 +264,7 @@ class Verifier:
         listed = [each for each in outcomes if isinstance(each, Listed)]
         try:
             check_list(listed)
-            answered = check_items(listed, question.asked)
+            answered = check_items(count_contents(listed, question.asked), question.asked)
         except VerificationError as error:
             raise ListRefused(reason=error, outcomes=shown, number=None) from error
         return ListVerdict(tuple(each.verdict for each in listed), answered)
@@ -765,12 +765,4 @@ def _check_single(presented: Presented, asked: Asked) -> None:
             expected="a list of this document alone",
             found=f"one of {presented.list_size} documents that were presented together",
         )
-    for number, item in enumerate(asked.items):
-        count = 1 if number == presented.item else 0
-        if item.needed and count < item.count:
-            raise VerificationError(
-                code="item-missing",
-                where=f"item {number}",
-                expected=f"at least {item.count} of {', '.join(item.schemas)}",
-                found=f"{count}",
-            )
+    check_items([int(number == presented.item) for number in range(len(asked.items))], asked)
